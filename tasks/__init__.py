@@ -1,0 +1,1 @@
+"""The steps that turn a TensorFlow model into an engine, and the work below them."""

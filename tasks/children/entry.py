@@ -1,0 +1,102 @@
+"""First code of every child process: bounds itself, then runs one module of the farm.
+
+Runs as a script in any interpreter from Python 3.10 on, which may hold nothing but NumPy and TensorRT:
+
+    python entry.py MODULE WORKDIR
+
+Reads `request.json` in WORKDIR, calls `MODULE.main(request, report)` and writes `answer.json`. Only the
+package `tasks` becomes importable, not the site-packages that it lies in: a toolchain must not pick up
+the farm's own libraries.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _bound(memory_mib: int, parent: int) -> None:
+    """Let the kernel hold the memory limit, and end this process when its parent ends."""
+    limit = memory_mib << 20
+    # RLIMIT_DATA counts what is really allocated; RLIMIT_AS would also count what CUDA only reserves.
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the line above
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _only_tasks() -> None:
+    folder = Path(__file__).resolve().parent
+    sys.path.remove(str(folder))
+    package = ModuleType("tasks")
+    package.__path__ = [str(folder.parent)]
+    sys.modules["tasks"] = package
+
+
+def _answer(module: str, request: dict[str, Any], progress: Path) -> dict[str, Any]:
+    from tasks.domain.errors import ChildFailed, ChildOutOfMemory, DiskFull, FarmError  # noqa: PLC0415
+
+    def report(phase: str, fraction: float) -> None:
+        with progress.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"phase": phase, "fraction": fraction}) + "\n")
+
+    try:
+        return {"result": importlib.import_module(module).main(request, report)}
+    except FarmError as error:
+        failure = error
+    except MemoryError:
+        failure = ChildOutOfMemory(
+            wanted=f"to run {module} in {request['memory_mib']} MiB",
+            found="an allocation that did not fit",
+            fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
+        )
+    except OSError as error:
+        traceback.print_exc()
+        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else ChildFailed
+        failure = kind(
+            wanted=f"to run {module}", found=str(error), fix="free disk space, or look at the log above"
+        )
+    except Exception as error:  # noqa: BLE001 (the parent gets every error as an answer)
+        traceback.print_exc()
+        failure = ChildFailed(
+            wanted=f"to run {module}",
+            found="".join(traceback.format_exception_only(type(error), error)).strip()[-2000:],
+            fix="this is a case that the farm does not know yet: report it with the model's structure",
+        )
+    return {"error": failure.to_document()}
+
+
+def main() -> None:
+    """Run one request and leave its answer beside it."""
+    module, workdir = sys.argv[1], Path(sys.argv[2])
+    request = json.loads((workdir / "request.json").read_text("utf-8"))
+    _bound(request["memory_mib"], request["parent"])
+    _only_tasks()
+    started = time.monotonic()
+    answer = _answer(module, request["request"] | {"memory_mib": request["memory_mib"]}, workdir / "progress")
+    answer["seconds"] = time.monotonic() - started
+    answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    part = workdir / "answer.part"
+    part.write_text(json.dumps(answer), "utf-8")
+    part.replace(workdir / "answer.json")
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # TensorFlow and TensorRT take seconds, and sometimes crash, in their own clean-up

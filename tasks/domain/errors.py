@@ -1,0 +1,230 @@
+"""Every way in which the farm fails, each a class with an exit code.
+
+An error says what was wanted, what was found and what to do, and whether trying again can help. This
+module also runs inside the interpreters of toolchains, so it keeps to Python 3.10.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters escaped: names come from strangers and go to terminals."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+class FarmError(Exception):
+    """The base of all errors that the farm raises on purpose.
+
+    Attributes:
+        exit_code: what a command that ends with this error returns to the shell.
+        retryable: whether the same call can succeed later with nothing changed by a person.
+    """
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, *, wanted: str, found: str, fix: str) -> None:
+        self.wanted, self.found, self.fix = printable(wanted), printable(found), printable(fix)
+        super().__init__(f"wanted {self.wanted}; found {self.found}. To fix: {self.fix}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.wanted, self.found, self.fix)
+
+    def to_document(self) -> dict[str, str]:
+        """Return the error as JSON-ready names and texts; `error_from_document` reads it back."""
+        return {"class": type(self).__name__, "wanted": self.wanted, "found": self.found, "fix": self.fix}
+
+
+def _rebuild(cls: type[FarmError], wanted: str, found: str, fix: str) -> FarmError:
+    return cls(wanted=wanted, found=found, fix=fix)
+
+
+def error_from_document(document: dict[str, str]) -> FarmError:
+    """Return the error that a child process described with `FarmError.to_document`."""
+    classes = {cls.__name__: cls for cls in all_errors()}
+    cls = classes.get(document["class"], ChildFailed)
+    return cls(wanted=document["wanted"], found=document["found"], fix=document["fix"])
+
+
+def all_errors() -> list[type[FarmError]]:
+    """Return every concrete error class, by exit code."""
+    found: list[type[FarmError]] = []
+    waiting: list[type[FarmError]] = [FarmError]
+    while waiting:
+        children = waiting.pop().__subclasses__()
+        found += children
+        waiting += children
+    return sorted((cls for cls in found if not cls.__subclasses__()), key=lambda cls: cls.exit_code)
+
+
+# What the user handed in.
+
+
+class RequestInvalid(FarmError):
+    """`build.yaml` or an option has a wrong key or value."""
+
+    exit_code = 10
+
+
+class ReleaseIncomplete(FarmError):
+    """The release has no model, several, or no `build.yaml`."""
+
+    exit_code = 11
+
+
+class ArchiveRefused(FarmError):
+    """An archive is broken, or would write outside its folder, or is far larger than it says."""
+
+    exit_code = 12
+
+
+class ModelRefused(FarmError):
+    """The model holds something that the farm never runs, or that no engine can hold."""
+
+    exit_code = 13
+
+
+class ModelUnreadable(FarmError):
+    """The model's files are damaged, or need code that is not in them."""
+
+    exit_code = 14
+
+
+class SignatureUnknown(FarmError):
+    """The model does not have the signature that the request names."""
+
+    exit_code = 15
+
+
+class OperationUnsupported(FarmError):
+    """An operation of the model has no ONNX form."""
+
+    exit_code = 16
+
+
+class SamplesInvalid(FarmError):
+    """The sample file does not fit the model's inputs."""
+
+    exit_code = 17
+
+
+# Storage.
+
+
+class StoreUnreachable(FarmError):
+    """S3 does not answer."""
+
+    exit_code = 20
+    retryable = True
+
+
+class StoreDenied(FarmError):
+    """S3 refuses the credentials, or there are none."""
+
+    exit_code = 21
+
+
+class StoreUnsafe(FarmError):
+    """The S3 server ignores conditional writes: two builders could overwrite each other."""
+
+    exit_code = 22
+
+
+class DigestMismatch(FarmError):
+    """Stored bytes are not the bytes that were stored."""
+
+    exit_code = 23
+
+
+class NotStored(FarmError):
+    """There is no such release, record or blob."""
+
+    exit_code = 24
+
+
+class RecordInvalid(FarmError):
+    """A record is not in a form that this version reads."""
+
+    exit_code = 25
+
+
+class DiskFull(FarmError):
+    """The local disk is full."""
+
+    exit_code = 26
+
+
+# Child processes.
+
+
+class ChildCrashed(FarmError):
+    """A child process was ended by a signal."""
+
+    exit_code = 30
+
+
+class ChildFailed(FarmError):
+    """A child process ended with an error that the farm has no name for."""
+
+    exit_code = 31
+
+
+class ChildOutOfMemory(FarmError):
+    """A child process reached its memory limit."""
+
+    exit_code = 32
+
+
+class ChildTimedOut(FarmError):
+    """A child process reached its time limit."""
+
+    exit_code = 33
+
+
+# Engines.
+
+
+class TargetUnavailable(FarmError):
+    """No toolchain here can build for what the request asks."""
+
+    exit_code = 40
+
+
+class ToolchainBroken(FarmError):
+    """A toolchain does not start, or is of a family that the farm does not know."""
+
+    exit_code = 41
+
+
+class BuildRefused(FarmError):
+    """TensorRT could not parse the graph or found no implementation for it."""
+
+    exit_code = 42
+
+
+class GpuUnavailable(FarmError):
+    """The build needs a GPU that is not there, or that is busy or out of memory."""
+
+    exit_code = 43
+    retryable = True
+
+
+class VerificationFailed(FarmError):
+    """The result differs from TensorFlow's by more than the tolerance."""
+
+    exit_code = 50
+
+
+class VerificationInconclusive(FarmError):
+    """TensorFlow's own rounding noise on this model is too high for a verdict."""
+
+    exit_code = 51
+
+
+class Interrupted(FarmError):
+    """The user or the system ended the work."""
+
+    exit_code = 130
+    retryable = True

@@ -1,0 +1,75 @@
+"""How engines and conversions are named: a digest of everything that decides the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tasks.domain.digest import document_digest
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.record import CellOptions
+from tasks.domain.release import Release
+from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.target import EngineTarget
+
+_SHORT = 12
+
+
+def conversion_key(  # noqa: PLR0913 (each part decides the graph)
+    *,
+    model_digest: str,
+    signature: str | None,
+    shapes: Mapping[str, ShapeRange],
+    samples: str | None,
+    opset: int,
+    graph_precision: Precision,
+    tolerance: float,
+    tools: Mapping[str, str],
+) -> str:
+    """Return the digest of all that decides a conversion, 64 hexadecimal digits."""
+    return document_digest(
+        {
+            "kind": "conversion/1",
+            "model": model_digest,
+            "signature": signature,
+            "shapes": {name: asdict(shape) for name, shape in shapes.items()},
+            "samples": samples,
+            "opset": opset,
+            "graph_precision": graph_precision,
+            "tolerance": tolerance,
+            "tools": dict(tools),
+        }
+    )
+
+
+def build_key(
+    *, model_digest: str, options: CellOptions, tools: Mapping[str, str], target: EngineTarget
+) -> str:
+    """Return the digest of all that decides an engine, 64 hexadecimal digits.
+
+    Names of the model and its version, times and places stay out: the same bytes under another name
+    are the same engine.
+    """
+    document: dict[str, Any] = {
+        "kind": "engine/1",
+        "model": model_digest,
+        "options": asdict(options),
+        "tools": dict(tools),
+        "target": asdict(target),
+    }
+    return document_digest(document)
+
+
+def engine_key(*, release: Release, target: EngineTarget, precision: Precision, build_digest: str) -> str:
+    """Return the record's key: readable, with the GPU and the TensorRT version, and exact."""
+    ref = release.ref
+    return (
+        f"engines/{ref.model}/{ref.version}/{device_slug(target)}/{target.version}/"
+        f"{precision}-{build_digest[:_SHORT]}.json"
+    )
+
+
+def conversion_record_key(digest: str) -> str:
+    """Return where the record of a conversion lies, relative to the store's root."""
+    return f"conversions/{digest[:2]}/{digest}.json"

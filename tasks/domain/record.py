@@ -1,0 +1,211 @@
+"""What the farm writes down about a conversion and about an engine.
+
+A record states what was measured. Where nothing was, it says `not_measured` and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from tasks.domain.digest import BlobRef
+from tasks.domain.release import Release
+from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.target import EngineTarget
+
+
+class Verdict(StrEnum):
+    """How a comparison with TensorFlow came out."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+    NOT_MEASURED = "not_measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output.
+
+    Attributes:
+        name: the name in the TensorFlow signature.
+        dtype: NumPy's name of the element type.
+        shape: dimensions; None where they are decided at run time.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One output at one corner of the shape ranges.
+
+    Attributes:
+        corner: `min`, `opt` or `max`.
+        output: name of the output.
+        max_abs: largest |difference|, in the output's own unit.
+        relative: `max_abs` over the largest |TensorFlow output|.
+        noise: the same figure between TensorFlow and itself when its input moves by one rounding step.
+        top1: share of rows with the same largest entry; None where the output is no list of scores.
+    """
+
+    corner: str
+    output: str
+    max_abs: float
+    relative: float
+    noise: float
+    top1: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Whether something computes what TensorFlow computes.
+
+    Attributes:
+        verdict: how it came out.
+        compared: what was compared with what, with versions; empty where nothing was.
+        inputs: where the input values came from: the release's samples, or drawn numbers.
+        tolerance: the largest accepted `relative`.
+        comparisons: one per corner and output.
+        reason: why it was not measured or came out as it did, for people.
+    """
+
+    verdict: Verdict
+    compared: str
+    inputs: str
+    tolerance: float
+    comparisons: tuple[Comparison, ...]
+    reason: str
+
+    @property
+    def worst(self) -> Comparison | None:
+        """The comparison with the largest relative error."""
+        return max(self.comparisons, key=lambda one: one.relative, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionRecord:
+    """One ONNX graph made from a release; shared by every target that reads it.
+
+    Attributes:
+        key: digest of what the conversion depends on; also its place in the store.
+        release_digest: digest of the model's bytes.
+        signature: name of the converted signature.
+        opset: ONNX opset of the graph.
+        graph_precision: arithmetic that is written into the graph (FP32, or FP16 by casts).
+        onnx: the graph.
+        reference: an `.npz` with inputs and TensorFlow's outputs at each corner.
+        inputs: inputs in the graph's order.
+        outputs: outputs in the graph's order.
+        shapes: the shapes that are asked for, by input.
+        derived_shapes: inputs whose shapes the request left out.
+        verification: the graph against TensorFlow.
+        seconds: wall time by step.
+        peak_mib: most memory of any of its child processes, in MiB.
+        tools: versions of what took part, by package.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    schema: Literal["enginefarm.conversion/1"] = "enginefarm.conversion/1"
+    key: str
+    release_digest: str
+    signature: str
+    opset: int
+    graph_precision: Precision
+    onnx: BlobRef
+    reference: BlobRef
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    shapes: Mapping[str, ShapeRange]
+    derived_shapes: tuple[str, ...]
+    verification: Verification
+    seconds: Mapping[str, float]
+    peak_mib: float
+    tools: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolchainInfo:
+    """The interpreter and TensorRT that built a plan, as the building process saw them.
+
+    Attributes:
+        module: the Python module of TensorRT.
+        python: version of the interpreter.
+        driver: version of NVIDIA's driver; None without one.
+    """
+
+    module: str
+    python: str
+    driver: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellOptions:
+    """The part of a request that decides one cell. All of it is hashed into the build key."""
+
+    signature: str
+    precision: Precision
+    shapes: Mapping[str, ShapeRange]
+    tolerance: float
+    samples: str | None
+    workspace_mib: int
+    optimization_level: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRecord:
+    """One engine. Written last and once: while it is not there, the engine does not exist.
+
+    Attributes:
+        key: the record's key in the store, relative to its root.
+        build_key: digest of release, options, tools and target; 64 hexadecimal digits.
+        model: name of the model.
+        version: name of the release.
+        target: where the plan runs, as the process that built it found the host.
+        toolchain: what built it.
+        options: what was asked for.
+        release: the bytes that it was made from.
+        onnx: the graph that TensorRT read.
+        reference: inputs and TensorFlow's outputs, an `.npz`.
+        plan: the engine, bare.
+        inputs: inputs of the engine.
+        outputs: outputs of the engine.
+        graph_verification: the ONNX graph against TensorFlow.
+        engine_verification: the engine on its GPU against TensorFlow.
+        seconds: wall time by step.
+        peak_mib: most memory of the building process on the host, in MiB.
+        tools: versions of what took part, by package.
+        source_revision: git commit of the farm's code; None where it is not known.
+        attempt: which attempt wrote it; tells one's own success from another's.
+        created: when, UTC, ISO 8601.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    schema: Literal["enginefarm.engine/1"] = "enginefarm.engine/1"
+    key: str
+    build_key: str
+    model: str
+    version: str
+    target: EngineTarget
+    toolchain: ToolchainInfo
+    options: CellOptions
+    release: Release
+    onnx: BlobRef
+    reference: BlobRef
+    plan: BlobRef
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    graph_verification: Verification
+    engine_verification: Verification
+    seconds: Mapping[str, float]
+    peak_mib: float
+    tools: Mapping[str, str]
+    source_revision: str | None
+    attempt: str
+    created: str

@@ -1,0 +1,116 @@
+"""A release: one immutable version of a model in S3."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tasks.domain.digest import document_digest
+
+REQUEST_FILE = "build.yaml"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)/(?P<key>.+?)/?")
+
+
+class ModelFormat(StrEnum):
+    """The forms in which a release may hold its model; the value is the file or folder name."""
+
+    KERAS = "model.keras"
+    H5 = "model.h5"
+    SAVED_MODEL = "saved_model"
+    SAVED_MODEL_TAR = "saved_model.tar.gz"
+    SAVED_MODEL_ZIP = "saved_model.zip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRef:
+    """Where a release lies: `s3://bucket/prefix/model/version/`.
+
+    Attributes:
+        bucket: S3 bucket.
+        prefix: what comes before the model in every key, without slashes at its ends; may be empty.
+        model: name of the model.
+        version: name of the version.
+    """
+
+    bucket: str
+    prefix: str
+    model: str
+    version: str
+
+    def __post_init__(self) -> None:
+        for name in (self.model, self.version):
+            if not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is no name of a model or version: letters, digits, '.', '_' and '-', "
+                    "at most 128, the first a letter or digit"
+                )
+
+    @classmethod
+    def from_url(cls, url: str) -> ReleaseRef:
+        """Read `s3://bucket/prefix/model/version`, with or without a last slash.
+
+        Raises:
+            ValueError: the URL has another form.
+        """
+        match = _URL.fullmatch(url)
+        parts = match["key"].split("/") if match else []
+        if match is None or len(parts) < 2:  # noqa: PLR2004 (model and version)
+            raise ValueError(f"a release has the form s3://bucket/prefix/model/version, not {url!r}")
+        *prefix, model, version = parts
+        return cls(bucket=match["bucket"], prefix="/".join(prefix), model=model, version=version)
+
+    @property
+    def key(self) -> str:
+        """The key of the release's folder, ending in a slash."""
+        return "/".join(part for part in (self.prefix, self.model, self.version) if part) + "/"
+
+    @property
+    def url(self) -> str:
+        """The release as people write it."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseFile:
+    """One object of a release as it was read.
+
+    Attributes:
+        path: name below the release's folder.
+        sha256: digest of the bytes that were read.
+        size: number of bytes.
+        etag: S3's entity tag at that moment, unquoted.
+        version_id: S3's version of the object; None where the bucket keeps no versions.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    etag: str
+    version_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A release as it was read.
+
+    Attributes:
+        ref: where it lies.
+        format: the form of its model.
+        files: every object that was read, by path; the request file included.
+    """
+
+    ref: ReleaseRef
+    format: ModelFormat
+    files: tuple[ReleaseFile, ...]
+
+    @property
+    def model_digest(self) -> str:
+        """Digest of the model's bytes, every weight file included; the request file stays out."""
+        model = {
+            file.path: file.sha256
+            for file in self.files
+            if file.path == self.format or file.path.startswith(f"{self.format}/")
+        }
+        return document_digest(model)

@@ -1,0 +1,100 @@
+"""What to build from a release. `build.yaml` is its written form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import ClassVar
+
+ALL_TARGETS = "all"
+
+
+class Precision(StrEnum):
+    """The arithmetic that a cell is asked for; how it is reached depends on the TensorRT family."""
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    FP16 = "fp16"
+
+
+DEFAULT_TOLERANCES: Mapping[Precision, float] = MappingProxyType(
+    # Largest |difference| to TensorFlow over largest |TensorFlow output|, per output. FP16 carries 11
+    # bits and TF32 as many, and errors grow with depth; trained networks stayed below a third of these.
+    {Precision.FP32: 1e-4, Precision.TF32: 1e-2, Precision.FP16: 2e-2}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapeRange:
+    """The shapes that one input may take at run time, and the one to be fastest at.
+
+    Attributes:
+        min: smallest shape, every dimension at least 1.
+        opt: the shape that kernels are chosen for.
+        max: largest shape.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.min) == len(self.opt) == len(self.max):
+            raise ValueError("min, opt and max have the same number of dimensions")
+        for axis, (low, best, high) in enumerate(zip(self.min, self.opt, self.max, strict=True)):
+            if not 1 <= low <= best <= high:
+                raise ValueError(f"dimension {axis} needs 1 <= min <= opt <= max, not {low}, {best}, {high}")
+
+    @property
+    def corners(self) -> Mapping[str, tuple[int, ...]]:
+        """The three shapes by name, in the order in which they are verified."""
+        return {"min": self.min, "opt": self.opt, "max": self.max}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What the owner of a release asks for.
+
+    Attributes:
+        signature: which signature of the SavedModel; None where the model has one, or `serving_default`.
+        inputs: shapes by input name; an input that is left out gets shapes from its signature.
+        precisions: one cell per target for each of them.
+        targets: device names as the store writes them (`rtx-sm89`, `l4`), or only `all`.
+        tolerances: largest error against TensorFlow by precision, relative to the largest output.
+        samples: name of an `.npz` in the release with one array per input, first dimension the batch.
+        workspace_mib: most scratch memory that TensorRT may use on the GPU, in MiB.
+        optimization_level: TensorRT's builder optimisation level, 0 (fast build) to 5 (fast engine).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    signature: str | None = None
+    inputs: Mapping[str, ShapeRange] = field(default_factory=dict)
+    precisions: tuple[Precision, ...] = (Precision.FP32,)
+    targets: tuple[str, ...] = (ALL_TARGETS,)
+    tolerances: Mapping[Precision, float] = field(default_factory=dict)
+    samples: str | None = None
+    workspace_mib: int = 1024
+    optimization_level: int = 3
+
+    def __post_init__(self) -> None:
+        for name, values in (("precisions", self.precisions), ("targets", self.targets)):
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{name} lists at least one, and each once")
+        if ALL_TARGETS in self.targets and len(self.targets) > 1:
+            raise ValueError("targets is either all or a list of devices")
+        if any(not (math.isfinite(value) and value > 0) for value in self.tolerances.values()):
+            raise ValueError("a tolerance is a number above 0")
+        if self.workspace_mib < 1:
+            raise ValueError("workspace_mib is at least 1")
+        if not 0 <= self.optimization_level <= 5:  # noqa: PLR2004 (TensorRT's own range)
+            raise ValueError("optimization_level is between 0 and 5")
+
+    def tolerance(self, precision: Precision) -> float:
+        """Return the largest accepted error for `precision`, relative to the largest output."""
+        return self.tolerances.get(precision, DEFAULT_TOLERANCES[precision])

@@ -1,0 +1,1 @@
+"""The TensorRT side: toolchains, and what runs inside their interpreters."""
