@@ -1,0 +1,59 @@
+"""The reference file: what TensorFlow answered, so that hosts without TensorFlow can compare with it.
+
+An `.npz` with, for each corner of the shape ranges, `CORNER/input/NAME`, `CORNER/output/NAME` and
+`CORNER/noise/NAME` (a scalar: TensorFlow's relative noise on that output). Written by the TensorFlow
+side, read by the ONNX side and inside toolchains; NumPy alone and Python 3.10.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.children.compare import Arrays
+
+
+@dataclass(frozen=True)
+class Corner:
+    """One corner of the shape ranges.
+
+    Attributes:
+        name: `min`, `opt` or `max`.
+        inputs: values by input name, as they were fed to TensorFlow.
+        outputs: TensorFlow's values by output name.
+        noise: TensorFlow's own relative noise by output name.
+    """
+
+    name: str
+    inputs: Arrays
+    outputs: Arrays
+    noise: dict[str, float]
+
+
+def write_reference(path: Path, corners: list[Corner]) -> None:
+    """Write `corners` to `path` as an uncompressed `.npz`."""
+    arrays: dict[str, Any] = {}
+    for corner in corners:
+        arrays.update({f"{corner.name}/input/{name}": value for name, value in corner.inputs.items()})
+        arrays.update({f"{corner.name}/output/{name}": value for name, value in corner.outputs.items()})
+        arrays.update(
+            {f"{corner.name}/noise/{name}": np.float64(value) for name, value in corner.noise.items()}
+        )
+    np.savez(path, allow_pickle=False, **arrays)
+
+
+def read_reference(path: Path) -> list[Corner]:
+    """Read what `write_reference` wrote, in the same order. Nothing in the file is unpickled."""
+    corners: dict[str, Corner] = {}
+    with np.load(path, allow_pickle=False) as arrays:
+        for key in arrays.files:
+            name, kind, tensor = key.split("/", 2)
+            corner = corners.setdefault(name, Corner(name, {}, {}, {}))
+            if kind == "noise":
+                corner.noise[tensor] = float(arrays[key])
+            else:
+                (corner.inputs if kind == "input" else corner.outputs)[tensor] = arrays[key]
+    return list(corners.values())
