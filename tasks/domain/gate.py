@@ -18,8 +18,8 @@ def judge(
     if noisiest.noise > tolerance:
         verdict = Verdict.INCONCLUSIVE
         reason = (
-            f"TensorFlow's own noise on output {noisiest.output} at {noisiest.corner} is {noisiest.noise:.2e}, "
-            f"above the tolerance of {tolerance:.2e}"
+            f"TensorFlow's own noise on output {noisiest.output} at {noisiest.corner} is "
+            f"{noisiest.noise:.2e}, above the tolerance of {tolerance:.2e}"
         )
     elif worst.relative > tolerance:
         verdict = Verdict.FAILED
