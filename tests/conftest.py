@@ -1,0 +1,142 @@
+"""S3 for every test that needs it: a server on the loopback, and an environment that leads there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import boto3
+import pytest
+
+_START_SECONDS = 60.0
+_END_SECONDS = 10.0
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """A function that returns a loopback port on which nothing listens."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 (always http://127.0.0.1)
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return True
+    except OSError:
+        return False
+
+
+def _wait_until_it_answers(
+    command: Sequence[str], process: subprocess.Popen[bytes], url: str, log: Path
+) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not _answers(url):
+        output = log.read_text("utf-8", "replace")[-2000:]
+        if process.poll() is not None:
+            pytest.fail(f"{command} ended with status {process.returncode}:\n{output}")
+        if time.monotonic() > deadline:
+            pytest.fail(f"{command} did not answer on {url} in {_START_SECONDS:.0f} s:\n{output}")
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def http_child(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[str]]:
+    """A context manager that runs a command as a child until it answers HTTP, and ends it afterwards."""
+
+    @contextlib.contextmanager
+    def run(command: Sequence[str], port: int, **environment: str) -> Iterator[str]:
+        url = f"http://127.0.0.1:{port}"
+        folder = tmp_path_factory.mktemp("server")
+        log = folder / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=output, cwd=folder, env=os.environ | environment
+            )
+        try:
+            _wait_until_it_answers(command, process, url, log)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def s3_server(
+    http_child: Callable[..., AbstractContextManager[str]], free_port: Callable[[], int]
+) -> Iterator[str]:
+    """The endpoint URL of an S3 server that lives as long as the test session."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with http_child(command, port) as url:
+        yield url
+
+
+@pytest.fixture
+def use_endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """A function that leads all S3 calls of this test to one endpoint, with keys that open nothing else."""
+
+    def use(
+        url: str,
+        access_key: str = "test",
+        secret_key: str = "test",  # noqa: S107 (opens nothing)
+    ) -> None:
+        for name in list(os.environ):
+            if name.startswith("AWS_") or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
+                monkeypatch.delenv(name)
+        nowhere = str(tmp_path / "no-aws-configuration")
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": nowhere,
+            "AWS_SHARED_CREDENTIALS_FILE": nowhere,
+        }.items():
+            monkeypatch.setenv(name, value)
+
+    return use
+
+
+@pytest.fixture
+def new_bucket() -> Callable[[], str]:
+    """A function that makes an empty bucket at the current endpoint and returns its name."""
+
+    def make() -> str:
+        bucket = f"farm-{uuid.uuid4().hex[:12]}"
+        boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
+        return bucket
+
+    return make
+
+
+@pytest.fixture
+def s3_env(s3_server: str, use_endpoint: Callable[[str], None], new_bucket: Callable[[], str]) -> str:
+    """The name of a fresh bucket on `s3_server`, to which the environment leads."""
+    use_endpoint(s3_server)
+    return new_bucket()
