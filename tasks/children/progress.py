@@ -31,3 +31,11 @@ def listening(sink: ProgressSink) -> Iterator[None]:
         yield
     finally:
         _SINK.reset(token)
+
+
+@contextmanager
+def labelled(label: str) -> Iterator[None]:
+    """Add `label` to the names of all steps that run inside, so that parallel ones can be told apart."""
+    outer = _SINK.get()
+    with listening(lambda step, phase, fraction: outer(f"{step} {label}", phase, fraction)):
+        yield

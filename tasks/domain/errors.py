@@ -211,6 +211,12 @@ class GpuUnavailable(FarmError):
     retryable = True
 
 
+class CellsFailed(FarmError):
+    """Several cells of one release failed; each has its own error in its own flow run."""
+
+    exit_code = 44
+
+
 class VerificationFailed(FarmError):
     """The result differs from TensorFlow's by more than the tolerance."""
 

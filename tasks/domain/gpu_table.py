@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from tasks.domain.errors import ToolchainBroken
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
 
 
@@ -67,3 +68,20 @@ def device_slug(target: EngineTarget) -> str:
     if target.gpu is not None:
         return gpu_slug(target.gpu)
     return "-".join(("rtx", *(capability.sm for capability in target.compute_capabilities)))
+
+
+def opset_for(target: EngineTarget) -> int:
+    """Return the ONNX opset to convert to for `target`.
+
+    Raises:
+        ToolchainBroken: the table has no row for this TensorRT family.
+    """
+    opset = gpu_table().opsets.get((target.flavour, target.version.major))
+    if opset is None:
+        known = ", ".join(f"{flavour} {major}" for flavour, major in gpu_table().opsets)
+        raise ToolchainBroken(
+            wanted="a TensorRT family that the farm knows",
+            found=f"{target.flavour} {target.version}",
+            fix=f"use one of {known}, or add the family: one module and one row",
+        )
+    return opset

@@ -169,6 +169,7 @@ class EngineRecord:
         target: where the plan runs, as the process that built it found the host.
         toolchain: what built it.
         options: what was asked for.
+        derived_shapes: inputs whose shapes the request left out, so that they come from the signature.
         release: the bytes that it was made from.
         onnx: the graph that TensorRT read.
         reference: inputs and TensorFlow's outputs, an `.npz`.
@@ -195,6 +196,7 @@ class EngineRecord:
     target: EngineTarget
     toolchain: ToolchainInfo
     options: CellOptions
+    derived_shapes: tuple[str, ...]
     release: Release
     onnx: BlobRef
     reference: BlobRef

@@ -114,3 +114,13 @@ class Release:
             if file.path == self.format or file.path.startswith(f"{self.format}/")
         }
         return document_digest(model)
+
+    def digest_of(self, path: str | None) -> str | None:
+        """Return the SHA-256 of the file at `path`; None for no path.
+
+        Raises:
+            KeyError: the release has no such file.
+        """
+        if path is None:
+            return None
+        return {file.path: file.sha256 for file in self.files}[path]

@@ -1,0 +1,112 @@
+"""The main flow: a release in S3 becomes stored engines."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from prefect import flow, get_run_logger, runtime
+from prefect.artifacts import acreate_table_artifact
+
+from agents.probe import probe_host
+from flows.build_engine import build_engine, find_engine
+from flows.convert_release import ConversionJob, convert_for
+from flows.overrides import Overrides
+from flows.settings import settings
+from tasks.children.workspace import workspace
+from tasks.domain.errors import CellsFailed, FarmError
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.order import CellOutcome, EngineOrder, ReleaseOutcome, order_for
+from tasks.domain.release import ReleaseRef
+from tasks.fetch import fetch
+from tasks.store.store import Store
+
+
+def _run_name() -> str:
+    ref: ReleaseRef = runtime.flow_run.parameters["release"]
+    return f"{ref.model}-{ref.version}"
+
+
+@flow(name="build-release", flow_run_name=_run_name)
+async def build_release(release: ReleaseRef, overrides: Overrides | None = None) -> ReleaseOutcome:
+    """Build every engine that the release's request asks for and that the store does not hold.
+
+    Args:
+        release: where the release lies.
+        overrides: what to build instead of what the request says.
+
+    Raises:
+        FarmError: why the release cannot be built; `CellsFailed` where several cells fail.
+    """
+    store = settings().store_for(release)
+    await asyncio.to_thread(Store.connect(store).check_conditional_writes)
+    with workspace(settings().work_dir) as work:
+        orders = await _orders(release, overrides or Overrides(), store, work)
+    outcomes = await _build_all(orders)
+    rows = [{"record": cell.key, "plan": cell.plan.sha256, "built": cell.built} for cell in outcomes]
+    await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {release.url}")
+    return ReleaseOutcome(release=release, store=store, cells=outcomes)
+
+
+async def _orders(
+    release: ReleaseRef, overrides: Overrides, store: str, work: Path
+) -> tuple[EngineOrder, ...]:
+    """Fetch and convert the release, and return one order for each cell that is asked for."""
+    fetched = await fetch(release, work / "release")
+    request = overrides.applied_to(fetched.request)
+    host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+    targets = host.select(request.targets)
+    job = ConversionJob(fetched=fetched, request=request, store=store, work=work)
+    graphs = await convert_for(job, targets)
+    for graph in graphs.values():
+        for name in graph.derived_shapes:
+            get_run_logger().info(
+                "shapes of input %s, derived from its signature: %s", name, graph.shapes[name]
+            )
+    return tuple(
+        order_for(
+            store=store,
+            release=fetched.release,
+            conversion=graphs[target, precision],
+            request=request,
+            target=target,
+            precision=precision,
+        )
+        for target, precision in graphs
+    )
+
+
+async def _build_all(orders: tuple[EngineOrder, ...]) -> tuple[CellOutcome, ...]:
+    """Build what is missing, a few at a time. One failing cell does not stop the others."""
+    gate = asyncio.Semaphore(settings().parallel_builds)
+
+    async def one(order: EngineOrder) -> CellOutcome:
+        found = await find_engine(order)
+        if found is not None:
+            return found
+        async with gate:
+            return await build_engine(order)
+
+    answers = await asyncio.gather(*(one(order) for order in orders), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, FarmError):
+            raise answer
+    pairs = zip(orders, answers, strict=True)
+    _raise_failures([(order, answer) for order, answer in pairs if isinstance(answer, FarmError)])
+    return tuple(answer for answer in answers if isinstance(answer, CellOutcome))
+
+
+def _raise_failures(failed: list[tuple[EngineOrder, FarmError]]) -> None:
+    """Raise the one error there is, or one that lists them all."""
+    if len(failed) == 1:
+        raise failed[0][1]
+    if failed:
+        lines = [
+            f"{device_slug(order.target)} {order.options.precision}: {type(error).__name__}: {error}"
+            for order, error in failed
+        ]
+        raise CellsFailed(
+            wanted="every cell that the request asks for",
+            found=f"{len(failed)} failed:\n" + "\n".join(lines),
+            fix="see each cell's own advice; the others are stored and will be found next time",
+        )

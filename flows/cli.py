@@ -1,0 +1,105 @@
+"""The command line: `enginefarm demo | build | engines | doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from flows import engines
+from flows.display import console, engine_table, progress_bars, records_json, show_error
+from flows.doctor import doctor
+from flows.prefect_environment import prepare_prefect
+from flows.release_url import release_at
+from tasks.domain.errors import FarmError, Interrupted
+from tasks.domain.request import Precision
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(engines.app, name="engines")
+app.command()(doctor)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+
+
+@app.command()
+def demo(*, as_json: Json = False) -> None:
+    """Build real engines from a trained model on this machine: no GPU, account or server is needed."""
+    from flows.demo import demo_world, run_demo  # noqa: PLC0415 (see `_run`)
+
+    with demo_world(), progress_bars():
+        prepare_prefect()
+        outcome = asyncio.run(run_demo())
+    if as_json:
+        again = {"found": outcome.found, "built": outcome.built, "seconds": round(outcome.seconds, 3)}
+        _print_json({"engines": records_json(outcome.engines), "again": again})
+        return
+    console.print(engine_table(outcome.engines, title="Engines"))
+    text = f"Asked for the same release again: {outcome.found} found, {outcome.built} built"
+    console.print(f"{text}, in {outcome.seconds:.1f} s.", highlight=False)
+
+
+@app.command()
+def build(
+    release: Annotated[str, typer.Argument(help="s3://BUCKET/PREFIX/MODEL/VERSION")],
+    *,
+    precision: Annotated[
+        list[Precision] | None, typer.Option(help="Build this precision; may be given several times.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Build for this device, for example rtx-sm89 or l4; may be given several times."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Build every engine that a release asks for and the store does not hold."""
+    ref = release_at(release)
+    prepare_prefect()
+    # Prefect takes seconds to import, and reads its settings then: other commands go without.
+    from flows.build_release import build_release  # noqa: PLC0415
+    from flows.overrides import Overrides  # noqa: PLC0415
+
+    overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
+    with progress_bars():
+        outcome = asyncio.run(build_release(ref, overrides))
+    records = engines.read_all(outcome)
+    built = sum(cell.built for cell in outcome.cells)
+    found = len(outcome.cells) - built
+    if as_json:
+        _print_json({"engines": records_json(records), "found": found, "built": built})
+        return
+    console.print(engine_table(records, title=f"Engines of {ref.url}"))
+    for name, shape in {
+        name: record.options.shapes[name] for record in records for name in record.derived_shapes
+    }.items():
+        console.print(
+            f"Shapes of {name}, from the signature: min {shape.min}, opt {shape.opt}, max {shape.max}"
+        )
+    console.print(f"{found} found, {built} built.", highlight=False)
+
+
+def _print_json(document: object) -> None:
+    print(json.dumps(document))  # noqa: T201 (this is what the command is asked for)
+
+
+def main() -> None:
+    """Run the command line and end the process with the exit code of the error, if there is one."""
+    # SIGTERM ends the work as Ctrl-C does: children are ended, and what is half done goes away.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        app(standalone_mode=False)
+    except FarmError as error:
+        show_error(error)
+        sys.exit(error.exit_code)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+        sys.exit(Interrupted.exit_code)
+
+
+if __name__ == "__main__":
+    main()

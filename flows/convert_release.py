@@ -1,0 +1,149 @@
+"""The part of `build-release` that makes ONNX graphs: once per release, shared by all targets.
+
+The FP32 graph is the first; graphs of lower precision are made from it, also when it was made long ago:
+two conversions of one model are not the same bytes, so nothing is ever converted twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tasks.tensorflow.models import ConversionWanted, conversion_tools
+from tasks.tensorrt.engine import graph_precision
+
+from flows.settings import settings
+from tasks.convert import convert
+from tasks.domain.gpu_table import opset_for
+from tasks.domain.keys import conversion_key, conversion_record_key
+from tasks.domain.record import ConversionRecord
+from tasks.domain.request import BuildRequest, Precision
+from tasks.domain.target import EngineTarget
+from tasks.export import export
+from tasks.fetch import FetchedRelease, fetch_graph
+from tasks.lower import lower
+from tasks.preflight import preflight
+from tasks.publish import publish_conversion, put_blob
+from tasks.store.store import Store
+from tasks.verify import Evidence, verify_graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionJob:
+    """What is converted, and where to.
+
+    Attributes:
+        fetched: the release on this host.
+        request: what is asked for, after the command line had its say.
+        store: URL of the store.
+        work: folder for files.
+    """
+
+    fetched: FetchedRelease
+    request: BuildRequest
+    store: str
+    work: Path
+
+    def key(self, opset: int, precision: Precision) -> str:
+        """Return the digest of all that decides the graph with `opset` in `precision`."""
+        release = self.fetched.release
+        return conversion_key(
+            model_digest=release.model_digest,
+            signature=self.request.signature,
+            shapes=self.request.inputs,
+            samples=release.digest_of(self.request.samples),
+            opset=opset,
+            graph_precision=precision,
+            tolerance=self.request.tolerance(precision),
+            tools=conversion_tools(),
+        )
+
+
+async def convert_for(
+    job: ConversionJob, targets: tuple[EngineTarget, ...]
+) -> dict[tuple[EngineTarget, Precision], ConversionRecord]:
+    """Return the graph for each cell: every target at every precision that is asked for.
+
+    Raises:
+        FarmError: the model cannot be converted, or a graph does not compute what TensorFlow does.
+    """
+    cells = {
+        (target, precision): (opset_for(target), graph_precision(target, precision))
+        for target in targets
+        for precision in job.request.precisions
+    }
+    graphs = {graph: await _find_or_make(job, *graph) for graph in sorted(set(cells.values()))}
+    return {cell: graphs[graph] for cell, graph in cells.items()}
+
+
+async def _find_or_make(job: ConversionJob, opset: int, precision: Precision) -> ConversionRecord:
+    key = conversion_record_key(job.key(opset, precision))
+    found = await asyncio.to_thread(Store.connect(job.store).find_conversion, key)
+    if found is not None:
+        return found
+    if precision is Precision.FP32:
+        return await _convert(job, opset)
+    return await _lower(job, await _find_or_make(job, opset, Precision.FP32), precision)
+
+
+async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
+    """Convert the release to FP32, check it against TensorFlow and publish it."""
+    work, limits = job.work, settings().limits
+    model = await preflight(job.fetched.model, workdir=work, limits=limits)
+    saved_model = await export(model, workdir=work, limits=limits)
+    wanted = ConversionWanted(
+        signature=job.request.signature,
+        shapes=job.request.inputs,
+        opset=opset,
+        samples=job.fetched.samples,
+    )
+    converted = await convert(saved_model, wanted, workdir=work, limits=limits)
+    graph = await lower(converted.onnx, Precision.FP32, workdir=work, limits=limits)
+    evidence = Evidence(
+        reference=converted.reference,
+        inputs=converted.samples_used,
+        tolerance=job.request.tolerance(Precision.FP32),
+    )
+    verification = await verify_graph(graph.onnx, evidence, workdir=work, limits=limits)
+    record = ConversionRecord(
+        key=job.key(opset, Precision.FP32),
+        release_digest=job.fetched.release.model_digest,
+        signature=converted.signature,
+        opset=opset,
+        graph_precision=Precision.FP32,
+        onnx=await put_blob(job.store, graph.onnx),
+        reference=await put_blob(job.store, converted.reference),
+        inputs=converted.inputs,
+        outputs=converted.outputs,
+        shapes=converted.shapes,
+        derived_shapes=converted.derived_shapes,
+        verification=verification,
+        seconds={**converted.seconds, "lower": graph.seconds},
+        peak_mib=max(converted.peak_mib, graph.peak_mib),
+        tools=conversion_tools(),
+    )
+    return await publish_conversion(job.store, record)
+
+
+async def _lower(job: ConversionJob, base: ConversionRecord, precision: Precision) -> ConversionRecord:
+    """Write `precision` into the graph of `base`, check it against TensorFlow and publish it."""
+    work, limits = job.work, settings().limits
+    source = await fetch_graph(job.store, base, work)
+    graph = await lower(source.onnx, precision, workdir=work, limits=limits)
+    evidence = Evidence(
+        reference=source.reference,
+        inputs=base.verification.inputs,
+        tolerance=job.request.tolerance(precision),
+    )
+    verification = await verify_graph(graph.onnx, evidence, workdir=work, limits=limits)
+    record = replace(
+        base,
+        key=job.key(base.opset, precision),
+        graph_precision=precision,
+        onnx=await put_blob(job.store, graph.onnx),
+        verification=verification,
+        seconds={**base.seconds, f"lower to {precision}": graph.seconds},
+        peak_mib=max(base.peak_mib, graph.peak_mib),
+    )
+    return await publish_conversion(job.store, record)

@@ -1,0 +1,101 @@
+"""`enginefarm demo`: the whole farm on one machine, on a trained model, with an S3 server of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tasks.store.request_file import parse_request, render_request
+
+from agents.probe import probe_host
+from flows.embedded_s3 import embedded_s3, environment_for
+from flows.engines import read_all
+from flows.settings import settings
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.record import EngineRecord
+from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tasks.domain.request import BuildRequest
+from tasks.domain.target import EngineTarget, Flavour
+from tasks.store.releases import publish_release
+from tasks.store.s3 import s3_client
+
+_FILES = Path(__file__).with_name("demo_release")
+_PUBLISHED = ("model.keras", "samples.npz")
+RELEASE = ReleaseRef(bucket="enginefarm-demo", prefix="models", model="digits", version="1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOutcome:
+    """What the demo did.
+
+    Attributes:
+        engines: every engine that it built.
+        found: how many of them the second run found.
+        built: how many the second run built.
+        seconds: wall time of the second run.
+    """
+
+    engines: tuple[EngineRecord, ...]
+    found: int
+    built: int
+    seconds: float
+
+
+@contextmanager
+def demo_world() -> Iterator[None]:
+    """Give this process an S3 server and a Prefect server of its own; nothing of the user's is touched."""
+    home = tempfile.mkdtemp(prefix="enginefarm-demo-")
+    try:
+        with embedded_s3() as endpoint:
+            for name in [name for name in os.environ if name.startswith(("AWS_", "PREFECT_"))]:
+                del os.environ[name]
+            os.environ |= environment_for(endpoint)
+            os.environ |= {"PREFECT_HOME": home, "ENGINEFARM_STORE": f"s3://{RELEASE.bucket}"}
+            yield
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def run_demo() -> DemoOutcome:
+    """Publish the release, build all of its cells, then ask for the same again."""
+    # Prefect reads its settings when it is imported, so not before the demo's own are set.
+    from flows.build_release import build_release  # noqa: PLC0415
+
+    await _publish()
+    first = await build_release(RELEASE)
+    started = time.monotonic()
+    second = await build_release(RELEASE)
+    seconds = time.monotonic() - started
+    built = sum(cell.built for cell in second.cells)
+    return DemoOutcome(
+        engines=tuple(read_all(first)),
+        found=len(second.cells) - built,
+        built=built,
+        seconds=seconds,
+    )
+
+
+async def _publish() -> None:
+    """Upload the release as its owner would: the request last."""
+    client = s3_client()
+    client.create_bucket(Bucket=RELEASE.bucket)
+    with tempfile.TemporaryDirectory(prefix="enginefarm-demo-") as folder:
+        release = Path(folder)
+        for name in _PUBLISHED:
+            shutil.copy(_FILES / name, release)
+        host = await probe_host(settings().interpreters, workdir=release, limits=settings().limits)
+        request = _with_gpu(parse_request((_FILES / REQUEST_FILE).read_text("utf-8")), host.targets())
+        (release / REQUEST_FILE).write_text(render_request(request), "utf-8")
+        publish_release(client, RELEASE, release)
+
+
+def _with_gpu(request: BuildRequest, targets: tuple[EngineTarget, ...]) -> BuildRequest:
+    """Ask for this machine's own GPU as well, where it has one and a TensorRT for it."""
+    own = {device_slug(target) for target in targets if target.flavour is Flavour.TENSORRT}
+    return replace(request, targets=(*request.targets, *sorted(own)))

@@ -1,0 +1,91 @@
+"""What people see on a terminal: progress bars, tables and errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tasks.children.progress import listening
+from tasks.domain.errors import FarmError, printable
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.record import EngineRecord, Verdict
+from tasks.store.records import record_to_json
+
+console = Console()
+errors = Console(stderr=True)
+
+_KIB = 1024
+
+
+@contextmanager
+def progress_bars(*, show: bool = True) -> Iterator[None]:
+    """Show one bar for each step that runs inside; nothing where there is no terminal."""
+    columns = (
+        SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), BarColumn(),
+        TimeElapsedColumn(), TextColumn("{task.fields[phase]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=errors, disable=not (show and errors.is_terminal)) as progress:
+        bars = {}
+
+        def show_step(step: str, phase: str, fraction: float) -> None:
+            if step not in bars:
+                bars[step] = progress.add_task(escape(printable(step)), total=1.0, phase="")
+            progress.update(bars[step], completed=fraction, phase=escape(printable(phase)))
+
+        with listening(show_step):
+            yield
+
+
+def engine_table(records: Iterable[EngineRecord], *, title: str) -> Table:
+    """Return one row per engine."""
+    table = Table(title=title, title_justify="left")
+    for name in ("model", "version", "target", "TensorRT", "precision"):
+        table.add_column(name, no_wrap=True)
+    for name in ("size", "build", "error against TensorFlow"):
+        table.add_column(name, justify="right")
+    table.add_column("key", overflow="fold")
+    for record in records:
+        target = record.target
+        row = (
+            record.model,
+            record.version,
+            device_slug(target),
+            str(target.version),
+            record.options.precision,
+        )
+        figures = (_size(record.plan.size), f"{record.seconds['build']:.1f} s", error_text(record))
+        table.add_row(*(escape(printable(text)) for text in (*row, *figures, record.key)))
+    return table
+
+
+def error_text(record: EngineRecord) -> str:
+    """Return the largest error against TensorFlow, and of what: the engine where a GPU ran it."""
+    measured = record.engine_verification.verdict is not Verdict.NOT_MEASURED
+    verification = record.engine_verification if measured else record.graph_verification
+    worst = verification.worst
+    figure = "not measured" if worst is None else f"{worst.relative:.1e}"
+    return f"{figure} ({'engine' if measured else 'graph'})"
+
+
+def _size(size: int) -> str:
+    return f"{size / _KIB:.0f} KiB" if size < _KIB * _KIB else f"{size / _KIB / _KIB:.1f} MiB"
+
+
+def records_json(records: Iterable[EngineRecord]) -> list[object]:
+    """Return the records as JSON-ready documents, as the store holds them."""
+    return [json.loads(record_to_json(record)) for record in records]
+
+
+def show_error(error: FarmError) -> None:
+    """Print what was wanted, what was found and what to do."""
+    errors.print(f"[bold red]{type(error).__name__}[/] (exit code {error.exit_code})", highlight=False)
+    for name, text in (("wanted", error.wanted), ("found", error.found), ("to fix", error.fix)):
+        errors.print(f"  [bold]{name:7}[/] {escape(text)}", highlight=False)
+    if error.retryable:
+        errors.print("  The same command may work later.", highlight=False)

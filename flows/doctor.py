@@ -1,0 +1,178 @@
+"""`enginefarm doctor`: what this machine can do, what is missing, and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from agents.probe import HostProbe, probe_host
+from flows.display import console
+from flows.settings import settings
+from tasks.children.workspace import workspace
+from tasks.domain.errors import FarmError
+from tasks.domain.gpu_table import device_slug, gpu_slug
+from tasks.store.store import Store
+
+_SECONDS = 5
+
+
+class Level(StrEnum):
+    """How a line of the examination came out."""
+
+    FINE = "fine"
+    ABSENT = "absent"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line: what was looked at, how it is, and what to do where it is not fine.
+
+    `absent` is something that not every use needs; `broken` is something that was asked for.
+    """
+
+    subject: str
+    level: Level
+    text: str
+    fix: str = ""
+
+
+def doctor(
+    *,
+    store: Annotated[
+        str | None, typer.Option(help="s3://BUCKET to examine; default: ENGINEFARM_STORE.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+) -> None:
+    """Say what this machine can do and what is missing. Exit code 1 if something is broken."""
+    findings = list(_examine(store or settings().store))
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings]))  # noqa: T201
+    else:
+        console.print(_table(findings))
+    if any(finding.level is Level.BROKEN for finding in findings):
+        raise typer.Exit(1)
+
+
+def _examine(store: str | None) -> Iterator[Finding]:
+    yield _python()
+    yield _conversion()
+    yield from asyncio.run(_toolchains())
+    yield _s3(store)
+    yield _prefect()
+
+
+def _python() -> Finding:
+    return Finding(
+        subject="Python", level=Level.FINE, text=f"{sys.version.split()[0]}, {os.cpu_count()} cores"
+    )
+
+
+def _conversion() -> Finding:
+    packages = ("tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime")
+    try:
+        found = ", ".join(f"{name} {version(name)}" for name in packages)
+    except PackageNotFoundError as error:
+        return Finding(
+            subject="Conversion",
+            level=Level.BROKEN,
+            text=f"{error.name} is not installed",
+            fix="install the farm from its lock: `uv sync`",
+        )
+    return Finding(subject="Conversion", level=Level.FINE, text=found)
+
+
+async def _toolchains() -> list[Finding]:
+    with workspace(settings().work_dir) as work:
+        host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+    findings = [
+        Finding(
+            subject=f"Toolchain {probe.toolchain.flavour}",
+            level=Level.FINE if probe.targets() else Level.ABSENT,
+            text=f"{probe.version} in Python {probe.info.python} can build for "
+            + (", ".join(device_slug(target) for target in probe.targets()) or "nothing here"),
+            fix="" if probe.targets() else "run on a host with an NVIDIA GPU and its driver",
+        )
+        for probe in host.toolchains
+    ]
+    findings += [
+        Finding(
+            subject="Toolchain",
+            level=Level.BROKEN,
+            text=f"{one.interpreter}: {one.error.found}",
+            fix=one.error.fix,
+        )
+        for one in host.broken
+    ]
+    return [*findings, _gpus(host)]
+
+
+def _gpus(host: HostProbe) -> Finding:
+    gpus = {gpu.uuid: gpu for probe in host.toolchains for gpu in probe.gpus}
+    if not gpus:
+        return Finding(
+            subject="GPU",
+            level=Level.ABSENT,
+            text="none: TensorRT-RTX builds ahead of time, engines are not run here",
+            fix="for TensorRT itself, run on a host with an NVIDIA GPU and its driver",
+        )
+    text = ", ".join(
+        f"{gpu.name} ({gpu_slug(gpu.name)}, {gpu.compute}, {gpu.memory_mib} MiB)" for gpu in gpus.values()
+    )
+    return Finding(subject="GPU", level=Level.FINE, text=text)
+
+
+def _s3(store: str | None) -> Finding:
+    if store is None:
+        return Finding(
+            subject="S3", level=Level.ABSENT, text="no store is named", fix="give --store s3://BUCKET"
+        )
+    try:
+        Store.connect(store).check_conditional_writes()
+    except FarmError as error:
+        return Finding(subject="S3", level=Level.BROKEN, text=f"{store}: {error.found}", fix=error.fix)
+    return Finding(subject="S3", level=Level.FINE, text=f"{store}: writable, conditional writes hold")
+
+
+def _prefect() -> Finding:
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return Finding(
+            subject="Prefect API",
+            level=Level.ABSENT,
+            text=f"Prefect {version('prefect')}, no PREFECT_API_URL: commands start a temporary server",
+            fix="run `prefect server start` and set PREFECT_API_URL to share runs",
+        )
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=_SECONDS):  # noqa: S310 (the user's own URL)
+            return Finding(subject="Prefect API", level=Level.FINE, text=f"{url} answers")
+    except (OSError, ValueError) as error:
+        return Finding(
+            subject="Prefect API",
+            level=Level.BROKEN,
+            text=f"{url}: {error}",
+            fix="start the server, or correct PREFECT_API_URL",
+        )
+
+
+def _table(findings: list[Finding]) -> Table:
+    colours = {Level.FINE: "green", Level.ABSENT: "yellow", Level.BROKEN: "red"}
+    table = Table(title="This machine", title_justify="left")
+    for name in ("", "", "found", "to fix"):
+        table.add_column(name, overflow="fold")
+    for one in findings:
+        state = f"[{colours[one.level]}]{one.level}[/]"
+        table.add_row(one.subject, state, escape(one.text), escape(one.fix))
+    return table

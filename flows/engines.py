@@ -1,0 +1,110 @@
+"""`enginefarm engines`: what is stored, and how to get it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.display import console, engine_table, progress_bars, records_json
+from flows.settings import settings
+from tasks.domain.errors import NotStored, RequestInvalid
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.order import ReleaseOutcome
+from tasks.domain.record import EngineRecord
+from tasks.store.records import record_schema
+from tasks.store.store import Store
+
+app = typer.Typer(no_args_is_help=True, help="List, show and fetch stored engines.")
+
+StoreUrl = Annotated[
+    str | None, typer.Option("--store", help="s3://BUCKET or s3://BUCKET/PREFIX; default: ENGINEFARM_STORE.")
+]
+Key = Annotated[str, typer.Argument(help="Key of the record, as `enginefarm engines list` shows it.")]
+
+
+@app.command("list")
+def list_engines(
+    *,
+    store: StoreUrl = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    version: Annotated[str | None, typer.Option(help="Only this version of the model.")] = None,
+    target: Annotated[str | None, typer.Option(help="Only this device, for example rtx-sm89.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of records.")] = False,
+) -> None:
+    """List the engines of a store."""
+    place = _store(store)
+    found = [
+        record
+        for record in place.engines(model=model, version=version)
+        if target is None or device_slug(record.target) == target
+    ]
+    if as_json:
+        print(json.dumps(records_json(found)))  # noqa: T201
+    else:
+        console.print(engine_table(found, title=f"Engines in {place.url}: {len(found)}"))
+
+
+@app.command()
+def show(key: Key, *, store: StoreUrl = None) -> None:
+    """Print the record of one engine as JSON: what it is, what it was made from, what was measured."""
+    print(json.dumps(records_json([_record(_store(store), key)])[0], indent=2))  # noqa: T201
+
+
+@app.command()
+def fetch(
+    key: Key,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File for the plan; default: named after the engine."),
+    ] = None,
+    store: StoreUrl = None,
+) -> None:
+    """Download one engine's plan. The file appears only after its size and digest are checked."""
+    place = _store(store)
+    record = _record(place, key)
+    path = output or Path(f"{record.model}-{record.version}-{device_slug(record.target)}.plan")
+    with progress_bars():
+        place.get_blob(record.plan, path)
+    console.print(
+        f"{path}: {record.plan.size} bytes, SHA-256 {record.plan.sha256}, for {device_slug(record.target)} "
+        f"with {record.target.flavour} {record.target.version}",
+        highlight=False, soft_wrap=True, markup=False,
+    )  # fmt: skip
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of records."""
+    print(json.dumps(record_schema(), indent=2))  # noqa: T201
+
+
+def read_all(outcome: ReleaseOutcome) -> list[EngineRecord]:
+    """Return the records of all cells of `outcome`."""
+    store = Store.connect(outcome.store)
+    return [_record(store, cell.key) for cell in outcome.cells]
+
+
+def _record(store: Store, key: str) -> EngineRecord:
+    record = store.find_engine(key)
+    if record is None:
+        raise NotStored(
+            wanted=f"the engine {key} in {store.url}",
+            found="no such record",
+            fix="`enginefarm engines list` shows what is there",
+        )
+    return record
+
+
+def _store(url: str | None) -> Store:
+    url = url or settings().store
+    if url is None:
+        raise RequestInvalid(
+            wanted="the URL of a store",
+            found="neither --store nor ENGINEFARM_STORE",
+            fix="give --store s3://BUCKET",
+        )
+    return Store.connect(url)

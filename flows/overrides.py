@@ -1,0 +1,28 @@
+"""What a caller may ask for instead of what a release's request says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tasks.domain.request import BuildRequest, Precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """Empty fields leave the request as it is.
+
+    Attributes:
+        precisions: build these precisions.
+        targets: build for these devices, or `all`.
+    """
+
+    precisions: tuple[Precision, ...] = ()
+    targets: tuple[str, ...] = ()
+
+    def applied_to(self, request: BuildRequest) -> BuildRequest:
+        """Return `request` with what is set here."""
+        return replace(
+            request,
+            precisions=self.precisions or request.precisions,
+            targets=self.targets or request.targets,
+        )

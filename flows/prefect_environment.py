@@ -1,0 +1,21 @@
+"""What Prefect must be told before it is imported."""
+
+from __future__ import annotations
+
+import os
+
+_WANTED = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # Without PREFECT_API_URL a command starts a temporary server; its start takes 10 s, more when cold.
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are shown once, by the command line
+    "PREFECT_CLI_COLORS": "false",
+}
+
+
+def prepare_prefect() -> None:
+    """Set what the user has not set."""
+    for name, value in _WANTED.items():
+        os.environ.setdefault(name, value)

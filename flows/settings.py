@@ -1,0 +1,57 @@
+"""Settings of one host, from the environment (`ENGINEFARM_…`)."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.children.run import Limits
+from tasks.domain.release import ReleaseRef
+
+
+class Settings(BaseSettings):
+    """What an operator may set on a host."""
+
+    model_config = SettingsConfigDict(env_prefix="ENGINEFARM_")
+
+    store: str | None = Field(
+        default=None, description="URL of the engine store; default: the bucket of the release"
+    )
+    toolchains: str = Field(
+        default="",
+        description="Python interpreters that hold a TensorRT, separated by ':', beside the farm's own",
+    )
+    work_dir: Path | None = Field(
+        default=None, description="Folder for temporary files; default: the system's"
+    )
+    child_memory_mib: int = Field(default=8192, ge=512, description="Memory limit of a child process, MiB")
+    child_seconds: float = Field(default=1800, gt=0, description="Time limit of a child process, seconds")
+    parallel_builds: int = Field(
+        default_factory=lambda: max(1, (os.cpu_count() or 1) // 2),
+        ge=1,
+        description="Builds at a time on this host",
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of each child process."""
+        return Limits(memory_mib=self.child_memory_mib, seconds=self.child_seconds)
+
+    @property
+    def interpreters(self) -> tuple[str, ...]:
+        """The toolchains' interpreters."""
+        return tuple(path for path in self.toolchains.split(os.pathsep) if path)
+
+    def store_for(self, release: ReleaseRef) -> str:
+        """Return the URL of the store for engines of `release`."""
+        return self.store or f"s3://{release.bucket}"
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings of this process, read once."""
+    return Settings()

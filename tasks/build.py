@@ -1,0 +1,36 @@
+"""Step 7: TensorRT builds a plan, in its own interpreter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.children.run import Limits
+from tasks.domain.order import EngineOrder
+from tasks.step import step
+from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_engine
+from tasks.tensorrt.site import BuildSite
+
+
+@step
+async def build(
+    order: EngineOrder, onnx: Path, site: BuildSite, *, workdir: Path, limits: Limits
+) -> BuiltEngine:
+    """Build the plan of `order` from the graph in `onnx`.
+
+    Raises:
+        BuildRefused: TensorRT cannot parse the graph, or has no implementation for it.
+        TargetUnavailable: the process that builds finds itself on another target.
+        GpuUnavailable: the GPU is gone, busy or out of memory.
+        ChildCrashed: TensorRT took its process down.
+    """
+    job = EngineJob(
+        toolchain=site.toolchain,
+        target=order.target,
+        onnx=onnx,
+        precision=order.options.precision,
+        shapes=order.options.shapes,
+        workspace_mib=order.options.workspace_mib,
+        optimization_level=order.options.optimization_level,
+        gpu_index=site.gpu_index,
+    )
+    return await build_engine(job, workdir=workdir, limits=limits)

@@ -1,0 +1,22 @@
+"""Step 4: one signature of a SavedModel becomes an ONNX graph, beside TensorFlow's own answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.children.run import Limits
+from tasks.step import step
+from tasks.tensorflow.models import ConversionWanted, Converted, convert_saved_model
+
+
+@step
+async def convert(saved_model: Path, wanted: ConversionWanted, *, workdir: Path, limits: Limits) -> Converted:
+    """Convert with tf2onnx and let TensorFlow answer for each corner of the shapes.
+
+    Raises:
+        SignatureUnknown: the model has no such signature.
+        OperationUnsupported: an operation has no ONNX form.
+        RequestInvalid: the shapes do not fit the model.
+        SamplesInvalid: the samples do not fit the model.
+    """
+    return await convert_saved_model(saved_model, wanted, workdir=workdir, limits=limits)

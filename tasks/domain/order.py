@@ -1,0 +1,99 @@
+"""What one host is asked to build: references only, so that it can cross hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.domain.digest import BlobRef
+from tasks.domain.keys import build_key, engine_key
+from tasks.domain.record import CellOptions, ConversionRecord
+from tasks.domain.release import Release, ReleaseRef
+from tasks.domain.request import BuildRequest, Precision
+from tasks.domain.target import EngineTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOrder:
+    """One cell: a converted release on one target at one precision.
+
+    Attributes:
+        store: URL of the store that holds the conversion and takes the engine.
+        release: the bytes that the conversion was made from.
+        conversion: digest under which the store keeps the conversion's record.
+        build_key: digest of all that decides the engine.
+        target: where the engine shall run.
+        options: what is asked for.
+    """
+
+    store: str
+    release: Release
+    conversion: str
+    build_key: str
+    target: EngineTarget
+    options: CellOptions
+
+    @property
+    def key(self) -> str:
+        """Where the engine's record lies, relative to the store's root."""
+        return engine_key(
+            release=self.release,
+            target=self.target,
+            precision=self.options.precision,
+            build_digest=self.build_key,
+        )
+
+
+def order_for(  # noqa: PLR0913 (a cell is all of these)
+    *,
+    store: str,
+    release: Release,
+    conversion: ConversionRecord,
+    request: BuildRequest,
+    target: EngineTarget,
+    precision: Precision,
+) -> EngineOrder:
+    """Return the order for one cell."""
+    options = CellOptions(
+        signature=conversion.signature,
+        precision=precision,
+        shapes=conversion.shapes,
+        tolerance=request.tolerance(precision),
+        samples=release.digest_of(request.samples),
+        workspace_mib=request.workspace_mib,
+        optimization_level=request.optimization_level,
+    )
+    digest = build_key(
+        model_digest=release.model_digest, options=options, tools=conversion.tools, target=target
+    )
+    return EngineOrder(
+        store=store,
+        release=release,
+        conversion=conversion.key,
+        build_key=digest,
+        target=target,
+        options=options,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellOutcome:
+    """What came of one order.
+
+    Attributes:
+        key: where the engine's record lies, relative to the store's root.
+        plan: the engine's bytes.
+        built: whether this run built it; otherwise it was found.
+    """
+
+    key: str
+    plan: BlobRef
+    built: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseOutcome:
+    """What came of one release: a reference for each of its cells."""
+
+    release: ReleaseRef
+    store: str
+    cells: tuple[CellOutcome, ...]

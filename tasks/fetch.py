@@ -1,0 +1,116 @@
+"""Step 1: a release comes from S3 to this host, hashed on its way; later, its conversion does."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.domain.errors import NotStored, RequestInvalid
+from tasks.domain.keys import conversion_record_key
+from tasks.domain.order import EngineOrder
+from tasks.domain.record import ConversionRecord
+from tasks.domain.release import REQUEST_FILE, Release, ReleaseRef
+from tasks.domain.request import BuildRequest
+from tasks.step import step
+from tasks.store.releases import fetch_release, read_request_text
+from tasks.store.request_file import parse_request
+from tasks.store.s3 import s3_client
+from tasks.store.store import Store
+from tasks.tensorflow.models import LocalModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedRelease:
+    """A release on this host's disk.
+
+    Attributes:
+        release: what was read, with digests.
+        request: what its owner asks for.
+        folder: where its files lie.
+    """
+
+    release: Release
+    request: BuildRequest
+    folder: Path
+
+    @property
+    def model(self) -> LocalModel:
+        """The model as it was fetched."""
+        return LocalModel(format=self.release.format, path=self.folder / self.release.format)
+
+    @property
+    def samples(self) -> Path | None:
+        """The sample file, where the request names one."""
+        return None if self.request.samples is None else self.folder / self.request.samples
+
+
+@step
+async def fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
+    """Download the release at `ref` into `folder`.
+
+    Raises:
+        ReleaseIncomplete: no model, several, or no `build.yaml`.
+        RequestInvalid: `build.yaml` has a wrong key or value.
+    """
+    return await asyncio.to_thread(_fetch, ref, folder)
+
+
+def _fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
+    client = s3_client()
+    request = parse_request(read_request_text(client, ref), source=f"{ref.url}{REQUEST_FILE}")
+    release = fetch_release(client, ref, folder)
+    present = [file.path for file in release.files]
+    if request.samples is not None and request.samples not in present:
+        raise RequestInvalid(
+            wanted=f"the sample file {request.samples!r} that {REQUEST_FILE} names",
+            found=f"a release of {', '.join(present)}",
+            fix="publish the file beside the model in a new version, or leave out `samples`",
+        )
+    return FetchedRelease(release=release, request=request, folder=folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedConversion:
+    """A conversion on this host's disk: the graph, and TensorFlow's answers to hold an engine against."""
+
+    record: ConversionRecord
+    onnx: Path
+    reference: Path
+
+
+@step
+async def fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversion:
+    """Download what `order` builds from; digests are checked on the way.
+
+    Raises:
+        NotStored: the conversion is not in the store.
+        DigestMismatch: stored bytes are not what the record says.
+    """
+    return await asyncio.to_thread(_fetch_conversion, order, folder)
+
+
+def _fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversion:
+    key = conversion_record_key(order.conversion)
+    record = Store.connect(order.store).find_conversion(key)
+    if record is None:
+        raise NotStored(
+            wanted=f"the conversion {key} in {order.store}",
+            found="no such record",
+            fix="run build-release, which converts before it orders engines",
+        )
+    return _fetch_graph(order.store, record, folder)
+
+
+@step
+async def fetch_graph(store_url: str, record: ConversionRecord, folder: Path) -> FetchedConversion:
+    """Download the graph and the reference of `record`; digests are checked on the way."""
+    return await asyncio.to_thread(_fetch_graph, store_url, record, folder)
+
+
+def _fetch_graph(store_url: str, record: ConversionRecord, folder: Path) -> FetchedConversion:
+    store = Store.connect(store_url)
+    onnx, reference = (folder / f"{record.key}.{suffix}" for suffix in ("onnx", "npz"))
+    store.get_blob(record.onnx, onnx)
+    store.get_blob(record.reference, reference)
+    return FetchedConversion(record=record, onnx=onnx, reference=reference)

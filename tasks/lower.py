@@ -1,0 +1,16 @@
+"""Step 5: the graph is simplified, and lower precision is written into it where TensorRT reads it there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.children.run import Limits
+from tasks.domain.request import Precision
+from tasks.onnx.graph import LoweredGraph, lower_graph
+from tasks.step import step
+
+
+@step
+async def lower(raw: Path, precision: Precision, *, workdir: Path, limits: Limits) -> LoweredGraph:
+    """Return the graph of `raw` in `precision`, with the same inputs and outputs."""
+    return await lower_graph(raw, precision, workdir=workdir, limits=limits)

@@ -1,0 +1,119 @@
+"""Step 8: bytes first, record last. While the record is not there, the engine does not exist."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from tasks.domain.digest import BlobRef
+from tasks.domain.keys import conversion_record_key
+from tasks.domain.order import EngineOrder
+from tasks.domain.record import ConversionRecord, EngineRecord, Verification
+from tasks.step import step
+from tasks.store.store import Store
+from tasks.tensorrt.engine import BuiltEngine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedEngine:
+    """A plan that may be published.
+
+    Attributes:
+        order: what was asked for.
+        conversion: the graph that it was built from.
+        built: the plan on this host's disk, and how it was built.
+        verification: the engine on its GPU against TensorFlow, or the statement that nothing ran it.
+        attempt: this attempt; tells one's own commit from another's.
+        seconds: wall time by step, on top of what conversion and build measured themselves.
+    """
+
+    order: EngineOrder
+    conversion: ConversionRecord
+    built: BuiltEngine
+    verification: Verification
+    attempt: str
+    seconds: Mapping[str, float]
+
+
+@step
+async def put_blob(store_url: str, path: Path) -> BlobRef:
+    """Store the bytes of `path` under their digest."""
+    return await asyncio.to_thread(Store.connect(store_url).put_blob, path)
+
+
+@step
+async def publish_conversion(store_url: str, record: ConversionRecord) -> ConversionRecord:
+    """Commit `record`; return the one that stands, which may be another run's."""
+    store = Store.connect(store_url)
+    return await asyncio.to_thread(store.commit, record, conversion_record_key(record.key))
+
+
+@step
+async def publish_engine(engine: VerifiedEngine) -> EngineRecord:
+    """Store the plan, then commit its record; return the record that stands, which may be another run's."""
+    return await asyncio.to_thread(_publish_engine, engine)
+
+
+def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
+    store = Store.connect(engine.order.store)
+    plan = store.put_blob(engine.built.plan)
+    record = _record(engine, plan)
+    standing = store.commit(record, record.key)
+    # A sweep of unreferenced blobs may have passed between the two writes.
+    if standing.plan == plan and not store.has_blob(plan):
+        store.put_blob(engine.built.plan)
+    return standing
+
+
+def _record(engine: VerifiedEngine, plan: BlobRef) -> EngineRecord:
+    order, conversion, built = engine.order, engine.conversion, engine.built
+    return EngineRecord(
+        key=order.key,
+        build_key=order.build_key,
+        model=order.release.ref.model,
+        version=order.release.ref.version,
+        target=built.target,
+        toolchain=built.info,
+        options=order.options,
+        derived_shapes=conversion.derived_shapes,
+        release=order.release,
+        onnx=conversion.onnx,
+        reference=conversion.reference,
+        plan=plan,
+        inputs=built.inputs,
+        outputs=built.outputs,
+        graph_verification=conversion.verification,
+        engine_verification=engine.verification,
+        seconds=dict(conversion.seconds) | engine.seconds | dict(built.seconds),
+        peak_mib=built.peak_mib,
+        tools=conversion.tools,
+        source_revision=source_revision(),
+        attempt=engine.attempt,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+@cache
+def source_revision() -> str | None:
+    """Return the git commit of the farm's code; None outside a checkout.
+
+    An image has no checkout: it is built with `ENGINEFARM_REVISION` set.
+    """
+    given = os.environ.get("ENGINEFARM_REVISION")
+    if given:
+        return given
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this host
+        return None
+    return answer.stdout.strip() or None

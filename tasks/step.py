@@ -1,0 +1,40 @@
+"""How a step of the farm becomes a Prefect task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from tasks.domain.errors import FarmError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_RETRIES = 2
+_RETRY_SECONDS = 2
+
+
+def _can_help(run: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Say whether trying again can help: the error knows."""
+    del run, task_run
+    return isinstance(state.data, FarmError) and state.data.retryable
+
+
+def step(work: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Make `work` a Prefect task that is named after it and retries what a retry can help.
+
+    Never cached by Prefect: the store knows engines by content, Prefect would know them by parameters.
+    """
+    return task(
+        name=work.__name__,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=_RETRIES,
+        retry_delay_seconds=_RETRY_SECONDS,
+        retry_condition_fn=_can_help,
+    )(work)

@@ -1,0 +1,109 @@
+"""Step 6: a graph, and later an engine, must compute what TensorFlow computes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from tasks.children.run import Limits
+from tasks.domain.digest import BlobRef
+from tasks.domain.errors import ToolchainBroken, VerificationFailed, VerificationInconclusive
+from tasks.domain.gate import judge, not_measured
+from tasks.domain.record import Verdict, Verification
+from tasks.onnx.graph import compare_graph
+from tasks.step import step
+from tasks.tensorrt.engine import BuiltEngine, verify_engine
+from tasks.tensorrt.site import BuildSite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a graph or an engine is held against.
+
+    Attributes:
+        reference: TensorFlow's answers, see `tasks.children.reference`.
+        inputs: where the input values came from, for people.
+        tolerance: largest accepted relative error.
+    """
+
+    reference: Path
+    inputs: str
+    tolerance: float
+
+
+@step
+async def verify_graph(onnx: Path, evidence: Evidence, *, workdir: Path, limits: Limits) -> Verification:
+    """Compare the ONNX graph with TensorFlow at each corner; a graph that fails goes no further.
+
+    Raises:
+        VerificationFailed: an output is off by more than the tolerance.
+        VerificationInconclusive: TensorFlow's own noise is above the tolerance.
+    """
+    comparisons = await compare_graph(onnx, evidence.reference, workdir=workdir, limits=limits)
+    compared = (
+        f"ONNX graph in onnxruntime {version('onnxruntime')} on the CPU, without optimisations, "
+        f"against TensorFlow {version('tensorflow-cpu')}"
+    )
+    verification = judge(comparisons, compared=compared, inputs=evidence.inputs, tolerance=evidence.tolerance)
+    return _passed_or_raise(verification, "the ONNX graph")
+
+
+@step
+async def verify_on_gpu(
+    built: BuiltEngine, site: BuildSite, evidence: Evidence, *, workdir: Path, limits: Limits
+) -> Verification:
+    """Run the engine on its GPU and compare it with TensorFlow at each corner.
+
+    Where this host has no such GPU the answer is `not_measured`, with the reason.
+
+    Raises:
+        VerificationFailed: an output is off by more than the tolerance.
+        VerificationInconclusive: TensorFlow's own noise is above the tolerance.
+        DigestMismatch: the plan is not the plan that was built.
+    """
+    if site.gpu_index is None:
+        return not_measured(
+            tolerance=evidence.tolerance,
+            reason="built ahead of time on a host without such a GPU",
+        )
+    try:
+        comparisons = await verify_engine(
+            site.toolchain,
+            built.plan,
+            _reference_of(built.plan),
+            evidence.reference,
+            gpu_index=site.gpu_index,
+            workdir=workdir,
+            limits=limits,
+        )
+    except ToolchainBroken as error:
+        return not_measured(tolerance=evidence.tolerance, reason=f"{error.found}; {error.fix}")
+    compared = (
+        f"engine on {built.target.gpu or 'the GPU'} in {built.info.module} {built.target.version} "
+        f"against TensorFlow {version('tensorflow-cpu')}"
+    )
+    verification = judge(comparisons, compared=compared, inputs=evidence.inputs, tolerance=evidence.tolerance)
+    return _passed_or_raise(verification, "the engine")
+
+
+def _reference_of(path: Path) -> BlobRef:
+    with path.open("rb") as file:
+        return BlobRef(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=path.stat().st_size)
+
+
+def _passed_or_raise(verification: Verification, what: str) -> Verification:
+    if verification.verdict is Verdict.FAILED:
+        raise VerificationFailed(
+            wanted=f"{what} to compute what TensorFlow computes",
+            found=verification.reason,
+            fix="ask for a higher precision, or raise `tolerances` in build.yaml if this error is acceptable",
+        )
+    if verification.verdict is Verdict.INCONCLUSIVE:
+        raise VerificationInconclusive(
+            wanted=f"a verdict on {what}",
+            found=verification.reason,
+            fix="give real samples (`samples`), or raise `tolerances` above the noise if that is acceptable",
+        )
+    return verification
