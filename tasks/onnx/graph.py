@@ -1,0 +1,82 @@
+"""The parent's side of the ONNX work: starts the children and reads their answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.domain.record import Comparison
+from tasks.domain.request import Precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoweredGraph:
+    """A graph that is ready for TensorRT.
+
+    Attributes:
+        onnx: the file.
+        nodes: number of nodes, those of subgraphs included.
+        nodes_before: the same before lowering.
+        seconds: wall time of the child process.
+        peak_mib: most resident memory of the child process, in MiB.
+    """
+
+    onnx: Path
+    nodes: int
+    nodes_before: int
+    seconds: float
+    peak_mib: float
+
+
+async def lower_graph(raw: Path, precision: Precision, *, workdir: Path, limits: Limits) -> LoweredGraph:
+    """Simplify `raw`, write casts into it where `precision` is FP16, and check the result.
+
+    Names, order and element types of inputs and outputs stay as they are.
+
+    Raises:
+        OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs.
+        ModelRefused: the result does not fit into one ONNX file (2 GiB).
+        FarmError: the child process failed, see `run_child`.
+    """
+    lowered = workdir / f"lowered-{precision}.onnx"
+    answer = await run_child(
+        ChildProgram(module="tasks.onnx.lower_child", step=f"lower-{precision}"),
+        {"raw": str(raw), "lowered": str(lowered), "half": precision is Precision.FP16},
+        workdir=workdir,
+        limits=limits,
+    )
+    return LoweredGraph(
+        onnx=lowered,
+        nodes=answer.result["nodes"],
+        nodes_before=answer.result["nodes_before"],
+        seconds=answer.seconds,
+        peak_mib=answer.peak_mib,
+    )
+
+
+async def compare_graph(
+    onnx: Path, reference: Path, *, workdir: Path, limits: Limits
+) -> tuple[Comparison, ...]:
+    """Run the graph `onnx` in onnxruntime on the CPU and compare with TensorFlow's outputs.
+
+    Args:
+        onnx: the graph.
+        reference: inputs and TensorFlow's outputs, see `tasks.children.reference`.
+        workdir: folder for temporary files.
+        limits: what the child process may use.
+
+    Returns:
+        One comparison per corner and output.
+
+    Raises:
+        VerificationFailed: onnxruntime cannot run the graph, or the file lacks one of its inputs.
+        FarmError: the child process failed, see `run_child`.
+    """
+    answer = await run_child(
+        ChildProgram(module="tasks.onnx.compare_child", step="compare"),
+        {"onnx": str(onnx), "reference": str(reference)},
+        workdir=workdir,
+        limits=limits,
+    )
+    return tuple(Comparison(**row) for row in answer.result["comparisons"])

@@ -1,0 +1,212 @@
+"""FP16 as casts in the graph: what TensorRT 11 and TensorRT-RTX need, and older ones read, too.
+
+Why not a library: on eight graphs that tf2onnx made from TensorFlow models (two of them trained),
+`onnxruntime.transformers.float16` 1.32 has the same error as this module where its graph runs (fer
+1.3e-3, SpliceAI 2.2e-4, three attention blocks 7.8e-4, LSTM and GRU 3.5e-4), and builds the same engine
+sizes in TensorRT-RTX. But it leaves all eight unsorted, so that the checker refuses them; it gives a
+Resize by sizes a second, wrong argument; it stops with an AssertionError at Loop and If bodies that share
+weight names; it computes sizes in FP16; and a mask becomes -65504, to which no score can be added.
+onnxconverter-common is its older sibling, and modelopt's autocast needs PyTorch and moves the opset.
+
+A node computes in FP16 where its ONNX definition allows that. In FP32 stay the bodies of Loop, If and
+Scan, sizes computed from shapes, and the operations in `_KEPT`. Whether the result is accurate enough is
+not decided here but by the comparison with TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
+
+from tasks.onnx.structure import all_nodes, captured, subgraphs
+
+_LARGEST = float(np.finfo(np.float16).max)
+_SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
+# Constants beyond FP16 are nearly always attention masks (-1e9, the smallest FP32). Half of FP16's range
+# leaves room: two masks and a score can be added without becoming an infinity, whose Softmax is NaN.
+_MASK = _LARGEST / 2
+_BOUNDING = frozenset({"Clip", "Max", "Min"})  # here a constant is a bound and keeps all of the range
+_KEPT = frozenset(
+    {
+        "Constant",  # may hold its value in an attribute that is FP32 by definition
+        "ConstantOfShape",  # the same
+        "CumSum",  # adds up along an axis
+        "NonMaxSuppression",  # these three decide by the order of close values
+        "RoiAlign",
+        "TopK",
+    }
+)
+_FP32_INPUTS = {"Resize": {1, 2}}  # region and scales decide the output's size
+
+
+def cast_to_half(model: ModelProto) -> None:
+    """Let `model` compute in FP16, in place; its inputs and outputs keep their names and types.
+
+    `model` is valid, sorted, and has every type inferred. Afterwards it is valid and sorted, too.
+    """
+    rewriter = _Rewriter(model)
+    for node in model.graph.node:
+        rewriter.add(node)
+    rewriter.finish()
+
+
+def to_half(values: npt.NDArray[Any], *, limit: float = _LARGEST) -> npt.NDArray[np.float16]:
+    """Round to FP16. What is beyond FP16 becomes `limit`, and what is not zero does not become zero."""
+    held = _bounded(values, limit)
+    tiny = (held != 0) & (np.abs(held) < _SMALLEST)
+    return np.where(tiny, np.copysign(_SMALLEST, held), held).astype(np.float16)
+
+
+def _bounded(values: npt.NDArray[Any], limit: float) -> npt.NDArray[Any]:
+    return np.where(_beyond(values), np.copysign(limit, values), values).astype(values.dtype)
+
+
+def _beyond(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    return np.asarray(np.isfinite(values) & (np.abs(values) > _LARGEST))
+
+
+class _Rewriter:
+    """Takes nodes in their order. A name always stands for FP32; its FP16 twin has another name."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self.graph = model.graph
+        self.opset = next(one.version for one in model.opset_import if one.domain in {"", "ai.onnx"})
+        self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.types = _types(self.graph)
+        self.shapes = _shape_arithmetic(self.graph, self.constants)
+        self.names = {name for node in all_nodes(self.graph) for name in (*node.input, *node.output)}
+        self.twins: dict[tuple[str, float], str] = {}
+        self.only_half: set[str] = set()
+        self.nodes: list[NodeProto] = []
+
+    def add(self, node: NodeProto) -> None:
+        """Append `node`, with the casts that it needs before it."""
+        if self._computes_in_half(node):
+            self._halve(node)
+            return
+        for name in (*node.input, *captured(node)):
+            self._need_single(name)
+        if node.op_type == "ConstantOfShape":
+            _bound_value(node)
+        self.nodes.append(node)
+
+    def finish(self) -> None:
+        """Cast the outputs back and put the new nodes into the graph."""
+        for output in self.graph.output:
+            self._need_single(output.name)
+        nodes = [helper.make_node(node.op_type, [], []) for node in self.nodes]
+        for copy, node in zip(nodes, self.nodes, strict=True):
+            copy.CopyFrom(node)
+        del self.graph.node[:]
+        self.graph.node.extend(nodes)
+        used = {name for node in nodes for name in (*node.input, *captured(node))}
+        used |= {output.name for output in self.graph.output}
+        for index in reversed(range(len(self.graph.initializer))):
+            if self.graph.initializer[index].name not in used:
+                del self.graph.initializer[index]
+
+    def _computes_in_half(self, node: NodeProto) -> bool:
+        if node.op_type in _KEPT or node.domain not in {"", "ai.onnx"} or any(subgraphs(node)):
+            return False
+        if any(name and name not in self.types for name in node.output):
+            return False
+        floats = [index for index, name in enumerate(node.output) if self._is_float(name)]
+        if not floats:  # a comparison, a shape: takes what is there
+            return any(name in self.only_half for name in node.input)
+        if node.op_type == "Cast" and not self._is_float(node.input[0]):
+            return False
+        if self.shapes.issuperset(node.output):
+            return False
+        schema = defs.get_schema(node.op_type, self.opset, node.domain)
+        return "dtype" not in schema.attributes and all(_takes_half(schema.outputs, i) for i in floats)
+
+    def _halve(self, node: NodeProto) -> None:
+        schema = defs.get_schema(node.op_type, self.opset, node.domain)
+        for index, name in enumerate(node.input):
+            if not self._is_float(name):
+                continue
+            if _takes_half(schema.inputs, index) and index not in _FP32_INPUTS.get(node.op_type, ()):
+                node.input[index] = self._twin(name, node.op_type)
+            else:
+                self._need_single(name)
+        for index, name in enumerate(node.output):
+            if self._is_float(name):
+                node.output[index] = self.twins[name, 0.0] = self._fresh(name)
+                self.only_half.add(name)
+        if node.op_type == "Cast" and self._is_float(node.input[0]):
+            next(one for one in node.attribute if one.name == "to").i = TensorProto.FLOAT16
+        self.nodes.append(node)
+
+    def _is_float(self, name: str) -> bool:
+        return self.types.get(name) == TensorProto.FLOAT
+
+    def _twin(self, name: str, consumer: str) -> str:
+        """Return the name under which `name` can be read in FP16."""
+        constant = self.constants.get(name)
+        limit = 0.0 if constant is None else _LARGEST if consumer in _BOUNDING else _MASK
+        if (name, limit) not in self.twins:
+            twin = self.twins[name, limit] = self._fresh(name)
+            if constant is None:
+                self._cast(name, twin, TensorProto.FLOAT16)
+            else:
+                values = to_half(numpy_helper.to_array(constant), limit=limit)
+                self.graph.initializer.append(numpy_helper.from_array(values, twin))
+        return self.twins[name, limit]
+
+    def _need_single(self, name: str) -> None:
+        """Make `name` readable in FP32."""
+        if name in self.only_half:
+            self.only_half.remove(name)
+            self._cast(self.twins[name, 0.0], name, TensorProto.FLOAT)
+
+    def _cast(self, source: str, result: str, to: int) -> None:
+        self.nodes.append(helper.make_node("Cast", [source], [result], f"{result}/cast", to=to))
+
+    def _fresh(self, name: str) -> str:
+        twin = f"{name}_fp16"
+        while twin in self.names:
+            twin += "_"
+        self.names.add(twin)
+        return twin
+
+
+def _types(graph: GraphProto) -> dict[str, int]:
+    values = (*graph.value_info, *graph.input, *graph.output)
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    types = {name: kind for name, kind in types.items() if kind}
+    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def _takes_half(formal: Any, index: int) -> bool:
+    """Say whether the operation's definition allows FP16 at `index`; the last parameter may repeat."""
+    return "tensor(float16)" in formal[min(index, len(formal) - 1)].types
+
+
+def _shape_arithmetic(graph: GraphProto, constants: dict[str, TensorProto]) -> set[str]:
+    """Return the tensors that follow from shapes and constants alone.
+
+    FP16 counts exactly only to 2048, so a size that was computed in it would be another size. A constant
+    beyond FP16 is no size but a mask.
+    """
+    masks = {
+        name
+        for name, tensor in constants.items()
+        if tensor.data_type == TensorProto.FLOAT and _beyond(numpy_helper.to_array(tensor)).any()
+    }
+    found: set[str] = set()
+    for node in graph.node:
+        names = {name for name in node.input if name}
+        follows = names & found and names <= found | constants.keys() and not names & masks
+        if node.op_type in {"Shape", "Size"} or (follows and not any(subgraphs(node))):
+            found.update(node.output)
+    return found
+
+
+def _bound_value(node: NodeProto) -> None:
+    for attribute in node.attribute:
+        if attribute.t.data_type == TensorProto.FLOAT:
+            values = _bounded(numpy_helper.to_array(attribute.t), _MASK)
+            attribute.t.CopyFrom(numpy_helper.from_array(values))

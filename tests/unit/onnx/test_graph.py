@@ -1,0 +1,183 @@
+"""Lowering and comparison as the farm calls them: in child processes, on files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from onnx import checker
+
+from tasks.children.reference import Corner, write_reference
+from tasks.children.run import Limits
+from tasks.domain.errors import ModelRefused, OperationUnsupported, VerificationFailed
+from tasks.domain.request import Precision
+from tasks.onnx import lower_child
+from tasks.onnx.graph import LoweredGraph, compare_graph, lower_graph
+from tasks.onnx.structure import interface
+
+Arrays = dict[str, npt.NDArray[Any]]
+Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
+Parse = Callable[..., onnx.ModelProto]
+
+LIMITS = Limits(memory_mib=4096, seconds=120)
+
+BUILD_FOR_SM89 = """
+import json, sys
+import tensorrt_rtx as trt
+logger = trt.Logger(trt.Logger.WARNING)
+builder = trt.Builder(logger)
+network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+parser = trt.OnnxParser(network, logger)
+assert parser.parse_from_file(sys.argv[1]), parser.get_error(0).desc()
+config = builder.create_builder_config()
+config.num_compute_capabilities = 1
+config.set_compute_capability(trt.ComputeCapability.SM89, 0)
+profile = builder.create_optimization_profile()
+profile.set_shape("image", (1, 3, 8, 8), (4, 3, 8, 8), (8, 3, 8, 8))
+config.add_optimization_profile(profile)
+plan = builder.build_serialized_network(network, config)
+layers = [network.get_layer(i) for i in range(network.num_layers)]
+print(json.dumps({
+    "bytes": plan.nbytes,
+    "halves": sum(layer.get_output(0).dtype == trt.DataType.HALF for layer in layers),
+    "inputs": [str(network.get_input(i).dtype) for i in range(network.num_inputs)],
+    "outputs": [str(network.get_output(i).dtype) for i in range(network.num_outputs)],
+}))
+"""
+
+
+def lower(raw: Path, precision: Precision) -> LoweredGraph:
+    return asyncio.run(lower_graph(raw, precision, workdir=raw.parent, limits=LIMITS))
+
+
+def reference_for(model: onnx.ModelProto, run_graph: Run, path: Path) -> Path:
+    rng = np.random.default_rng(11)
+    corners = []
+    for name, batch in (("min", 1), ("opt", 2), ("max", 5)):
+        image = rng.normal(size=(batch, 3, 8, 8)).astype(np.float32)
+        (scores,) = run_graph(model, {"image": image})
+        corners.append(Corner(name, {"image": image}, {"scores": scores}, {"scores": 1e-7}))
+    write_reference(path, corners)
+    return path
+
+
+def test_fp32_is_simplified_and_equals_the_original(
+    network: onnx.ModelProto, network_file: Path, run_graph: Run
+) -> None:
+    lowered = lower(network_file, Precision.FP32)
+    assert (lowered.nodes_before, lowered.nodes) == (8, 6)
+    assert lowered.seconds > 0
+    assert 20 < lowered.peak_mib < 4096
+    assert interface(onnx.load(lowered.onnx).graph) == interface(network.graph)
+    reference = reference_for(network, run_graph, network_file.with_name("reference.npz"))
+    rows = asyncio.run(compare_graph(lowered.onnx, reference, workdir=network_file.parent, limits=LIMITS))
+    assert [(row.corner, row.output) for row in rows] == [(c, "scores") for c in ("min", "opt", "max")]
+    assert all(row.relative < 1e-6 and row.noise == 1e-7 and row.top1 == 1 for row in rows)
+
+
+def test_fp16_is_close_to_the_original_and_builds_in_tensorrt_rtx(
+    network: onnx.ModelProto, network_file: Path, run_graph: Run
+) -> None:
+    lowered = lower(network_file, Precision.FP16)
+    reference = reference_for(network, run_graph, network_file.with_name("reference.npz"))
+    rows = asyncio.run(compare_graph(lowered.onnx, reference, workdir=network_file.parent, limits=LIMITS))
+    assert all(0 < row.relative < 5e-3 for row in rows)
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD_FOR_SM89, str(lowered.onnx)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    built = json.loads(done.stdout.splitlines()[-1])
+    assert built["bytes"] > 1000
+    assert built["halves"] >= 5
+    assert built["inputs"] == built["outputs"] == ["DataType.FLOAT"]
+
+
+def test_inputs_are_given_in_the_types_that_the_graph_wants(parse: Parse, tmp_path: Path) -> None:
+    onnx.save(
+        parse("g (float16[n] x, int32[n] i) => (float16[n] y) { f = Cast <to = 10> (i) y = Add (x, f) }"),
+        tmp_path / "g.onnx",
+    )
+    inputs: Arrays = {"x": np.array([1.5, 2], np.float32), "i": np.array([1, 2], np.int64)}
+    corner = Corner("opt", inputs, {"y": np.array([2.5, 4], np.float32)}, {"y": 0.0})
+    write_reference(tmp_path / "r.npz", [corner])
+    (row,) = asyncio.run(
+        compare_graph(tmp_path / "g.onnx", tmp_path / "r.npz", workdir=tmp_path, limits=LIMITS)
+    )
+    assert row.max_abs == 0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ({"image": np.zeros((1, 3, 9, 8), np.float32)}, "image [1, 3, 9, 8]"),
+        ({"picture": np.zeros((1, 3, 8, 8), np.float32)}, "values for picture"),
+    ],
+)
+def test_a_graph_that_does_not_run_fails_verification(inputs: Arrays, says: str, network_file: Path) -> None:
+    reference = network_file.with_name("reference.npz")
+    write_reference(reference, [Corner("opt", inputs, {"scores": np.zeros((1, 5))}, {"scores": 0.0})])
+    with pytest.raises(VerificationFailed) as caught:
+        asyncio.run(compare_graph(network_file, reference, workdir=network_file.parent, limits=LIMITS))
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 1500
+    assert list(network_file.parent.glob("child-*")) == []
+
+
+def run_in_place(model: onnx.ModelProto, folder: Path, *, half: bool) -> dict[str, Any]:
+    onnx.save(model, folder / "raw.onnx")
+    request = {"raw": str(folder / "raw.onnx"), "lowered": str(folder / "lowered.onnx"), "half": half}
+    return lower_child.main(request, lambda *_: None)
+
+
+def test_an_unknown_operation_is_refused_by_name(parse: Parse, tmp_path: Path) -> None:
+    model = parse("g (float[n] x) => (float[n] y) { y = Relu (x) }")
+    model.graph.node[0].op_type = "MatrixInverse"
+    with pytest.raises(OperationUnsupported, match="MatrixInverse"):
+        run_in_place(model, tmp_path, half=False)
+
+
+def test_types_that_contradict_each_other_are_refused(parse: Parse, tmp_path: Path) -> None:
+    model = parse("g (float[n] x) => (float[n] y) { y = Relu (x) }")
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    with pytest.raises(OperationUnsupported, match="y"):
+        run_in_place(model, tmp_path, half=True)
+
+
+def test_a_graph_beyond_one_file_is_refused(
+    network: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checker, "MAXIMUM_PROTOBUF", 1000)
+    with pytest.raises(ModelRefused, match="below 2 GiB"):
+        run_in_place(network, tmp_path, half=False)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_outputs_that_are_inputs_or_constants_keep_their_names(
+    parse: Parse, run_graph: Run, tmp_path: Path, *, half: bool
+) -> None:
+    model = parse(
+        """
+        g (float[n] x, float[n] unused) => (float[n] y, float[2] c, float[n] z, float[n] again) {
+            y = Identity (x)
+            c = Add (one, one)
+            z = Relu (x)
+            again = Identity (z)
+        }
+        """,
+        one=np.ones(2, np.float32),
+    )
+    run_in_place(model, tmp_path, half=half)
+    lowered = onnx.load(tmp_path / "lowered.onnx")
+    assert interface(lowered.graph) == interface(model.graph)
+    feeds = {"x": np.array([1, -2], np.float32), "unused": np.zeros(2, np.float32)}
+    for wanted, found in zip(run_graph(model, feeds), run_graph(lowered, feeds), strict=True):
+        np.testing.assert_array_equal(found, wanted)
