@@ -1,0 +1,52 @@
+"""Proof that a server honours conditional writes: without them two builders could overwrite each other."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import TYPE_CHECKING
+
+from tasks.domain.errors import FarmError
+from tasks.store.s3 import s3_errors
+from tasks.store.transfer import Address, put_if_absent, store_unsafe
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_LOG = logging.getLogger(__name__)
+_PROVEN: set[tuple[str, str]] = set()
+
+
+def prove_conditional_writes(client: S3Client, bucket: str, root: str) -> None:
+    """Write a probe below `root` twice on condition that it is not there; the second must be refused.
+
+    Done once per endpoint and bucket in each process. The probe is deleted afterwards.
+
+    Args:
+        client: the server in question.
+        bucket: where the writes will go; servers decide this per bucket.
+        root: what comes before the probe's name in its key; empty, or ends in a slash.
+
+    Raises:
+        StoreUnsafe: the server overwrote the probe.
+        FarmError: as `s3_errors`.
+    """
+    place = (client.meta.endpoint_url, bucket)
+    if place in _PROVEN:
+        return
+    probe = Address(bucket=bucket, key=f"{root}probes/{uuid.uuid4().hex}")
+    put_if_absent(client, probe, b"1")
+    try:
+        if put_if_absent(client, probe, b"2"):
+            raise store_unsafe(probe, f"{place[0]} overwrote an object that it must not touch")
+    finally:
+        _delete(client, probe)
+    _PROVEN.add(place)
+
+
+def _delete(client: S3Client, probe: Address) -> None:
+    try:
+        with s3_errors(f"to delete the probe {probe.url}"):
+            client.delete_object(Bucket=probe.bucket, Key=probe.key)
+    except FarmError as error:  # a store may forbid deletion: the probe then stays, one per process
+        _LOG.warning("%s", error)

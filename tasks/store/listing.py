@@ -1,0 +1,46 @@
+"""What lies below a prefix of a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.store.s3 import s3_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One object in a listing.
+
+    Attributes:
+        key: its full key.
+        size: number of bytes.
+        etag: S3's entity tag, unquoted.
+    """
+
+    key: str
+    size: int
+    etag: str
+
+
+def pages(client: S3Client, bucket: str, prefix: str) -> Iterator[list[Listed]]:
+    """Yield what lies below `prefix` in the order of keys, as S3 hands it out: at most 1,000 at a time.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    answers = iter(client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
+    while True:
+        # Not around the yield: errors of whoever uses the page are not S3's.
+        with s3_errors(f"to list s3://{bucket}/{prefix}"):
+            answer = next(answers, None)
+        if answer is None:
+            return
+        yield [
+            Listed(key=entry["Key"], size=entry["Size"], etag=entry["ETag"].strip('"'))
+            for entry in answer.get("Contents", [])
+        ]

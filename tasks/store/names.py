@@ -1,0 +1,93 @@
+"""Which names a release may hold, and which of them are its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from tasks.domain.errors import ArchiveRefused, ReleaseIncomplete
+from tasks.domain.release import REQUEST_FILE, ModelFormat
+
+_LONGEST_PART = 255
+_SHOWN = 10
+
+
+def check_paths(paths: Iterable[str], *, place: str) -> None:
+    """Refuse paths that could be written outside a folder, or not at all.
+
+    Args:
+        paths: names below the release's folder, with slashes.
+        place: the release, for errors.
+
+    Raises:
+        ArchiveRefused: a path is absolute, has `..`, an empty part, a backslash or a control character,
+            is too long, or is both a file and a folder.
+    """
+    known = set(paths)
+    for path in sorted(known):
+        problem = _problem(path) or _file_and_folder(path, known)
+        if problem:
+            raise ArchiveRefused(
+                wanted=f"names in {place} that can be files below one folder",
+                found=f"{path!r}: {problem}",
+                fix="publish the model again in a new version without this object",
+            )
+
+
+def _problem(path: str) -> str | None:
+    if not path.isprintable() or "\\" in path:
+        return "control characters and backslashes are not taken"
+    for part in path.split("/"):
+        if part in {"", ".", ".."}:
+            return f"{part!r} is no name of a file or folder"
+        if len(part.encode()) > _LONGEST_PART:
+            return f"a name has at most {_LONGEST_PART} bytes"
+    return None
+
+
+def _file_and_folder(path: str, known: set[str]) -> str | None:
+    parents = (str(parent) for parent in PurePosixPath(path).parents)
+    return next((f"{parent!r} is a file, too" for parent in parents if parent in known), None)
+
+
+def model_format(paths: Iterable[str], *, place: str) -> ModelFormat:
+    """Return the form of the one model among `paths`, of which one is the request file.
+
+    Raises:
+        ReleaseIncomplete: no model, several, or no request file.
+    """
+    known = set(paths)
+    if REQUEST_FILE not in known:
+        raise request_file_missing(place, known)
+    found = [form for form in ModelFormat if _holds(form, known)]
+    if len(found) == 1:
+        return found[0]
+    *others, last = (f"{form}/" if form is ModelFormat.SAVED_MODEL else str(form) for form in ModelFormat)
+    raise ReleaseIncomplete(
+        wanted=f"one of {', '.join(others)} or {last} in {place}",
+        found=f"{' and '.join(found)} together" if found else _list_names(known),
+        fix="publish a new version with exactly one model, named like this",
+    )
+
+
+def request_file_missing(place: str, paths: Iterable[str]) -> ReleaseIncomplete:
+    """Return the error for a release without its request file."""
+    return ReleaseIncomplete(
+        wanted=f"{REQUEST_FILE} in {place}",
+        found=_list_names(paths),
+        fix=f"upload {REQUEST_FILE} last: it says that the release is complete (an empty one builds "
+        "the defaults); if the upload still runs, wait for it",
+    )
+
+
+def _holds(form: ModelFormat, paths: set[str]) -> bool:
+    if form is ModelFormat.SAVED_MODEL:
+        return any(path.startswith(f"{form}/") for path in paths)
+    return form in paths
+
+
+def _list_names(paths: Iterable[str]) -> str:
+    """Name what lies at the top, folders with a slash."""
+    top = sorted({path.split("/")[0] + ("/" if "/" in path else "") for path in paths})
+    more = f" and {len(top) - _SHOWN} more" if len(top) > _SHOWN else ""
+    return ", ".join(top[:_SHOWN]) + more if top else "nothing"

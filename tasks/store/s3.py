@@ -1,0 +1,175 @@
+"""The S3 client, and the one place where its errors become the farm's."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from tasks.domain.errors import (
+    DigestMismatch,
+    DiskFull,
+    FarmError,
+    NotStored,
+    RequestInvalid,
+    StoreDenied,
+    StoreUnreachable,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_NO_ANSWER = (HTTPClientError, BotoConnectionError, IncompleteReadError)
+_NO_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    TokenRetrievalError,
+    SSOError,
+)
+# S3 gives these with a status of 400, or without the one that they usually have.
+_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+_BUSY = {"SlowDown", "RequestTimeout", "Throttling", "ServiceUnavailable", "InternalError"}
+_DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+_NOT_FOUND, _CONFLICT, _CHANGED, _TOO_MANY, _SERVER = 404, 409, 412, 429, 500
+
+
+def s3_client() -> S3Client:
+    """Return a client with the credentials of the environment; `AWS_ENDPOINT_URL` says where.
+
+    Makes no call. An endpoint that refuses connections or swallows them is given up after about 12 s.
+
+    Raises:
+        RequestInvalid: an `AWS_…` variable or a configuration file cannot be used.
+    """
+    config = Config(
+        signature_version="s3v4",
+        connect_timeout=3,
+        read_timeout=20,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        # We send and check SHA-256 ourselves; older S3 servers refuse the trailers of the default.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    try:
+        # A session of its own: the default one must not be shared between threads while it makes clients.
+        return boto3.session.Session().client("s3", config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise RequestInvalid(
+            wanted="an S3 client as the environment describes it",
+            found=str(error),
+            fix="correct AWS_ENDPOINT_URL and the other AWS_ variables, or ~/.aws/config",
+        ) from error
+
+
+@contextmanager
+def s3_errors(wanted: str) -> Iterator[None]:
+    """Raise the farm's errors for botocore's; `wanted` says what was tried, for people.
+
+    Raises:
+        StoreDenied: there are no credentials, or S3 refuses them or the call.
+        StoreUnreachable: no answer in time, a broken connection, or a server that is busy or broken.
+        NotStored: no such bucket or key.
+        DigestMismatch: the server received other bytes than those announced.
+        DiskFull: the local disk is full.
+        RequestInvalid: a bucket or key that no S3 server takes.
+    """
+    try:
+        yield
+    except ClientError as error:
+        raise _from_answer(wanted, error) from error
+    except _NO_CREDENTIALS as error:
+        raise StoreDenied(
+            wanted=wanted,
+            found=str(error),
+            fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the host a role",
+        ) from error
+    except _NO_ANSWER as error:
+        raise StoreUnreachable(
+            wanted=wanted,
+            found=str(error),
+            fix=f"start the S3 server, or correct AWS_ENDPOINT_URL (now {_endpoint()}) or the proxy",
+        ) from error
+    except BotoCoreError as error:
+        raise RequestInvalid(
+            wanted=wanted,
+            found=str(error),
+            fix="correct the s3:// URL, the AWS_ variables or ~/.aws/config",
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            wanted=wanted, found=str(error), fix="free disk space, or set TMPDIR to a larger disk"
+        ) from error
+
+
+def is_conflict(error: ClientError) -> bool:
+    """Say whether another conditional write to the same key was under way: it can be tried again."""
+    return _status(error) == _CONFLICT
+
+
+def is_precondition_failed(error: ClientError) -> bool:
+    """Say whether a condition of the call did not hold."""
+    return _status(error) == _CHANGED
+
+
+def is_missing(error: ClientError) -> bool:
+    """Say whether there is no such object, or no such bucket."""
+    return _status(error) == _NOT_FOUND
+
+
+def is_missing_bucket(error: ClientError) -> bool:
+    """Say whether there is no such bucket. HEAD calls cannot tell: their answers have no body."""
+    return _code(error) == "NoSuchBucket"
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def _endpoint() -> str:
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    return next((os.environ[name] for name in names if os.environ.get(name)), "not set: AWS")
+
+
+def _from_answer(wanted: str, error: ClientError) -> FarmError:
+    """Return what an answer of the server means."""
+    status, code, found = _status(error), _code(error), str(error)
+    if status in (401, 403) or code in _DENIED:
+        fix = (
+            "check the access key, and that it may read, write, delete and list this bucket; check the clock"
+        )
+        return StoreDenied(wanted=wanted, found=found, fix=fix)
+    if is_missing(error):
+        fix = "create the bucket" if is_missing_bucket(error) else "check the s3:// URL and the bucket"
+        return NotStored(wanted=wanted, found=found, fix=fix)
+    if code in _DAMAGED:
+        fix = "try again; if it stays so, look for a proxy or a disk that changes bytes"
+        return DigestMismatch(wanted=wanted, found=found, fix=fix)
+    if status >= _SERVER or status in (_TOO_MANY, _CONFLICT) or code in _BUSY:
+        fix = "try again later; the log of the S3 server says more"
+        return StoreUnreachable(wanted=wanted, found=found, fix=fix)
+    fix = "read S3's message; a wrong AWS_DEFAULT_REGION is the most frequent cause"
+    return StoreDenied(wanted=wanted, found=found, fix=fix)

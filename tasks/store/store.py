@@ -1,0 +1,245 @@
+"""The store: blobs under their digests, and records whose conditional write makes them true."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tasks.children.progress import report_progress
+from tasks.domain.digest import BlobRef, blob_ref
+from tasks.domain.errors import (
+    DigestMismatch,
+    RecordInvalid,
+    RequestInvalid,
+    StoreUnsafe,
+)
+from tasks.domain.keys import conversion_record_key
+from tasks.domain.record import ConversionRecord, EngineRecord
+from tasks.store.conditional import prove_conditional_writes
+from tasks.store.listing import pages
+from tasks.store.records import record_from_json, record_to_json
+from tasks.store.s3 import s3_client, s3_errors
+from tasks.store.transfer import (
+    Address,
+    download,
+    file_ref,
+    put_file,
+    put_if_absent,
+    read_small,
+    stored_size,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+R = TypeVar("R", EngineRecord, ConversionRecord)
+
+_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[!-~]*?))?/?")
+_VERSION = 2  # its place in `engines/MODEL/VERSION/...`
+_LARGEST_RECORD = 16 << 20
+_READERS = 8
+_COMMIT_ROUNDS = 3
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """One place in S3 for engines and what they were made from.
+
+    Attributes:
+        client: how S3 is reached; may be used by several threads.
+        bucket: the bucket.
+        prefix: what comes before every key, without slashes at its ends; may be empty.
+    """
+
+    client: S3Client
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def connect(cls, url: str) -> Store:
+        """Return the store at `s3://bucket` or `s3://bucket/prefix`. Makes no call.
+
+        Raises:
+            RequestInvalid: the URL has another form, or the AWS settings cannot be used.
+        """
+        match = _URL.fullmatch(url)
+        prefix = (match["prefix"] or "") if match else ""
+        if match is None or (prefix and {"", ".", ".."} & set(prefix.split("/"))):
+            raise RequestInvalid(
+                wanted="a store of the form s3://bucket or s3://bucket/prefix",
+                found=repr(url),
+                fix="correct the URL of the store; the prefix has printable ASCII without spaces",
+            )
+        return cls(client=s3_client(), bucket=match["bucket"], prefix=prefix)
+
+    @property
+    def url(self) -> str:
+        """The store as people write it."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def check_conditional_writes(self) -> None:
+        """Prove, once per process, that two builders cannot overwrite each other here.
+
+        Raises:
+            StoreUnsafe: they could.
+            FarmError: as `s3_errors`.
+        """
+        prove_conditional_writes(self.client, self.bucket, self._address("").key)
+
+    def put_blob(self, path: Path) -> BlobRef:
+        """Store the bytes of `path` under their digest, unless they are there.
+
+        Raises:
+            FarmError: as `s3_errors`.
+        """
+        ref = file_ref(path)
+        address = self._address(ref.key)
+        report_progress("publish", path.name, 0.0)
+        stored = stored_size(self.client, address)
+        if stored is None:
+            put_if_absent(self.client, address, path, ref)
+        elif stored != ref.size:
+            put_file(self.client, address, path, ref)  # what is there is damaged: the key says so
+        report_progress("publish", path.name, 1.0)
+        return ref
+
+    def has_blob(self, ref: BlobRef) -> bool:
+        """Say whether `ref` is stored in its full size. The bytes are checked when they are read."""
+        return stored_size(self.client, self._address(ref.key)) == ref.size
+
+    def get_blob(self, ref: BlobRef, into: Path) -> None:
+        """Write the bytes of `ref` to the file `into`, which appears only after their digest is checked.
+
+        Raises:
+            NotStored: there is no such blob.
+            DigestMismatch: what is stored has other bytes.
+            FarmError: as `s3_errors`.
+        """
+        address = self._address(ref.key)
+        wanted = f"{address.url} with {ref.size} bytes"
+        into.parent.mkdir(parents=True, exist_ok=True)
+        part = into.with_name(f".{uuid.uuid4().hex}.part")
+
+        def received(size: int) -> None:
+            if size > ref.size:  # before it fills the disk
+                raise _damaged(wanted, f"at least {size} bytes")
+            report_progress("fetch", into.name, size / ref.size)
+
+        try:
+            with s3_errors(wanted):
+                found = download(self.client, address, part, received=received).ref
+            if found != ref:
+                raise _damaged(wanted, f"{found.size} bytes with SHA-256 {found.sha256}")
+            part.replace(into)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def commit(self, record: R, key: str) -> R:
+        """Write `record` at `key` unless one stands there; return the one that stands.
+
+        The key is relative to the store's root. What stands may be another builder's record, or one's own
+        from a call whose answer was lost; the `attempt` of an engine record tells them apart.
+
+        Raises:
+            RecordInvalid: `record` does not belong at `key`, or what stands there cannot be read.
+            StoreUnsafe: the server ignores conditional writes.
+            FarmError: as `s3_errors`.
+        """
+        _check_key(record, key, f"{self.url}/{key}")
+        self.check_conditional_writes()
+        address, data = self._address(key), record_to_json(record)
+        for _ in range(_COMMIT_ROUNDS):
+            if put_if_absent(self.client, address, data, blob_ref(data)):
+                return record
+            standing = self._find(key, type(record))
+            if standing is not None:
+                return standing
+        raise StoreUnsafe(
+            wanted=f"to write {address.url} once, or to read who wrote it",
+            found="the server says that it is there, and that it is not",
+            fix="look at the S3 server; something may be deleting records at this moment",
+        )
+
+    def find_engine(self, key: str) -> EngineRecord | None:
+        """Return the engine record at `key`, relative to the store's root; None where there is none.
+
+        Raises:
+            RecordInvalid: what lies there cannot be read, or belongs at another key.
+            FarmError: as `s3_errors`.
+        """
+        return self._find(key, EngineRecord)
+
+    def find_conversion(self, key: str) -> ConversionRecord | None:
+        """Return the conversion record at `key`, relative to the store's root; None where there is none.
+
+        Raises:
+            RecordInvalid: what lies there cannot be read, or belongs at another key.
+            FarmError: as `s3_errors`.
+        """
+        return self._find(key, ConversionRecord)
+
+    def engines(self, *, model: str | None = None, version: str | None = None) -> Iterator[EngineRecord]:
+        """Yield the engines of the store by key; of one model or version only, if named.
+
+        A record that cannot be read is left out, and a warning in the log names it.
+
+        Raises:
+            FarmError: as `s3_errors`.
+        """
+        root = self._address("").key
+        below = f"{root}engines/{model}/" if model else f"{root}engines/"
+        # S3 answers each read after tens of milliseconds: one at a time, a thousand take half a minute.
+        with ThreadPoolExecutor(_READERS) as readers:
+            for page in pages(self.client, self.bucket, below):
+                keys = [listed.key.removeprefix(root) for listed in page]
+                wanted = [key for key in keys if _is_engine_key(key, version)]
+                yield from filter(None, readers.map(self._engine_or_warning, wanted))
+
+    def _engine_or_warning(self, key: str) -> EngineRecord | None:
+        try:
+            return self.find_engine(key)
+        except RecordInvalid as error:
+            _LOG.warning("left out: %s", error)
+            return None
+
+    def _find(self, key: str, kind: type[R]) -> R | None:
+        address = self._address(key)
+        data = read_small(self.client, address, most=_LARGEST_RECORD)
+        if data is None:
+            return None
+        if len(data) > _LARGEST_RECORD:
+            raise _not_ours(address.url, f"at most {_LARGEST_RECORD} bytes", "more")
+        record = record_from_json(data, kind, source=address.url)
+        _check_key(record, key, address.url)
+        return record
+
+    def _address(self, key: str) -> Address:
+        return Address(bucket=self.bucket, key=f"{self.prefix}/{key}" if self.prefix else key)
+
+
+def _is_engine_key(key: str, version: str | None) -> bool:
+    parts = key.split("/")
+    return key.endswith(".json") and len(parts) > _VERSION and version in (None, parts[_VERSION])
+
+
+def _check_key(record: EngineRecord | ConversionRecord, key: str, url: str) -> None:
+    own = record.key if isinstance(record, EngineRecord) else conversion_record_key(record.key)
+    if own != key:
+        raise _not_ours(url, f"a record that names its own key, {key}", own)
+
+
+def _not_ours(url: str, wanted: str, found: str) -> RecordInvalid:
+    fix = "delete what was put there by hand, and build again: the farm writes no such record"
+    return RecordInvalid(wanted=f"{wanted} in {url}", found=found, fix=fix)
+
+
+def _damaged(wanted: str, found: str) -> DigestMismatch:
+    fix = "delete this object and the records that name it, and build again; look for who changed it"
+    return DigestMismatch(wanted=wanted, found=found, fix=fix)

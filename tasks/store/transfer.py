@@ -1,0 +1,219 @@
+"""Bytes between the disk and S3, hashed on their way."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+from botocore.response import StreamingBody
+
+from tasks.domain.digest import BlobRef, blob_ref
+from tasks.domain.errors import RequestInvalid, StoreUnreachable, StoreUnsafe
+from tasks.store.s3 import is_conflict, is_missing, is_missing_bucket, is_precondition_failed, s3_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_CHUNK = 1 << 20
+_DOWNLOAD_ATTEMPTS = 3
+_BROKEN_CONNECTION = (HTTPClientError, IncompleteReadError)
+_CONFLICT_ATTEMPTS = 7
+_LARGEST_PUT = 5 << 30
+_NOT_IMPLEMENTED = "NotImplemented"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downloaded:
+    """What came from S3: the digest and size of the bytes that were written, and S3's names for them."""
+
+    ref: BlobRef
+    etag: str
+    version_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """One object of S3."""
+
+    bucket: str
+    key: str
+
+    @property
+    def url(self) -> str:
+        """The object as people write it."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def file_ref(path: Path) -> BlobRef:
+    """Return the reference of the bytes in `path`."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return BlobRef(sha256=digest, size=file.tell())
+
+
+def download(
+    client: S3Client,
+    address: Address,
+    path: Path,
+    *,
+    etag: str | None = None,
+    received: Callable[[int], None] = lambda _: None,
+) -> Downloaded:
+    """Write the object at `address` to `path` while hashing it.
+
+    A connection that breaks on the way is tried again from the start; botocore does not do that.
+
+    Args:
+        client: where to read from.
+        address: what to read.
+        path: what to write; a file that is there is overwritten, and removed if the download fails.
+        etag: the version that is wanted, unquoted; None takes whichever is there.
+        received: is told how many bytes of this object have arrived.
+
+    Raises:
+        ClientError: S3's answer; 412 where the object has another etag.
+        BotoCoreError: the connection broke each time.
+    """
+    # radosgw wants the tag without quotes; the others take both.
+    condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
+    for attempt in count(1):
+        answer = client.get_object(Bucket=address.bucket, Key=address.key, **condition)
+        try:
+            ref = _receive(answer["Body"], path, received)
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            if not isinstance(error, _BROKEN_CONNECTION) or attempt == _DOWNLOAD_ATTEMPTS:
+                raise
+        else:
+            return Downloaded(ref=ref, etag=answer["ETag"].strip('"'), version_id=answer.get("VersionId"))
+    raise AssertionError  # unreachable: `count` does not end
+
+
+def _receive(body: StreamingBody, path: Path, received: Callable[[int], None]) -> BlobRef:
+    digest, size = hashlib.sha256(), 0
+    with body, path.open("wb") as file:
+        for chunk in body.iter_chunks(_CHUNK):
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+            received(size)
+    return BlobRef(sha256=digest.hexdigest(), size=size)
+
+
+def read_small(client: S3Client, address: Address, *, most: int) -> bytes | None:
+    """Return the object at `address`, cut off one byte after `most`; None where the bucket has none.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    with s3_errors(f"to read {address.url}"):
+        try:
+            answer = client.get_object(Bucket=address.bucket, Key=address.key)
+        except ClientError as error:
+            if is_missing(error) and not is_missing_bucket(error):
+                return None
+            raise
+        with answer["Body"] as body:
+            return body.read(most + 1)
+
+
+def stored_size(client: S3Client, address: Address) -> int | None:
+    """Return how many bytes lie at `address`; None where nothing does.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    with s3_errors(f"to look for {address.url}"):
+        try:
+            return client.head_object(Bucket=address.bucket, Key=address.key)["ContentLength"]
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
+
+
+def stored_ref(client: S3Client, address: Address) -> BlobRef:
+    """Return the reference of the bytes at `address`, which are all read.
+
+    Raises:
+        ClientError: S3's answer.
+        BotoCoreError: the connection broke.
+    """
+    digest, size = hashlib.sha256(), 0
+    with client.get_object(Bucket=address.bucket, Key=address.key)["Body"] as body:
+        for chunk in body.iter_chunks(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return BlobRef(sha256=digest.hexdigest(), size=size)
+
+
+def put_file(client: S3Client, address: Address, path: Path, ref: BlobRef) -> None:
+    """Store the bytes of `path`, whatever is at `address` now. The server checks the digest if it can."""
+    with s3_errors(f"to write {address.url}"):
+        _put(client, address, path, ref)
+
+
+def put_if_absent(client: S3Client, address: Address, body: Path | bytes, ref: BlobRef | None = None) -> bool:
+    """Store `body` unless something is at `address`; return whether this call stored it.
+
+    False may also be one's own success: the connection can break after the server stored the bytes.
+
+    Raises:
+        StoreUnsafe: the server says that it does not know conditional writes.
+        FarmError: as `s3_errors`.
+    """
+    ref = ref or (blob_ref(body) if isinstance(body, bytes) else file_ref(body))
+    wanted = f"to write {address.url} once"
+    with s3_errors(wanted):
+        for attempt in range(_CONFLICT_ATTEMPTS):
+            try:
+                _put(client, address, body, ref, IfNoneMatch="*")
+            except ClientError as error:
+                if is_precondition_failed(error):
+                    return False
+                if error.response["Error"].get("Code") == _NOT_IMPLEMENTED:
+                    raise store_unsafe(address, str(error)) from error
+                if not is_conflict(error):
+                    raise
+                # botocore does not try again where two conditional writes meet.
+                time.sleep(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 (spreads load)
+            else:
+                return True
+    raise StoreUnreachable(
+        wanted=wanted,
+        found=f"other writes to the same key during {_CONFLICT_ATTEMPTS} attempts",
+        fix="try again",
+    )
+
+
+def store_unsafe(address: Address, found: str) -> StoreUnsafe:
+    """Return the error for a server on which two builders could overwrite each other."""
+    return StoreUnsafe(
+        wanted=f"a server that honours If-None-Match when it writes {address.url}",
+        found=found,
+        fix="use an S3 server with conditional writes: AWS S3, Ceph radosgw from 16 on, or a recent MinIO",
+    )
+
+
+def _put(client: S3Client, address: Address, body: Path | bytes, ref: BlobRef, **condition: Any) -> None:
+    if ref.size > _LARGEST_PUT:
+        raise RequestInvalid(
+            wanted=f"at most 5 GiB for {address.url}, which S3 takes in one conditional write",
+            found=f"{ref.size} bytes",
+            fix="make the model smaller",
+        )
+    checksum = base64.b64encode(bytes.fromhex(ref.sha256)).decode()
+    where = {"Bucket": address.bucket, "Key": address.key, "ChecksumSHA256": checksum} | condition
+    if isinstance(body, bytes):
+        client.put_object(Body=body, ContentType="application/json", **where)
+        return
+    with body.open("rb") as file:
+        client.put_object(Body=file, **where)
