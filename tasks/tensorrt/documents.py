@@ -1,0 +1,55 @@
+"""Targets and tensors as they cross to a child process and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.domain.record import TensorSpec, ToolchainInfo
+from tasks.domain.request import ShapeRange
+from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
+
+
+def target_document(target: EngineTarget) -> dict[str, Any]:
+    """Return `target` as the building child describes what it finds."""
+    return {
+        "flavour": target.flavour.value,
+        "version": str(target.version),
+        "gpu": target.gpu,
+        "compute_capabilities": [str(capability) for capability in target.compute_capabilities],
+        "os": target.os,
+        "architecture": target.architecture,
+    }
+
+
+def read_target(document: dict[str, Any]) -> EngineTarget:
+    """Read what `target_document` or the building child wrote."""
+    return EngineTarget(
+        flavour=Flavour(document["flavour"]),
+        version=TensorRTVersion.parse(document["version"]),
+        gpu=document["gpu"],
+        compute_capabilities=tuple(
+            ComputeCapability.parse(text) for text in document["compute_capabilities"]
+        ),
+        os=document["os"],
+        architecture=document["architecture"],
+    )
+
+
+def shapes_document(shapes: Mapping[str, ShapeRange]) -> dict[str, dict[str, list[int]]]:
+    """Return `shapes` as `{input: {min, opt, max}}`."""
+    return {
+        name: {corner: list(shape) for corner, shape in one.corners.items()} for name, one in shapes.items()
+    }
+
+
+def read_specs(documents: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    """Read the inputs or outputs that the building child found."""
+    return tuple(
+        TensorSpec(name=one["name"], dtype=one["dtype"], shape=tuple(one["shape"])) for one in documents
+    )
+
+
+def read_info(document: dict[str, Any]) -> ToolchainInfo:
+    """Read what a child says about its interpreter."""
+    return ToolchainInfo(module=document["module"], python=document["python"], driver=document["driver"])

@@ -1,0 +1,178 @@
+"""Building engines and running them, each in a process of the toolchain's own interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
+from tasks.domain.digest import BlobRef
+from tasks.domain.record import Comparison, TensorSpec, ToolchainInfo
+from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.target import EngineTarget
+from tasks.tensorrt.documents import read_info, read_specs, read_target, shapes_document, target_document
+from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.toolchain import Toolchain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineJob:
+    """One engine to build.
+
+    Attributes:
+        toolchain: what builds it.
+        target: where it is to run; several compute capabilities of TensorRT-RTX make one portable plan.
+        onnx: the graph, in the precision that `graph_precision` tells.
+        precision: the arithmetic that is asked for.
+        shapes: shapes by input; inputs with fixed shapes may stay out.
+        workspace_mib: most scratch memory on the GPU, in MiB.
+        optimization_level: 0 (fast build) to 5 (fast engine).
+        gpu_index: the GPU to build on, among the visible ones; TensorRT-RTX needs none.
+    """
+
+    toolchain: Toolchain
+    target: EngineTarget
+    onnx: Path
+    precision: Precision
+    shapes: Mapping[str, ShapeRange]
+    workspace_mib: int
+    optimization_level: int
+    gpu_index: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltEngine:
+    """A plan and what is known about it.
+
+    Attributes:
+        plan: the engine's file, bare.
+        target: where it runs, as the building process found it.
+        info: the interpreter that built it.
+        inputs: inputs in the graph's order, with the engine's own element types.
+        outputs: outputs in the graph's order.
+        seconds: wall time by phase: `load`, `parse`, `build`, `write`.
+        peak_mib: most memory of the building process on the host, in MiB.
+        warnings: what TensorRT warned about, shortened.
+    """
+
+    plan: Path
+    target: EngineTarget
+    info: ToolchainInfo
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    seconds: Mapping[str, float]
+    peak_mib: float
+    warnings: tuple[str, ...]
+
+
+def graph_precision(target: EngineTarget, precision: Precision) -> Precision:
+    """Return what must be written into the graph for `target`, FP32 or FP16.
+
+    Strongly typed families take FP16 from casts in the graph; the others from a flag on an FP32 graph.
+    TF32 is a flag everywhere.
+
+    Raises:
+        ToolchainBroken: the farm does not know the target's TensorRT family.
+    """
+    family = family_of(target.flavour.value, str(target.version))
+    return Precision.FP16 if family.STRONGLY_TYPED and precision is Precision.FP16 else Precision.FP32
+
+
+async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> BuiltEngine:
+    """Build the plan in a file of its own below `workdir`; nothing is left there when that fails.
+
+    Raises:
+        TargetUnavailable: the building process finds another target than `job.target`, or TensorRT-RTX
+            does not build for it.
+        BuildRefused: TensorRT cannot parse the graph, or has no implementation for it.
+        RequestInvalid: the shapes do not fit the graph's inputs.
+        GpuUnavailable: a GPU is needed and not there, or out of memory.
+        ToolchainBroken: the toolchain does not load.
+        ChildCrashed: TensorRT took its process down.
+        ChildOutOfMemory: it reached `limits.memory_mib`.
+        ChildTimedOut: it reached `limits.seconds`.
+    """
+    plan = _new_plan(workdir)
+    try:
+        answer = await run_child(
+            _program(job.toolchain, "build"), _build_request(job, plan), workdir=workdir, limits=limits
+        )
+        return _built(plan, answer)
+    except BaseException:
+        plan.unlink(missing_ok=True)
+        raise
+
+
+async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and where it runs)
+    toolchain: Toolchain,
+    plan: Path,
+    expected: BlobRef,
+    reference: Path,
+    *,
+    gpu_index: int,
+    workdir: Path,
+    limits: Limits,
+) -> tuple[Comparison, ...]:
+    """Run the plan on a GPU at each corner of `reference` and compare it with TensorFlow.
+
+    Raises:
+        DigestMismatch: the file is not `expected`; TensorRT has not seen it.
+        ToolchainBroken: TensorRT or pycuda does not load.
+        TargetUnavailable: the plan does not run on this GPU with this TensorRT.
+        GpuUnavailable: there is no such GPU, or it is out of memory.
+        VerificationFailed: the engine does not take the inputs, or stops with an error.
+    """
+    request = _verify_request(plan, expected, reference) | {
+        "module": toolchain.flavour.value,
+        "gpu_index": gpu_index,
+    }
+    answer = await run_child(_program(toolchain, "verify"), request, workdir=workdir, limits=limits)
+    return tuple(Comparison(**row) for row in answer.result["comparisons"])
+
+
+def _program(toolchain: Toolchain, name: str) -> ChildProgram:
+    return ChildProgram(module=f"tasks.tensorrt.inside.{name}", step=name, interpreter=toolchain.interpreter)
+
+
+def _new_plan(workdir: Path) -> Path:
+    return workdir.absolute() / f"engine-{uuid4().hex}.plan"
+
+
+def _verify_request(plan: Path, expected: BlobRef, reference: Path) -> dict[str, Any]:
+    return {
+        "plan": str(plan.absolute()),
+        "sha256": expected.sha256,
+        "size": expected.size,
+        "reference": str(reference.absolute()),
+    }
+
+
+def _build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
+    return {
+        "module": job.toolchain.flavour.value,
+        "target": target_document(job.target),
+        "onnx": str(job.onnx.absolute()),
+        "plan": str(plan),
+        "precision": job.precision.value,
+        "shapes": shapes_document(job.shapes),
+        "workspace_mib": job.workspace_mib,
+        "optimization_level": job.optimization_level,
+        "gpu_index": job.gpu_index,
+    }
+
+
+def _built(plan: Path, answer: ChildAnswer) -> BuiltEngine:
+    result = answer.result
+    return BuiltEngine(
+        plan=plan,
+        target=read_target(result["target"]),
+        info=read_info(result["info"]),
+        inputs=read_specs(result["inputs"]),
+        outputs=read_specs(result["outputs"]),
+        seconds=result["seconds"],
+        peak_mib=answer.peak_mib,
+        warnings=tuple(result["warnings"]),
+    )

@@ -1,0 +1,129 @@
+"""Child: builds one engine from an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.domain.errors import TargetUnavailable
+from tasks.tensorrt.inside.families import Family, family_of
+from tasks.tensorrt.inside.library import full_version, host, info, load
+from tasks.tensorrt.inside.messages import Messages, collecting_logger
+from tasks.tensorrt.inside.network import inputs_of, outputs_of, parse_onnx, tensor_spec
+from tasks.tensorrt.inside.options import Options, options_from
+from tasks.tensorrt.inside.phases import Phases
+from tasks.tensorrt.inside.refusals import build_refusal, gpu_trouble
+from tasks.tensorrt.inside.shapes import add_profile
+
+
+def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
+    """Build the engine and write it.
+
+    Args:
+        request: `module`, `target`, `onnx`, `plan` (where to write it), `precision`, `shapes`,
+            `workspace_mib`, `optimization_level` and `gpu_index`.
+        report: takes the phases `load`, `parse`, `build` and `write`.
+
+    Returns:
+        `target`, `info`, `inputs`, `outputs`, `seconds` by phase and `warnings`.
+
+    Raises:
+        TargetUnavailable: this process is not on the target that is asked for.
+        BuildRefused: TensorRT does not take the graph, or finds no implementation for it.
+        RequestInvalid: the shapes do not fit the graph's inputs.
+        GpuUnavailable: there is no usable GPU where one is needed, or it is out of memory.
+        ToolchainBroken: TensorRT does not load.
+    """
+    phases = Phases(report)
+    with phases.timed("load"):
+        session = _open(request)
+    with phases.timed("parse"):
+        network, parser = _read_graph(session, request["onnx"])
+        inputs = [tensor_spec(tensor) for tensor in inputs_of(network)]
+        outputs = [tensor_spec(tensor) for tensor in outputs_of(network)]
+    with phases.timed("build") as advance:
+        config = _configured(session, network, advance)
+        plan = session.builder.build_serialized_network(network, config)
+        del parser  # it owns the weights that the network points to
+    if plan is None:
+        raise build_refusal(session.messages, needs_gpu=session.family.NEEDS_GPU)
+    with phases.timed("write"), Path(request["plan"]).open("wb") as file:
+        file.write(plan)
+    return {
+        "target": session.found,
+        "info": info(request["module"]),
+        "inputs": inputs,
+        "outputs": outputs,
+        "seconds": phases.seconds,
+        "warnings": session.messages.shortened(),
+    }
+
+
+@dataclass(frozen=True)
+class _Session:
+    """TensorRT, loaded and ready to build on the target."""
+
+    trt: Any
+    family: Family
+    options: Options
+    found: dict[str, Any]
+    messages: Messages
+    logger: Any
+    builder: Any
+
+
+def _open(request: dict[str, Any]) -> _Session:
+    options, messages = options_from(request), Messages()
+    trt = load(request["module"])
+    version = full_version(trt)
+    family = family_of(request["module"], version)
+    device = family.find_device(trt, options)
+    found = {
+        "flavour": request["module"],
+        "version": version,
+        "gpu": device.gpu,
+        "compute_capabilities": list(device.compute_capabilities),
+        **host(),
+    }
+    if found != request["target"]:
+        raise TargetUnavailable(
+            wanted=f"to build for {_text(request['target'])}",
+            found=f"this process on {_text(found)}",
+            fix="probe the host again: its TensorRT or its GPU changed since it was asked",
+        )
+    logger = collecting_logger(trt, messages)
+    builder = _builder(trt, logger, messages)
+    return _Session(trt, family, options, found, messages, logger, builder)
+
+
+def _builder(trt: Any, logger: Any, messages: Messages) -> Any:
+    try:
+        return trt.Builder(logger)
+    except (TypeError, RuntimeError) as error:  # all that TensorRT says of a GPU that it cannot use
+        raise gpu_trouble(messages) from error
+
+
+def _read_graph(session: _Session, path: str) -> tuple[Any, Any]:
+    network = session.family.create_network(session.trt, session.builder)
+    parser = session.trt.OnnxParser(network, session.logger)
+    parse_onnx(parser, network, path, session.family, session.messages)
+    session.family.check_network(session.trt, network, session.options)
+    return network, parser
+
+
+def _configured(session: _Session, network: Any, advance: Callable[[float], None]) -> Any:
+    trt, options = session.trt, session.options
+    config = session.builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    config.builder_optimization_level = options.optimization_level
+    session.family.configure(trt, config, options, advance)
+    add_profile(session.builder, network, config, options.shapes)
+    return config
+
+
+def _text(target: dict[str, Any]) -> str:
+    capabilities = ", ".join(target["compute_capabilities"])
+    device = f"{target['gpu'] or 'any GPU'} ({capabilities})"
+    return f"{target['flavour']} {target['version']}, {device}, {target['os']} {target['architecture']}"

@@ -1,0 +1,139 @@
+"""NVIDIA's driver through ctypes: which GPUs are there, without any package for it."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.domain.errors import GpuUnavailable
+
+_COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76  # CUdevice_attribute
+_NAME_BYTES = 256
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU that this process may use.
+
+    Attributes:
+        index: its place among the visible ones.
+        name: the model as the driver reports it.
+        uuid: as `nvidia-smi -L` writes it.
+        compute: compute capability, for example `8.9`.
+        memory_mib: its memory in MiB.
+    """
+
+    index: int
+    name: str
+    uuid: str
+    compute: str
+    memory_mib: int
+
+
+class _Driver:
+    """The driver's library, initialised."""
+
+    def __init__(self) -> None:
+        try:
+            self._library = ctypes.CDLL("libcuda.so.1")
+        except OSError as error:
+            raise GpuUnavailable(
+                wanted="NVIDIA's driver",
+                found=str(error),
+                fix="run this toolchain on a host with an NVIDIA GPU and its driver",
+            ) from error
+        self.call("cuInit", 0)
+
+    def call(self, function: str, *arguments: Any) -> None:
+        status = getattr(self._library, function)(*arguments)
+        if status:
+            raise GpuUnavailable(
+                wanted=f"{function} of NVIDIA's driver to succeed",
+                found=f"CUDA error {status} ({self._name_of(status)})",
+                fix="see whether nvidia-smi lists the GPU, whether CUDA_VISIBLE_DEVICES hides it, and what "
+                "else runs on it",
+            )
+
+    def _name_of(self, status: int) -> str:
+        text = ctypes.c_char_p()
+        self._library.cuGetErrorName(status, ctypes.byref(text))
+        return (text.value or b"unknown").decode()
+
+    def integer(self, function: str, *arguments: Any) -> int:
+        """Return what `function` writes through its first parameter, an int."""
+        value = ctypes.c_int()
+        self.call(function, ctypes.byref(value), *arguments)
+        return value.value
+
+    def gpus(self) -> list[Gpu]:
+        return [self._gpu(index) for index in range(self.integer("cuDeviceGetCount"))]
+
+    def _gpu(self, index: int) -> Gpu:
+        device = self.integer("cuDeviceGet", index)
+        name, uuid, memory = (
+            ctypes.create_string_buffer(_NAME_BYTES),
+            (ctypes.c_ubyte * 16)(),
+            ctypes.c_size_t(),
+        )
+        self.call("cuDeviceGetName", name, _NAME_BYTES, device)
+        self.call("cuDeviceGetUuid", ctypes.byref(uuid), device)
+        self.call("cuDeviceTotalMem_v2", ctypes.byref(memory), device)
+        major = self.integer("cuDeviceGetAttribute", _COMPUTE_MAJOR, device)
+        minor = self.integer("cuDeviceGetAttribute", _COMPUTE_MINOR, device)
+        return Gpu(
+            index=index,
+            name=name.value.decode(),
+            uuid=_uuid_text(bytes(uuid)),
+            compute=f"{major}.{minor}",
+            memory_mib=memory.value >> 20,
+        )
+
+    def make_current(self, index: int) -> None:
+        """Let everything that this process does with CUDA happen on the GPU with this index."""
+        context = ctypes.c_void_p()
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self.integer("cuDeviceGet", index))
+        self.call("cuCtxSetCurrent", context)
+
+
+def _uuid_text(raw: bytes) -> str:
+    digits = raw.hex()
+    parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+    return "GPU-" + "-".join(parts)
+
+
+def visible_gpus() -> list[dict[str, Any]]:
+    """Return the visible GPUs, JSON-ready; none where there is no driver or it finds no GPU."""
+    try:
+        return [asdict(gpu) for gpu in _Driver().gpus()]
+    except GpuUnavailable:
+        return []
+
+
+def use_gpu(index: int) -> Gpu:
+    """Make the GPU with `index` the one that TensorRT works on, and return what it is.
+
+    Raises:
+        GpuUnavailable: there is no driver, no such GPU, or the GPU does not answer.
+    """
+    driver = _Driver()
+    gpus = driver.gpus()
+    if not 0 <= index < len(gpus):
+        raise GpuUnavailable(
+            wanted=f"the visible GPU with index {index}",
+            found=f"{len(gpus)} visible: {', '.join(gpu.name for gpu in gpus) or 'none'}",
+            fix="name an index that `enginefarm doctor` lists, or widen CUDA_VISIBLE_DEVICES",
+        )
+    driver.make_current(index)
+    return gpus[index]
+
+
+def driver_version(path: Path = _DRIVER) -> str | None:
+    """Return the version of NVIDIA's kernel driver, for example `580.95.05`; None without one."""
+    if not path.exists():
+        return None
+    match = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", path.read_text("utf-8").partition("\n")[0])
+    return match[1] if match else None

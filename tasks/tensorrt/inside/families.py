@@ -1,0 +1,69 @@
+"""The families of TensorRT: one module for each, chosen by module name and major version, here only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tasks.domain.errors import ToolchainBroken
+from tasks.tensorrt.inside import rtx, trt8, trt10, trt11
+from tasks.tensorrt.inside.messages import Messages
+from tasks.tensorrt.inside.options import Device, Node, Options
+
+
+class Family(Protocol):
+    """What differs between the families."""
+
+    STRONGLY_TYPED: bool
+    """Whether arithmetic comes from the graph's own types, and not from flags."""
+
+    NEEDS_GPU: bool
+    """Whether building needs a GPU of the target's model."""
+
+    OLDEST: tuple[int, int]
+    """The first major and minor version that has all that is used here."""
+
+    def find_device(self, trt: Any, options: Options) -> Device:
+        """Return what the plan will run on; raise TargetUnavailable or GpuUnavailable."""
+
+    def create_network(self, trt: Any, builder: Any) -> Any:
+        """Return an empty network definition."""
+
+    def check_network(self, trt: Any, network: Any, options: Options) -> None:
+        """Raise BuildRefused where the parsed graph does not fit the precision that is asked for."""
+
+    def configure(self, trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
+        """Set precision, and what only this family has; `advance` takes the fraction of the build."""
+
+    def failed_node(self, error: Any, messages: Messages) -> Node:
+        """Return the node that a parser error is about."""
+
+
+_FAMILIES: dict[tuple[str, int], Family] = {
+    ("tensorrt", 8): trt8,
+    ("tensorrt", 10): trt10,
+    ("tensorrt", 11): trt11,
+    ("tensorrt_rtx", 1): rtx,
+}
+
+
+def family_of(module: str, version: str) -> Family:
+    """Return the family of a TensorRT.
+
+    Args:
+        module: name of its Python module.
+        version: its version, at least major and minor.
+
+    Raises:
+        ToolchainBroken: the farm does not know the family, or the version is older than it serves.
+    """
+    major, minor = (int(part) for part in version.split(".")[:2])
+    family = _FAMILIES.get((module, major))
+    if family is None or (major, minor) < family.OLDEST:
+        known = (f"{name} {'.'.join(map(str, row.OLDEST))}+" for (name, _), row in _FAMILIES.items())
+        raise ToolchainBroken(
+            wanted=f"one of the families {', '.join(known)}",
+            found=f"{module} {version}",
+            fix="point the toolchain at an environment with one of these",
+        )
+    return family

@@ -1,0 +1,75 @@
+"""Loading TensorRT, and which TensorRT it is."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from tasks.domain.errors import ToolchainBroken
+from tasks.tensorrt.inside.cuda import driver_version
+
+_PARTS = 4
+_BUILDS = 1000  # build numbers start at 1 for each patch release
+_LIBRARIES = ("libnvinfer.so", "libtensorrt_rtx.so")
+
+
+def load(module: str) -> Any:
+    """Import TensorRT and return its module.
+
+    Raises:
+        ToolchainBroken: the interpreter does not have it, or its libraries do not load.
+    """
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:
+        raise ToolchainBroken(
+            wanted=f"the Python module {module} in {sys.executable}",
+            found=f"{type(error).__name__}: {error}",
+            fix=f"install {module} into this interpreter's environment with its libraries, or correct the "
+            "toolchain's path",
+        ) from error
+
+
+def full_version(trt: Any) -> str:
+    """Return the version with its four parts, for example `8.6.0.12`.
+
+    Up to 8.6 the Python module knows three of them. The fourth is part of the name of a symbol that every
+    libnvinfer exports (`tensorrt_version_8_6_0_12`).
+
+    Raises:
+        ToolchainBroken: the module knows three parts, and the library exports no such symbol.
+    """
+    version = str(trt.__version__)
+    if len(version.split(".")) == _PARTS:
+        return version
+    stem = f"tensorrt_version_{version.replace('.', '_')}_"
+    for path in _loaded_libraries():
+        library = ctypes.CDLL(path)
+        build = next((build for build in range(_BUILDS) if hasattr(library, f"{stem}{build}")), None)
+        if build is not None:
+            return f"{version}.{build}"
+    raise ToolchainBroken(
+        wanted=f"the build number of TensorRT {version}: a plan loads only where it is the same",
+        found=f"no symbol {stem}N in {', '.join(_loaded_libraries()) or 'any loaded library'}",
+        fix="use a TensorRT from NVIDIA's own packages",
+    )
+
+
+def _loaded_libraries() -> list[str]:
+    lines = Path("/proc/self/maps").read_text("utf-8").splitlines()
+    paths = {line.split(maxsplit=5)[5] for line in lines if any(name in line for name in _LIBRARIES)}
+    return sorted(paths)
+
+
+def info(module: str) -> dict[str, Any]:
+    """Return what a record keeps about this interpreter, JSON-ready."""
+    return {"module": module, "python": platform.python_version(), "driver": driver_version()}
+
+
+def host() -> dict[str, str]:
+    """Return operating system and processor architecture as targets write them."""
+    return {"os": platform.system().lower(), "architecture": platform.machine()}

@@ -1,0 +1,28 @@
+"""The phases of a child's work: announced, and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Phases:
+    """Announces phases and keeps how long each took.
+
+    Attributes:
+        seconds: wall time by phase, of those that ended.
+    """
+
+    def __init__(self, report: Callable[[str, float], None]) -> None:
+        self._report = report
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[Callable[[float], None]]:
+        """Run the body as `phase`; it gets a function that takes the fraction that is done."""
+        self._report(phase, 0.0)
+        started = time.monotonic()
+        yield lambda fraction: self._report(phase, fraction)
+        self.seconds[phase] = time.monotonic() - started
+        self._report(phase, 1.0)

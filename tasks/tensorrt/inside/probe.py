@@ -1,0 +1,30 @@
+"""Child: which TensorRT an interpreter has, and which GPUs it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tasks.tensorrt.inside.cuda import visible_gpus
+from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.inside.library import full_version, host, info, load
+
+
+def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
+    """Look at the toolchain.
+
+    Args:
+        request: `module`, the Python module of TensorRT.
+        report: takes the progress.
+
+    Returns:
+        `version`, `info`, `gpus`, `os` and `architecture`.
+
+    Raises:
+        ToolchainBroken: it does not load, or the farm does not know its family.
+    """
+    module = request["module"]
+    report("load", 0.0)
+    version = full_version(load(module))
+    family_of(module, version)
+    return {"version": version, "info": info(module), "gpus": visible_gpus(), **host()}

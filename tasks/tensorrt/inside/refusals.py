@@ -1,0 +1,84 @@
+"""TensorRT's errors as the farm's: which node, and the nearest thing that a user can do."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.domain.errors import BuildRefused, FarmError, GpuUnavailable
+from tasks.tensorrt.inside.messages import Messages
+from tasks.tensorrt.inside.options import Node
+
+# The first pattern that occurs in what TensorRT says decides the fix.
+_FIXES = (
+    (
+        r"ParseFromCodedStream|Failed to parse the ONNX model|MODEL_DESERIALIZE_FAILED",
+        "the graph's file is damaged: delete its conversion record and convert the release again",
+    ),
+    (
+        r"convertDtype|Unsupported ONNX data type|UNSUPPORTED_NODE_DATATYPE",
+        "TensorRT has no such element type: give the model float32, float16, int32, int64 or bool here",
+    ),
+    (
+        r"FP32 GEMM is not supported",
+        "ask for fp16, or take rtx-sm75 out of targets: TensorRT-RTX has no FP32 matrix product for it",
+    ),
+    (
+        r"[Pp]lugin not found|No importer registered|Unsupported operator",
+        "TensorRT has no such operation: replace the layer that makes this node by standard operations",
+    ),
+    (
+        r"constant zero padding for slicing a shape tensor",
+        "give the model a fixed length in that dimension: a dilated convolution needs it",
+    ),
+    (
+        r"must have same input types|same type",
+        "the graph mixes FP16 and FP32 at this node: ask for fp32, or report the model's structure",
+    ),
+    (r"workspace|insufficient memory on requested size", "raise workspace_mib in build.yaml"),
+)
+_OTHERWISE = "replace the layer that makes this node, or try another TensorRT version"
+
+_GPU_TROUBLE = re.compile(
+    r"out of memory|OutOfMemory|cudaErrorMemoryAllocation|CUDA initialization failure|no CUDA-capable device"
+    r"|CUDA driver version is insufficient|device is busy|cudaErrorDevicesUnavailable"
+)
+
+
+def parse_refusal(node: Node, said: str, *, check: str) -> BuildRefused:
+    """Return the error for a graph that TensorRT's parser does not take.
+
+    Args:
+        node: where it stopped.
+        said: the parser's words.
+        check: the parser's own name of the check that failed.
+    """
+    place = f"node {node.name or '?'} ({node.op or 'unknown operation'})" if node.name or node.op else ""
+    return BuildRefused(
+        wanted="a graph that TensorRT can parse",
+        found=": ".join(part for part in (place, f"{said} [{check}]") if part),
+        fix=nearest_fix(said),
+    )
+
+
+def build_refusal(messages: Messages, *, needs_gpu: bool) -> FarmError:
+    """Return the error for a build that gave no plan."""
+    if needs_gpu and any(_GPU_TROUBLE.search(text) for text in messages.errors):
+        return gpu_trouble(messages)
+    return BuildRefused(
+        wanted="an engine from TensorRT", found=messages.said(), fix=nearest_fix("\n".join(messages.errors))
+    )
+
+
+def gpu_trouble(messages: Messages) -> GpuUnavailable:
+    """Return the error for a GPU that TensorRT cannot use, or not enough of."""
+    return GpuUnavailable(
+        wanted="a GPU that TensorRT can use, with enough free memory",
+        found=" | ".join([*messages.errors, *messages.warnings][-3:]) or "no message",
+        fix="see in nvidia-smi what else runs on the GPU and whether its driver is new enough for this "
+        "TensorRT; or lower workspace_mib or the largest shapes in build.yaml",
+    )
+
+
+def nearest_fix(said: str) -> str:
+    """Return what helps against what TensorRT said."""
+    return next((fix for pattern, fix in _FIXES if re.search(pattern, said)), _OTHERWISE)

@@ -1,0 +1,68 @@
+"""TensorRT-RTX 1: strongly typed, and built without a GPU for the compute capabilities that it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tasks.domain.errors import TargetUnavailable
+from tasks.tensorrt.inside.messages import Messages
+from tasks.tensorrt.inside.monitor import progress_monitor
+from tasks.tensorrt.inside.nodes import named_node
+from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.strong import check_types, create_strong_network, set_tf32
+
+STRONGLY_TYPED = True
+NEEDS_GPU = False
+OLDEST = (1, 0)
+
+
+def find_device(trt: Any, options: Options) -> Device:
+    """Return the compute capabilities that are asked for.
+
+    Raises:
+        TargetUnavailable: this TensorRT-RTX does not build for one of them.
+    """
+    known = set(trt.ComputeCapability.__members__)
+    for capability in options.compute_capabilities:
+        if _member(capability) not in known:
+            raise TargetUnavailable(
+                wanted=f"an engine of TensorRT-RTX for compute capability {capability}",
+                found=f"that it builds for {', '.join(sorted(known - {'NONE', 'CURRENT'}))} only",
+                fix="build with a toolchain of TensorRT (module tensorrt) on a host with that GPU",
+            )
+    return Device(gpu=None, compute_capabilities=options.compute_capabilities)
+
+
+def create_network(trt: Any, builder: Any) -> Any:
+    """Return an empty network whose types are kept."""
+    return create_strong_network(trt, builder)
+
+
+def check_network(trt: Any, network: Any, options: Options) -> None:
+    """Raise BuildRefused where the graph's types are not those of the precision."""
+    check_types(trt, network, options)
+
+
+def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
+    """Set TF32, progress, and the compute capabilities: several make one plan that runs on each."""
+    set_tf32(trt, config, options.precision)
+    config.progress_monitor = progress_monitor(trt, advance)
+    config.num_compute_capabilities = len(options.compute_capabilities)
+    for index, capability in enumerate(options.compute_capabilities):
+        if not config.set_compute_capability(getattr(trt.ComputeCapability, _member(capability)), index):
+            raise TargetUnavailable(
+                wanted=f"an engine for compute capabilities {', '.join(options.compute_capabilities)}",
+                found=f"that TensorRT-RTX does not take {capability} among them",
+                fix="build an engine for each of them",
+            )
+
+
+def failed_node(error: Any, messages: Messages) -> Node:
+    """Return the node that `error` names."""
+    del messages
+    return named_node(error)
+
+
+def _member(capability: str) -> str:
+    return f"SM{capability.replace('.', '')}"

@@ -1,0 +1,70 @@
+"""The optimisation profile: which shapes an engine takes, and which one it is fastest at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.domain.errors import BuildRefused, RequestInvalid
+from tasks.tensorrt.inside.network import inputs_of
+
+_CORNERS = ("min", "opt", "max")
+
+
+def add_profile(builder: Any, network: Any, config: Any, shapes: dict[str, dict[str, list[int]]]) -> None:
+    """Give `config` one profile with `shapes`; a network without dynamic inputs needs none.
+
+    Raises:
+        RequestInvalid: the shapes do not fit the inputs, or one is missing.
+        BuildRefused: an input holds a shape and not data.
+    """
+    inputs = inputs_of(network)
+    unknown = set(shapes) - {tensor.name for tensor in inputs}
+    if unknown:
+        raise RequestInvalid(
+            wanted=f"shapes for the inputs {', '.join(tensor.name for tensor in inputs)}",
+            found=f"shapes for {', '.join(sorted(unknown))}",
+            fix="correct the names under `inputs` in build.yaml",
+        )
+    profile = builder.create_optimization_profile()
+    dynamic = [tensor for tensor in inputs if not _check(tensor, shapes.get(tensor.name))]
+    for tensor in dynamic:
+        ranges = shapes[tensor.name]
+        profile.set_shape(tensor.name, *(tuple(ranges[corner]) for corner in _CORNERS))
+    if dynamic and config.add_optimization_profile(profile) < 0:
+        raise RequestInvalid(
+            wanted="shapes with min <= opt <= max",
+            found=f"shapes that TensorRT does not take: {shapes}",
+            fix="correct `inputs` in build.yaml",
+        )
+
+
+def _check(tensor: Any, ranges: dict[str, list[int]] | None) -> bool:
+    """Return whether all dimensions of `tensor` are fixed; raise where `ranges` do not fit it."""
+    dimensions = tuple(tensor.shape)
+    static = all(size >= 0 for size in dimensions)
+    if tensor.is_shape_tensor and not static:
+        raise BuildRefused(
+            wanted="inputs that hold data",
+            found=f"input {tensor.name} decides a shape by its values",
+            fix=f"make {tensor.name} a constant of the model",
+        )
+    if ranges is None and static:
+        return True
+    if ranges is None or not all(_fits(dimensions, ranges[corner]) for corner in _CORNERS):
+        raise RequestInvalid(
+            wanted=f"min, opt and max shapes for input {tensor.name} {_text(dimensions)}",
+            found=str(ranges or "none"),
+            fix=f"write them under `inputs: {tensor.name}:` in build.yaml; fixed dimensions stay as they are",
+        )
+    return static
+
+
+def _fits(dimensions: tuple[int, ...], shape: list[int]) -> bool:
+    return len(dimensions) == len(shape) and all(
+        size in (-1, wanted)
+        for size, wanted in zip(dimensions, shape)  # noqa: B905 (lengths are the same)
+    )
+
+
+def _text(dimensions: tuple[int, ...]) -> str:
+    return "[" + ", ".join("?" if size < 0 else str(size) for size in dimensions) + "]"

@@ -1,0 +1,45 @@
+"""TensorRT 11: always strongly typed; precision flags and calibrators are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tasks.tensorrt.inside.gpu_device import gpu_device
+from tasks.tensorrt.inside.messages import Messages
+from tasks.tensorrt.inside.monitor import progress_monitor
+from tasks.tensorrt.inside.nodes import named_node
+from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.strong import check_types, create_strong_network, set_tf32
+
+STRONGLY_TYPED = True
+NEEDS_GPU = True
+OLDEST = (11, 0)
+
+
+def find_device(trt: Any, options: Options) -> Device:
+    """Return the GPU that is built on, made the current one."""
+    del trt
+    return gpu_device(options)
+
+
+def create_network(trt: Any, builder: Any) -> Any:
+    """Return an empty network whose types are kept."""
+    return create_strong_network(trt, builder)
+
+
+def check_network(trt: Any, network: Any, options: Options) -> None:
+    """Raise BuildRefused where the graph's types are not those of the precision."""
+    check_types(trt, network, options)
+
+
+def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
+    """Set TF32 and progress."""
+    set_tf32(trt, config, options.precision)
+    config.progress_monitor = progress_monitor(trt, advance)
+
+
+def failed_node(error: Any, messages: Messages) -> Node:
+    """Return the node that `error` names."""
+    del messages
+    return named_node(error)

@@ -1,0 +1,53 @@
+"""TensorRT 8.6."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tasks.tensorrt.inside.gpu_device import gpu_device
+from tasks.tensorrt.inside.messages import Messages
+from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.weak import set_precision
+
+STRONGLY_TYPED = False
+NEEDS_GPU = True
+OLDEST = (8, 6)
+
+
+def find_device(trt: Any, options: Options) -> Device:
+    """Return the GPU that is built on, made the current one."""
+    del trt
+    return gpu_device(options)
+
+
+def create_network(trt: Any, builder: Any) -> Any:
+    """Return an empty network with the batch as a dimension like others."""
+    return builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
+
+
+def check_network(trt: Any, network: Any, options: Options) -> None:
+    """Any graph will do: flags decide."""
+    del trt, network, options
+
+
+def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
+    """Set precision; keep out cuBLAS and cuDNN."""
+    del advance  # this version does not say how far it is
+    set_precision(trt, config, options.precision)
+    # A plan with kernels of cuBLAS or cuDNN needs the same libraries wherever it runs.
+    config.set_tactic_sources(0)
+
+
+def failed_node(error: Any, messages: Messages) -> Node:
+    """Return the node of `error`: this version's error has its number, the log its text."""
+    texts = [*messages.errors, *messages.warnings]
+    head = _first(rf"node number {error.node()} \[(\w+) ->", texts)
+    name = _first(r"^name: \"(.*)\"$", texts)
+    return Node(name=name or (f"number {error.node()}" if error.node() >= 0 else ""), op=head)
+
+
+def _first(pattern: str, texts: list[str]) -> str:
+    found = (re.search(pattern, text, re.MULTILINE) for text in texts)
+    return next((match[1] for match in found if match), "")

@@ -1,0 +1,75 @@
+"""Child: runs an engine on a GPU and compares it with TensorFlow's answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tasks.children.compare import compare_outputs
+from tasks.children.reference import read_reference
+from tasks.domain.errors import DigestMismatch, ToolchainBroken
+from tasks.tensorrt.inside.execution import Execution
+from tasks.tensorrt.inside.library import load
+from tasks.tensorrt.inside.phases import Phases
+
+
+def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
+    """Run the engine at each corner of the reference.
+
+    Args:
+        request: `module`, `plan`, `sha256`, `size`, `reference` and `gpu_index`.
+        report: takes the phases `load` and `run`.
+
+    Returns:
+        `comparisons`, as `tasks.children.compare.compare_outputs` makes them, and `seconds` by phase.
+
+    Raises:
+        DigestMismatch: the plan is not the one that is expected; it was not given to TensorRT.
+        ToolchainBroken: TensorRT or pycuda does not load.
+        TargetUnavailable: the plan does not run on this GPU with this TensorRT.
+        GpuUnavailable: there is no such GPU, or it is out of memory.
+        VerificationFailed: the engine does not take the inputs, or stops with an error.
+    """
+    phases = Phases(report)
+    plan = _checked_bytes(Path(request["plan"]), request["sha256"], request["size"])
+    with phases.timed("load"):
+        trt, cuda = load(request["module"]), _pycuda()
+        execution = Execution(trt, cuda, plan, request["gpu_index"])
+    comparisons = []
+    corners = read_reference(Path(request["reference"]))
+    try:
+        with phases.timed("run") as advance:
+            for number, corner in enumerate(corners, start=1):
+                actual = execution.run(corner.inputs)
+                comparisons += compare_outputs(corner.name, corner.outputs, actual, corner.noise)
+                advance(number / len(corners))
+    finally:
+        execution.close()
+    return {"comparisons": comparisons, "seconds": phases.seconds}
+
+
+def _checked_bytes(path: Path, sha256: str, size: int) -> bytes:
+    """Return the file's bytes: what is hashed here is what TensorRT gets, not the file once more."""
+    plan = path.read_bytes()
+    found = hashlib.sha256(plan).hexdigest()
+    if (found, len(plan)) != (sha256, size):
+        raise DigestMismatch(
+            wanted=f"a plan with SHA-256 {sha256} and {size} bytes",
+            found=f"SHA-256 {found} and {len(plan)} bytes in {path.name}",
+            fix="fetch the plan again; if it stays so, build the engine again and find out who changed it",
+        )
+    return plan
+
+
+def _pycuda() -> Any:
+    try:
+        import pycuda.driver as cuda  # noqa: PLC0415 (only here is it needed)
+    except ImportError as error:
+        raise ToolchainBroken(
+            wanted="pycuda, to run the engine on its GPU",
+            found=str(error),
+            fix="install pycuda>=2025.1 into the toolchain's environment, on a host with NVIDIA's driver",
+        ) from error
+    return cuda

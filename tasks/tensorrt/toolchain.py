@@ -1,0 +1,133 @@
+"""Toolchains: interpreters with a TensorRT. What one is, is found by running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.domain.errors import ChildCrashed, ChildFailed, ChildOutOfMemory, ChildTimedOut, ToolchainBroken
+from tasks.domain.gpu_table import gpu_table
+from tasks.domain.record import ToolchainInfo
+from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
+from tasks.tensorrt.documents import read_info
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """An interpreter, and which TensorRT to use in it.
+
+    Attributes:
+        interpreter: absolute path of a Python interpreter, from 3.10 on.
+        flavour: the TensorRT; the value is the module's name.
+    """
+
+    interpreter: str
+    flavour: Flavour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbedGpu:
+    """A GPU that a toolchain sees.
+
+    Attributes:
+        index: its place among the visible ones.
+        name: the model as the driver reports it.
+        uuid: which one it is, as `nvidia-smi -L` writes it.
+        compute: its compute capability.
+        memory_mib: its memory in MiB.
+    """
+
+    index: int
+    name: str
+    uuid: str
+    compute: ComputeCapability
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolchainProbe:
+    """What a toolchain turned out to be.
+
+    Attributes:
+        toolchain: what was looked at.
+        version: the full version of its TensorRT.
+        info: its interpreter, module and driver.
+        gpus: the GPUs that it sees; none on a host without.
+        os: operating system, `linux`.
+        architecture: processor architecture, `x86_64` or `aarch64`.
+    """
+
+    toolchain: Toolchain
+    version: TensorRTVersion
+    info: ToolchainInfo
+    gpus: tuple[ProbedGpu, ...]
+    os: str
+    architecture: str
+
+    def targets(self) -> tuple[EngineTarget, ...]:
+        """What it can build for.
+
+        TensorRT-RTX: one target per compute capability of the table, with or without a GPU. TensorRT: one
+        per distinct model among its GPUs.
+        """
+        devices: list[tuple[str | None, ComputeCapability]]
+        if self.toolchain.flavour is Flavour.RTX:
+            devices = [(None, capability) for capability in gpu_table().rtx]
+        else:
+            devices = [(gpu.name, gpu.compute) for gpu in self.gpus]
+        return tuple(self._target(gpu, compute) for gpu, compute in dict.fromkeys(devices))
+
+    def _target(self, gpu: str | None, compute: ComputeCapability) -> EngineTarget:
+        return EngineTarget(
+            flavour=self.toolchain.flavour,
+            version=self.version,
+            gpu=gpu,
+            compute_capabilities=(compute,),
+            os=self.os,
+            architecture=self.architecture,
+        )
+
+
+async def probe_toolchain(toolchain: Toolchain, *, workdir: Path, limits: Limits) -> ToolchainProbe:
+    """Run the toolchain's interpreter and return what is in it.
+
+    Raises:
+        ToolchainBroken: it does not start, crashes, has no such TensorRT, or has one that the farm does
+            not know.
+    """
+    program = ChildProgram(
+        module="tasks.tensorrt.inside.probe", step="probe", interpreter=toolchain.interpreter
+    )
+    request = {"module": toolchain.flavour.value}
+    try:
+        answer = await run_child(program, request, workdir=workdir, limits=limits)
+    except (ChildCrashed, ChildFailed, ChildOutOfMemory, ChildTimedOut) as error:
+        raise ToolchainBroken(
+            wanted=f"{toolchain.flavour} in {toolchain.interpreter} to load",
+            found=error.found,
+            fix=f"see whether `{toolchain.interpreter} -c 'import {toolchain.flavour}'` works",
+        ) from error
+    return _read(toolchain, answer.result)
+
+
+def _read(toolchain: Toolchain, result: dict[str, Any]) -> ToolchainProbe:
+    gpus = (
+        ProbedGpu(
+            index=gpu["index"],
+            name=gpu["name"],
+            uuid=gpu["uuid"],
+            compute=ComputeCapability.parse(gpu["compute"]),
+            memory_mib=gpu["memory_mib"],
+        )
+        for gpu in result["gpus"]
+    )
+    return ToolchainProbe(
+        toolchain=toolchain,
+        version=TensorRTVersion.parse(result["version"]),
+        info=read_info(result["info"]),
+        gpus=tuple(gpus),
+        os=result["os"],
+        architecture=result["architecture"],
+    )
