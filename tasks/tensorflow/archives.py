@@ -1,0 +1,198 @@
+"""Unpacks tar.gz and zip archives from strangers. Python's own readers, and every member checked first."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from tasks.domain.errors import ArchiveRefused
+
+_READ_AT_ONCE = 1 << 20
+_LONGEST_NAME = 255
+_MOST_PADDING = 16
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, gzip.BadGzipFile)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveLimits:
+    """How large an archive may become.
+
+    Attributes:
+        members: most entries.
+        total: most bytes of all members together.
+        ratio: most bytes unpacked per byte packed; weights hardly shrink.
+        free: bytes that any archive may unpack to, whatever the ratio.
+    """
+
+    members: int = 10_000
+    total: int = 16 << 30
+    ratio: int = 100
+    free: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Member:
+    name: str
+    size: int
+    kind: str  # "file", "folder", or what it is instead
+
+
+class _CarefulGzip(gzip.GzipFile):
+    """Gunzips, and never gives much at once: tarfile reads a header of any declared size into memory."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _READ_AT_ONCE:
+            raise tarfile.ReadError(f"a header that declares {size} bytes")
+        return super().read(size)
+
+
+def unpack_tar(archive: Path, target: Path, limits: ArchiveLimits | None = None) -> None:
+    """Unpack the `.tar.gz` at `archive` into the new folder `target`.
+
+    Raises:
+        ArchiveRefused: it is broken, hostile or too large; the error names the member.
+    """
+    try:
+        # tarfile wants any readable object; its stubs want the exact class of an open file.
+        with _CarefulGzip(archive) as data, tarfile.open(fileobj=data, mode="r:") as tar:
+            members = []
+            for info in tar:
+                members.append(_Member(name=info.name, size=info.size, kind=_tar_kind(info)))
+                _check(members, archive, limits or ArchiveLimits(), complete=False)
+            names = _check(members, archive, limits or ArchiveLimits())
+            for info, name in zip(tar.getmembers(), names, strict=True):
+                _write(tar.extractfile(info) if info.isreg() else None, target / name)
+            for _ in range(_MOST_PADDING):  # gzip's checksum comes after the padding
+                if not data.read(_READ_AT_ONCE):
+                    break
+    except (*_BROKEN, MemoryError, RecursionError) as error:
+        raise _broken(archive, error) from error
+
+
+def unpack_zip(archive: Path, target: Path, limits: ArchiveLimits | None = None) -> None:
+    """Unpack the zip file at `archive` into the new folder `target`.
+
+    Raises:
+        ArchiveRefused: as `unpack_tar`.
+    """
+    names = check_zip(archive, limits)
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            for info, name in zip(packed.infolist(), names, strict=True):
+                if info.is_dir():
+                    _write(None, target / name)
+                else:
+                    with packed.open(info) as data:
+                        _write(data, target / name)
+    except _BROKEN as error:
+        raise _broken(archive, error) from error
+
+
+def check_zip(archive: Path, limits: ArchiveLimits | None = None) -> list[PurePosixPath]:
+    """Return the safe relative paths of all members, in the archive's order, without unpacking.
+
+    Raises:
+        ArchiveRefused: as `unpack_tar`.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            members = [
+                _Member(name=info.orig_filename, size=info.file_size, kind=_zip_kind(info))
+                for info in packed.infolist()
+            ]
+    except (*_BROKEN, UnicodeDecodeError, ValueError) as error:
+        raise _broken(archive, error) from error
+    return _check(members, archive, limits or ArchiveLimits())
+
+
+def _tar_kind(info: tarfile.TarInfo) -> str:
+    if info.issym() or info.islnk():
+        return f"a link to {info.linkname}"
+    if info.issparse():
+        return "a sparse file"
+    return "file" if info.isreg() else "folder" if info.isdir() else "a device or pipe"
+
+
+def _zip_kind(info: zipfile.ZipInfo) -> str:
+    mode = info.external_attr >> 16
+    if stat.S_ISLNK(mode):
+        return "a link"
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "a device or pipe"
+    if info.flag_bits & 0x1:
+        return "encrypted"
+    if info.compress_type not in _ZIP_METHODS:
+        return f"packed with method {info.compress_type}"
+    return "folder" if info.is_dir() else "file"
+
+
+def _check(
+    members: list[_Member], archive: Path, limits: ArchiveLimits, *, complete: bool = True
+) -> list[PurePosixPath]:
+    """Refuse hostile members; `complete` False checks only what must stop a reader half-way."""
+    total = sum(member.size for member in members)
+    allowed = min(limits.total, limits.free + limits.ratio * archive.stat().st_size)
+    if len(members) > limits.members:
+        raise _refused(archive, f"more than {limits.members} members", "pack only the model's own files")
+    if total > allowed:
+        raise _refused(
+            archive,
+            f"{total} bytes when unpacked (counted up to member {members[-1].name!r}) from "
+            f"{archive.stat().st_size} packed bytes, where at most {allowed} are accepted",
+            "upload the SavedModel as a folder, saved_model/, instead of an archive",
+        )
+    return _safe_paths(members, archive) if complete else []
+
+
+def _safe_paths(members: Iterable[_Member], archive: Path) -> list[PurePosixPath]:
+    paths: dict[PurePosixPath, str] = {}
+    for member in members:
+        name = member.name.rstrip("/") if member.kind == "folder" else member.name
+        path = PurePosixPath(name)
+        parts = [part for part in name.split("/") if part != "."]
+        odd = "\\" in name or not name.isprintable() or len(name) > _LONGEST_NAME
+        if path.is_absolute() or ".." in parts or "" in parts or odd:
+            raise _refused(archive, f"member {member.name!r}, whose path is not below the archive", "")
+        if member.kind not in ("file", "folder"):
+            raise _refused(archive, f"member {member.name!r}, {member.kind}", "")
+        if path in paths and "file" in (member.kind, paths[path]):
+            raise _refused(archive, f"member {member.name!r} twice", "")
+        paths[path] = member.kind
+    for path in paths:
+        if any(paths.get(parent) == "file" for parent in path.parents):
+            raise _refused(archive, f"member {str(path)!r} below a file of that name", "")
+    return [PurePosixPath(member.name) for member in members]
+
+
+def _write(data: IO[bytes] | None, target: Path) -> None:
+    if data is None:
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as out:
+        shutil.copyfileobj(data, out, _READ_AT_ONCE)
+
+
+def _refused(archive: Path, found: str, fix: str) -> ArchiveRefused:
+    return ArchiveRefused(
+        wanted=f"an archive {archive.name} of plain files and folders",
+        found=found,
+        fix=fix or "pack the model's files again with relative paths, each once, and without links",
+    )
+
+
+def _broken(archive: Path, error: BaseException) -> ArchiveRefused:
+    return ArchiveRefused(
+        wanted=f"a readable archive {archive.name}",
+        found=f"{type(error).__name__}: {error}",
+        fix="pack and upload the archive again; it may have been cut off",
+    )

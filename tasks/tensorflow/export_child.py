@@ -1,0 +1,102 @@
+"""Child: a Keras file becomes a SavedModel whose tensors keep the model's own names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tasks.domain.errors import ModelRefused, ModelUnreadable
+from tasks.tensorflow.graph_check import check_graph
+from tasks.tensorflow.sanitise import GRAPH_FILE, write_sanitised
+from tasks.tensorflow.signatures import serving_graph
+
+
+def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
+    """Load the Keras file at `path` and write a sanitised SavedModel to `saved_model`."""
+    path, target = Path(request["path"]), Path(request["saved_model"])
+    report("load", 0.0)
+    model = _load(path)
+    report("export", 0.5)
+    raw = target.with_name(f"{target.name}.raw")
+    _export(model, path, raw)
+    saved_model = saved_model_pb2.SavedModel.FromString((raw / GRAPH_FILE).read_bytes())
+    check_graph(serving_graph(saved_model), None)
+    write_sanitised(raw, saved_model, target)
+    return {}
+
+
+def _load(path: Path) -> Any:
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Keras raises anything from TypeError to KeyError for unknown layers and damaged weights.
+        raise ModelUnreadable(
+            wanted=f"a model that Keras {keras.__version__} loads from {path.name}",
+            found=f"{type(error).__name__}: {str(error)[:500]}",
+            fix="save it with a current Keras, or upload a SavedModel (model.export)",
+        ) from error
+    if not getattr(model, "inputs", None):
+        raise ModelUnreadable(
+            wanted=f"a model with declared inputs in {path.name}",
+            found="a model that was saved before it knew its input shapes",
+            fix="give it an Input layer or call it once before saving, or upload a SavedModel",
+        )
+    return model
+
+
+def _export(model: Any, path: Path, target: Path) -> None:
+    names = _unique([tensor.name for tensor in model.inputs])
+    specs = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
+        for tensor, name in zip(model.inputs, names, strict=True)
+    ]
+    structure = model.input if len(specs) > 1 or isinstance(getattr(model, "input", None), dict) else None
+
+    def serve(*tensors: Any) -> dict[str, Any]:
+        fed = tensors[0] if structure is None else keras.tree.pack_sequence_as(structure, tensors)
+        return _named_outputs(model, model(fed, training=False))
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    try:
+        archive.add_endpoint("serving_default", serve, input_signature=specs)
+        archive.write_out(str(target), verbose=False)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ModelRefused(
+            wanted=f"a model in {path.name} that Keras can export",
+            found=f"{type(error).__name__}: {str(error)[:500]}",
+            fix="give every dimension that the failing layer needs a fixed size, "
+            "or export a SavedModel yourself (model.export)",
+        ) from error
+
+
+def _named_outputs(model: Any, result: Any) -> dict[str, Any]:
+    if isinstance(result, dict):
+        return dict(result)
+    flat = keras.tree.flatten(result)
+    names = list(getattr(model, "output_names", None) or [])
+    if len(names) != len(flat):
+        last = model.layers[-1].name
+        names = [last] if len(flat) == 1 else [f"{last}_{index}" for index in range(len(flat))]
+    return dict(zip(_unique(names), flat, strict=True))
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Return `names` with repetitions numbered: `a, a` becomes `a, a_1`."""
+    taken: list[str] = []
+    for name in names:
+        candidate, count = name, 0
+        while candidate in taken:
+            count += 1
+            candidate = f"{name}_{count}"
+        taken.append(candidate)
+    return taken

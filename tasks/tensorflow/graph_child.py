@@ -1,0 +1,97 @@
+"""Child: a frozen TensorFlow graph becomes an ONNX graph by tf2onnx, without its copies of the weights.
+
+tf2onnx writes the weights anew into each constant's message on every optimiser pass, and no message
+gives its memory back: a 100 MB network then needs gigabytes. A constant's message is not read before the
+model is made, and then from its attributes, so leaving constants alone changes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import tensorflow as tf
+import tf2onnx.graph
+import tf2onnx.optimizer
+import tf2onnx.tf_utils
+import tf2onnx.tfonnx
+
+from tasks.domain.errors import OperationUnsupported
+from tasks.tensorflow import erfc_child  # noqa: F401 (registers itself with tf2onnx)
+from tasks.tensorflow.freeze_child import FrozenGraph, failures_named
+from tasks.tensorflow.graph_rules import nearest_fix
+
+_MOST_NAMES = 3
+_update_proto = tf2onnx.graph.Node.update_proto
+
+
+def _update_all_but_constants(self: Any, external_tensor_storage: Any = None) -> None:
+    if not self.is_const():
+        _update_proto(self, external_tensor_storage)
+
+
+tf2onnx.graph.Node.update_proto = _update_all_but_constants
+
+
+def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int) -> None:
+    """Write the ONNX form of `frozen` to `target`, tensors named as in the signature.
+
+    Raises:
+        OperationUnsupported: an operation has no ONNX form at `opset`.
+    """
+    with failures_named(f"an ONNX form of the model at opset {opset}"):
+        model = _convert(frozen, opset)
+    refuse_leftovers(model, opset)
+    target.write_bytes(model.SerializeToString())
+
+
+def _convert(frozen: FrozenGraph, opset: int) -> onnx.ModelProto:
+    weights = tf2onnx.tf_utils.compress_graph_def(frozen.graph)
+    renamed = {tensor: name for name, tensor in (frozen.inputs | frozen.outputs).items()}
+    with tf.device("/cpu:0"), tf.Graph().as_default() as graph:
+        tf.import_graph_def(frozen.graph, name="")
+        converted = tf2onnx.tfonnx.process_tf_graph(
+            graph,
+            opset=opset,
+            input_names=list(frozen.inputs.values()),
+            output_names=list(frozen.outputs.values()),
+            const_node_values=weights,
+            tensors_to_rename=renamed,
+        )
+        # Catching errors would mean a deep copy of the graph, weights included, per optimiser pass.
+        optimised = tf2onnx.optimizer.optimize_graph(converted, catch_errors=False)
+        model: onnx.ModelProto = optimised.make_model("converted from TensorFlow")
+        return model
+
+
+def refuse_leftovers(model: onnx.ModelProto, opset: int) -> None:
+    """Refuse operations that tf2onnx left as they were: it only logs them.
+
+    Raises:
+        OperationUnsupported: the error names the first kind and its nodes.
+    """
+    left: dict[str, list[str]] = {}
+    for node in _nodes(model.graph):
+        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset, ""):
+            left.setdefault(node.op_type, []).append(node.name)
+    if left:
+        op, names = next(iter(left.items()))
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        others = f"; also {', '.join(list(left)[1:])}" if len(left) > 1 else ""
+        raise OperationUnsupported(
+            wanted=f"an ONNX form of every operation at opset {opset}",
+            found=f"{op} (node {', '.join(names[:_MOST_NAMES])}{more}){others}",
+            fix=nearest_fix(op),
+        )
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _nodes(attribute.g)
+            for inner in attribute.graphs:
+                yield from _nodes(inner)

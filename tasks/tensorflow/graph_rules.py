@@ -1,0 +1,131 @@
+"""Which TensorFlow operations the farm refuses, why, and what to use instead. Data, not behaviour."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpRule:
+    """A family of operations that is refused.
+
+    Attributes:
+        ops: what the operation's whole name matches.
+        why: what such an operation does, to follow "which".
+        advice: what the owner of the model can do instead.
+    """
+
+    ops: re.Pattern[str]
+    why: str
+    advice: str
+
+
+def _rule(ops: str, why: str, advice: str) -> OpRule:
+    return OpRule(ops=re.compile(ops), why=why, advice=advice)
+
+
+NEVER_RUN: tuple[OpRule, ...] = (
+    _rule(
+        r"EagerPyFunc|PyFunc(Stateless)?",
+        "calls Python code that is not in the file",
+        "write the step with TensorFlow operations instead of tf.py_function and tf.numpy_function",
+    ),
+    _rule(
+        r"ReadFile|WriteFile|MatchingFiles|ImmutableConst|LoadAndRemapMatrix|GenerateVocabRemapping",
+        "reads or writes files of the host",
+        "read files outside the model and pass their contents as inputs, or keep them as tf.constant",
+    ),
+    _rule(
+        r"(WholeFile|TextLine|FixedLengthRecord|TFRecord|LMDB|Identity)Reader(V2)?|Reader\w+",
+        "reads files of the host",
+        "read files outside the model and pass their contents as inputs",
+    ),
+    _rule(
+        r"(TextLine|TFRecord|FixedLengthRecord|Sql|Save|Load|Snapshot|DistributedSave|Cache)Dataset(V\d)?",
+        "reads or writes files of the host",
+        "export only the model's forward pass, without its input pipeline",
+    ),
+    _rule(
+        r"PrintV2|Debug\w+|CreateSummary\w+|Write\w*Summary|ImportEvent",
+        "writes to files of the host or to the network",
+        "remove tf.print, tf.summary and debug dumps before the export",
+    ),
+    _rule(
+        r"Rpc\w*|RemoteCall|_?(Send|Recv|HostSend|HostRecv)|Collective\w+|FileSystemSetConfiguration",
+        "talks to other processes",
+        "export the model on one device, outside a distribution strategy",
+    ),
+)
+"""Refused wherever loading or serving the model would run them."""
+
+NOT_IN_AN_ENGINE: tuple[OpRule, ...] = (
+    _rule(
+        r"(Stateless)?(Random|Multinomial|TruncatedNormal|ParameterizedTruncatedNormal|Sample\w*Box)\w*"
+        r"|Stateful(StandardNormal|TruncatedNormal|Uniform|RandomBinomial)\w*|Rng\w+|RandomShuffle",
+        "draws random numbers, which no engine can repeat",
+        "call random layers with training=False (or leave them out) when exporting, "
+        "or make the random values an input",
+    ),
+    _rule(
+        r"Assign\w*|Resource(Scatter|Apply|SparseApply|StridedSliceAssign)\w*"
+        r"|Scatter(Nd)?(Update|Add|Sub|Mul|Div|Min|Max)",
+        "changes a variable, and an engine has no state",
+        "return the new value as an output and take the old one as an input; stateful=False in RNN layers",
+    ),
+    _rule(
+        r"(Save|Restore)(Slices?|V2)?|MergeV2Checkpoints|ShardedFilename",
+        "reads or writes a checkpoint",
+        "leave saving and restoring out of the serving function",
+    ),
+    _rule(
+        r"LookupTable\w+|(Mutable|Anonymous|Mutable\w*|Anonymous\w*)?HashTable\w*|StaticHashTable\w*",
+        "looks values up in a table, which TensorRT cannot",
+        "map strings and keys to numbers before the engine; for integer keys use tf.gather on a constant",
+    ),
+    _rule(
+        r"Decode(Jpeg|Png|Gif|Bmp|Image|AndCropJpeg|Raw|Base64|Csv|Wav)\w*|Parse\w*Example\w*|String\w+"
+        r"|AsString|Regex\w+|UnicodeDecode\w*|StaticRegex\w+",
+        "works on strings or encoded files",
+        "decode and tokenise before the engine; export a signature that takes numbers",
+    ),
+    _rule(
+        r"TRTEngineOp",
+        "holds an engine of TF-TRT already",
+        "upload the model as it was before TF-TRT converted it",
+    ),
+)
+"""Refused where the signature needs them."""
+
+
+def first_match(op: str, rules: tuple[OpRule, ...]) -> OpRule | None:
+    """Return the rule that refuses `op`; None where none does."""
+    return next((rule for rule in rules if rule.ops.fullmatch(op)), None)
+
+
+_NEAREST: dict[str, str] = {
+    "MatrixInverse": "compute the inverse before the export where it is constant, or outside the engine",
+    "Cholesky": "factorise outside the engine",
+    "Svd": "decompose outside the engine",
+    "ScaleAndTranslate": "use tf.image.resize with method='bilinear' or 'nearest' and antialias=False",
+    "ResizeArea": "use tf.image.resize with method='bilinear' or 'nearest', or average pooling",
+    "ResizeBicubic": "use tf.image.resize with method='bilinear'",
+    "PartitionedCall": "export again without jit_compile=True",
+    "StatefulPartitionedCall": "export again without jit_compile=True",
+    "FFT": "use tf.signal.rfft on real input",
+    "Unique": "compute unique values outside the engine",
+    "UniqueV2": "compute unique values outside the engine",
+    "Bincount": "use tf.reduce_sum(tf.one_hot(...))",
+    "DenseBincount": "use tf.reduce_sum(tf.one_hot(...))",
+    "LabelEncoder": "map keys to numbers before the engine",
+}
+
+
+def nearest_fix(op: str) -> str:
+    """Return what to do about an operation that has no ONNX form."""
+    rule = first_match(op, NOT_IN_AN_ENGINE) or first_match(op, NEVER_RUN)
+    if rule is not None:
+        return rule.advice
+    return _NEAREST.get(
+        op, f"replace {op} by operations that tf2onnx supports, or compute it outside the engine"
+    )

@@ -1,0 +1,175 @@
+"""From a model on this host's disk to an ONNX graph. Starts children; loads no TensorFlow itself."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.domain.record import TensorSpec
+from tasks.domain.release import ModelFormat
+from tasks.domain.request import ShapeRange
+
+_PREFLIGHT = ChildProgram(module="tasks.tensorflow.preflight_child", step="preflight")
+_EXPORT = ChildProgram(module="tasks.tensorflow.export_child", step="export")
+_CONVERT = ChildProgram(module="tasks.tensorflow.convert_child", step="convert")
+_ARCHIVES = (ModelFormat.SAVED_MODEL_TAR, ModelFormat.SAVED_MODEL_ZIP)
+_PACKAGES = ("tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxslim", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalModel:
+    """A model on this host's disk.
+
+    Attributes:
+        format: the form of the model.
+        path: its file or folder.
+    """
+
+    format: ModelFormat
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionWanted:
+    """What to convert.
+
+    Attributes:
+        signature: name of the signature; None where there is one, or `serving_default`.
+        shapes: shapes by input name; inputs that are left out get theirs from the signature.
+        opset: ONNX opset of the graph.
+        samples: an `.npz` with arrays by input name, first dimension the batch; None to draw numbers.
+    """
+
+    signature: str | None
+    shapes: Mapping[str, ShapeRange]
+    opset: int
+    samples: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """A converted signature.
+
+    Attributes:
+        onnx: the graph; its tensors have the signature's names.
+        reference: TensorFlow's answers, see `tasks.children.reference`.
+        signature: name of the signature.
+        inputs: the signature's inputs, sorted by name.
+        outputs: the signature's outputs, sorted by name.
+        shapes: the shapes of every input.
+        derived_shapes: inputs whose shapes the request left out.
+        samples_used: where the reference's input values came from, for people.
+        seconds: wall time of `load`, `reference` and `convert`, and of the whole child as `total`.
+        peak_mib: most resident memory of the child, in MiB.
+    """
+
+    onnx: Path
+    reference: Path
+    signature: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    shapes: Mapping[str, ShapeRange]
+    derived_shapes: tuple[str, ...]
+    samples_used: str
+    seconds: Mapping[str, float]
+    peak_mib: float
+
+
+def conversion_tools() -> dict[str, str]:
+    """Return the versions of what takes part in a conversion, by package."""
+    return {package: version(package) for package in _PACKAGES}
+
+
+async def preflight_model(model: LocalModel, *, workdir: Path, limits: Limits) -> LocalModel:
+    """Refuse what must never run; unpack an archive below `workdir`.
+
+    Returns:
+        The model as a Keras file, an H5 file or a SavedModel folder.
+
+    Raises:
+        ArchiveRefused: an archive is broken, hostile or too large, or a link leads out of a folder.
+        ModelRefused: the model holds what the farm never runs, or what no engine can hold.
+        ModelUnreadable: files are damaged, or need code that is not in them.
+        SignatureUnknown: a SavedModel has no signature.
+    """
+    request = {"path": str(model.path), "format": model.format, "unpacked": str(_new(workdir, "unpacked"))}
+    answer = await run_child(_PREFLIGHT, request, workdir=workdir, limits=limits)
+    form = ModelFormat.SAVED_MODEL if model.format in _ARCHIVES else model.format
+    return LocalModel(format=form, path=Path(answer.result["path"]))
+
+
+async def export_saved_model(model: LocalModel, *, workdir: Path, limits: Limits) -> Path:
+    """Return a sanitised SavedModel folder below `workdir`; the input stays as it is.
+
+    Raises:
+        ArchiveRefused: a link leads out of the folder.
+        ModelRefused: Keras cannot export the model, or the graph holds what is refused.
+        ModelUnreadable: files are damaged, or need code that is not in them.
+        ValueError: `model` is an archive; `preflight_model` unpacks it.
+    """
+    if model.format in _ARCHIVES:
+        raise ValueError(f"preflight_model unpacks {model.format} first")
+    target = _new(workdir, "saved_model")
+    if model.format is ModelFormat.SAVED_MODEL:
+        request = {"path": str(model.path), "format": model.format, "sanitised": str(target)}
+        await run_child(_PREFLIGHT, request, workdir=workdir, limits=limits)
+    else:
+        request = {"path": str(model.path), "saved_model": str(target)}
+        await run_child(_EXPORT, request, workdir=workdir, limits=limits)
+    return target
+
+
+async def convert_saved_model(
+    saved_model: Path, wanted: ConversionWanted, *, workdir: Path, limits: Limits
+) -> Converted:
+    """Convert one signature and let TensorFlow answer at each corner of its shapes.
+
+    Raises:
+        SignatureUnknown: the model has no such signature, or several and none is named.
+        ModelRefused: the signature reaches what no engine can hold.
+        ModelUnreadable: TensorFlow cannot load the model.
+        OperationUnsupported: an operation has no ONNX form.
+        RequestInvalid: shapes do not fit the model, or cannot be derived.
+        SamplesInvalid: the samples do not fit the inputs.
+    """
+    onnx, reference = _new(workdir, "model", ".onnx"), _new(workdir, "reference", ".npz")
+    request: dict[str, Any] = {
+        "saved_model": str(saved_model),
+        "signature": wanted.signature,
+        "shapes": {name: asdict(shape) for name, shape in wanted.shapes.items()},
+        "opset": wanted.opset,
+        "samples": None if wanted.samples is None else str(wanted.samples),
+        "onnx": str(onnx),
+        "reference": str(reference),
+    }
+    answer = await run_child(_CONVERT, request, workdir=workdir, limits=limits)
+    result = answer.result
+    return Converted(
+        onnx=onnx,
+        reference=reference,
+        signature=result["signature"],
+        inputs=_specs(result["inputs"]),
+        outputs=_specs(result["outputs"]),
+        shapes={
+            name: ShapeRange(**{corner: tuple(dims) for corner, dims in shape.items()})
+            for name, shape in result["shapes"].items()
+        },
+        derived_shapes=tuple(result["derived_shapes"]),
+        samples_used=result["samples_used"],
+        seconds=result["seconds"] | {"total": answer.seconds},
+        peak_mib=answer.peak_mib,
+    )
+
+
+def _specs(documents: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(**document | {"shape": tuple(document["shape"])}) for document in documents)
+
+
+def _new(workdir: Path, name: str, suffix: str = "") -> Path:
+    """Return a path below `workdir` that nothing else uses."""
+    return workdir.resolve() / f"{name}-{uuid.uuid4().hex[:8]}{suffix}"

@@ -1,0 +1,96 @@
+"""Which shapes each input is built for: as the request gives them, else derived from the signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasks.domain.errors import RequestInvalid
+from tasks.domain.record import TensorSpec
+from tasks.domain.request import ShapeRange
+
+_BATCH = (1, 8, 32)
+
+
+def effective_shapes(
+    inputs: tuple[TensorSpec, ...],
+    given: Mapping[str, ShapeRange],
+    sampled: Mapping[str, tuple[int, ...]],
+) -> tuple[dict[str, ShapeRange], tuple[str, ...]]:
+    """Return the shapes of every input by name, and the names of those that were derived.
+
+    Args:
+        inputs: the signature's inputs.
+        given: what the request says, by input.
+        sampled: shapes of the arrays in the sample file, by input.
+
+    Raises:
+        RequestInvalid: a given shape does not fit its input, or a dimension cannot be derived.
+    """
+    names = [spec.name for spec in inputs]
+    for name in given:
+        if name not in names:
+            raise RequestInvalid(
+                wanted="shapes for inputs of the model",
+                found=f"inputs.{name} in build.yaml; the signature has {', '.join(names)}",
+                fix=f"rename or remove inputs.{name}",
+            )
+    shapes = {
+        spec.name: _checked(spec, given[spec.name])
+        if spec.name in given
+        else _derived(spec, sampled.get(spec.name))
+        for spec in inputs
+    }
+    return shapes, tuple(name for name in names if name not in given)
+
+
+def _checked(spec: TensorSpec, shape: ShapeRange) -> ShapeRange:
+    """Return `shape` if the input `spec` can take it."""
+    declared = written(spec.shape)
+    if len(shape.opt) != len(spec.shape):
+        raise RequestInvalid(
+            wanted=f"{len(spec.shape)} dimensions for input {spec.name}, whose shape is {declared}",
+            found=f"{len(shape.opt)} dimensions in build.yaml",
+            fix=f"give inputs.{spec.name} one number per dimension, the batch included",
+        )
+    for corner, dims in shape.corners.items():
+        for axis, (fixed, dim) in enumerate(zip(spec.shape, dims, strict=True)):
+            if fixed is not None and fixed != dim:
+                raise RequestInvalid(
+                    wanted=f"{fixed} for dimension {axis} of input {spec.name}, whose shape is {declared}",
+                    found=f"{dim} in inputs.{spec.name}.{corner} of build.yaml",
+                    fix=f"write {fixed} there, or export the model with this dimension left open (None)",
+                )
+    return shape
+
+
+def _derived(spec: TensorSpec, sample: tuple[int, ...] | None) -> ShapeRange:
+    """Return the range that follows from the signature: fixed dimensions, and a batch of 1, 8 or 32."""
+    corners = []
+    for batch in _BATCH:
+        dims = [batch if axis == 0 and dim is None else dim for axis, dim in enumerate(spec.shape)]
+        if sample is not None and len(sample) == len(dims):
+            dims = [have if dim is None else dim for dim, have in zip(dims, sample, strict=True)]
+        corners.append(tuple(_known(spec, axis, dim) for axis, dim in enumerate(dims)))
+    low, best, high = corners
+    return ShapeRange(min=low, opt=best, max=high)
+
+
+def _known(spec: TensorSpec, axis: int, dim: int | None) -> int:
+    if dim is not None and dim > 0:
+        return dim
+    example = [str(_BATCH[1]) if index == 0 and size is None else "N" if size is None else str(size)
+               for index, size in enumerate(spec.shape)]  # fmt: skip
+    text = f"[{', '.join(example)}]"
+    raise RequestInvalid(
+        wanted=f"a size for dimension {axis} of input {spec.name}, whose shape is {written(spec.shape)}",
+        found="nothing in build.yaml or in a sample file that says how large it gets"
+        if dim is None
+        else "0, which holds no data",
+        fix=f"write inputs: {{{spec.name}: {{min: {text}, opt: {text}, max: {text}}}}} into build.yaml, "
+        "with numbers for N",
+    )
+
+
+def written(shape: tuple[int | None, ...]) -> str:
+    """Return `shape` as messages show it, `(?, 224, 224, 3)`."""
+    return "(" + ", ".join("?" if dim is None else str(dim) for dim in shape) + ")"
