@@ -46,9 +46,13 @@ class ShapeRange:
     def __post_init__(self) -> None:
         if not len(self.min) == len(self.opt) == len(self.max):
             raise ValueError("min, opt and max have the same number of dimensions")
-        for axis, (low, best, high) in enumerate(zip(self.min, self.opt, self.max, strict=True)):
-            if not 1 <= low <= best <= high:
-                raise ValueError(f"dimension {axis} needs 1 <= min <= opt <= max, not {low}, {best}, {high}")
+        wrong = [
+            f"dimension {axis} needs 1 <= min <= opt <= max, not {low}, {best}, {high}"
+            for axis, (low, best, high) in enumerate(zip(self.min, self.opt, self.max, strict=True))
+            if not 1 <= low <= best <= high
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
     @property
     def corners(self) -> Mapping[str, tuple[int, ...]]:
@@ -86,6 +90,8 @@ class BuildRequest:
         for name, values in (("precisions", self.precisions), ("targets", self.targets)):
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} lists at least one, and each once")
+        if any(not name.strip() for name in self.targets):
+            raise ValueError("a target has a name, such as l4 or rtx-sm89")
         if ALL_TARGETS in self.targets and len(self.targets) > 1:
             raise ValueError("targets is either all or a list of devices")
         if any(not (math.isfinite(value) and value > 0) for value in self.tolerances.values()):
