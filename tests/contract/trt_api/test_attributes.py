@@ -1,0 +1,189 @@
+"""Every attribute of TensorRT that the farm touches must exist in every TensorRT that it serves."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+INSIDE = ROOT / "tasks/tensorrt/inside"
+LISTINGS = ROOT / "tests/assets/trt_api"
+FAMILIES = {
+    "trt8": ("8.6.0",),
+    "trt10": ("10.13.3.9", "10.16.1.11"),
+    "trt11": ("11.4.0.106",),
+    "rtx": ("rtx-1.7.1.116",),
+}
+CLASS_OF = {
+    "builder": "Builder",
+    "network": "INetworkDefinition",
+    "config": "IBuilderConfig",
+    "parser": "OnnxParser",
+    "profile": "IOptimizationProfile",
+    "tensor": "ITensor",
+    "layer": "ILayer",
+    "error": "ParserError",
+    "runtime": "Runtime",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+}
+MADE_BY = {
+    "Builder": "builder",
+    "OnnxParser": "parser",
+    "Runtime": "runtime",
+    "create_network": "network",
+    "create_builder_config": "config",
+    "create_optimization_profile": "profile",
+    "deserialize_cuda_engine": "engine",
+    "create_execution_context": "context",
+}
+REMOVED = (
+    "config.max_workspace_size = 1 << 30",
+    "builder.max_batch_size = 8",
+    "builder.fp16_mode = True",
+    "engine = builder.build_cuda_engine(network)",
+    "config.int8_calibrator = calibrator",
+    "engine.get_binding_index('x')",
+    "self._context.execute_async_v2(bindings)",
+    "config.set_flag(trt.BuilderFlag.INT8)",
+    "trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH",
+)
+
+
+@dataclass(frozen=True)
+class Touch:
+    """One attribute that is read, set or called: of which class, and where."""
+
+    owner: str
+    attribute: str
+    line: int
+
+
+def called(node: ast.expr) -> str:
+    """The last part of a receiver's name, so that `self._context` and `session.builder` count, too."""
+    if isinstance(node, ast.Name):
+        return node.id.lstrip("_")
+    return node.attr.lstrip("_") if isinstance(node, ast.Attribute) else ""
+
+
+def touches(source: str) -> set[Touch]:
+    """Everything of TensorRT that `source` touches."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Attribute) or is_special(node.attr):
+            continue
+        receiver = node.value
+        if called(receiver) == "trt":
+            found.add(Touch("", node.attr, node.lineno))
+        elif isinstance(receiver, ast.Attribute) and called(receiver.value) == "trt":
+            found.add(Touch(receiver.attr, node.attr, node.lineno))
+        elif called(receiver) in CLASS_OF:
+            found.add(Touch(CLASS_OF[called(receiver)], node.attr, node.lineno))
+    return found
+
+
+def is_special(name: str) -> bool:
+    return name.startswith("__") and name != "__version__"
+
+
+def missing(touched: set[Touch], version: str) -> list[str]:
+    """What of `touched` TensorRT `version` does not have."""
+    listing = json.loads((LISTINGS / f"{version}.json").read_text("utf-8"))
+    return [
+        f"line {one.line}: {one.owner or 'trt'}.{one.attribute}"
+        for one in sorted(touched, key=lambda one: one.line)
+        if one.attribute not in (listing if not one.owner else listing.get(one.owner, ()))
+    ]
+
+
+def imported(module: str) -> Iterator[str]:
+    """The modules beside `module` that it imports."""
+    for node in ast.walk(ast.parse((INSIDE / f"{module}.py").read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            head, _, tail = node.module.partition("tasks.tensorrt.inside")
+            if not head and node.module.startswith("tasks.tensorrt.inside"):
+                yield from [tail[1:]] if tail else [alias.name for alias in node.names]
+
+
+def reach(*starts: str) -> set[str]:
+    """Modules that run with `starts`, other families' modules left out."""
+    seen: set[str] = set()
+    waiting = list(starts)
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            waiting += [name for name in imported(module) if name not in FAMILIES]
+    return seen
+
+
+SERVED = [
+    pytest.param(module, version, id=f"{version}-{module}")
+    for family, versions in FAMILIES.items()
+    for version in versions
+    for module in sorted(reach("probe", "build", "verify", family))
+]
+
+
+@pytest.mark.parametrize(("module", "version"), SERVED)
+def test_every_attribute_exists(module: str, version: str) -> None:
+    assert missing(touches((INSIDE / f"{module}.py").read_text("utf-8")), version) == []
+
+
+def test_every_module_is_held_against_some_version() -> None:
+    modules = {path.stem for path in INSIDE.glob("*.py")} - {"__init__"}
+    assert reach("probe", "build", "verify", *FAMILIES) == modules
+
+
+def test_the_table_of_families_is_the_one_that_is_checked() -> None:
+    table = importlib.import_module("tasks.tensorrt.inside.families")._FAMILIES
+    assert {module.__name__.rpartition(".")[2] for module in table.values()} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("line", REMOVED)
+def test_what_later_versions_removed_is_found(line: str) -> None:
+    """The check itself: it must fail when someone writes one of these."""
+    assert missing(touches(line), "11.4.0.106")
+    assert missing(touches(line), "rtx-1.7.1.116")
+
+
+def test_precision_flags_exist_only_up_to_10() -> None:
+    touched = touches("config.set_flag(trt.BuilderFlag.FP16)")
+    assert missing(touched, "8.6.0") == missing(touched, "10.16.1.11") == []
+    assert missing(touched, "11.4.0.106") == ["line 1: BuilderFlag.FP16"]
+
+
+def test_objects_have_the_names_that_the_check_goes_by() -> None:
+    wrong = []
+    for path in sorted(INSIDE.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+                continue
+            wanted = MADE_BY.get(called(node.value.func))
+            names = {called(target) for target in node.targets}
+            if wanted is not None and names != {wanted}:
+                wrong.append(f"{path.name}:{node.lineno}: {names} should be {wanted}")
+    assert wrong == []
+
+
+def test_what_is_touched_is_not_nothing() -> None:
+    everything = {
+        (one.owner, one.attribute) for path in INSIDE.glob("*.py") for one in touches(path.read_text("utf-8"))
+    }
+    assert {
+        ("Builder", "build_serialized_network"),
+        ("IBuilderConfig", "set_memory_pool_limit"),
+        ("IBuilderConfig", "set_tactic_sources"),
+        ("IExecutionContext", "execute_async_v3"),
+        ("ICudaEngine", "get_tensor_mode"),
+        ("ITensor", "is_shape_tensor"),
+        ("ParserError", "node_operator"),
+        ("BuilderFlag", "TF32"),
+        ("", "OnnxParser"),
+    } <= everything

@@ -1,0 +1,26 @@
+"""The listing of TensorRT-RTX is that of the module that is installed here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+from tasks.domain.gpu_table import gpu_table
+
+LISTINGS = Path(__file__).parents[2] / "assets/trt_api"
+
+
+def test_listing_is_true() -> None:
+    listing = json.loads((LISTINGS / f"rtx-{version('tensorrt-rtx-cu13')}.json").read_text("utf-8"))
+    trt = importlib.import_module("tensorrt_rtx")
+    for name, members in listing.items():
+        if isinstance(members, list):
+            assert set(members) <= set(dir(getattr(trt, name))), name
+
+
+def test_the_table_lists_what_it_builds_for() -> None:
+    trt = importlib.import_module("tensorrt_rtx")
+    known = set(trt.ComputeCapability.__members__) - {"NONE", "CURRENT"}
+    assert {capability.sm.upper() for capability in gpu_table().rtx} == known

@@ -1,0 +1,142 @@
+"""Small graphs and a real toolchain: TensorRT-RTX builds engines without a GPU."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from tasks.children.run import Limits
+from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
+from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_engine
+from tasks.tensorrt.toolchain import Toolchain, ToolchainProbe, probe_toolchain
+
+MIB = 4096
+BATCH = ShapeRange(min=(1, 3, 32, 32), opt=(4, 3, 32, 32), max=(8, 3, 32, 32))
+
+
+@pytest.fixture(scope="session")
+def limits() -> Limits:
+    return Limits(memory_mib=MIB, seconds=120)
+
+
+@pytest.fixture(scope="session")
+def rtx() -> Toolchain:
+    return Toolchain(interpreter=sys.executable, flavour=Flavour.RTX)
+
+
+@pytest.fixture(scope="session")
+def rtx_probe(rtx: Toolchain, limits: Limits, tmp_path_factory: pytest.TempPathFactory) -> ToolchainProbe:
+    return asyncio.run(probe_toolchain(rtx, workdir=tmp_path_factory.mktemp("probe"), limits=limits))
+
+
+@pytest.fixture(scope="session")
+def rtx_target(rtx_probe: ToolchainProbe) -> Callable[..., EngineTarget]:
+    """A function that returns the target of TensorRT-RTX for some compute capabilities."""
+
+    def target(*capabilities: str) -> EngineTarget:
+        return EngineTarget(
+            flavour=Flavour.RTX,
+            version=rtx_probe.version,
+            gpu=None,
+            compute_capabilities=tuple(ComputeCapability.parse(text) for text in capabilities),
+            os=rtx_probe.os,
+            architecture=rtx_probe.architecture,
+        )
+
+    return target
+
+
+@pytest.fixture(scope="session")
+def save_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that writes a graph of nodes, one input x and one output y."""
+    folder = tmp_path_factory.mktemp("graphs")
+
+    def save(
+        nodes: list[onnx.NodeProto],
+        shape: list[int | str],
+        weights: dict[str, np.ndarray] | None = None,
+        dtype: int = onnx.TensorProto.FLOAT,
+        out_shape: list[int | str] | None = None,
+    ) -> Path:
+        graph = helper.make_graph(
+            nodes,
+            "graph",
+            [helper.make_tensor_value_info("x", dtype, shape)],
+            [helper.make_tensor_value_info("y", dtype, out_shape or shape)],
+            [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()],
+        )
+        opset = [helper.make_opsetid("", 17)]
+        path = folder / f"{len(list(folder.iterdir()))}.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+        return path
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def conv_net(save_graph: Callable[..., Path]) -> Callable[..., Path]:
+    """A function that writes a convolutional classifier with a dynamic batch, of so many layers."""
+
+    def make(layers: int = 2, *, half: bool = False) -> Path:
+        rng = np.random.default_rng(0)
+        dtype = np.float16 if half else np.float32
+        weights = {"dense": rng.standard_normal((16, 10)).astype(dtype)}
+        nodes = [helper.make_node("Cast", ["x"], ["h0"], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))]
+        for layer in range(layers):
+            shape = (16, 16 if layer else 3, 3, 3)
+            weights[f"w{layer}"] = (rng.standard_normal(shape) * 0.1).astype(dtype)
+            nodes += [
+                helper.make_node("Conv", [f"h{layer}", f"w{layer}"], [f"c{layer}"], pads=[1] * 4),
+                helper.make_node("Relu", [f"c{layer}"], [f"h{layer + 1}"]),
+            ]
+        nodes += [
+            helper.make_node("GlobalAveragePool", [f"h{layers}"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "dense"], ["scores"], name="dense"),
+            helper.make_node("Cast", ["scores"], ["y"], to=onnx.TensorProto.FLOAT),
+        ]
+        return save_graph(nodes, ["N", 3, 32, 32], weights, out_shape=["N", 10])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def job(rtx: Toolchain, rtx_target: Callable[..., EngineTarget]) -> Callable[..., EngineJob]:
+    """A function that returns a job for a graph: FP32 on SM89 with a batch of 1 to 8, or otherwise."""
+
+    def make(
+        onnx_file: Path,
+        *capabilities: str,
+        precision: Precision = Precision.FP32,
+        shapes: dict[str, ShapeRange] | None = None,
+    ) -> EngineJob:
+        return EngineJob(
+            toolchain=rtx,
+            target=rtx_target(*(capabilities or ("8.9",))),
+            onnx=onnx_file,
+            precision=precision,
+            shapes={"x": BATCH} if shapes is None else shapes,
+            workspace_mib=256,
+            optimization_level=3,
+            gpu_index=None,
+        )
+
+    return make
+
+
+@pytest.fixture
+def build(tmp_path: Path, limits: Limits) -> Callable[[EngineJob], BuiltEngine]:
+    """A function that builds a job below `tmp_path`."""
+
+    def run(one: EngineJob) -> BuiltEngine:
+        return asyncio.run(build_engine(one, workdir=tmp_path, limits=limits))
+
+    return run

@@ -1,0 +1,170 @@
+"""Engines that TensorRT-RTX really builds, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from tasks.domain.errors import BuildRefused, RequestInvalid, TargetUnavailable
+from tasks.domain.record import TensorSpec
+from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.target import EngineTarget, Flavour, TensorRTVersion
+from tasks.tensorrt.engine import BuiltEngine, EngineJob, graph_precision
+
+Build = Callable[[EngineJob], BuiltEngine]
+Job = Callable[..., EngineJob]
+Graph = Callable[..., Path]
+
+
+def test_fp32_engine_with_dynamic_batch(build: Build, job: Job, conv_net: Graph, tmp_path: Path) -> None:
+    wanted = job(conv_net())
+    built = build(wanted)
+    assert built.target == wanted.target
+    assert built.plan.parent == tmp_path
+    assert built.plan.stat().st_size > 10_000
+    assert built.inputs == (TensorSpec(name="x", dtype="float32", shape=(None, 3, 32, 32)),)
+    assert built.outputs == (TensorSpec(name="y", dtype="float32", shape=(None, 10)),)
+    assert set(built.seconds) == {"load", "parse", "build", "write"}
+    assert built.seconds["build"] > 0.01
+    assert built.peak_mib > 50
+    assert built.info.module == "tensorrt_rtx"
+    assert list(tmp_path.iterdir()) == [built.plan]
+
+
+def test_fp32_is_not_tf32(build: Build, job: Job, conv_net: Graph) -> None:
+    graph = conv_net()
+    plans = [build(job(graph, precision=one)).plan.read_bytes() for one in (Precision.FP32, Precision.TF32)]
+    assert plans[0] != plans[1]
+
+
+def test_the_same_build_gives_the_same_bytes(build: Build, job: Job, conv_net: Graph) -> None:
+    graph = conv_net()
+    assert build(job(graph)).plan.read_bytes() == build(job(graph)).plan.read_bytes()
+
+
+def test_fp16_comes_from_the_graph(build: Build, job: Job, conv_net: Graph) -> None:
+    built = build(job(conv_net(half=True), precision=Precision.FP16))
+    assert built.inputs[0].dtype == built.outputs[0].dtype == "float32"
+    with pytest.raises(BuildRefused, match="no FP16 tensor in the graph"):
+        build(job(conv_net(), precision=Precision.FP16))
+    with pytest.raises(BuildRefused, match="FP16 tensors in the graph"):
+        build(job(conv_net(half=True), precision=Precision.FP32))
+
+
+def test_one_portable_plan_for_two_generations(build: Build, job: Job, conv_net: Graph) -> None:
+    built = build(job(conv_net(), "8.9", "12.0"))
+    assert [one.sm for one in built.target.compute_capabilities] == ["sm89", "sm120"]
+    assert built.plan.stat().st_size > 10_000
+
+
+def test_hopper_is_refused_with_the_alternative(build: Build, job: Job, conv_net: Graph) -> None:
+    with pytest.raises(TargetUnavailable, match=r"capability 9\.0.*SM120.*module tensorrt") as caught:
+        build(job(conv_net(), "8.9", "9.0"))
+    assert "SM89" in caught.value.found
+
+
+def test_another_version_than_wanted_is_refused(build: Build, job: Job, conv_net: Graph) -> None:
+    one = job(conv_net())
+    older = dataclasses.replace(one.target, version=TensorRTVersion.parse("1.6.0.1"))
+    with pytest.raises(TargetUnavailable) as caught:
+        build(dataclasses.replace(one, target=older))
+    assert "1.6.0.1" in caught.value.wanted
+    assert str(one.target.version) in caught.value.found
+
+
+def test_damaged_and_empty_graphs_are_refused(
+    build: Build, job: Job, conv_net: Graph, tmp_path: Path
+) -> None:
+    whole = conv_net().read_bytes()
+    broken, empty = tmp_path / "broken.onnx", tmp_path / "empty.onnx"
+    broken.write_bytes(whole[: len(whole) // 2])
+    empty.write_bytes(b"")
+    with pytest.raises(BuildRefused, match="file is damaged"):
+        build(job(broken))
+    with pytest.raises(BuildRefused, match="empty graph"):
+        build(job(empty))
+    assert sorted(tmp_path.iterdir()) == [broken, empty]
+
+
+def test_unknown_operation_is_named(build: Build, job: Job, save_graph: Graph) -> None:
+    graph = save_graph([helper.make_node("Frob", ["x"], ["y"], name="block3/frob")], [4])
+    with pytest.raises(BuildRefused, match=r"node block3/frob \(Frob\).*standard operations"):
+        build(job(graph, shapes={}))
+
+
+def test_mixed_types_are_named(build: Build, job: Job, save_graph: Graph) -> None:
+    add = helper.make_node("Add", ["x", "half"], ["y"], name="mixed")
+    graph = save_graph([add], [4], {"half": np.ones(4, np.float16)})
+    with pytest.raises(BuildRefused, match=r"node mixed \(Add\).*mixes FP16 and FP32") as caught:
+        build(job(graph, shapes={}))
+    assert "driver" not in caught.value.found
+
+
+def test_text_is_no_tensor(build: Build, job: Job, save_graph: Graph) -> None:
+    graph = save_graph([helper.make_node("Identity", ["x"], ["y"])], [4], None, onnx.TensorProto.STRING)
+    with pytest.raises(BuildRefused, match="no such element type"):
+        build(job(graph, shapes={}))
+
+
+def test_turing_has_no_fp32_product(build: Build, job: Job, conv_net: Graph) -> None:
+    with pytest.raises(BuildRefused, match="ask for fp16, or take rtx-sm75 out"):
+        build(job(conv_net(), "7.5"))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({}, "shapes for input x"),
+        ({"image": ShapeRange(min=(1,), opt=(1,), max=(1,))}, "shapes for image"),
+        ({"x": ShapeRange(min=(1, 3), opt=(1, 3), max=(1, 3))}, r"input x \[\?, 3, 32, 32\]"),
+        (
+            {"x": ShapeRange(min=(1, 3, 16, 32), opt=(1, 3, 32, 32), max=(1, 3, 32, 32))},
+            "fixed dimensions stay",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(
+    shapes: dict[str, ShapeRange], message: str, build: Build, job: Job, conv_net: Graph
+) -> None:
+    with pytest.raises(RequestInvalid, match=message):
+        build(job(conv_net(), shapes=shapes))
+
+
+def test_static_graph_needs_no_shapes(build: Build, job: Job, save_graph: Graph) -> None:
+    graph = save_graph([helper.make_node("Relu", ["x"], ["y"])], [2, 5])
+    assert build(job(graph, shapes={})).outputs[0].shape == (2, 5)
+    fixed = ShapeRange(min=(2, 5), opt=(2, 5), max=(2, 5))
+    assert build(job(graph, shapes={"x": fixed})).inputs[0].shape == (2, 5)
+
+
+def test_weights_beside_the_graph_are_read(build: Build, job: Job, conv_net: Graph, tmp_path: Path) -> None:
+    whole = onnx.load(conv_net())
+    onnx.save(whole, tmp_path / "big.onnx", save_as_external_data=True, location="big.data", size_threshold=0)
+    assert (tmp_path / "big.data").stat().st_size > 1000
+    assert build(job(tmp_path / "big.onnx")).plan.read_bytes() == build(job(conv_net())).plan.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flavour", "version", "gpu", "expected"),
+    [
+        (Flavour.RTX, "1.7.1.116", None, "fp16"),
+        (Flavour.TENSORRT, "11.4.0.106", "NVIDIA L4", "fp16"),
+        (Flavour.TENSORRT, "10.13.3.9", "NVIDIA L4", "fp32"),
+        (Flavour.TENSORRT, "8.6.0.12", "NVIDIA L4", "fp32"),
+    ],
+)
+def test_graph_precision(
+    flavour: Flavour, version: str, gpu: str | None, expected: str, rtx_target: Callable[..., EngineTarget]
+) -> None:
+    target = dataclasses.replace(
+        rtx_target("8.9"), flavour=flavour, version=TensorRTVersion.parse(version), gpu=gpu
+    )
+    assert graph_precision(target, Precision.FP16) == expected
+    assert graph_precision(target, Precision.TF32) is Precision.FP32
+    assert graph_precision(target, Precision.FP32) is Precision.FP32

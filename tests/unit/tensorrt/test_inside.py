@@ -1,0 +1,124 @@
+"""What runs inside a toolchain's interpreter, as far as it needs no GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tasks.domain.errors import BuildRefused, GpuUnavailable, ToolchainBroken
+from tasks.tensorrt.inside import trt8
+from tasks.tensorrt.inside.cuda import driver_version, use_gpu, visible_gpus
+from tasks.tensorrt.inside.library import full_version
+from tasks.tensorrt.inside.messages import Messages
+from tasks.tensorrt.inside.monitor import NestedPhases
+from tasks.tensorrt.inside.options import Node
+from tasks.tensorrt.inside.refusals import build_refusal
+
+
+def has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(has_driver(), reason="this host has NVIDIA's driver")
+def test_no_driver_is_no_gpu() -> None:
+    assert visible_gpus() == []
+    with pytest.raises(GpuUnavailable, match=r"libcuda\.so\.1"):
+        use_gpu(0)
+
+
+@pytest.mark.parametrize(
+    ("line", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.06  Wed Jun 26 06:46 2024", "535.183.06"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build", "580.95.05"),
+        ("something else", None),
+    ],
+)  # fmt: skip
+def test_driver_version(line: str, version: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "version"
+    file.write_text(f"{line}\nGCC version:  gcc version 12.3.0 (Ubuntu)\n", "utf-8")
+    assert driver_version(file) == version
+    assert driver_version(tmp_path / "none") is None
+
+
+def test_build_number_comes_from_the_library() -> None:
+    trt = importlib.import_module("tensorrt_rtx")
+    assert full_version(trt) == trt.__version__
+    # TensorRT 8.6 knows three parts of its version; the library that is loaded here has the fourth.
+    assert full_version(SimpleNamespace(__version__="1.7.1")) == "1.7.1.116"
+    with pytest.raises(ToolchainBroken, match=r"tensorrt_version_8_6_0_N.*libtensorrt_rtx"):
+        full_version(SimpleNamespace(__version__="8.6.0"))
+
+
+def test_nested_phases_are_one_fraction_that_never_falls() -> None:
+    told: list[float] = []
+    phases = NestedPhases(told.append)
+    phases.start("build", None, 2)
+    phases.start("optimise", "build", 4)
+    for step in range(4):
+        phases.step("optimise", step)
+    phases.finish("optimise")
+    phases.step("build", 0)
+    phases.start("time", "build", 1000)
+    for step in range(1000):
+        phases.step("time", step)
+    phases.finish("time")
+    phases.step("build", 1)
+    phases.step("never started", 3)
+    phases.finish("never started")
+    assert told[:4] == [0.125, 0.25, 0.375, 0.5]
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1.0, abs=0.01)
+    assert len(told) <= 4 + 50
+
+
+def test_messages_are_shortened() -> None:
+    messages = Messages(warnings=["twice", "twice", "long " * 100, *(f"number {n}" for n in range(30))])
+    short = messages.shortened()
+    assert short[0] == "twice"
+    assert max(map(len, short)) == 300
+    assert len(short) == 21
+    assert short[-1] == "and 12 more"
+
+
+def test_complaints_about_a_missing_driver_are_left_out() -> None:
+    noise = "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (cudaError 35)"
+    assert Messages(errors=[f"Invalid Node - add\n{noise}", noise]).said() == "Invalid Node - add"
+
+
+def test_tensorrt_8_names_the_node_in_its_log() -> None:
+    """The lines as version 8.6 writes them."""
+    log = [
+        'ModelImporter.cpp:771: While parsing node number 7 [Unique -> "y"]:',
+        "ModelImporter.cpp:772: --- Begin node ---",
+        'ModelImporter.cpp:773: input: "x"\noutput: "y"\nname: "block/uniq"\nop_type: "Unique"\n',
+    ]
+    error = SimpleNamespace(node=lambda: 7)
+    assert trt8.failed_node(error, Messages(errors=log)) == Node(name="block/uniq", op="Unique")
+    assert trt8.failed_node(error, Messages()) == Node(name="number 7", op="")
+    assert trt8.failed_node(SimpleNamespace(node=lambda: -1), Messages()) == Node(name="", op="")
+
+
+@pytest.mark.parametrize(
+    ("said", "needs_gpu", "kind", "fix"),
+    [
+        ("Cuda Runtime (out of memory)", True, GpuUnavailable, "nvidia-smi"),
+        ("Cuda Runtime (out of memory)", False, BuildRefused, "another TensorRT"),
+        ("Could not find any implementation for node c1 due to insufficient workspace", True, BuildRefused,
+         "workspace_mib"),
+        ("Could not find any implementation for node {ForeignNode[a...b]}.", True, BuildRefused, "replace"),
+    ],
+)  # fmt: skip
+def test_failed_builds(said: str, kind: type[Exception], fix: str, *, needs_gpu: bool) -> None:
+    error = build_refusal(Messages(errors=[said]), needs_gpu=needs_gpu)
+    assert type(error) is kind
+    assert said in error.found
+    assert fix in error.fix

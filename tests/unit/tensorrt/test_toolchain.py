@@ -1,0 +1,97 @@
+"""What a toolchain turns out to be, and the ways in which it is none."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.children.run import Limits
+from tasks.domain.errors import ToolchainBroken
+from tasks.domain.gpu_table import gpu_table
+from tasks.domain.target import ComputeCapability, Flavour
+from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.toolchain import ProbedGpu, Toolchain, ToolchainProbe, probe_toolchain
+
+
+@pytest.fixture
+def probe_error(tmp_path: Path, limits: Limits) -> Callable[..., ToolchainBroken]:
+    """A function that probes what must be broken and returns the error."""
+
+    def probe(interpreter: str, flavour: Flavour = Flavour.RTX) -> ToolchainBroken:
+        toolchain = Toolchain(interpreter=interpreter, flavour=flavour)
+        with pytest.raises(ToolchainBroken) as caught:
+            asyncio.run(probe_toolchain(toolchain, workdir=tmp_path, limits=limits))
+        assert list(tmp_path.glob("child-*")) == []
+        return caught.value
+
+    return probe
+
+
+def test_probe_of_what_is_installed_here(rtx_probe: ToolchainProbe) -> None:
+    assert str(rtx_probe.version) == "1.7.1.116"
+    assert rtx_probe.info.python == platform.python_version()
+    assert (rtx_probe.os, rtx_probe.architecture) == ("linux", platform.machine())
+
+
+def test_rtx_builds_for_its_whole_table(rtx_probe: ToolchainProbe) -> None:
+    targets = rtx_probe.targets()
+    assert [target.compute_capabilities for target in targets] == [(one,) for one in gpu_table().rtx]
+    assert {target.gpu for target in targets} == {None}
+
+
+def test_tensorrt_builds_for_each_model_once(rtx_probe: ToolchainProbe) -> None:
+    hopper, ada = ComputeCapability(major=9, minor=0), ComputeCapability(major=8, minor=9)
+    gpus = tuple(
+        ProbedGpu(index=index, name=name, uuid=f"GPU-{index}", compute=compute, memory_mib=1)
+        for index, (name, compute) in enumerate(
+            [("NVIDIA H100 PCIe", hopper), ("NVIDIA L4", ada), ("NVIDIA H100 PCIe", hopper)]
+        )
+    )
+    toolchain = Toolchain(interpreter=sys.executable, flavour=Flavour.TENSORRT)
+    probe = dataclasses.replace(rtx_probe, toolchain=toolchain, gpus=gpus)
+    targets = probe.targets()
+    assert [target.gpu for target in targets] == ["NVIDIA H100 PCIe", "NVIDIA L4"]
+    assert targets[1].compute_capabilities == (ada,)
+    assert dataclasses.replace(probe, gpus=()).targets() == ()
+
+
+def test_path_that_is_not_there(probe_error: Callable[..., ToolchainBroken]) -> None:
+    assert "/nowhere/python" in probe_error("/nowhere/python").wanted
+
+
+def test_program_that_is_no_python(probe_error: Callable[..., ToolchainBroken]) -> None:
+    assert "before it answered" in probe_error("/bin/true").found
+
+
+def test_interpreter_that_crashes(probe_error: Callable[..., ToolchainBroken], tmp_path: Path) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\nkill -SEGV $$\n", "utf-8")
+    script.chmod(0o755)
+    error = probe_error(str(script))
+    assert "SIGSEGV" in error.found
+    assert "import tensorrt_rtx" in error.fix
+
+
+def test_module_that_is_not_installed(
+    probe_error: Callable[..., ToolchainBroken], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open')\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    error = probe_error(sys.executable, Flavour.TENSORRT)
+    assert "libnvinfer.so.10" in error.found
+    assert sys.executable in error.wanted
+
+
+@pytest.mark.parametrize(
+    ("module", "version"), [("tensorrt", "8.4.3.1"), ("tensorrt", "9.3.0.1"), ("tensorrt_rtx", "2.0.0.1")]
+)
+def test_families_that_are_not_served(module: str, version: str) -> None:
+    with pytest.raises(ToolchainBroken, match=r"tensorrt 8\.6\+.*tensorrt_rtx 1\.0\+") as caught:
+        family_of(module, version)
+    assert version in caught.value.found
