@@ -36,28 +36,22 @@ def read_request_text(client: S3Client, ref: ReleaseRef) -> str:
         FarmError: as `s3_errors`.
     """
     address = Address(bucket=ref.bucket, key=f"{ref.key}{REQUEST_FILE}")
-    data = read_small(client, address, most=_LARGEST_REQUEST)
+    data = read_small(client, address, most=_LARGEST_REQUEST, refusal=RequestInvalid)
     if data is None:
         raise request_file_missing(ref.url, _some_paths(client, ref))
-    if len(data) > _LARGEST_REQUEST:
-        raise _request_invalid(address, "more")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _request_invalid(address, str(error)) from error
+        raise RequestInvalid(
+            wanted=f"UTF-8 text in {address.url}",
+            found=str(error),
+            fix=f"publish a new version with a {REQUEST_FILE} written in an editor",
+        ) from error
 
 
 def _some_paths(client: S3Client, ref: ReleaseRef) -> list[str]:
     page = next(pages(client, ref.bucket, ref.key))
     return [listed.key.removeprefix(ref.key) for listed in page]
-
-
-def _request_invalid(address: Address, found: str) -> RequestInvalid:
-    return RequestInvalid(
-        wanted=f"UTF-8 text of at most 1 MiB in {address.url}",
-        found=found,
-        fix=f"publish a new version with a {REQUEST_FILE} written in an editor",
-    )
 
 
 def fetch_release(client: S3Client, ref: ReleaseRef, into: Path) -> Release:

@@ -211,11 +211,9 @@ class Store:
 
     def _find(self, key: str, kind: type[R]) -> R | None:
         address = self._address(key)
-        data = read_small(self.client, address, most=_LARGEST_RECORD)
+        data = read_small(self.client, address, most=_LARGEST_RECORD, refusal=RecordInvalid)
         if data is None:
             return None
-        if len(data) > _LARGEST_RECORD:
-            raise _not_ours(address.url, f"at most {_LARGEST_RECORD} bytes", "more")
         record = record_from_json(data, kind, source=address.url)
         _check_key(record, key, address.url)
         return record

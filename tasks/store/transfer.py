@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
 from botocore.response import StreamingBody
 
 from tasks.domain.digest import BlobRef, blob_ref
-from tasks.domain.errors import RequestInvalid, StoreUnreachable, StoreUnsafe
+from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable, StoreUnsafe
 from tasks.store.s3 import is_conflict, is_missing, is_missing_bucket, is_precondition_failed, s3_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+T = TypeVar("T")
+
 _CHUNK = 1 << 20
-_DOWNLOAD_ATTEMPTS = 3
-_BROKEN_CONNECTION = (HTTPClientError, IncompleteReadError)
+_READ_ATTEMPTS = 3
+_BROKEN_CONNECTION = (ResponseStreamingError, IncompleteReadError)
 _CONFLICT_ATTEMPTS = 7
 _LARGEST_PUT = 5 << 30
 _NOT_IMPLEMENTED = "NotImplemented"
@@ -69,8 +71,6 @@ def download(
 ) -> Downloaded:
     """Write the object at `address` to `path` while hashing it.
 
-    A connection that breaks on the way is tried again from the start; botocore does not do that.
-
     Args:
         client: where to read from.
         address: what to read.
@@ -84,45 +84,69 @@ def download(
     """
     # radosgw wants the tag without quotes; the others take both.
     condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
-    for attempt in count(1):
+
+    def read() -> Downloaded:
         answer = client.get_object(Bucket=address.bucket, Key=address.key, **condition)
-        try:
-            ref = _receive(answer["Body"], path, received)
-        except BaseException as error:
-            path.unlink(missing_ok=True)
-            if not isinstance(error, _BROKEN_CONNECTION) or attempt == _DOWNLOAD_ATTEMPTS:
-                raise
-        else:
-            return Downloaded(ref=ref, etag=answer["ETag"].strip('"'), version_id=answer.get("VersionId"))
-    raise AssertionError  # unreachable: `count` does not end
+        with path.open("wb") as file:
+            ref = _receive(answer["Body"], file.write, received)
+        return Downloaded(ref=ref, etag=answer["ETag"].strip('"'), version_id=answer.get("VersionId"))
+
+    try:
+        return _retrying(read)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
-def _receive(body: StreamingBody, path: Path, received: Callable[[int], None]) -> BlobRef:
+def _retrying(read: Callable[[], T]) -> T:
+    """Read again from the start where the connection breaks on the way; botocore does not do that."""
+    for _ in range(_READ_ATTEMPTS - 1):
+        with contextlib.suppress(*_BROKEN_CONNECTION):
+            return read()
+    return read()
+
+
+def _receive(
+    body: StreamingBody, write: Callable[[bytes], object], received: Callable[[int], None] = lambda _: None
+) -> BlobRef:
+    """Pass the bytes of `body` on to `write` and return their reference."""
     digest, size = hashlib.sha256(), 0
-    with body, path.open("wb") as file:
+    with contextlib.closing(body):
         for chunk in body.iter_chunks(_CHUNK):
-            file.write(chunk)
+            write(chunk)
             digest.update(chunk)
             size += len(chunk)
             received(size)
     return BlobRef(sha256=digest.hexdigest(), size=size)
 
 
-def read_small(client: S3Client, address: Address, *, most: int) -> bytes | None:
-    """Return the object at `address`, cut off one byte after `most`; None where the bucket has none.
+def read_small(client: S3Client, address: Address, *, most: int, refusal: type[FarmError]) -> bytes | None:
+    """Return the object at `address`; None where the bucket has none.
 
     Raises:
-        FarmError: as `s3_errors`.
+        FarmError: a `refusal` where it has more than `most` bytes; else as `s3_errors`.
     """
+
+    def read() -> bytes:
+        answer = client.get_object(Bucket=address.bucket, Key=address.key)
+        if answer["ContentLength"] > most:
+            answer["Body"].close()
+            raise refusal(
+                wanted=f"at most {most} bytes in {address.url}",
+                found=f"{answer['ContentLength']} bytes",
+                fix="look at what was put there: the farm expects a short text",
+            )
+        chunks: list[bytes] = []
+        _receive(answer["Body"], chunks.append)
+        return b"".join(chunks)
+
     with s3_errors(f"to read {address.url}"):
         try:
-            answer = client.get_object(Bucket=address.bucket, Key=address.key)
+            return _retrying(read)
         except ClientError as error:
             if is_missing(error) and not is_missing_bucket(error):
                 return None
             raise
-        with answer["Body"] as body:
-            return body.read(most + 1)
 
 
 def stored_size(client: S3Client, address: Address) -> int | None:
@@ -147,12 +171,12 @@ def stored_ref(client: S3Client, address: Address) -> BlobRef:
         ClientError: S3's answer.
         BotoCoreError: the connection broke.
     """
-    digest, size = hashlib.sha256(), 0
-    with client.get_object(Bucket=address.bucket, Key=address.key)["Body"] as body:
-        for chunk in body.iter_chunks(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return BlobRef(sha256=digest.hexdigest(), size=size)
+
+    def read() -> BlobRef:
+        body = client.get_object(Bucket=address.bucket, Key=address.key)["Body"]
+        return _receive(body, lambda _: None)
+
+    return _retrying(read)
 
 
 def put_file(client: S3Client, address: Address, path: Path, ref: BlobRef) -> None:
