@@ -136,6 +136,11 @@ def test_every_attribute_exists(module: str, version: str) -> None:
     assert missing(touches((INSIDE / f"{module}.py").read_text("utf-8")), version) == []
 
 
+def test_nothing_is_used_in_8_that_10_removed() -> None:
+    for module in sorted(reach("trt8")):
+        assert missing(touches((INSIDE / f"{module}.py").read_text("utf-8")), "10.13.3.9") == []
+
+
 def test_every_module_is_held_against_some_version() -> None:
     modules = {path.stem for path in INSIDE.glob("*.py")} - {"__init__"}
     assert reach("probe", "build", "verify", *FAMILIES) == modules
