@@ -17,6 +17,7 @@ from flows.doctor import doctor
 from flows.prefect_environment import prepare_prefect
 from flows.release_url import release_at
 from tasks.domain.errors import FarmError, Interrupted
+from tasks.domain.order import ReleaseOutcome
 from tasks.domain.request import Precision
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -66,19 +67,21 @@ def build(
     overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
     with progress_bars():
         outcome = asyncio.run(build_release(ref, overrides))
+    _show_outcome(outcome, as_json=as_json)
+
+
+def _show_outcome(outcome: ReleaseOutcome, *, as_json: bool) -> None:
     records = engines.read_all(outcome)
     built = sum(cell.built for cell in outcome.cells)
     found = len(outcome.cells) - built
     if as_json:
         _print_json({"engines": records_json(records), "found": found, "built": built})
         return
-    console.print(engine_table(records, title=f"Engines of {ref.url}"))
-    for name, shape in {
-        name: record.options.shapes[name] for record in records for name in record.derived_shapes
-    }.items():
-        console.print(
-            f"Shapes of {name}, from the signature: min {shape.min}, opt {shape.opt}, max {shape.max}"
-        )
+    console.print(engine_table(records, title=f"Engines of {outcome.release.url}"))
+    derived = {name: record.options.shapes[name] for record in records for name in record.derived_shapes}
+    for name, shape in derived.items():
+        text = f"min {shape.min}, opt {shape.opt}, max {shape.max}"
+        console.print(f"Shapes of {name}, from the signature: {text}", highlight=False, markup=False)
     console.print(f"{found} found, {built} built.", highlight=False)
 
 

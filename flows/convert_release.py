@@ -10,22 +10,23 @@ import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.tensorflow.models import ConversionWanted, conversion_tools
-from tasks.tensorrt.engine import graph_precision
-
 from flows.settings import settings
 from tasks.convert import convert
+from tasks.domain.digest import BlobRef
 from tasks.domain.gpu_table import opset_for
 from tasks.domain.keys import conversion_key, conversion_record_key
-from tasks.domain.record import ConversionRecord
+from tasks.domain.record import ConversionRecord, Verification
 from tasks.domain.request import BuildRequest, Precision
 from tasks.domain.target import EngineTarget
 from tasks.export import export
 from tasks.fetch import FetchedRelease, fetch_graph
 from tasks.lower import lower
+from tasks.onnx.graph import LoweredGraph
 from tasks.preflight import preflight
 from tasks.publish import publish_conversion, put_blob
 from tasks.store.store import Store
+from tasks.tensorflow.models import ConversionWanted, Converted, conversion_tools
+from tasks.tensorrt.engine import graph_precision
 from tasks.verify import Evidence, verify_graph
 
 
@@ -58,6 +59,18 @@ class ConversionJob:
             tolerance=self.request.tolerance(precision),
             tools=conversion_tools(),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """The results of the steps of one conversion."""
+
+    opset: int
+    converted: Converted
+    graph: LoweredGraph
+    verification: Verification
+    onnx: BlobRef
+    reference: BlobRef
 
 
 async def convert_for(
@@ -106,24 +119,36 @@ async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
         tolerance=job.request.tolerance(Precision.FP32),
     )
     verification = await verify_graph(graph.onnx, evidence, workdir=work, limits=limits)
-    record = ConversionRecord(
-        key=job.key(opset, Precision.FP32),
-        release_digest=job.fetched.release.model_digest,
-        signature=converted.signature,
+    made = _Made(
         opset=opset,
-        graph_precision=Precision.FP32,
+        converted=converted,
+        graph=graph,
+        verification=verification,
         onnx=await put_blob(job.store, graph.onnx),
         reference=await put_blob(job.store, converted.reference),
+    )
+    return await publish_conversion(job.store, _base_record(job, made))
+
+
+def _base_record(job: ConversionJob, made: _Made) -> ConversionRecord:
+    converted, graph = made.converted, made.graph
+    return ConversionRecord(
+        key=job.key(made.opset, Precision.FP32),
+        release_digest=job.fetched.release.model_digest,
+        signature=converted.signature,
+        opset=made.opset,
+        graph_precision=Precision.FP32,
+        onnx=made.onnx,
+        reference=made.reference,
         inputs=converted.inputs,
         outputs=converted.outputs,
         shapes=converted.shapes,
         derived_shapes=converted.derived_shapes,
-        verification=verification,
+        verification=made.verification,
         seconds={**converted.seconds, "lower": graph.seconds},
         peak_mib=max(converted.peak_mib, graph.peak_mib),
         tools=conversion_tools(),
     )
-    return await publish_conversion(job.store, record)
 
 
 async def _lower(job: ConversionJob, base: ConversionRecord, precision: Precision) -> ConversionRecord:

@@ -90,7 +90,7 @@ def _record(engine: VerifiedEngine, plan: BlobRef) -> EngineRecord:
         outputs=built.outputs,
         graph_verification=conversion.verification,
         engine_verification=engine.verification,
-        seconds=dict(conversion.seconds) | engine.seconds | dict(built.seconds),
+        seconds={**conversion.seconds, **engine.seconds, **built.seconds},
         peak_mib=built.peak_mib,
         tools=conversion.tools,
         source_revision=source_revision(),

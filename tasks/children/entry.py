@@ -55,7 +55,8 @@ def _answer(module: str, request: dict[str, Any], progress: Path) -> dict[str, A
             file.write(json.dumps({"phase": phase, "fraction": fraction}) + "\n")
 
     try:
-        return {"result": importlib.import_module(module).main(request, report)}
+        answer = {"result": importlib.import_module(module).main(request, report)}
+        json.dumps(answer)  # what is no JSON is the module's error, too
     except FarmError as error:
         failure = error
     except MemoryError:
@@ -67,16 +68,16 @@ def _answer(module: str, request: dict[str, Any], progress: Path) -> dict[str, A
     except OSError as error:
         traceback.print_exc()
         kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else ChildFailed
-        failure = kind(
-            wanted=f"to run {module}", found=str(error), fix="free disk space, or look at the log above"
-        )
+        failure = kind(wanted=f"to run {module}", found=str(error), fix="free disk space and memory")
     except Exception as error:  # noqa: BLE001 (the parent gets every error as an answer)
         traceback.print_exc()
         failure = ChildFailed(
             wanted=f"to run {module}",
-            found="".join(traceback.format_exception_only(type(error), error)).strip()[-2000:],
+            found=f"{type(error).__name__}: {error}"[-2000:],
             fix="this is a case that the farm does not know yet: report it with the model's structure",
         )
+    else:
+        return answer
     return {"error": failure.to_document()}
 
 

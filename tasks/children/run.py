@@ -17,10 +17,12 @@ from typing import Any, NoReturn
 from tasks.children.progress import report_progress
 from tasks.domain.errors import (
     ChildCrashed,
+    ChildFailed,
     ChildOutOfMemory,
     ChildTimedOut,
     ToolchainBroken,
     error_from_document,
+    printable,
 )
 
 _ENTRY = Path(__file__).with_name("entry.py")
@@ -94,6 +96,7 @@ async def run_child(
     Raises:
         FarmError: the child's own typed error.
         ChildCrashed: it was ended by a signal; the error carries its last output.
+        ChildFailed: it raised an error that has no name here, or its answer cannot be read.
         ChildOutOfMemory: it reached `limits.memory_mib`.
         ChildTimedOut: it reached `limits.seconds`.
         ToolchainBroken: its interpreter does not start.
@@ -154,8 +157,10 @@ def _pass_on(step: str, progress: Path, read: int) -> int:
     data = progress.read_bytes()[read:] if progress.exists() else b""
     complete = data[: data.rfind(b"\n") + 1]
     for line in complete.splitlines():
-        report = json.loads(line)
-        report_progress(step, report["phase"], report["fraction"])
+        # A model is a program, too, and can write into this file.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            report = json.loads(line)
+            report_progress(step, printable(report["phase"]), min(max(float(report["fraction"]), 0.0), 1.0))
     return read + len(complete)
 
 
@@ -181,12 +186,26 @@ def _read_answer(
 ) -> ChildAnswer:
     answer = home / "answer.json"
     if not answer.exists():
-        output = (home / "output").read_bytes()[-_LAST_OUTPUT:].decode("utf-8", "replace").strip()
-        _raise_crash(program, status, output, limits)
-    document = json.loads(answer.read_text("utf-8"))
-    if "error" in document:
-        raise error_from_document(document["error"])
-    return ChildAnswer(result=document["result"], seconds=seconds, peak_mib=document["peak_mib"])
+        _raise_crash(program, status, _last_output(home), limits)
+    try:
+        document = json.loads(answer.read_bytes())
+        if "error" not in document:
+            return ChildAnswer(result=document["result"], seconds=seconds, peak_mib=document["peak_mib"])
+        failure = error_from_document(document["error"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ChildFailed(
+            wanted=f"an answer of step {program.step}",
+            found=f"one that cannot be read ({error!r}); last output: {_last_output(home) or 'none'}",
+            fix="try again; if it stays, the model or a library overwrites the answer: report it",
+        ) from error
+    raise failure
+
+
+def _last_output(home: Path) -> str:
+    with (home / "output").open("rb") as output:
+        output.seek(0, os.SEEK_END)
+        output.seek(max(0, output.tell() - _LAST_OUTPUT))
+        return output.read().decode("utf-8", "replace").strip()
 
 
 def _raise_crash(program: ChildProgram, status: int, output: str, limits: Limits) -> NoReturn:

@@ -1,0 +1,79 @@
+"""A real Prefect server for the whole session, and releases in a real S3 server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import boto3
+import pytest
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.settings import settings
+from tasks.domain.release import REQUEST_FILE, ReleaseRef
+
+Publish = Callable[..., ReleaseRef]
+_DEMO = Path(__file__).parents[2] / "flows/demo_release"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_server() -> Iterator[None]:
+    """A temporary Prefect server with a database of its own."""
+    with (
+        prefect_test_harness(server_startup_timeout=180),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield
+
+
+@pytest.fixture
+def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files of runs; at the end of each test it must be empty."""
+    folder = tmp_path / "work"
+    monkeypatch.setenv("ENGINEFARM_WORK_DIR", str(folder))
+    monkeypatch.delenv("ENGINEFARM_STORE", raising=False)
+    settings.cache_clear()
+    yield folder
+    settings.cache_clear()
+    assert not folder.exists() or list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def demo_model() -> bytes:
+    """The demo's trained network, a `.keras` file."""
+    return (_DEMO / "model.keras").read_bytes()
+
+
+@pytest.fixture
+def demo_samples() -> bytes:
+    """Real images for it, an `.npz`."""
+    return (_DEMO / "samples.npz").read_bytes()
+
+
+@pytest.fixture
+def publish(s3_env: str, work_dir: Path) -> Publish:
+    """A function that uploads files as a release, the request last, and returns where it lies."""
+    del work_dir
+
+    def put(request: str | None, files: Mapping[str, bytes], *, version: str = "1") -> ReleaseRef:
+        ref = ReleaseRef(bucket=s3_env, prefix="models", model="digits", version=version)
+        client = boto3.session.Session().client("s3")
+        for name, data in files.items():
+            client.put_object(Bucket=ref.bucket, Key=f"{ref.key}{name}", Body=data)
+        if request is not None:
+            client.put_object(Bucket=ref.bucket, Key=f"{ref.key}{REQUEST_FILE}", Body=request.encode())
+        return ref
+
+    return put
+
+
+@pytest.fixture
+def stored_keys(s3_env: str) -> Callable[[str], list[str]]:
+    """A function that lists the keys of the bucket below a prefix."""
+
+    def keys(prefix: str) -> list[str]:
+        answer = boto3.session.Session().client("s3").list_objects_v2(Bucket=s3_env, Prefix=prefix)
+        return [entry["Key"] for entry in answer.get("Contents", [])]
+
+    return keys
