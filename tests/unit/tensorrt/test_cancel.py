@@ -12,7 +12,7 @@ from tasks.children.progress import listening
 from tasks.children.run import Limits
 from tasks.tensorrt.engine import EngineJob, build_engine
 
-MANY_LAYERS = 120
+MANY_LAYERS = 500
 
 
 def processes_below(folder: Path) -> list[str]:
