@@ -77,7 +77,7 @@ class Execution:
 
     def _feed(self, name: str, value: npt.NDArray[Any], buffers: Buffers) -> None:
         engine, context = self._engine, self._context
-        # TensorRT 8 reads INT64 inputs as INT32 and every version reads FP64 as FP32.
+        # TensorRT 8 makes INT32 of INT64 inputs, and TensorRT-RTX makes FP32 of FP64.
         array = np.ascontiguousarray(value, dtype=self._dtype(name))
         if not context.set_input_shape(name, value.shape):
             raise self._failed(f"it does not take shape {list(value.shape)} for input {name}")
