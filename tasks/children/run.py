@@ -157,10 +157,12 @@ def _pass_on(step: str, progress: Path, read: int) -> int:
     data = progress.read_bytes()[read:] if progress.exists() else b""
     complete = data[: data.rfind(b"\n") + 1]
     for line in complete.splitlines():
-        # A model is a program, too, and can write into this file.
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        try:
             report = json.loads(line)
-            report_progress(step, printable(report["phase"]), min(max(float(report["fraction"]), 0.0), 1.0))
+            phase, fraction = printable(report["phase"]), min(max(float(report["fraction"]), 0.0), 1.0)
+        except (ValueError, KeyError, TypeError):
+            continue  # a model is a program, too, and can write into this file
+        report_progress(step, phase, fraction)
     return read + len(complete)
 
 

@@ -1,0 +1,58 @@
+"""An interpreter that runs a copy of the farm in which `tasks.stand_in` exists."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasks
+from tasks.children.run import ChildProgram
+
+ROOT = Path(tasks.__file__).parent
+
+
+@pytest.fixture(scope="session")
+def interpreter(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Start the copy's `entry.py` in place of the farm's, in this Python."""
+    farm = tmp_path_factory.mktemp("farm")
+    for part in ("children", "domain"):
+        shutil.copytree(ROOT / part, farm / "tasks" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(Path(__file__).with_name("stand_in.py"), farm / "tasks" / "stand_in.py")
+    script = farm / "python"
+    entry = farm / "tasks" / "children" / "entry.py"
+    script.write_text(f'#!/bin/sh\nshift\nexec "{sys.executable}" "{entry}" "$@"\n', "utf-8")
+    script.chmod(0o755)
+    return str(script)
+
+
+@pytest.fixture
+def program(interpreter: str) -> ChildProgram:
+    return ChildProgram(module="tasks.stand_in", step="try", interpreter=interpreter)
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder in which no child may leave anything."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def ended() -> Callable[[int], bool]:
+    """Say whether the process with this number has ended; one that nobody has waited for counts."""
+
+    def has_ended(pid: int) -> bool:
+        try:
+            fields: Any = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(") ")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        return bool(fields[0] in {"Z", "X"})
+
+    return has_ended

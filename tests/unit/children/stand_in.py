@@ -1,0 +1,115 @@
+"""Runs in child processes of the tests: a module that does what models and libraries do at their worst."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tasks.domain.errors import ModelRefused
+
+Report = Callable[[str, float], None]
+
+
+def main(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Do what `request["do"]` names."""
+    behaviour: Callable[[dict[str, Any], Report], dict[str, Any]] = globals()[request["do"]]
+    return behaviour(request, report)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def echo(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del report
+    return {"said": request["say"], "modules": sorted(sys.modules), "path": sys.path, "cwd": str(Path.cwd())}
+
+
+def environment(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del request, report
+    seen = subprocess.run(["/usr/bin/env"], check=True, capture_output=True, text=True)
+    return {"own": dict(os.environ), "grandchild": seen.stdout}
+
+
+def progress(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del request
+    report("first", 0.25)
+    with Path("progress").open("a", encoding="utf-8") as file:
+        file.write('no JSON\n[]\n{"phase": 3, "fraction": 1}\n{"phase": "\\u001b[2J", "fraction": 7}\n{"half')
+        file.flush()
+        time.sleep(0.3)
+        file.write('"}\n')
+    report("last", 0.75)
+    return {}
+
+
+def signalled(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    report("about to die", 0.5)
+    say("last words " * 400 + "END")
+    os.kill(os.getpid(), signal.Signals[request["signal"]])
+    raise AssertionError
+
+
+def exits(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del report
+    say("cannot go on")
+    os._exit(request["status"])
+
+
+def hang(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    helper = subprocess.Popen(["/bin/sleep", "600"])
+    Path(request["pids"]).write_text(f"{os.getpid()} {helper.pid}", "utf-8")
+    report("hanging", 0.5)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+    raise AssertionError
+
+
+def leave_grandchild(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del report
+    helper = subprocess.Popen(["/bin/sleep", "600"])  # holds our output open
+    Path(request["pids"]).write_text(f"{os.getpid()} {helper.pid}", "utf-8")
+    return {"done": True}
+
+
+def allocate(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del report
+    return {"size": len(bytearray(request["mib"] << 20))}
+
+
+def terminate_by_bad_alloc(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del request, report
+    say("terminate called after throwing an instance of 'std::bad_alloc'")
+    os.abort()
+
+
+def answer(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del report
+    say("I answer for myself")
+    Path("answer.json").write_bytes(bytes.fromhex(request["hex"]))
+    os._exit(0)
+
+
+def not_json(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del request, report
+    return {"path": Path()}
+
+
+def refuse(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del request, report
+    raise ModelRefused(wanted="a model", found="a trap \x1b[2J", fix="leave it")
+
+
+def defect(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del report
+    raise {"KeyError": KeyError, "ENOSPC": OSError, "EACCES": OSError}[request["kind"]](
+        *([getattr(errno, request["kind"]), "of the test"] if request["kind"] != "KeyError" else ["weights"])
+    )

@@ -1,0 +1,238 @@
+"""`run_child` against children that crash, hang, lie, take too much and leave others behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasks
+from tasks.children.progress import labelled, listening
+from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
+from tasks.domain.errors import (
+    ChildCrashed,
+    ChildFailed,
+    ChildOutOfMemory,
+    ChildTimedOut,
+    DiskFull,
+    FarmError,
+    ModelRefused,
+    ToolchainBroken,
+)
+
+Ended = Callable[[int], bool]
+LIMITS = Limits(memory_mib=1024, seconds=60)
+
+
+def run(program: ChildProgram, workdir: Path, limits: Limits = LIMITS, **request: Any) -> ChildAnswer:
+    return asyncio.run(run_child(program, request, workdir=workdir, limits=limits))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def pids(path: Path) -> tuple[int, int]:
+    wait_for(lambda: path.exists() and len(path.read_text("utf-8").split()) == 2)
+    child, helper = path.read_text("utf-8").split()
+    return int(child), int(helper)
+
+
+def test_an_answer_comes_back_with_its_cost(program: ChildProgram, workdir: Path) -> None:
+    answer = run(program, workdir, do="echo", say="grüß")
+    assert answer.result["said"] == "grüß"
+    assert 0 < answer.seconds < 30
+    assert 5 < answer.peak_mib < 1024
+    assert "numpy" not in answer.result["modules"]
+    assert answer.result["cwd"].startswith(str(workdir))
+
+
+def test_no_credentials_reach_a_child_or_its_children(
+    program: ChildProgram, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_PROFILE",
+        "PREFECT_API_URL",
+        "PREFECT_API_AUTH_STRING",
+        "ENGINEFARM_STORE",
+        "HTTPS_PROXY",
+    ):
+        monkeypatch.setenv(name, "secret-value")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    seen = run(program, workdir, do="environment").result
+    assert "secret-value" not in str(seen)
+    assert not [name for name in seen["own"] if name.startswith(("AWS_", "PREFECT_", "ENGINEFARM_"))]
+    assert seen["own"]["CUDA_VISIBLE_DEVICES"] == "3"
+    assert seen["own"]["HOME"] == seen["own"]["TMPDIR"]
+    assert seen["own"]["HOME"].startswith(str(workdir))
+
+
+def test_progress_is_passed_on_and_broken_reports_are_not(program: ChildProgram, workdir: Path) -> None:
+    heard: list[tuple[str, str, float]] = []
+    with listening(lambda *report: heard.append(report)), labelled("l4"):
+        run(program, workdir, do="progress")
+    assert heard == [
+        ("try l4", "", 0.0),
+        ("try l4", "first", 0.25),
+        ("try l4", "\\x1b[2J", 1.0),
+        ("try l4", "last", 0.75),
+        ("try l4", "", 1.0),
+    ]
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGKILL", "SIGTERM"])
+def test_a_signal_is_named_with_the_last_output(name: str, program: ChildProgram, workdir: Path) -> None:
+    with pytest.raises(ChildCrashed) as caught:
+        run(program, workdir, do="signalled", signal=name)
+    assert name in caught.value.found
+    assert caught.value.found.endswith("END")
+    assert len(caught.value.found) < 2200
+    assert ("memory" in caught.value.fix) == (name == "SIGKILL")
+
+
+def test_an_exit_without_an_answer_is_told_with_its_status(program: ChildProgram, workdir: Path) -> None:
+    with pytest.raises(ToolchainBroken, match=r"exit status 3 .*cannot go on"):
+        run(program, workdir, do="exits", status=3)
+
+
+@pytest.mark.parametrize("path", ["/nonexistent/python", __file__, "/dev"])
+def test_an_interpreter_that_does_not_start(path: str, workdir: Path) -> None:
+    program = ChildProgram(module="tasks.stand_in", step="try", interpreter=path)
+    with pytest.raises(ToolchainBroken, match=f"to start {path}"):
+        run(program, workdir, do="echo")
+
+
+def test_an_interpreter_that_is_none(workdir: Path) -> None:
+    program = ChildProgram(module="tasks.stand_in", step="try", interpreter="/bin/false")
+    with pytest.raises(ToolchainBroken, match="exit status 1"):
+        run(program, workdir, do="echo")
+
+
+def test_a_module_that_is_not_there(program: ChildProgram, workdir: Path) -> None:
+    with pytest.raises(ChildFailed, match=r"No module named 'tasks\.absent'"):
+        run(replace(program, module="tasks.absent"), workdir)
+
+
+def test_more_memory_than_allowed(program: ChildProgram, workdir: Path) -> None:
+    limits = Limits(memory_mib=256, seconds=60)
+    assert run(program, workdir, limits, do="allocate", mib=100).result == {"size": 100 << 20}
+    with pytest.raises(ChildOutOfMemory, match="256 MiB"):
+        run(program, workdir, limits, do="allocate", mib=400)
+    with pytest.raises(ChildOutOfMemory, match="bad_alloc"):
+        run(program, workdir, limits, do="terminate_by_bad_alloc")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"3",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"result": {}}',
+        b'{"error": {}}',
+        b'{"error": 5}',
+        b'{"error": {"class": "ModelRefused", "wanted": 1, "found": 2, "fix": 3}}',
+        b'{"error": {"class": ["ModelRefused"], "wanted": "", "found": "", "fix": ""}}',
+    ],
+)
+def test_an_answer_that_cannot_be_read(answer: bytes, program: ChildProgram, workdir: Path) -> None:
+    with pytest.raises(ChildFailed, match="I answer for myself"):
+        run(program, workdir, do="answer", hex=answer.hex())
+
+
+def test_a_result_that_is_no_json(program: ChildProgram, workdir: Path) -> None:
+    with pytest.raises(ChildFailed, match="PosixPath is not JSON serializable"):
+        run(program, workdir, do="not_json")
+
+
+def test_typed_errors_keep_their_class_and_lose_their_control_characters(
+    program: ChildProgram, workdir: Path
+) -> None:
+    with pytest.raises(ModelRefused) as caught:
+        run(program, workdir, do="refuse")
+    assert (caught.value.wanted, caught.value.fix) == ("a model", "leave it")
+    assert caught.value.found == "a trap \\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("KeyError", ChildFailed), ("ENOSPC", DiskFull), ("EACCES", ChildFailed)]
+)
+def test_other_errors_become_typed_ones(
+    kind: str, expected: type[FarmError], program: ChildProgram, workdir: Path
+) -> None:
+    with pytest.raises(expected, match="weights" if kind == "KeyError" else "of the test"):
+        run(program, workdir, do="defect", kind=kind)
+
+
+def test_a_grandchild_that_holds_the_output_open_is_ended(
+    program: ChildProgram, workdir: Path, tmp_path: Path, ended: Ended
+) -> None:
+    answer = run(program, workdir, do="leave_grandchild", pids=str(tmp_path / "pids"))
+    assert answer.result == {"done": True}
+    assert answer.seconds < 30
+    both = pids(tmp_path / "pids")
+    wait_for(lambda: all(ended(pid) for pid in both))
+
+
+def test_the_time_limit_ends_the_whole_group(
+    program: ChildProgram, workdir: Path, tmp_path: Path, ended: Ended
+) -> None:
+    with pytest.raises(ChildTimedOut, match="within 2 s"):
+        run(program, workdir, Limits(memory_mib=1024, seconds=2), do="hang", pids=str(tmp_path / "pids"))
+    both = pids(tmp_path / "pids")
+    wait_for(lambda: all(ended(pid) for pid in both))
+
+
+def test_cancelling_ends_the_whole_group(
+    program: ChildProgram, workdir: Path, tmp_path: Path, ended: Ended
+) -> None:
+    async def cancel() -> None:
+        request = {"do": "hang", "pids": str(tmp_path / "pids")}
+        work = asyncio.create_task(run_child(program, request, workdir=workdir, limits=LIMITS))
+        await asyncio.to_thread(pids, tmp_path / "pids")
+        work.cancel()
+        await work
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    both = pids(tmp_path / "pids")
+    wait_for(lambda: all(ended(pid) for pid in both))
+
+
+def test_a_child_ends_when_its_parent_is_killed(interpreter: str, tmp_path: Path, ended: Ended) -> None:
+    code = f"""
+import asyncio, sys
+from pathlib import Path
+from tasks.children.run import ChildProgram, Limits, run_child
+program = ChildProgram(module="tasks.stand_in", step="try", interpreter={interpreter!r})
+request = {{"do": "hang", "pids": {str(tmp_path / "pids")!r}}}
+asyncio.run(run_child(program, request, workdir=Path({str(tmp_path)!r}), limits=Limits(memory_mib=1024)))
+"""
+    root = str(Path(tasks.__file__).parent.parent)
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=root, env=os.environ | {"PYTHONPATH": root})
+    child, helper = pids(tmp_path / "pids")
+    parent.kill()
+    parent.wait()
+    try:
+        wait_for(lambda: ended(child))
+    finally:
+        os.kill(helper, signal.SIGKILL)
