@@ -178,7 +178,8 @@ class EngineRecord:
         outputs: outputs of the engine.
         graph_verification: the ONNX graph against TensorFlow.
         engine_verification: the engine on its GPU against TensorFlow.
-        seconds: wall time by step.
+        conversion_seconds: wall time of the conversion by step, whichever run made it.
+        seconds: wall time of this cell by step; `cell` is all of it up to the upload.
         peak_mib: most memory of the building process on the host, in MiB.
         tools: versions of what took part, by package.
         source_revision: git commit of the farm's code; None where it is not known.
@@ -205,6 +206,7 @@ class EngineRecord:
     outputs: tuple[TensorSpec, ...]
     graph_verification: Verification
     engine_verification: Verification
+    conversion_seconds: Mapping[str, float]
     seconds: Mapping[str, float]
     peak_mib: float
     tools: Mapping[str, str]
