@@ -1,83 +1,59 @@
-"""Child: one signature of a SavedModel becomes an ONNX graph and a reference file."""
+"""Child: a planned signature of a SavedModel becomes an ONNX graph and a reference file."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# The oracle must compute the same in every run, and like the plain kernels that ONNX describes.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# One order of additions in every run; oneDNN chooses its own by processor.
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
-from tasks.children.compare import Arrays
 from tasks.children.reference import write_reference
 from tasks.domain.errors import ModelUnreadable
-from tasks.domain.request import ShapeRange
-from tasks.tensorflow.feeds import describe, read_samples
+from tasks.tensorflow.documents import shapes_of, specs_of
+from tasks.tensorflow.feeds import read_samples
 from tasks.tensorflow.freeze_child import freeze
-from tasks.tensorflow.graph_check import check_signature
 from tasks.tensorflow.graph_child import write_onnx
 from tasks.tensorflow.reference_child import answer_corners
-from tasks.tensorflow.sanitise import GRAPH_FILE
-from tasks.tensorflow.shapes import effective_shapes
-from tasks.tensorflow.signatures import Signature, choose_signature, serving_graph
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    signature: Signature
-    shapes: dict[str, ShapeRange]
-    derived: tuple[str, ...]
-    samples: Arrays
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Convert the signature of `saved_model`; write `onnx`, and `reference` where it is not None."""
-    folder, seconds = Path(request["saved_model"]), {}
-    plan = _plan(folder, request)
+    """Convert what `plan` (the answer of `plan_child`) says; write `onnx`, and `reference` if not None."""
+    plan, seconds = request["plan"], dict[str, float]()
+    inputs, outputs = specs_of(plan["inputs"]), specs_of(plan["outputs"])
     report("load", 0.1)
-    started = time.monotonic()
-    loaded = load(folder)
-    function = loaded.signatures[plan.signature.name]
-    seconds["load"] = time.monotonic() - started
+    with _timed(seconds, "load"):
+        loaded = _load(Path(request["saved_model"]))
+        function = loaded.signatures[plan["name"]]
     if request["reference"] is not None:
         report("reference", 0.3)
-        started = time.monotonic()
-        corners = answer_corners(function, plan.signature.inputs, plan.shapes, plan.samples)
-        write_reference(Path(request["reference"]), corners)
-        del corners
-        seconds["reference"] = time.monotonic() - started
+        with _timed(seconds, "reference"):
+            samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
+            corners = answer_corners(function, inputs, shapes_of(plan["shapes"]), samples)
+            write_reference(Path(request["reference"]), corners)
+            del corners, samples
     report("convert", 0.6)
+    with _timed(seconds, "convert"):
+        frozen = freeze(function, inputs, outputs)
+        del function, loaded
+        write_onnx(frozen, Path(request["onnx"]), opset=request["opset"])
+    return {"seconds": seconds}
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     started = time.monotonic()
-    frozen = freeze(function, plan.signature.inputs, plan.signature.outputs)
-    del function, loaded
-    write_onnx(frozen, Path(request["onnx"]), opset=request["opset"])
-    seconds["convert"] = time.monotonic() - started
-    return _answer(plan, seconds)
+    yield
+    seconds[name] = time.monotonic() - started
 
 
-def _plan(folder: Path, request: dict[str, Any]) -> _Plan:
-    """Check the signature, the shapes and the samples before anything of the model is loaded."""
-    saved_model = saved_model_pb2.SavedModel.FromString((folder / GRAPH_FILE).read_bytes())
-    graph = serving_graph(saved_model)
-    signature = check_signature(graph, choose_signature(graph, request["signature"]))
-    samples = read_samples(Path(request["samples"]), signature.inputs) if request["samples"] else {}
-    given = {
-        name: ShapeRange(**{corner: tuple(dims) for corner, dims in shape.items()})
-        for name, shape in request["shapes"].items()
-    }
-    sampled = {name: array.shape for name, array in samples.items()}
-    shapes, derived = effective_shapes(signature.inputs, given, sampled)
-    return _Plan(signature=signature, shapes=shapes, derived=derived, samples=samples)
-
-
-def load(folder: Path) -> Any:
+def _load(folder: Path) -> Any:
     """Return the loaded SavedModel.
 
     Raises:
@@ -94,15 +70,3 @@ def load(folder: Path) -> Any:
             found=f"{type(error).__name__}: {str(error)[:500]}",
             fix="upload the whole folder again, variables included; save it again where that does not help",
         ) from error
-
-
-def _answer(plan: _Plan, seconds: dict[str, float]) -> dict[str, Any]:
-    return {
-        "signature": plan.signature.name,
-        "inputs": [asdict(spec) for spec in plan.signature.inputs],
-        "outputs": [asdict(spec) for spec in plan.signature.outputs],
-        "shapes": {name: asdict(shape) for name, shape in plan.shapes.items()},
-        "derived_shapes": plan.derived,
-        "samples_used": describe(plan.signature.inputs, plan.samples),
-        "seconds": seconds,
-    }

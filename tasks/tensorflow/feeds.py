@@ -27,9 +27,9 @@ def read_samples(path: Path, inputs: tuple[TensorSpec, ...]) -> Arrays:
         SamplesInvalid: the file is damaged, or an array does not fit its input.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
             samples = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise SamplesInvalid(
             wanted=f"an .npz of plain arrays in {path.name}",
             found=f"{type(error).__name__}: {error}",

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
 from tasks.domain.record import TensorSpec
 from tasks.domain.release import ModelFormat
 from tasks.domain.request import ShapeRange
+from tasks.tensorflow.documents import shapes_of, specs_of
 
 _PREFLIGHT = ChildProgram(module="tasks.tensorflow.preflight_child", step="preflight")
 _EXPORT = ChildProgram(module="tasks.tensorflow.export_child", step="export")
+_PLAN = ChildProgram(module="tasks.tensorflow.plan_child", step="plan")
 _CONVERT = ChildProgram(module="tasks.tensorflow.convert_child", step="convert")
 _ARCHIVES = (ModelFormat.SAVED_MODEL_TAR, ModelFormat.SAVED_MODEL_ZIP)
 _PACKAGES = ("tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxslim", "numpy")
@@ -64,8 +65,8 @@ class Converted:
         shapes: the shapes of every input.
         derived_shapes: inputs whose shapes the request left out.
         samples_used: where the reference's input values came from, for people.
-        seconds: wall time of `load`, `reference` and `convert`, and of the whole child as `total`.
-        peak_mib: most resident memory of the child, in MiB.
+        seconds: wall time of `load`, `reference` and `convert`, and of both children as `total`.
+        peak_mib: most resident memory of a child, in MiB.
     """
 
     onnx: Path
@@ -97,7 +98,11 @@ async def preflight_model(model: LocalModel, *, workdir: Path, limits: Limits) -
         ModelUnreadable: files are damaged, or need code that is not in them.
         SignatureUnknown: a SavedModel has no signature.
     """
-    request = {"path": str(model.path), "format": model.format, "unpacked": str(_new(workdir, "unpacked"))}
+    request = {
+        "path": _absolute(model.path),
+        "format": model.format,
+        "unpacked": str(_new(workdir, "unpacked")),
+    }
     answer = await run_child(_PREFLIGHT, request, workdir=workdir, limits=limits)
     form = ModelFormat.SAVED_MODEL if model.format in _ARCHIVES else model.format
     return LocalModel(format=form, path=Path(answer.result["path"]))
@@ -116,10 +121,10 @@ async def export_saved_model(model: LocalModel, *, workdir: Path, limits: Limits
         raise ValueError(f"preflight_model unpacks {model.format} first")
     target = _new(workdir, "saved_model")
     if model.format is ModelFormat.SAVED_MODEL:
-        request = {"path": str(model.path), "format": model.format, "sanitised": str(target)}
+        request = {"path": _absolute(model.path), "format": model.format, "sanitised": str(target)}
         await run_child(_PREFLIGHT, request, workdir=workdir, limits=limits)
     else:
-        request = {"path": str(model.path), "saved_model": str(target)}
+        request = {"path": _absolute(model.path), "saved_model": str(target)}
         await run_child(_EXPORT, request, workdir=workdir, limits=limits)
     return target
 
@@ -137,37 +142,41 @@ async def convert_saved_model(
         RequestInvalid: shapes do not fit the model, or cannot be derived.
         SamplesInvalid: the samples do not fit the inputs.
     """
-    onnx, reference = _new(workdir, "model", ".onnx"), _new(workdir, "reference", ".npz")
-    request: dict[str, Any] = {
-        "saved_model": str(saved_model),
+    shared = {
+        "saved_model": _absolute(saved_model),
+        "samples": None if wanted.samples is None else _absolute(wanted.samples),
+    }
+    asked = {
         "signature": wanted.signature,
         "shapes": {name: asdict(shape) for name, shape in wanted.shapes.items()},
-        "opset": wanted.opset,
-        "samples": None if wanted.samples is None else str(wanted.samples),
-        "onnx": str(onnx),
-        "reference": str(reference),
     }
-    answer = await run_child(_CONVERT, request, workdir=workdir, limits=limits)
-    result = answer.result
+    planned = await run_child(_PLAN, shared | asked, workdir=workdir, limits=limits)
+    onnx, reference = _new(workdir, "model", ".onnx"), _new(workdir, "reference", ".npz")
+    targets = {"onnx": str(onnx), "reference": str(reference), "opset": wanted.opset}
+    request = shared | targets | {"plan": planned.result}
+    converted = await run_child(_CONVERT, request, workdir=workdir, limits=limits)
+    return _converted(onnx, reference, planned, converted)
+
+
+def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: ChildAnswer) -> Converted:
+    plan = planned.result
     return Converted(
         onnx=onnx,
         reference=reference,
-        signature=result["signature"],
-        inputs=_specs(result["inputs"]),
-        outputs=_specs(result["outputs"]),
-        shapes={
-            name: ShapeRange(**{corner: tuple(dims) for corner, dims in shape.items()})
-            for name, shape in result["shapes"].items()
-        },
-        derived_shapes=tuple(result["derived_shapes"]),
-        samples_used=result["samples_used"],
-        seconds=result["seconds"] | {"total": answer.seconds},
-        peak_mib=answer.peak_mib,
+        signature=plan["name"],
+        inputs=specs_of(plan["inputs"]),
+        outputs=specs_of(plan["outputs"]),
+        shapes=shapes_of(plan["shapes"]),
+        derived_shapes=tuple(plan["derived_shapes"]),
+        samples_used=plan["samples_used"],
+        seconds=converted.result["seconds"] | {"total": planned.seconds + converted.seconds},
+        peak_mib=max(planned.peak_mib, converted.peak_mib),
     )
 
 
-def _specs(documents: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(**document | {"shape": tuple(document["shape"])}) for document in documents)
+def _absolute(path: Path) -> str:
+    """Return `path` as a child writes it, which has a working folder of its own."""
+    return str(path.absolute())
 
 
 def _new(workdir: Path, name: str, suffix: str = "") -> Path:

@@ -78,17 +78,22 @@ def _derived(spec: TensorSpec, sample: tuple[int, ...] | None) -> ShapeRange:
 def _known(spec: TensorSpec, axis: int, dim: int | None) -> int:
     if dim is not None and dim > 0:
         return dim
-    example = [str(_BATCH[1]) if index == 0 and size is None else "N" if size is None else str(size)
-               for index, size in enumerate(spec.shape)]  # fmt: skip
-    text = f"[{', '.join(example)}]"
+    corners = ", ".join(
+        f"{corner}: {_example(spec.shape, batch)}"
+        for corner, batch in zip(("min", "opt", "max"), _BATCH, strict=True)
+    )
     raise RequestInvalid(
         wanted=f"a size for dimension {axis} of input {spec.name}, whose shape is {written(spec.shape)}",
         found="nothing in build.yaml or in a sample file that says how large it gets"
         if dim is None
         else "0, which holds no data",
-        fix=f"write inputs: {{{spec.name}: {{min: {text}, opt: {text}, max: {text}}}}} into build.yaml, "
-        "with numbers for N",
+        fix=f"write inputs: {{{spec.name}: {{{corners}}}}} into build.yaml, with numbers for N",
     )
+
+
+def _example(shape: tuple[int | None, ...], batch: int) -> str:
+    dims = [batch if axis == 0 and dim is None else dim or "N" for axis, dim in enumerate(shape)]
+    return f"[{', '.join(map(str, dims))}]"
 
 
 def written(shape: tuple[int | None, ...]) -> str:

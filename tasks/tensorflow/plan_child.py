@@ -1,0 +1,30 @@
+"""Child: checks what is asked for against the signature, without TensorFlow and so in half a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tasks.tensorflow.documents import shapes_of
+from tasks.tensorflow.feeds import describe, read_samples
+from tasks.tensorflow.graph_check import check_signature
+from tasks.tensorflow.preflight_child import parse_saved_model
+from tasks.tensorflow.shapes import effective_shapes
+from tasks.tensorflow.signatures import choose_signature, serving_graph
+
+
+def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
+    """Return the signature to convert, with the shapes of every input and where the values come from."""
+    del report
+    graph = serving_graph(parse_saved_model(Path(request["saved_model"])))
+    signature = check_signature(graph, choose_signature(graph, request["signature"]))
+    samples = read_samples(Path(request["samples"]), signature.inputs) if request["samples"] else {}
+    sampled = {name: array.shape for name, array in samples.items()}
+    shapes, derived = effective_shapes(signature.inputs, shapes_of(request["shapes"]), sampled)
+    return asdict(signature) | {
+        "shapes": {name: asdict(shape) for name, shape in shapes.items()},
+        "derived_shapes": derived,
+        "samples_used": describe(signature.inputs, samples),
+    }

@@ -1,0 +1,154 @@
+"""Builds the small models that the tests of the TensorFlow side use, into the folder given as argument."""
+
+# TensorFlow and Keras have no types of their own.
+# mypy: disable-error-code="misc,untyped-decorator"
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def two_by_two() -> Any:
+    """A functional model with two inputs and two outputs, whose names are not in alphabetical order."""
+    image = keras.Input((8, 8, 3), name="zebra")
+    facts = keras.Input((5,), name="apple")
+    hidden = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(image)
+    hidden = keras.layers.BatchNormalization()(hidden)
+    hidden = keras.layers.Dropout(0.5)(keras.layers.ReLU()(hidden))
+    hidden = keras.layers.GlobalAveragePooling2D()(hidden)
+    joined = keras.layers.Concatenate()([hidden, facts])
+    scores = keras.layers.Dense(3, activation="softmax", name="scores")(joined)
+    amount = keras.layers.Dense(1, name="amount")(joined)
+    model = keras.Model([image, facts], [scores, amount])
+    model.compile("adam", "mse")
+    return model
+
+
+class Many(tf.Module):
+    """Signatures that convert, and signatures that must be refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = tf.Variable(np.arange(12, dtype=np.float32).reshape(3, 4) / 12)
+        self.count = tf.Variable(0.0)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float32, "x")])
+    def gelu(self, x: Any) -> dict[str, Any]:
+        return {"y": tf.nn.gelu(x @ self.weight, approximate=False)}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, 4), tf.int64, "right"),
+            tf.TensorSpec((None, 4), tf.int64, "left"),
+        ]
+    )
+    def minus(self, right: Any, left: Any) -> dict[str, Any]:
+        return {"difference": left - right, "total": left + right}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.float32, "x")])
+    def open(self, x: Any) -> dict[str, Any]:
+        return {"y": tf.reduce_sum(x @ self.weight, axis=1)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3, 3), tf.float32, "x")], jit_compile=True)
+    def inverse(self, x: Any) -> dict[str, Any]:
+        return {"y": tf.linalg.inv(x + 4 * tf.eye(3))}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "text")])
+    def strings(self, text: Any) -> dict[str, Any]:
+        return {"length": tf.strings.length(text)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float32, "x")])
+    def noisy(self, x: Any) -> dict[str, Any]:
+        return {"y": x + tf.random.normal(tf.shape(x))}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float32, "x")])
+    def counts(self, x: Any) -> dict[str, Any]:
+        return {"y": x + self.count.assign_add(1.0)}
+
+
+class OneCall(tf.Module):
+    """A module whose only function is `step`, on float rows of three."""
+
+    def __init__(self, step: Any) -> None:
+        super().__init__()
+        self.step = step
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float32, "x")])
+    def serve(self, x: Any) -> dict[str, Any]:
+        return {"y": self.step(x)}
+
+
+class WritingInitialiser(tf.lookup.KeyValueTensorInitializer):
+    """Writes a file of the host whenever its table is initialised, which loading the model does."""
+
+    def initialize(self, table: Any) -> Any:
+        tf.io.write_file(PROOF, "loaded")
+        return super().initialize(table)
+
+
+PROOF = str(Path(sys.argv[1]).resolve() / "proof")
+
+
+def _read_file(x: Any) -> Any:
+    return x + tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), tf.float32)
+
+
+def _call_python(x: Any) -> Any:
+    result = tf.numpy_function(np.sin, [x], tf.float32)
+    result.set_shape(x.shape)
+    return result
+
+
+def _save(module: Any, folder: Path, **signatures: Any) -> None:
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
+@keras.saving.register_keras_serializable("strangers")
+class Doubled(keras.layers.Layer):
+    """A layer that no other process knows."""
+
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+def _sequential(layer: Any) -> Any:
+    return keras.Sequential([keras.Input((3,)), layer])
+
+
+def main(folder: Path) -> None:
+    """Write every model below `folder`."""
+    keras.utils.set_random_seed(0)
+    model = two_by_two()
+    model.fit(
+        [np.random.rand(8, 8, 8, 3), np.random.rand(8, 5)],  # noqa: NPY002 (seeded above)
+        [np.random.rand(8, 3), np.random.rand(8, 1)],  # noqa: NPY002
+        verbose=0,
+    )
+    model.save(folder / "two.keras")
+    model.save(folder / "two.h5")
+    model.save_weights(folder / "only.weights.h5")
+    many = Many()
+    names = ("gelu", "minus", "open", "inverse", "strings", "noisy", "counts")
+    _save(many, folder / "many", **{name: getattr(many, name) for name in names})
+    _save(many, folder / "only_strings", serving_default=many.strings)
+    for name, step in (("reads", _read_file), ("python", _call_python)):
+        module = OneCall(step)
+        _save(module, folder / name, serving_default=module.serve)
+    module = OneCall(lambda x: 2 * x)
+    module.table = tf.lookup.StaticHashTable(WritingInitialiser(["a"], [1.0]), 0.0)
+    _save(module, folder / "writes_on_load", serving_default=module.serve)
+    lambdas = _sequential(keras.layers.Lambda(lambda x: x + 1, name="sneaky"))
+    lambdas.save(folder / "lambda.keras")
+    lambdas.save(folder / "lambda.h5")
+    _sequential(Doubled(name="mine")).save(folder / "custom.keras")
+    Path(PROOF).unlink()  # written while the table was made here
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.domain.errors import SamplesInvalid
+from tasks.domain.record import TensorSpec
+from tasks.tensorflow.feeds import describe, feed, one_step_off, read_samples
+
+INPUTS = (
+    TensorSpec(name="image", dtype="float32", shape=(None, 4)),
+    TensorSpec(name="ids", dtype="int64", shape=(None, None)),
+    TensorSpec(name="pixels", dtype="uint8", shape=(2, 3)),
+    TensorSpec(name="mask", dtype="bool", shape=(3,)),
+)
+SHAPES = {"image": (5, 4), "ids": (2, 7), "pixels": (2, 3), "mask": (3,)}
+
+
+def test_drawn_numbers_have_the_type_and_repeat() -> None:
+    first, second = feed(INPUTS, SHAPES, {}), feed(INPUTS, SHAPES, {})
+    for spec in INPUTS:
+        assert str(first[spec.name].dtype) == spec.dtype
+        assert first[spec.name].shape == SHAPES[spec.name]
+        np.testing.assert_array_equal(first[spec.name], second[spec.name])
+    assert set(np.unique(first["ids"])) <= {0, 1}
+    assert describe(INPUTS, {}) == "drawn numbers (seed 0)"
+
+
+def test_samples_are_repeated_and_cut(tmp_path: Path) -> None:
+    image = np.arange(8, dtype=np.float32).reshape(2, 4)
+    np.savez(tmp_path / "s.npz", image=image)
+    samples = read_samples(tmp_path / "s.npz", INPUTS)
+    fed = feed(INPUTS, SHAPES, samples)
+    np.testing.assert_array_equal(fed["image"], image[[0, 1, 0, 1, 0]])
+    np.testing.assert_array_equal(feed(INPUTS, SHAPES | {"image": (1, 4)}, samples)["image"], image[:1])
+    said = describe(INPUTS, samples)
+    assert "release's samples" in said
+    assert "drawn numbers (seed 0) for ids, pixels, mask" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("other", np.zeros((1, 4), np.float32)),
+        ("image", np.zeros((1, 4), np.float64)),
+        ("image", np.zeros((1, 5), np.float32)),
+        ("image", np.zeros((4,), np.float32)),
+        ("image", np.zeros((0, 4), np.float32)),
+    ],
+)
+def test_samples_that_do_not_fit_are_refused(tmp_path: Path, name: str, array: Any) -> None:
+    np.savez(tmp_path / "s.npz", **{name: array})
+    with pytest.raises(SamplesInvalid, match=name):
+        read_samples(tmp_path / "s.npz", INPUTS)
+
+
+def test_damaged_and_pickled_samples_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    np.savez(path, image=np.array([object()]))
+    with pytest.raises(SamplesInvalid, match="plain arrays"):
+        read_samples(path, INPUTS)
+    np.savez(path, image=np.zeros((100, 4), np.float32))
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(SamplesInvalid, match="plain arrays"):
+        read_samples(path, INPUTS)
+    path.write_bytes(b"")
+    with pytest.raises(SamplesInvalid, match="plain arrays"):
+        read_samples(path, INPUTS)
+
+
+def test_only_floats_move_by_one_step() -> None:
+    fed = feed(INPUTS, SHAPES, {})
+    moved = one_step_off(fed)
+    assert moved is not None
+    assert moved["ids"] is fed["ids"]
+    change = np.abs(moved["image"] / fed["image"] - 1)
+    assert 0 < change.max() < 3e-7
+    half = one_step_off({"x": np.ones(3, np.float16)})
+    assert half is not None
+    assert half["x"].dtype == np.float16
+    assert (half["x"] > 1).all()
+    assert one_step_off({"ids": fed["ids"]}) is None

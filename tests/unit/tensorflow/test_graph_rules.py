@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from tasks.tensorflow.graph_rules import NEVER_RUN, NOT_IN_AN_ENGINE, first_match, nearest_fix
+
+
+@pytest.mark.parametrize(
+    "op", ["PyFunc", "EagerPyFunc", "ReadFile", "WriteFile", "TFRecordDatasetV2", "PrintV2"]
+)
+def test_what_never_runs(op: str) -> None:
+    assert first_match(op, NEVER_RUN)
+
+
+@pytest.mark.parametrize(
+    "op",
+    ["RandomUniform", "StatelessRandomNormalV2", "AssignVariableOp", "ResourceScatterUpdate", "SaveV2",
+     "LookupTableFindV2", "DecodeJpeg", "StringLower", "ScatterNdUpdate", "Multinomial"],
+)  # fmt: skip
+def test_what_no_engine_holds(op: str) -> None:
+    assert first_match(op, NOT_IN_AN_ENGINE)
+    assert not first_match(op, NEVER_RUN)
+
+
+@pytest.mark.parametrize(
+    "op",
+    ["Conv2D", "ReadVariableOp", "VarHandleOp", "ResourceGather", "ScatterNd", "TensorScatterUpdate",
+     "Softmax",
+     "StatefulPartitionedCall", "StatelessWhile", "StatelessIf", "SplitV", "TensorListReserve",
+     "NoOp", "Const"],
+)  # fmt: skip
+def test_ordinary_operations_pass(op: str) -> None:
+    assert not first_match(op, NEVER_RUN + NOT_IN_AN_ENGINE)
+
+
+def test_every_fix_says_something() -> None:
+    assert "antialias=False" in nearest_fix("ScaleAndTranslate")
+    assert "tf.gather" in nearest_fix("LookupTableFindV2")
+    assert "Zeta" in nearest_fix("Zeta")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from tasks.domain.errors import ArchiveRefused, ModelRefused, ModelUnreadable
+from tasks.tensorflow.keras_config import check_config, check_h5, check_keras
+
+
+def _layer(**changes: Any) -> dict[str, Any]:
+    dense = {"class_name": "Dense", "module": "keras.layers", "config": {"name": "odd"}} | changes
+    plain = {"class_name": "Dense", "module": "keras.layers", "config": {"name": "plain"}}
+    layers = {"name": "net", "layers": [plain, dense]}
+    return {"class_name": "Sequential", "module": "keras", "config": layers}
+
+
+def test_plain_layers_pass() -> None:
+    check_config(_layer())
+    check_config(_layer(module=None))
+    check_config(_layer(module="keras.src.layers.core.dense"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_name": "Lambda"},
+        {"class_name": "Lambda", "module": None},
+        {"config": {"name": "odd", "function": ["4wEAAA==", None, None], "function_type": "lambda"}},
+        {"config": {"name": "odd", "activation": {"class_name": "__lambda__", "config": {"value": "4wEA"}}}},
+        {
+            "config": {
+                "name": "odd",
+                "activation": {"class_name": "function", "module": "os", "config": "system"},
+            }
+        },
+    ],
+)
+def test_code_is_refused_and_its_layer_named(changes: dict[str, Any]) -> None:
+    with pytest.raises(ModelRefused, match="layer odd with Python code"):
+        check_config(_layer(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"module": "company.layers", "class_name": "Attention", "registered_name": "company>Attention"},
+        {"module": None, "class_name": "Attention", "registered_name": "company>Attention"},
+        {"module": "kerasevil", "class_name": "Dense"},
+    ],
+)
+def test_layers_of_strangers_are_named(changes: dict[str, Any]) -> None:
+    with pytest.raises(ModelUnreadable, match="layer odd of the class"):
+        check_config(_layer(**changes))
+
+
+def test_weights_that_lie_elsewhere_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = "{}"
+        file.create_group("layers")["stolen"] = h5py.ExternalLink("/etc/other.h5", "/weights")
+    with pytest.raises(ModelRefused, match=r"a link to /etc/other\.h5"):
+        check_h5(path)
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = "{}"
+        file.create_dataset("stolen", (16,), "u1", external=[("/etc/hostname", 0, 16)])
+    with pytest.raises(ModelRefused, match="/stolen, whose data lies in another file"):
+        check_h5(path)
+
+
+def test_hostile_members_of_a_keras_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("config.json", "{}")
+        packed.writestr("assets/../../evil", "x")
+    with pytest.raises(ArchiveRefused, match=r"assets/\.\./\.\./evil"):
+        check_keras(path)
+
+
+def test_keras_files_without_their_parts_are_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("config.json", "{}")
+    with pytest.raises(ModelUnreadable, match=r"model\.weights\.h5"):
+        check_keras(path)
+    path.write_bytes(b"not a zip")
+    with pytest.raises(ModelUnreadable, match="not a zip file"):
+        check_keras(path)

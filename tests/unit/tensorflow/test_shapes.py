@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from tasks.domain.errors import RequestInvalid
+from tasks.domain.record import TensorSpec
+from tasks.domain.request import ShapeRange
+from tasks.tensorflow.shapes import effective_shapes
+
+IMAGE = TensorSpec(name="image", dtype="float32", shape=(None, 224, 224, 3))
+TEXT = TensorSpec(name="text", dtype="int32", shape=(None, None))
+FIXED = TensorSpec(name="fixed", dtype="float32", shape=(4,))
+SCALAR = TensorSpec(name="scalar", dtype="float32", shape=())
+
+
+def _range(*corners: tuple[int, ...]) -> ShapeRange:
+    low, best, high = corners
+    return ShapeRange(min=low, opt=best, max=high)
+
+
+def test_fixed_dimensions_stay_and_a_batch_is_derived() -> None:
+    shapes, derived = effective_shapes((IMAGE, FIXED, SCALAR), {}, {})
+    assert shapes == {
+        "image": _range((1, 224, 224, 3), (8, 224, 224, 3), (32, 224, 224, 3)),
+        "fixed": _range((4,), (4,), (4,)),
+        "scalar": _range((), (), ()),
+    }
+    assert derived == ("image", "fixed", "scalar")
+
+
+def test_given_shapes_are_kept_and_not_called_derived() -> None:
+    given = {"text": _range((1, 1), (4, 16), (8, 64))}
+    shapes, derived = effective_shapes((TEXT, FIXED), given, {})
+    assert shapes["text"] == given["text"]
+    assert derived == ("fixed",)
+
+
+def test_an_open_dimension_is_never_guessed() -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        effective_shapes((TEXT,), {}, {})
+    assert "dimension 1 of input text" in caught.value.wanted
+    assert "inputs: {text: {min: [1, N], opt: [8, N], max: [32, N]}}" in caught.value.fix
+
+
+def test_samples_give_open_dimensions() -> None:
+    shapes, derived = effective_shapes((TEXT,), {}, {"text": (100, 12)})
+    assert shapes["text"] == _range((1, 12), (8, 12), (32, 12))
+    assert derived == ("text",)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"picture": _range((1,), (1,), (1,))}, "inputs.picture"),
+        ({"image": _range((1, 3), (1, 3), (1, 3))}, "2 dimensions"),
+        (
+            {"image": _range((1, 224, 224, 3), (1, 256, 224, 3), (1, 256, 224, 3))},
+            "256 in inputs.image.opt",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(given: dict[str, ShapeRange], found: str) -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        effective_shapes((IMAGE,), given, {})
+    assert found in caught.value.found
