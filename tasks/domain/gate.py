@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tasks.domain.record import Comparison, Verdict, Verification
 
 
@@ -13,15 +15,15 @@ def judge(
     Where TensorFlow differs from itself by more than the tolerance when its input moves by one rounding
     step, agreement means nothing and no verdict is given.
     """
-    noisiest = max(comparisons, key=lambda one: one.noise)
-    worst = max(comparisons, key=lambda one: one.relative)
-    if noisiest.noise > tolerance:
+    noisiest = max(comparisons, key=lambda one: _size(one.noise))
+    worst = max(comparisons, key=lambda one: _size(one.relative))
+    if _size(noisiest.noise) > tolerance:
         verdict = Verdict.INCONCLUSIVE
         reason = (
             f"TensorFlow's own noise on output {noisiest.output} at {noisiest.corner} is "
             f"{noisiest.noise:.2e}, above the tolerance of {tolerance:.2e}"
         )
-    elif worst.relative > tolerance:
+    elif _size(worst.relative) > tolerance:
         verdict = Verdict.FAILED
         reason = (
             f"output {worst.output} at {worst.corner} is off by {worst.relative:.2e}, "
@@ -38,6 +40,11 @@ def judge(
         comparisons=comparisons,
         reason=reason,
     )
+
+
+def _size(figure: float) -> float:
+    """Return `figure`; what is no number is larger than all: it must never pass."""
+    return math.inf if math.isnan(figure) else figure
 
 
 def not_measured(*, tolerance: float, reason: str) -> Verification:

@@ -1,0 +1,95 @@
+"""Figures of agreement, and the file that carries TensorFlow's answers."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.children.compare import LARGEST_ERROR, compare_outputs, relative_error, top1_agreement
+from tasks.children.reference import Corner, read_reference, write_reference
+
+
+def test_the_error_is_relative_to_the_largest_value() -> None:
+    expected = np.array([[100.0, 1.0], [-200.0, 0.0]], np.float32)
+    assert relative_error(expected, expected) == (0.0, 0.0)
+    largest, relative = relative_error(expected, expected + np.float32(1))
+    assert largest == pytest.approx(1)
+    assert relative == pytest.approx(1 / 200)
+
+
+def test_unsigned_and_boolean_values_do_not_wrap() -> None:
+    assert relative_error(np.array([0, 2], np.uint8), np.array([2, 0], np.uint8)) == (2.0, 1.0)
+    assert relative_error(np.array([True]), np.array([False])) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_has_to_be_the_same(value: float) -> None:
+    row = np.array([value, 1.0])
+    assert relative_error(row, row.copy()) == (0.0, 0.0)
+    assert relative_error(row, np.array([0.0, 1.0])) == (LARGEST_ERROR, LARGEST_ERROR)
+    assert relative_error(np.array([0.0, 1.0]), row) == (LARGEST_ERROR, LARGEST_ERROR)
+    assert relative_error(row, -row) == ((2.0, 2.0) if np.isnan(value) else (LARGEST_ERROR, LARGEST_ERROR))
+
+
+def test_other_shapes_empty_outputs_and_outputs_of_zeros() -> None:
+    assert relative_error(np.zeros((2, 1)), np.zeros((1, 2))) == (LARGEST_ERROR, LARGEST_ERROR)
+    assert relative_error(np.zeros((0, 3)), np.zeros((0, 3))) == (0.0, 0.0)
+    assert relative_error(np.zeros(3), np.zeros(3)) == (0.0, 0.0)
+    assert relative_error(np.zeros(3), np.ones(3)) == (1.0, LARGEST_ERROR)
+
+
+def test_top1_speaks_of_rows_of_scores_only() -> None:
+    scores = np.array([[1, 2, 3], [3, 2, 1]], np.float32)
+    assert top1_agreement(scores, scores[:, ::-1]) == 0.0
+    assert top1_agreement(scores, np.array([[1, 2, 3], [1, 2, 3]], np.float32)) == 0.5
+    for other in (scores[0], scores[:, :1], scores.astype(np.int32), scores[None]):
+        assert top1_agreement(other, other) is None
+
+
+def test_an_output_that_is_missing_is_as_wrong_as_can_be() -> None:
+    scores = np.ones((1, 3), np.float32)
+    rows = compare_outputs("opt", {"a": scores, "b": scores}, {"a": scores}, {"a": 0.0, "b": 1e-7})
+    assert [(row["output"], row["relative"], row["noise"], row["top1"]) for row in rows] == [
+        ("a", 0.0, 0.0, 1.0),
+        ("b", LARGEST_ERROR, 1e-7, None),
+    ]
+
+
+def test_a_reference_file_is_read_back_exactly(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    corners = [
+        Corner(
+            name,
+            {"a/b:0": rng.normal(size=(size, 3)), "ids": rng.integers(0, 9, size)},
+            {"y": rng.normal(size=(size,)).astype(np.float16), "done": np.array(True)},
+            {"y": 1.5e-7, "done": 0.0},
+        )
+        for name, size in (("min", 1), ("opt", 4), ("max", 8))
+    ]
+    write_reference(tmp_path / "reference.npz", corners)
+    found = read_reference(tmp_path / "reference.npz")
+    assert [corner.name for corner in found] == ["min", "opt", "max"]
+    for wanted, read in zip(corners, found, strict=True):
+        assert read.noise == wanted.noise
+        for one, other in ((wanted.inputs, read.inputs), (wanted.outputs, read.outputs)):
+            assert list(one) == list(other)
+            for name, values in one.items():
+                assert other[name].dtype == values.dtype
+                np.testing.assert_array_equal(other[name], values)
+
+
+def test_nothing_in_a_reference_file_is_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "reference.npz"
+    write_reference(path, [Corner("opt", {"x": np.zeros(2)}, {}, {})])
+    with zipfile.ZipFile(path) as archive:
+        (name,) = archive.namelist()
+    pickled = io.BytesIO()
+    np.save(pickled, np.array([print], object))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, pickled.getvalue())
+    with pytest.raises(ValueError, match="allow_pickle"):
+        read_reference(path)

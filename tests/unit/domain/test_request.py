@@ -1,0 +1,142 @@
+"""Releases, requests and verdicts: what they accept, and what they say."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from tasks.domain.gate import judge, not_measured
+from tasks.domain.record import Comparison, Verdict
+from tasks.domain.release import Release, ReleaseRef
+from tasks.domain.request import DEFAULT_TOLERANCES, BuildRequest, Precision, ShapeRange
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix", "model", "version"),
+    [
+        ("s3://models/resnet/v7", "", "resnet", "v7"),
+        ("s3://models/resnet/v7/", "", "resnet", "v7"),
+        ("s3://models/team/a/resnet/2024.1_x-2/", "team/a", "resnet", "2024.1_x-2"),
+    ],
+)
+def test_a_release_is_read_as_it_is_written(url: str, prefix: str, model: str, version: str) -> None:
+    ref = ReleaseRef.from_url(url)
+    assert (ref.bucket, ref.prefix, ref.model, ref.version) == ("models", prefix, model, version)
+    assert ref.url == url.rstrip("/") + "/"
+    assert ReleaseRef.from_url(ref.url) == ref
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "s3://",
+        "s3://models",
+        "s3://models/resnet",
+        "s3://models/resnet/",
+        "S3://models/resnet/v7",
+        "https://models/resnet/v7",
+        "s3:///resnet/v7",
+        "s3://models/resnet/..",
+        "s3://models/../v7",
+        "s3://models/.hidden/v7",
+        "s3://models/res net/v7",
+        "s3://models/resnet/v7//",
+        "s3://models/resnet/v7\n",
+        f"s3://models/resnet/{'v' * 129}",
+    ],
+)
+def test_what_is_no_release_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"s3://bucket/prefix/model/version|no name of a model"):
+        ReleaseRef.from_url(url)
+
+
+def test_a_file_of_a_release_is_found_by_its_path(release: Release) -> None:
+    assert release.digest_of("samples.npz") == "1" * 64
+    assert release.digest_of(None) is None
+    with pytest.raises(KeyError):
+        release.digest_of("other.npz")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precisions": ()},
+        {"precisions": (Precision.FP16, Precision.FP16)},
+        {"targets": ()},
+        {"targets": ("l4", "l4")},
+        {"targets": ("all", "l4")},
+        {"targets": (" ",)},
+        {"tolerances": {Precision.FP16: 0.0}},
+        {"tolerances": {Precision.FP16: -1.0}},
+        {"tolerances": {Precision.FP16: math.nan}},
+        {"tolerances": {Precision.FP16: math.inf}},
+        {"workspace_mib": 0},
+        {"optimization_level": -1},
+        {"optimization_level": 6},
+    ],
+)
+def test_requests_that_make_no_sense(change: dict[str, Any]) -> None:
+    (name,) = change
+    word = {"targets": "target", "tolerances": "tolerance"}.get(name, name)
+    with pytest.raises(ValueError, match=word):
+        BuildRequest(**change)
+
+
+def test_tolerances_are_given_or_those_of_the_precision() -> None:
+    request = BuildRequest(tolerances={Precision.FP16: 0.5})
+    assert request.tolerance(Precision.FP16) == 0.5
+    assert request.tolerance(Precision.FP32) == DEFAULT_TOLERANCES[Precision.FP32]
+    assert DEFAULT_TOLERANCES.keys() == set(Precision)
+
+
+def test_shapes_rise_from_min_to_max_and_name_each_axis_that_does_not() -> None:
+    shape = ShapeRange(min=(1, 3), opt=(4, 3), max=(8, 3))
+    assert dict(shape.corners) == {"min": (1, 3), "opt": (4, 3), "max": (8, 3)}
+    assert list(shape.corners) == ["min", "opt", "max"]
+    with pytest.raises(ValueError, match="number of dimensions"):
+        ShapeRange(min=(1,), opt=(1, 1), max=(1,))
+    with pytest.raises(
+        ValueError, match=r"dimension 0 needs .* not 0, 1, 1; dimension 2 needs .* not 1, 3, 2"
+    ):
+        ShapeRange(min=(0, 1, 1), opt=(1, 1, 3), max=(1, 1, 2))
+
+
+def row(relative: float, noise: float = 1e-7, output: str = "y") -> Comparison:
+    return Comparison(corner="max", output=output, max_abs=1.0, relative=relative, noise=noise, top1=None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict", "says"),
+    [
+        ([row(1e-5), row(2e-4)], Verdict.PASSED, "2.00e-04 on output y at max"),
+        ([row(1e-3)], Verdict.PASSED, "1.00e-03"),
+        (
+            [row(1e-5), row(2e-3, output="bad"), row(1e-4)],
+            Verdict.FAILED,
+            "output bad at max is off by 2.00e-03",
+        ),
+        ([row(1e-5, noise=1e-2, output="loud"), row(5.0)], Verdict.INCONCLUSIVE, "noise on output loud"),
+        ([row(1e-5), row(math.nan, output="bad")], Verdict.FAILED, "output bad"),
+        ([row(math.nan, output="bad"), row(1e-5)], Verdict.FAILED, "output bad"),
+        ([row(1e-5, noise=math.nan), row(1e-5)], Verdict.INCONCLUSIVE, "noise on output y"),
+        ([row(math.inf)], Verdict.FAILED, "inf"),
+    ],
+)
+def test_the_gate(rows: list[Comparison], verdict: Verdict, says: str) -> None:
+    verification = judge(tuple(rows), compared="a with b", inputs="drawn", tolerance=1e-3)
+    assert verification.verdict is verdict
+    assert says in verification.reason
+    assert (verification.compared, verification.inputs, verification.tolerance) == ("a with b", "drawn", 1e-3)
+    assert verification.comparisons == tuple(rows)
+
+
+def test_the_worst_comparison_is_named_and_nothing_measured_is_said() -> None:
+    rows = (row(1e-5), row(3e-4, output="worst"))
+    worst = judge(rows, compared="", inputs="", tolerance=1.0).worst
+    assert worst == rows[1]
+    nothing = not_measured(tolerance=1e-3, reason="no GPU")
+    assert nothing.worst is None
+    assert (nothing.verdict, nothing.reason, nothing.comparisons) == (Verdict.NOT_MEASURED, "no GPU", ())
