@@ -1,7 +1,9 @@
 """Runs a graph in onnxruntime and compares it with TensorFlow's outputs. In a child process.
 
 onnxruntime's optimisations are off: on, it fuses the graph before and after a change of ours alike, and
-the figures would speak of its own fusions.
+the figures would speak of its own fusions. Its CPU kernels compute FP16 nodes in FP32 and drop the rounding
+between them: for an FP16 graph the figures show what the rounded weights do, and only the engine on its GPU
+shows the rest.
 """
 
 from __future__ import annotations

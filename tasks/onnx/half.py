@@ -1,11 +1,11 @@
 """FP16 as casts in the graph: what TensorRT 11 and TensorRT-RTX need, and older ones read, too.
 
-Why not a library: on eight graphs that tf2onnx made from TensorFlow models (two of them trained),
+Why not a library: on eight graphs that tf2onnx made from TensorFlow models (three of them trained),
 `onnxruntime.transformers.float16` 1.32 has the same error as this module where its graph runs (fer
-1.3e-3, SpliceAI 2.2e-4, three attention blocks 7.8e-4, LSTM and GRU 3.5e-4), and builds the same engine
-sizes in TensorRT-RTX. But it leaves all eight unsorted, so that the checker refuses them; it gives a
-Resize by sizes a second, wrong argument; it stops with an AssertionError at Loop and If bodies that share
-weight names; it computes sizes in FP16; and a mask becomes -65504, to which no score can be added.
+1.3e-3, SpliceAI 2.2e-4, three attention blocks 7.8e-4), and TensorRT-RTX builds engines of nearly the
+same size. But it leaves every graph unsorted, so that the checker refuses it; it gives a Resize by sizes
+a second, wrong argument; it stops with an AssertionError at a Loop beside an If; it computes sizes in FP16
+(4101 became 4100); and a mask of -1e9 becomes -65504, so that a masked row of attention became NaN.
 onnxconverter-common is its older sibling, and modelopt's autocast needs PyTorch and moves the opset.
 
 A node computes in FP16 where its ONNX definition allows that. In FP32 stay the bodies of Loop, If and

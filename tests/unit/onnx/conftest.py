@@ -12,10 +12,15 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from tasks.onnx.half import cast_to_half
+from tasks.onnx.structure import interface
 
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
 Parse = Callable[..., onnx.ModelProto]
+Halve = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>\n'
 
@@ -45,6 +50,33 @@ def run_graph() -> Run:
         return [np.asarray(value) for value in session.run(None, feeds)]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_rounding() -> Run:
+    """Run a graph in NumPy, which rounds after every node; onnxruntime's CPU keeps FP32 between nodes."""
+
+    def run(model: onnx.ModelProto, feeds: Arrays) -> list[npt.NDArray[Any]]:
+        return [np.asarray(value) for value in ReferenceEvaluator(model).run(None, feeds)]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def halved() -> Halve:
+    """Return a checked FP16 copy of a graph, with every type inferred."""
+
+    def halve(model: onnx.ModelProto) -> onnx.ModelProto:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        cast_to_half(copy)
+        del copy.graph.value_info[:]
+        onnx.checker.check_model(copy)
+        inferred = onnx.shape_inference.infer_shapes(copy, check_type=True, strict_mode=True, data_prop=True)
+        assert interface(inferred.graph) == interface(model.graph)
+        return inferred
+
+    return halve
 
 
 @pytest.fixture(scope="session")
