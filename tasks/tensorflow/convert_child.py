@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,13 +20,19 @@ from tasks.children.reference import write_reference
 from tasks.domain.errors import ModelUnreadable
 from tasks.tensorflow.documents import shapes_of, specs_of
 from tasks.tensorflow.feeds import read_samples
-from tasks.tensorflow.freeze_child import freeze
+from tasks.tensorflow.freeze_child import fold, freeze
 from tasks.tensorflow.graph_child import write_onnx
 from tasks.tensorflow.reference_child import answer_corners
+
+# Weights get pages of their own, which go back to the system as soon as a copy is dropped. By default
+# glibc keeps what was freed once, and each of the many copies would add to the peak.
+_M_MMAP_THRESHOLD = -3
+_LARGE = 1 << 20
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Convert what `plan` (the answer of `plan_child`) says; write `onnx`, and `reference` if not None."""
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
     plan, seconds = request["plan"], dict[str, float]()
     inputs, outputs = specs_of(plan["inputs"]), specs_of(plan["outputs"])
     report("load", 0.1)
@@ -42,7 +50,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     with _timed(seconds, "convert"):
         frozen = freeze(function, inputs, outputs)
         del function, loaded
-        write_onnx(frozen, Path(request["onnx"]), opset=request["opset"])
+        gc.collect()  # a loaded model is full of cycles, which would hold its variables until the end
+        write_onnx(fold(frozen), Path(request["onnx"]), opset=request["opset"])
     return {"seconds": seconds}
 
 

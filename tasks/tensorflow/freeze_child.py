@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
@@ -18,12 +18,12 @@ from tasks.domain.record import TensorSpec
 _LARGEST_GRAPH = 1900 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class FrozenGraph:
     """A graph and how its tensors are called in the signature.
 
     Attributes:
-        graph: TensorFlow's `GraphDef`, weights included.
+        graph: TensorFlow's `GraphDef`, weights included; None once it was taken.
         inputs: tensor names in `graph` by the signature's input names.
         outputs: tensor names in `graph` by the signature's output names.
     """
@@ -32,9 +32,14 @@ class FrozenGraph:
     inputs: dict[str, str]
     outputs: dict[str, str]
 
+    def take(self) -> Any:
+        """Return the graph and forget it: a message's memory is freed with its last reference only."""
+        graph, self.graph = self.graph, None
+        return graph
+
 
 def freeze(function: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> FrozenGraph:
-    """Return the frozen graph of the loaded signature `function`.
+    """Return the graph of the loaded signature `function`, variables written in as constants.
 
     Raises:
         ModelRefused: the weights do not fit into one ONNX file (2 GiB).
@@ -57,7 +62,6 @@ def freeze(function: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorS
     with failures_named("a graph without variables"):
         graph = tf2onnx.tf_loader.convert_variables_to_constants_large_model(function)
         graph = tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
-        graph = _fold(graph, [*fed.values(), *fetched.values()])
     return FrozenGraph(graph=graph, inputs=fed, outputs=fetched)
 
 
@@ -80,14 +84,54 @@ def _user_name(tensor: Any) -> str:
     return str(tensor.op.get_attr("_user_specified_name").decode())
 
 
-def _fold(graph: Any, kept: list[str]) -> Any:
-    """Run Grappler as `tf2onnx.tf_loader.tf_optimize` does, with half the copies of the weights."""
+def fold(frozen: FrozenGraph) -> FrozenGraph:
+    """Run Grappler as `tf2onnx.tf_loader.tf_optimize` does, with a fraction of its memory.
+
+    The graph is taken from `frozen`.
+
+    Raises:
+        OperationUnsupported: Grappler refuses the graph.
+    """
     config = config_pb2.ConfigProto()
     rewriting = config.graph_options.rewrite_options
     config.graph_options.infer_shapes = True
     rewriting.optimizers[:] = ["constfold", "function", "dependency"]
     rewriting.experimental_disable_folding_quantization_emulation = True
-    meta = meta_graph_pb2.MetaGraphDef(graph_def=graph)
-    graph.Clear()
+    with failures_named("a graph that TensorFlow's optimiser reads"):
+        # The message is handed over unnamed, so that it is gone once it is serialised.
+        return replace(frozen, graph=tf_optimizer.OptimizeGraph(config, _meta_graph(frozen)))
+
+
+def _meta_graph(frozen: FrozenGraph) -> Any:
+    kept = [*frozen.inputs.values(), *frozen.outputs.values()]
+    _bypass_identities(frozen.graph)
+    _drop_unread_identities(frozen.graph, {_node_name(name) for name in kept})
+    meta = meta_graph_pb2.MetaGraphDef()
+    meta.graph_def.CopyFrom(frozen.take())
     meta.collection_def["train_op"].node_list.value.extend(kept)
-    return tf_optimizer.OptimizeGraph(config, meta)
+    return meta
+
+
+def _node_name(tensor: str) -> str:
+    return tensor.removeprefix("^").split(":", 1)[0]
+
+
+def _bypass_identities(graph: Any) -> None:
+    """Let readers of a constant's identity read the constant: Grappler would make each a copy of it."""
+    nodes = {node.name: node for node in graph.node}
+
+    def origin(name: str) -> str:
+        node = nodes.get(_node_name(name))
+        while node is not None and node.op == "Identity" and len(node.input) == 1:
+            node = nodes.get(_node_name(node.input[0]))
+        return str(node.name) if node is not None and node.op == "Const" else name
+
+    for node in graph.node:
+        node.input[:] = [name if name.startswith("^") else origin(name) for name in node.input]
+
+
+def _drop_unread_identities(graph: Any, kept: set[str]) -> None:
+    read = kept | {_node_name(name) for node in graph.node for name in node.input}
+    for index in reversed(range(len(graph.node))):
+        if graph.node[index].op == "Identity" and graph.node[index].name not in read:
+            del graph.node[index]

@@ -48,10 +48,12 @@ def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int) -> None:
 
 
 def _convert(frozen: FrozenGraph, opset: int) -> onnx.ModelProto:
-    weights = tf2onnx.tf_utils.compress_graph_def(frozen.graph)
+    frozen_graph = frozen.take()
+    weights = tf2onnx.tf_utils.compress_graph_def(frozen_graph)
     renamed = {tensor: name for name, tensor in (frozen.inputs | frozen.outputs).items()}
     with tf.device("/cpu:0"), tf.Graph().as_default() as graph:
-        tf.import_graph_def(frozen.graph, name="")
+        tf.import_graph_def(frozen_graph, name="")
+        del frozen_graph
         converted = tf2onnx.tfonnx.process_tf_graph(
             graph,
             opset=opset,
