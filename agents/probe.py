@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from tasks.tensorrt.toolchain import Toolchain, ToolchainProbe, probe_toolchain
-
 from tasks.children.run import Limits
 from tasks.domain.errors import TargetUnavailable, ToolchainBroken
 from tasks.domain.gpu_table import device_slug, gpu_table
 from tasks.domain.request import ALL_TARGETS
 from tasks.domain.target import EngineTarget, Flavour
 from tasks.tensorrt.site import BuildSite
+from tasks.tensorrt.toolchain import Toolchain, ToolchainProbe, probe_toolchain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

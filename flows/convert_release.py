@@ -118,7 +118,7 @@ async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
         inputs=converted.samples_used,
         tolerance=job.request.tolerance(Precision.FP32),
     )
-    verification = await verify_graph(graph.onnx, evidence, workdir=work, limits=limits)
+    verification = await verify_graph(graph.onnx, Precision.FP32, evidence, workdir=work, limits=limits)
     made = _Made(
         opset=opset,
         converted=converted,
@@ -161,7 +161,7 @@ async def _lower(job: ConversionJob, base: ConversionRecord, precision: Precisio
         inputs=base.verification.inputs,
         tolerance=job.request.tolerance(precision),
     )
-    verification = await verify_graph(graph.onnx, evidence, workdir=work, limits=limits)
+    verification = await verify_graph(graph.onnx, precision, evidence, workdir=work, limits=limits)
     record = replace(
         base,
         key=job.key(base.opset, precision),

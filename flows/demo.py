@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.store.request_file import parse_request, render_request
-
 from agents.probe import probe_host
 from flows.embedded_s3 import embedded_s3, environment_for
 from flows.engines import read_all
@@ -23,6 +21,7 @@ from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.request import BuildRequest
 from tasks.domain.target import EngineTarget, Flavour
 from tasks.store.releases import publish_release
+from tasks.store.request_file import parse_request, render_request
 from tasks.store.s3 import s3_client
 
 _FILES = Path(__file__).with_name("demo_release")

@@ -33,6 +33,7 @@ from tasks.domain.release import ModelFormat, Release, ReleaseFile, ReleaseRef
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 
+_BUILDER = Path(__file__).parent / "assets" / "build_tensorflow_models.py"
 _START_SECONDS = 60.0
 _END_SECONDS = 10.0
 
@@ -224,3 +225,18 @@ def engine_record() -> EngineRecord:
         attempt="first",
         created="2026-11-22T12:00:00+00:00",
     )
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with every model of `tests/assets/build_tensorflow_models.py`; not to be changed."""
+    folder = tmp_path_factory.mktemp("models")
+    done = subprocess.run(
+        [sys.executable, _BUILDER, folder],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder

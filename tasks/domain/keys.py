@@ -44,7 +44,7 @@ def conversion_key(  # noqa: PLR0913 (each part decides the graph)
 
 
 def build_key(
-    *, model_digest: str, options: CellOptions, tools: Mapping[str, str], target: EngineTarget
+    *, model_digest: str, opset: int, options: CellOptions, tools: Mapping[str, str], target: EngineTarget
 ) -> str:
     """Return the digest of all that decides an engine, 64 hexadecimal digits.
 
@@ -54,6 +54,7 @@ def build_key(
     document: dict[str, Any] = {
         "kind": "engine/1",
         "model": model_digest,
+        "opset": opset,
         "options": asdict(options),
         "tools": dict(tools),
         "target": asdict(target),

@@ -63,7 +63,11 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
         optimization_level=request.optimization_level,
     )
     digest = build_key(
-        model_digest=release.model_digest, options=options, tools=conversion.tools, target=target
+        model_digest=release.model_digest,
+        opset=conversion.opset,
+        options=options,
+        tools=conversion.tools,
+        target=target,
     )
     return EngineOrder(
         store=store,

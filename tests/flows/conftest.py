@@ -7,6 +7,11 @@ from pathlib import Path
 
 import boto3
 import pytest
+
+from flows.prefect_environment import prepare_prefect
+
+prepare_prefect()  # before Prefect is imported, as the command line does
+
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 

@@ -75,5 +75,5 @@ def test_the_folder_for_files_may_not_exist_yet(
     publish: Callable[..., ReleaseRef], work_dir: Path, demo_model: bytes
 ) -> None:
     assert not work_dir.exists()
-    release = publish("targets: rtx-sm75\n", {"model.keras": demo_model})
+    release = publish("targets: rtx-sm86\n", {"model.keras": demo_model})
     assert [cell.built for cell in asyncio.run(build_release(release)).cells] == [True]

@@ -106,7 +106,7 @@ def test_an_upload_that_was_cut_off_can_be_repeated(
 
 
 @pytest.mark.parametrize(("path", "found"), [("model.keras", "other bytes"), ("model.h5", "does not hold")])
-def test_what_others_left_there_is_not_overwritten(  # noqa: PLR0913, PLR0917 (fixtures)
+def test_what_others_left_there_is_not_overwritten(
     store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path, path: str, found: str
 ) -> None:
     upload(path, b"theirs")
@@ -140,7 +140,7 @@ def test_without_its_request_file_a_release_is_incomplete(
         (("model.keras/part",), "build.yaml, model.keras/"),
     ],
 )
-def test_a_release_has_exactly_one_model(  # noqa: PLR0913, PLR0917 (fixtures)
+def test_a_release_has_exactly_one_model(
     store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path, paths: tuple[str, ...], found: str
 ) -> None:
     for path in (*paths, "build.yaml"):

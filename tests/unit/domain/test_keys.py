@@ -47,7 +47,8 @@ CHANGED_TARGETS: dict[str, list[dict[str, Any]]] = {
 
 
 def key_of(release: Release, options: CellOptions, target: EngineTarget, **tools: str) -> str:
-    return build_key(model_digest=release.model_digest, options=options, tools=TOOLS | tools, target=target)
+    digest = release.model_digest
+    return build_key(model_digest=digest, opset=17, options=options, tools=TOOLS | tools, target=target)
 
 
 def test_each_option_changes_the_build_key(
@@ -82,6 +83,14 @@ def test_each_tool_version_changes_the_build_key(
         key_of(release, options, target, onnxslim="0.1.98"),
     }
     assert len(keys) == 4
+
+
+def test_the_opset_changes_the_build_key(options: CellOptions, target: EngineTarget) -> None:
+    keys = {
+        build_key(model_digest="d", opset=opset, options=options, tools=TOOLS, target=target)
+        for opset in (17, 18)
+    }
+    assert len(keys) == 2
 
 
 def test_every_byte_of_the_model_changes_its_digest(release: Release) -> None:
@@ -120,8 +129,8 @@ def test_the_order_of_names_stays_out(release: Release, options: CellOptions, ta
     second = replace(options, shapes={"y": SHAPE, "x": SHAPE})
     assert key_of(release, first, target) == key_of(release, second, target)
     assert build_key(
-        model_digest="d", options=first, tools=dict(reversed(TOOLS.items())), target=target
-    ) == build_key(model_digest="d", options=first, tools=TOOLS, target=target)
+        model_digest="d", opset=17, options=first, tools=dict(reversed(TOOLS.items())), target=target
+    ) == build_key(model_digest="d", opset=17, options=first, tools=TOOLS, target=target)
 
 
 def test_each_part_changes_the_conversion_key() -> None:

@@ -136,7 +136,7 @@ def test_left_over_operations_are_named(many: Path, tmp_path: Path, limits: Limi
         ("open", RequestInvalid, "dimension 1 of input x"),
     ],
 )
-def test_refused_before_the_model_is_loaded(  # noqa: PLR0913 (a table and its fixtures)
+def test_refused_before_the_model_is_loaded(
     *, many: Path, tmp_path: Path, limits: Limits, signature: str | None, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):

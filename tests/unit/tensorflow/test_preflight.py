@@ -61,7 +61,7 @@ def _dirty(folder: Path, what: str) -> str:
         ("writes_on_load", ModelRefused, ["WriteFile", "initializer"]),
     ],
 )
-def test_hostile_models_are_refused_and_nothing_runs(  # noqa: PLR0913 (a table and its fixtures)
+def test_hostile_models_are_refused_and_nothing_runs(
     *, models: Path, tmp_path: Path, limits: Limits, name: str, error: type[FarmError], words: list[str]
 ) -> None:
     with pytest.raises(error) as caught:

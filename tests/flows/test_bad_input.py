@@ -1,0 +1,160 @@
+"""What users hand in by mistake or on purpose: a failed flow run that says why, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from prefect.client.schemas.objects import State
+
+from flows.build_release import build_release
+from flows.settings import settings
+from tasks.domain import errors
+from tasks.domain.errors import FarmError
+from tasks.domain.order import ReleaseOutcome
+from tasks.domain.release import ReleaseRef
+
+Publish = Callable[..., ReleaseRef]
+Keys = Callable[[str], list[str]]
+REQUEST = "targets: rtx-sm89\n"
+
+
+def failure_of(release: ReleaseRef) -> FarmError:
+    """Run the flow; return its error, which must also be its state's message."""
+
+    async def run() -> tuple[State[ReleaseOutcome], object]:
+        state = await build_release(release, return_state=True)
+        return state, await state.aresult(raise_on_failure=False)
+
+    state, error = asyncio.run(run())
+    assert state.is_failed()
+    assert isinstance(error, FarmError), error
+    assert state.message is not None
+    assert type(error).__name__ in state.message
+    assert error.found in state.message
+    assert error.fix in state.message
+    return error
+
+
+def archive(folder: Path) -> bytes:
+    """Return a `saved_model.tar.gz` of `folder`."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        tar.add(folder, arcname=".")
+    return buffer.getvalue()
+
+
+def climbing_zip() -> bytes:
+    """Return a zip that would write beside its folder."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("saved_model.pb", b"")
+        file.writestr("../../escaped", b"")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("request_text", "files", "wanted", "told"),
+    [
+        ("", {"saved_model.zip": b"no archive"}, errors.ArchiveRefused, "saved_model.zip"),
+        ("", {"saved_model.zip": climbing_zip()}, errors.ArchiveRefused, "escaped"),
+        ("", {"model.keras": b"PK broken"}, errors.ModelUnreadable, "model.keras"),
+        ("", {"notes.txt": b"no model"}, errors.ReleaseIncomplete, "notes.txt"),
+        ("", {"model.keras": b"", "model.h5": b""}, errors.ReleaseIncomplete, "model.h5"),
+        (None, {"model.keras": b""}, errors.ReleaseIncomplete, "build.yaml"),
+        ("precison: fp16\n", {"model.keras": b""}, errors.RequestInvalid, "line 2, precison"),
+        ("samples: absent.npz\n", {"model.keras": b""}, errors.RequestInvalid, "absent.npz"),
+        ("targets: rtx-sm90\n", {"model.keras": b""}, errors.TargetUnavailable, "rtx-sm90"),
+    ],
+)
+def test_bad_releases(
+    publish: Publish,
+    stored_keys: Keys,
+    request_text: str | None,
+    files: dict[str, bytes],
+    wanted: type[FarmError],
+    told: str,
+) -> None:
+    request = request_text if request_text is None or "targets" in request_text else REQUEST + request_text
+    error = failure_of(publish(request, files))
+    assert type(error) is wanted
+    assert told in str(error)
+    assert stored_keys("engines/") == stored_keys("conversions/") == stored_keys("blobs/") == []
+
+
+@pytest.mark.parametrize(
+    ("signature", "wanted", "told"),
+    [
+        ("absent", errors.SignatureUnknown, "gelu"),
+        ("strings", errors.ModelRefused, "text"),
+        ("inverse", errors.OperationUnsupported, "MatrixInverse"),
+    ],
+)
+def test_bad_models(
+    publish: Publish,
+    stored_keys: Keys,
+    models: Path,
+    signature: str,
+    wanted: type[FarmError],
+    told: str,
+) -> None:
+    request = f"{REQUEST}signature: {signature}\n"
+    error = failure_of(publish(request, {"saved_model.tar.gz": archive(models / "many")}))
+    assert type(error) is wanted
+    assert told in str(error)
+    assert stored_keys("engines/") == stored_keys("conversions/") == stored_keys("blobs/") == []
+
+
+def test_no_server_behind_the_endpoint(
+    publish: Publish, use_endpoint: Callable[[str], None], free_port: Callable[[], int]
+) -> None:
+    release = publish(REQUEST, {"model.keras": b""})
+    use_endpoint(f"http://127.0.0.1:{free_port()}")
+    error = failure_of(release)
+    assert type(error) is errors.StoreUnreachable
+    assert error.retryable
+
+
+def test_no_credentials(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = publish(REQUEST, {"model.keras": b""})
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert type(failure_of(release)) is errors.StoreDenied
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for files of runs on a file system of 64 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("a full disk needs the right to mount a tmpfs")
+    monkeypatch.setenv("ENGINEFARM_WORK_DIR", str(folder))
+    settings.cache_clear()
+    yield folder
+    assert list(folder.iterdir()) == []
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk(publish: Publish, stored_keys: Keys, full_disk: Path, demo_model: bytes) -> None:
+    error = failure_of(publish(REQUEST, {"model.keras": demo_model}))
+    assert type(error) is errors.DiskFull
+    assert str(full_disk) in str(error)
+    assert stored_keys("engines/") == []
+
+
+def test_one_failing_cell_leaves_the_others(publish: Publish, stored_keys: Keys, demo_model: bytes) -> None:
+    # TensorRT-RTX has no FP32 matrix product for Turing.
+    release = publish("targets: [rtx-sm75, rtx-sm89]\n", {"model.keras": demo_model})
+    error = failure_of(release)
+    assert type(error) is errors.BuildRefused
+    assert "FP32 GEMM" in error.found
+    assert [key.split("/")[3] for key in stored_keys("engines/")] == ["rtx-sm89"]
