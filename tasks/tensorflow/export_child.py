@@ -25,7 +25,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     raw = target.with_name(f"{target.name}.raw")
     _export(model, path, raw)
     saved_model = saved_model_pb2.SavedModel.FromString((raw / GRAPH_FILE).read_bytes())
-    check_graph(serving_graph(saved_model), None)
+    check_graph(serving_graph(saved_model))
     write_sanitised(raw, saved_model, target)
     return {}
 

@@ -23,22 +23,21 @@ _RUN_BY_LOAD = frozenset(
 )
 
 
-def check_graph(graph: Any, wanted: str | None) -> None:
-    """Refuse what loading `graph`, or serving its signature, must never run.
+def check_graph(graph: Any) -> None:
+    """Refuse what loading `graph`, or serving the signature that a request gets by default, would run.
 
-    With `wanted` None and no signature to choose, or one that is refused, it is enough that one signature
-    could be converted: the request may name that one.
+    Where that signature is refused, or none is the default, it is enough that one signature could be
+    converted: the request may name that one, and `check_signature` is called for it.
 
     Raises:
         ModelRefused: an operation, input or output is refused; the error names it.
-        SignatureUnknown: there is no such signature.
+        SignatureUnknown: there is no signature.
     """
-    _check_nodes(_nodes_run_by_load(graph), NEVER_RUN, "loading the model")
-    candidates = signature_names(graph) if wanted is None else []
+    _check_nodes(_nodes_run_by_load(graph), NEVER_RUN, "where TensorFlow loads or serves the model")
     try:
-        check_signature(graph, choose_signature(graph, wanted))
+        check_signature(graph, choose_signature(graph, None))
     except FarmError:
-        if not any(_is_accepted(graph, name) for name in candidates):
+        if not any(_is_accepted(graph, name) for name in signature_names(graph)):
             raise
 
 
@@ -50,7 +49,7 @@ def check_signature(graph: Any, name: str) -> Signature:
     """
     signature = read_signature(graph, name)
     nodes = list(_nodes_of_signature(graph, name))
-    _check_nodes(nodes, NEVER_RUN + NOT_IN_AN_ENGINE, f"signature {name}")
+    _check_nodes(nodes, NEVER_RUN + NOT_IN_AN_ENGINE, f"in signature {name}")
     return signature
 
 
@@ -62,12 +61,12 @@ def _is_accepted(graph: Any, name: str) -> bool:
     return True
 
 
-def _check_nodes(nodes: Iterable[tuple[str, Any]], rules: tuple[OpRule, ...], runner: str) -> None:
+def _check_nodes(nodes: Iterable[tuple[str, Any]], rules: tuple[OpRule, ...], where: str) -> None:
     for place, node in nodes:
         rule = first_match(node.op, rules)
         if rule is not None:
             raise ModelRefused(
-                wanted=f"only computation on tensors in {runner}",
+                wanted=f"only computation on tensors {where}",
                 found=f"operation {node.op} (node {node.name}{place}), which {rule.why}",
                 fix=rule.advice,
             )

@@ -41,7 +41,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 def _check_saved_model(folder: Path, sanitised: str | None) -> None:
     refuse_links_to_outside(folder)
     saved_model = parse_saved_model(folder)
-    check_graph(serving_graph(saved_model), None)
+    check_graph(serving_graph(saved_model))
     if sanitised is not None:
         write_sanitised(folder, saved_model, Path(sanitised))
 

@@ -55,6 +55,18 @@ class Many(tf.Module):
     def open(self, x: Any) -> dict[str, Any]:
         return {"y": tf.reduce_sum(x @ self.weight, axis=1)}
 
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, 3), tf.float32, "x"),
+            tf.TensorSpec((None, 2), tf.int32, "spare"),
+        ]
+    )
+    def loop(self, x: Any, spare: Any) -> dict[str, Any]:
+        del spare
+        square = self.weight @ tf.transpose(self.weight) / 4
+        _, y = tf.while_loop(lambda step, _: step < 5, lambda step, y: (step + 1, y @ square), (0, x))
+        return {"y": tf.cond(tf.reduce_sum(x) > 0, lambda: y, lambda: -y)}
+
     @tf.function(input_signature=[tf.TensorSpec((None, 3, 3), tf.float32, "x")], jit_compile=True)
     def inverse(self, x: Any) -> dict[str, Any]:
         return {"y": tf.linalg.inv(x + 4 * tf.eye(3))}
@@ -134,7 +146,7 @@ def main(folder: Path) -> None:
     model.save(folder / "two.h5")
     model.save_weights(folder / "only.weights.h5")
     many = Many()
-    names = ("gelu", "minus", "open", "inverse", "strings", "noisy", "counts")
+    names = ("gelu", "minus", "loop", "open", "inverse", "strings", "noisy", "counts")
     _save(many, folder / "many", **{name: getattr(many, name) for name in names})
     _save(many, folder / "only_strings", serving_default=many.strings)
     for name, step in (("reads", _read_file), ("python", _call_python)):

@@ -108,6 +108,12 @@ def test_exact_gelu_converts(many: Path, tmp_path: Path, limits: Limits) -> None
     assert _worst_error(converted) < 1e-6
 
 
+def test_loops_branches_and_unread_inputs_convert(many: Path, tmp_path: Path, limits: Limits) -> None:
+    converted = _convert(many, _wanted("loop"), tmp_path, limits)
+    assert [spec.name for spec in converted.inputs] == ["spare", "x"]
+    assert _worst_error(converted) < 1e-6
+
+
 def test_integer_inputs_are_not_mixed_up_and_have_no_noise(
     many: Path, tmp_path: Path, limits: Limits
 ) -> None:
@@ -129,7 +135,7 @@ def test_left_over_operations_are_named(many: Path, tmp_path: Path, limits: Limi
 @pytest.mark.parametrize(
     ("signature", "error", "words"),
     [
-        (None, SignatureUnknown, "counts, gelu, inverse, minus, noisy, open, strings"),
+        (None, SignatureUnknown, "counts, gelu, inverse, loop, minus, noisy, open, strings"),
         ("strings", ModelRefused, "input text of strings"),
         ("noisy", ModelRefused, "RandomStandardNormal"),
         ("counts", ModelRefused, "AssignAddVariableOp"),
