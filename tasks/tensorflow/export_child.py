@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     saved_model = saved_model_pb2.SavedModel.FromString((raw / GRAPH_FILE).read_bytes())
     check_graph(serving_graph(saved_model))
     write_sanitised(raw, saved_model, target)
+    shutil.rmtree(raw)  # its data lives on below the target, by hard links
     return {}
 
 
