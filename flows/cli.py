@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -32,7 +34,7 @@ def demo(*, as_json: Json = False) -> None:
     """Build real engines from a trained model on this machine: no GPU, account or server is needed."""
     from flows.demo import demo_world, run_demo  # noqa: PLC0415 (see `_run`)
 
-    with demo_world(), progress_bars():
+    with _interruptible(), demo_world(), progress_bars():
         prepare_prefect()
         outcome = asyncio.run(run_demo())
     if as_json:
@@ -65,7 +67,7 @@ def build(
     from flows.overrides import Overrides  # noqa: PLC0415
 
     overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
-    with progress_bars():
+    with _interruptible(), progress_bars():
         outcome = asyncio.run(build_release(ref, overrides))
     _show_outcome(outcome, as_json=as_json)
 
@@ -89,19 +91,30 @@ def _print_json(document: object) -> None:
     print(json.dumps(document))  # noqa: T201 (this is what the command is asked for)
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Turn Ctrl-C into an error like all others; by then every child has been ended."""
+    try:
+        yield
+    except (Exception, SystemExit):
+        raise
+    except BaseException:  # KeyboardInterrupt, CancelledError, and Prefect's own for SIGTERM
+        raise Interrupted(
+            wanted="to finish the work",
+            found="a signal to stop",
+            fix="give the same command again: what is stored will be found",
+        ) from None
+
+
 def main() -> None:
     """Run the command line and end the process with the exit code of the error, if there is one."""
     # SIGTERM ends the work as Ctrl-C does: children are ended, and what is half done goes away.
     signal.signal(signal.SIGTERM, lambda _number, _frame: os.kill(os.getpid(), signal.SIGINT))
     try:
-        app(standalone_mode=False)
+        app()
     except FarmError as error:
         show_error(error)
         sys.exit(error.exit_code)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
-    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
-        sys.exit(Interrupted.exit_code)
 
 
 if __name__ == "__main__":

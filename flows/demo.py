@@ -51,9 +51,9 @@ def demo_world() -> Iterator[None]:
     """Give this process an S3 server and a Prefect server of its own; nothing of the user's is touched."""
     home = tempfile.mkdtemp(prefix="enginefarm-demo-")
     try:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "PREFECT_"))]:
+            del os.environ[name]
         with embedded_s3() as endpoint:
-            for name in [name for name in os.environ if name.startswith(("AWS_", "PREFECT_"))]:
-                del os.environ[name]
             os.environ |= environment_for(endpoint)
             os.environ |= {"PREFECT_HOME": home, "ENGINEFARM_STORE": f"s3://{RELEASE.bucket}"}
             yield

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -20,6 +20,7 @@ from rich.table import Table
 from agents.probe import HostProbe, probe_host
 from flows.display import console
 from flows.settings import settings
+from tasks.children.run import ChildProgram, run_child
 from tasks.children.workspace import workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug, gpu_slug
@@ -68,7 +69,7 @@ def doctor(
 
 def _examine(store: str | None) -> Iterator[Finding]:
     yield _python()
-    yield _conversion()
+    yield asyncio.run(_tensorflow())
     yield from asyncio.run(_toolchains())
     yield _s3(store)
     yield _prefect()
@@ -80,18 +81,16 @@ def _python() -> Finding:
     )
 
 
-def _conversion() -> Finding:
-    packages = ("tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime")
+async def _tensorflow() -> Finding:
+    """Load TensorFlow: that it is installed does not say that it runs on this processor."""
+    program = ChildProgram(module="tasks.tensorflow.version_child", step="TensorFlow")
     try:
-        found = ", ".join(f"{name} {version(name)}" for name in packages)
-    except PackageNotFoundError as error:
-        return Finding(
-            subject="Conversion",
-            level=Level.BROKEN,
-            text=f"{error.name} is not installed",
-            fix="install the farm from its lock: `uv sync`",
-        )
-    return Finding(subject="Conversion", level=Level.FINE, text=found)
+        with workspace(settings().work_dir) as work:
+            answer = await run_child(program, {}, workdir=work, limits=settings().limits)
+    except FarmError as error:
+        return Finding(subject="TensorFlow", level=Level.BROKEN, text=error.found, fix=error.fix)
+    text = ", ".join(f"{name} {number}" for name, number in answer.result.items())
+    return Finding(subject="TensorFlow", level=Level.FINE, text=f"{text}, loaded in {answer.seconds:.0f} s")
 
 
 async def _toolchains() -> list[Finding]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+from flows.prefect_environment import prepare_prefect
 from tasks.domain.digest import BlobRef
 from tasks.domain.keys import engine_key
 from tasks.domain.record import (
@@ -32,6 +33,8 @@ from tasks.domain.record import (
 from tasks.domain.release import ModelFormat, Release, ReleaseFile, ReleaseRef
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
+
+prepare_prefect()  # before anything imports Prefect, as the command line does
 
 _BUILDER = Path(__file__).parent / "assets" / "build_tensorflow_models.py"
 _START_SECONDS = 60.0
@@ -240,3 +243,21 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """The API URL of a temporary Prefect server with a database of its own."""
+    # Not at the top: importing Prefect takes seconds, and most tests go without.
+    from prefect.settings import (  # noqa: PLC0415
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+
+    with (
+        prefect_test_harness(server_startup_timeout=180),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield str(PREFECT_API_URL.value())

@@ -1,4 +1,4 @@
-"""A real Prefect server for the whole session, and releases in a real S3 server."""
+"""Releases in a real S3 server, and flows on a real Prefect server."""
 
 from __future__ import annotations
 
@@ -8,13 +8,6 @@ from pathlib import Path
 import boto3
 import pytest
 
-from flows.prefect_environment import prepare_prefect
-
-prepare_prefect()  # before Prefect is imported, as the command line does
-
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
-
 from flows.settings import settings
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 
@@ -22,14 +15,10 @@ Publish = Callable[..., ReleaseRef]
 _DEMO = Path(__file__).parents[2] / "flows/demo_release"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def prefect_server() -> Iterator[None]:
-    """A temporary Prefect server with a database of its own."""
-    with (
-        prefect_test_harness(server_startup_timeout=180),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        yield
+@pytest.fixture(autouse=True)
+def real_prefect_server(prefect_server: str) -> str:
+    """Every test here runs against the session's Prefect server."""
+    return prefect_server
 
 
 @pytest.fixture

@@ -1,0 +1,109 @@
+"""`enginefarm build`, `engines` and `doctor` on a user's bucket."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+
+from tasks.domain import errors
+
+Command = Callable[..., tuple[int, str, str]]
+DEMO = Path(__file__).parents[2] / "flows/demo_release"
+
+
+def test_build_list_show_fetch(enginefarm: Command, s3_env: str, prefect_server: str, tmp_path: Path) -> None:
+    client = boto3.session.Session().client("s3")
+    client.upload_file(str(DEMO / "model.keras"), s3_env, "models/digits/v2/model.keras")
+    client.put_object(Bucket=s3_env, Key="models/digits/v2/build.yaml", Body=b"targets: all\n")
+    server = {"PREFECT_API_URL": prefect_server}
+    release = f"s3://{s3_env}/models/digits/v2"
+
+    code, output, problems = enginefarm(
+        "build", release, "--precision", "fp16", "--target", "rtx-sm86", "--json", **server
+    )
+    assert code == 0, problems
+    document = json.loads(output)
+    assert (document["found"], document["built"]) == (0, 1)
+    (record,) = document["engines"]
+    assert record["target"]["compute_capabilities"] == [{"major": 8, "minor": 6}]
+
+    code, output, problems = enginefarm(
+        "build", release, "--precision", "fp16", "--target", "rtx-sm86", **server
+    )
+    assert code == 0, problems
+    assert "1 found, 0 built" in output
+    assert "Shapes of image, from the signature: min (1, 8, 8, 1), opt (8, 8, 8, 1)" in output
+
+    store = {"ENGINEFARM_STORE": f"s3://{s3_env}"}
+    assert json.loads(enginefarm("engines", "list", "--json", **store)[1]) == [record]
+    assert json.loads(enginefarm("engines", "list", "--target", "l4", "--json", **store)[1]) == []
+    assert json.loads(enginefarm("engines", "show", record["key"], **store)[1]) == record
+    plan = tmp_path / "digits.plan"
+    code, output, problems = enginefarm("engines", "fetch", record["key"], "-o", str(plan), **store)
+    assert code == 0, problems
+    assert hashlib.sha256(plan.read_bytes()).hexdigest() == record["plan"]["sha256"]
+    assert record["plan"]["sha256"] in output
+
+    client.put_object(
+        Bucket=s3_env,
+        Key=f"blobs/sha256/{record['plan']['sha256'][:2]}/{record['plan']['sha256']}",
+        Body=b"x",
+    )
+    plan.unlink()
+    code, _, problems = enginefarm("engines", "fetch", record["key"], "-o", str(plan), **store)
+    assert code == errors.DigestMismatch.exit_code
+    assert "DigestMismatch" in problems
+    assert not plan.exists()
+
+
+def test_errors_are_told_once_with_their_exit_code(
+    enginefarm: Command, s3_env: str, prefect_server: str
+) -> None:
+    code, output, problems = enginefarm(
+        "build", f"s3://{s3_env}/models/absent/1", PREFECT_API_URL=prefect_server
+    )
+    assert code == errors.ReleaseIncomplete.exit_code
+    assert output == ""
+    assert problems.count("ReleaseIncomplete") == 1
+    assert "Traceback" not in problems
+    assert "to fix" in problems
+
+    code, _, problems = enginefarm("build", "digits/1")
+    assert code == errors.RequestInvalid.exit_code
+    assert "s3://BUCKET/PREFIX/MODEL/VERSION" in problems
+
+    code, _, problems = enginefarm("engines", "show", "engines/absent.json", "--store", f"s3://{s3_env}")
+    assert code == errors.NotStored.exit_code
+
+    assert enginefarm("engines", "list")[0] == errors.RequestInvalid.exit_code
+    assert enginefarm("no-such-command")[0] == 2
+
+
+def test_doctor(enginefarm: Command, s3_env: str, prefect_server: str) -> None:
+    code, output, problems = enginefarm(
+        "doctor", "--json", "--store", f"s3://{s3_env}", PREFECT_API_URL=prefect_server
+    )
+    assert code == 0, problems
+    lines = {line["subject"]: line for line in json.loads(output)}
+    assert {name: line["level"] for name, line in lines.items() if name != "GPU"} == {
+        "Python": "fine",
+        "TensorFlow": "fine",
+        "Toolchain tensorrt_rtx": "fine",
+        "S3": "fine",
+        "Prefect API": "fine",
+    }
+    assert "rtx-sm89" in lines["Toolchain tensorrt_rtx"]["text"]
+
+    code, output, _ = enginefarm(
+        "doctor", "--json", "--store", "s3://no-such-bucket",
+        PREFECT_API_URL="http://127.0.0.1:9/api", ENGINEFARM_TOOLCHAINS=f"{os.devnull}:/no/python",
+    )  # fmt: skip
+    assert code == 1
+    broken = [line for line in json.loads(output) if line["level"] == "broken"]
+    assert [line["subject"] for line in broken] == ["Toolchain", "Toolchain", "S3", "Prefect API"]
+    assert all(line["fix"] for line in broken)
