@@ -98,7 +98,7 @@ def _interruptible() -> Iterator[None]:
         yield
     except (Exception, SystemExit):
         raise
-    except BaseException:  # KeyboardInterrupt, CancelledError, and Prefect's own for SIGTERM
+    except BaseException:  # noqa: BLE001 (KeyboardInterrupt, CancelledError, Prefect's own for SIGTERM)
         raise Interrupted(
             wanted="to finish the work",
             found="a signal to stop",
