@@ -48,8 +48,6 @@ def _only_tasks() -> None:
 
 
 def _answer(module: str, request: dict[str, Any], progress: Path) -> dict[str, Any]:
-    from tasks.domain.errors import ChildFailed, ChildOutOfMemory, DiskFull, FarmError  # noqa: PLC0415
-
     def report(phase: str, fraction: float) -> None:
         with progress.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"phase": phase, "fraction": fraction}) + "\n")
@@ -57,28 +55,35 @@ def _answer(module: str, request: dict[str, Any], progress: Path) -> dict[str, A
     try:
         answer = {"result": importlib.import_module(module).main(request, report)}
         json.dumps(answer)  # what is no JSON is the module's error, too
-    except FarmError as error:
-        failure = error
-    except MemoryError:
-        failure = ChildOutOfMemory(
-            wanted=f"to run {module} in {request['memory_mib']} MiB",
+    except Exception as error:  # noqa: BLE001 (the parent gets every error as an answer)
+        return {"error": _typed(error, module, request["memory_mib"])}
+    return answer
+
+
+def _typed(error: Exception, module: str, memory_mib: int) -> dict[str, str]:
+    """Return the document of `error` itself, or of the typed error that stands for it."""
+    from tasks.domain.errors import ChildFailed, ChildOutOfMemory, DiskFull, FarmError  # noqa: PLC0415
+
+    if isinstance(error, FarmError):
+        return error.to_document()
+    if isinstance(error, MemoryError):
+        return ChildOutOfMemory(
+            wanted=f"to run {module} in {memory_mib} MiB",
             found="an allocation that did not fit",
             fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
-        )
-    except OSError as error:
-        traceback.print_exc()
-        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else ChildFailed
-        failure = kind(wanted=f"to run {module}", found=str(error), fix="free disk space and memory")
-    except Exception as error:  # noqa: BLE001 (the parent gets every error as an answer)
-        traceback.print_exc()
-        failure = ChildFailed(
+        ).to_document()
+    traceback.print_exception(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(
             wanted=f"to run {module}",
-            found=f"{type(error).__name__}: {error}"[-2000:],
-            fix="this is a case that the farm does not know yet: report it with the model's structure",
-        )
-    else:
-        return answer
-    return {"error": failure.to_document()}
+            found=str(error),
+            fix="free disk space, or give another folder by ENGINEFARM_WORK_DIR",
+        ).to_document()
+    return ChildFailed(
+        wanted=f"to run {module}",
+        found=f"{type(error).__name__}: {error}"[-2000:],
+        fix="this is a case that the farm does not know yet: report it with the model's structure",
+    ).to_document()
 
 
 def main() -> None:

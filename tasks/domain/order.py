@@ -62,20 +62,25 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
         workspace_mib=request.workspace_mib,
         optimization_level=request.optimization_level,
     )
-    digest = build_key(
+    return EngineOrder(
+        store=store,
+        release=release,
+        conversion=conversion.key,
+        build_key=_build_key(release, conversion, options, target),
+        target=target,
+        options=options,
+    )
+
+
+def _build_key(
+    release: Release, conversion: ConversionRecord, options: CellOptions, target: EngineTarget
+) -> str:
+    return build_key(
         model_digest=release.model_digest,
         opset=conversion.opset,
         options=options,
         tools=conversion.tools,
         target=target,
-    )
-    return EngineOrder(
-        store=store,
-        release=release,
-        conversion=conversion.key,
-        build_key=digest,
-        target=target,
-        options=options,
     )
 
 
