@@ -32,7 +32,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for 
 @app.command()
 def demo(*, as_json: Json = False) -> None:
     """Build real engines from a trained model on this machine: no GPU, account or server is needed."""
-    from flows.demo import demo_world, run_demo  # noqa: PLC0415 (see `_run`)
+    from flows.demo import demo_world, run_demo, show_demo  # noqa: PLC0415 (see `_run`)
 
     with _interruptible(), demo_world(), progress_bars():
         prepare_prefect()
@@ -41,9 +41,7 @@ def demo(*, as_json: Json = False) -> None:
         again = {"found": outcome.found, "built": outcome.built, "seconds": round(outcome.seconds, 3)}
         _print_json({"engines": records_json(outcome.engines), "again": again})
         return
-    console.print(engine_table(outcome.engines, title="Engines"))
-    text = f"Asked for the same release again: {outcome.found} found, {outcome.built} built"
-    console.print(f"{text}, in {outcome.seconds:.1f} s.", highlight=False)
+    show_demo(console, outcome)
 
 
 @app.command()

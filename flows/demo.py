@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.console import Console
+
 from agents.probe import probe_host
+from flows.display import engine_table
 from flows.embedded_s3 import embedded_s3, environment_for
 from flows.engines import read_all
 from flows.settings import settings
@@ -66,7 +69,7 @@ async def run_demo() -> DemoOutcome:
     # Prefect reads its settings when it is imported, so not before the demo's own are set.
     from flows.build_release import build_release  # noqa: PLC0415
 
-    await _publish()
+    await publish_demo()
     first = await build_release(RELEASE)
     started = time.monotonic()
     second = await build_release(RELEASE)
@@ -80,7 +83,7 @@ async def run_demo() -> DemoOutcome:
     )
 
 
-async def _publish() -> None:
+async def publish_demo() -> None:
     """Upload the release as its owner would: the request last."""
     client = s3_client()
     client.create_bucket(Bucket=RELEASE.bucket)
@@ -98,3 +101,10 @@ def _with_gpu(request: BuildRequest, targets: tuple[EngineTarget, ...]) -> Build
     """Ask for this machine's own GPU as well, where it has one and a TensorRT for it."""
     own = {device_slug(target) for target in targets if target.flavour is Flavour.TENSORRT}
     return replace(request, targets=(*request.targets, *sorted(own)))
+
+
+def show_demo(console: Console, outcome: DemoOutcome) -> None:
+    """Print what the demo did, for people."""
+    console.print(engine_table(outcome.engines, title="Engines"))
+    text = f"Asked for the same release again: {outcome.found} found, {outcome.built} built"
+    console.print(f"{text}, in {outcome.seconds:.1f} s.", highlight=False)
