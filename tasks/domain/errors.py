@@ -6,12 +6,30 @@ module also runs inside the interpreters of toolchains, so it keeps to Python 3.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+# Up to the last @ before the path: a password may hold one itself.
+_USER_OF_URL = re.compile(r"://[^/\s]*@")
 
 
 def printable(text: str) -> str:
-    """Return `text` with control characters escaped: names come from strangers and go to terminals."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    """Return `text` with control characters escaped, but for line feeds: for messages of the farm's own.
+
+    A name from strangers goes through `printable_name` first: with a line feed it could write lines that
+    look like the farm's.
+    """
+    return "\n".join(printable_name(line) for line in text.split("\n"))
+
+
+def printable_name(text: str) -> str:
+    """Return `text` with control characters, line feeds too, escaped: it comes from strangers."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _shown(text: str) -> str:
+    """Return `printable` text in which URLs have lost their user and password."""
+    return _USER_OF_URL.sub("://", printable(text))
 
 
 class FarmError(Exception):
@@ -26,7 +44,7 @@ class FarmError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, *, wanted: str, found: str, fix: str) -> None:
-        self.wanted, self.found, self.fix = printable(wanted), printable(found), printable(fix)
+        self.wanted, self.found, self.fix = _shown(wanted), _shown(found), _shown(fix)
         super().__init__(f"wanted {self.wanted}; found {self.found}. To fix: {self.fix}")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -215,6 +233,12 @@ class CellsFailed(FarmError):
     """Several cells of one release failed; each has its own error in its own flow run."""
 
     exit_code = 44
+
+
+class RunnerMissing(FarmError):
+    """The toolchain can build, but holds nothing to run an engine with."""
+
+    exit_code = 45
 
 
 class VerificationFailed(FarmError):

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
 from tasks.domain.digest import BlobRef
+from tasks.domain.errors import DigestMismatch
 from tasks.domain.record import Comparison, TensorSpec, ToolchainInfo
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import EngineTarget
@@ -49,6 +50,8 @@ class BuiltEngine:
 
     Attributes:
         plan: the engine's file, bare.
+        ref: SHA-256 and size of the engine as TensorRT gave it, taken in the building process before the
+            file was written; hold the file against it wherever the file is read.
         target: where it runs, as the building process found it.
         info: the interpreter that built it.
         inputs: inputs in the graph's order, with the engine's own element types.
@@ -59,6 +62,7 @@ class BuiltEngine:
     """
 
     plan: Path
+    ref: BlobRef
     target: EngineTarget
     info: ToolchainInfo
     inputs: tuple[TensorSpec, ...]
@@ -91,6 +95,7 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
         RequestInvalid: the shapes do not fit the graph's inputs.
         GpuUnavailable: a GPU is needed and not there, or out of memory.
         ToolchainBroken: the toolchain does not load.
+        DigestMismatch: the file has another size than the engine had in memory.
         ChildCrashed: TensorRT took its process down.
         ChildOutOfMemory: it reached `limits.memory_mib`.
         ChildTimedOut: it reached `limits.seconds`.
@@ -120,7 +125,8 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
 
     Raises:
         DigestMismatch: the file is not `expected`; TensorRT has not seen it.
-        ToolchainBroken: TensorRT or pycuda does not load.
+        ToolchainBroken: TensorRT does not load.
+        RunnerMissing: pycuda does not load in the toolchain's interpreter.
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
         GpuUnavailable: there is no such GPU, or it is out of memory.
         VerificationFailed: the engine does not take the inputs, or stops with an error.
@@ -166,8 +172,11 @@ def _build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
 
 def _built(plan: Path, answer: ChildAnswer) -> BuiltEngine:
     result = answer.result
+    ref = BlobRef(**result["plan"])
+    _check_size(plan, ref)
     return BuiltEngine(
         plan=plan,
+        ref=ref,
         target=read_target(result["target"]),
         info=read_info(result["info"]),
         inputs=read_specs(result["inputs"]),
@@ -176,3 +185,14 @@ def _built(plan: Path, answer: ChildAnswer) -> BuiltEngine:
         peak_mib=answer.peak_mib,
         warnings=tuple(result["warnings"]),
     )
+
+
+def _check_size(plan: Path, ref: BlobRef) -> None:
+    """Catch a file that was cut short at once; only a reader that hashes it can know the rest."""
+    size = plan.stat().st_size
+    if size != ref.size:
+        raise DigestMismatch(
+            wanted=f"a plan of {ref.size} bytes, as TensorRT built it",
+            found=f"{size} bytes in {plan.name}",
+            fix="build again; if it stays so, find out what else writes into the farm's work directory",
+        )

@@ -55,6 +55,7 @@ class ToolchainProbe:
         version: the full version of its TensorRT.
         info: its interpreter, module and driver.
         gpus: the GPUs that it sees; none on a host without.
+        runs: whether pycuda is installed in it, without which it builds engines but cannot verify them.
         os: operating system, `linux`.
         architecture: processor architecture, `x86_64` or `aarch64`.
     """
@@ -63,6 +64,7 @@ class ToolchainProbe:
     version: TensorRTVersion
     info: ToolchainInfo
     gpus: tuple[ProbedGpu, ...]
+    runs: bool
     os: str
     architecture: str
 
@@ -96,6 +98,8 @@ async def probe_toolchain(toolchain: Toolchain, *, workdir: Path, limits: Limits
     Raises:
         ToolchainBroken: it does not start, crashes, has no such TensorRT, or has one that the farm does
             not know.
+        GpuUnavailable: it loads, but NVIDIA's driver is there and does not work: what it could build for is
+            not known.
     """
     program = ChildProgram(
         module="tasks.tensorrt.inside.probe", step="probe", interpreter=toolchain.interpreter
@@ -128,6 +132,7 @@ def _read(toolchain: Toolchain, result: dict[str, Any]) -> ToolchainProbe:
         version=TensorRTVersion.parse(result["version"]),
         info=read_info(result["info"]),
         gpus=tuple(gpus),
+        runs=result["runs"],
         os=result["os"],
         architecture=result["architecture"],
     )

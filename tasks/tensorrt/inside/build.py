@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report: takes the phases `load`, `parse`, `build` and `write`.
 
     Returns:
-        `target`, `info`, `inputs`, `outputs`, `seconds` by phase and `warnings`.
+        `plan`, the `sha256` and `size` of the engine's bytes as TensorRT gave them; `target`, `info`,
+        `inputs`, `outputs`, `seconds` by phase and `warnings`.
 
     Raises:
         TargetUnavailable: this process is not on the target that is asked for.
@@ -49,9 +51,10 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         del parser  # it owns the weights that the network points to
     if plan is None:
         raise build_refusal(session.messages, needs_gpu=session.family.NEEDS_GPU)
-    with phases.timed("write"), Path(request["plan"]).open("wb") as file:
-        file.write(plan)
+    with phases.timed("write"):
+        written = _write(plan, Path(request["plan"]))
     return {
+        "plan": written,
         "target": session.found,
         "info": info(request["module"]),
         "inputs": inputs,
@@ -121,6 +124,13 @@ def _configured(session: _Session, network: Any, advance: Callable[[float], None
     session.family.configure(trt, config, options, advance)
     add_profile(session.builder, network, config, options.shapes)
     return config
+
+
+def _write(plan: Any, path: Path) -> dict[str, Any]:
+    """Write the engine; the digest is of the bytes in memory, so it also tells what becomes of the file."""
+    data = memoryview(plan)
+    path.write_bytes(data)
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size": data.nbytes}
 
 
 def _text(target: dict[str, Any]) -> str:

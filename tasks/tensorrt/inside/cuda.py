@@ -12,6 +12,12 @@ from tasks.domain.errors import GpuUnavailable
 
 _COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76  # CUdevice_attribute
 _NAME_BYTES = 256
+_LIBRARY = "libcuda.so.1"
+_NOT_FOUND = f"{_LIBRARY}: cannot open shared object file: No such file or directory"
+# What `cuInit` answers where there is nothing to use. The stub stands in for a driver that is not there, in
+# images that were made for compiling. CUDA_ERROR_INSUFFICIENT_DRIVER (35) is not among them: there a driver
+# is, and perhaps a GPU, which somebody must repair.
+_NO_GPU = {34: "CUDA_ERROR_STUB_LIBRARY", 100: "CUDA_ERROR_NO_DEVICE"}
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -34,22 +40,29 @@ class Gpu:
     memory_mib: int
 
 
+class _NoGpuError(Exception):
+    """There certainly is no GPU for this process; the text says by what that is known."""
+
+
 class _Driver:
-    """The driver's library, initialised."""
+    """The driver's library, initialised.
+
+    Raises:
+        _NoGpuError: there is no driver, or it finds no GPU.
+        GpuUnavailable: the driver is there and does not work.
+    """
 
     def __init__(self) -> None:
-        try:
-            self._library = ctypes.CDLL("libcuda.so.1")
-        except OSError as error:
-            raise GpuUnavailable(
-                wanted="NVIDIA's driver",
-                found=str(error),
-                fix="run this toolchain on a host with an NVIDIA GPU and its driver",
-            ) from error
-        self.call("cuInit", 0)
+        self._library = _open_library()
+        status = self._library.cuInit(0)
+        if status in _NO_GPU:
+            raise _NoGpuError(f"CUDA error {status} ({_NO_GPU[status]}) from cuInit")
+        self._check("cuInit", status)
 
     def call(self, function: str, *arguments: Any) -> None:
-        status = getattr(self._library, function)(*arguments)
+        self._check(function, getattr(self._library, function)(*arguments))
+
+    def _check(self, function: str, status: int) -> None:
         if status:
             raise GpuUnavailable(
                 wanted=f"{function} of NVIDIA's driver to succeed",
@@ -99,6 +112,19 @@ class _Driver:
         self.call("cuCtxSetCurrent", context)
 
 
+def _open_library() -> Any:
+    try:
+        return ctypes.CDLL(_LIBRARY)
+    except OSError as error:
+        if str(error) == _NOT_FOUND:  # another text is of a file that is there, or of one that it needs
+            raise _NoGpuError(str(error)) from error
+        raise GpuUnavailable(
+            wanted=f"{_LIBRARY} of NVIDIA's driver to load",
+            found=str(error),
+            fix="install NVIDIA's driver again, or take the broken file out of LD_LIBRARY_PATH",
+        ) from error
+
+
 def _uuid_text(raw: bytes) -> str:
     digits = raw.hex()
     parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
@@ -106,10 +132,17 @@ def _uuid_text(raw: bytes) -> str:
 
 
 def visible_gpus() -> list[dict[str, Any]]:
-    """Return the visible GPUs, JSON-ready; none where there is no driver or it finds no GPU."""
+    """Return the visible GPUs, JSON-ready.
+
+    There are none where libcuda.so.1 is missing or a stub, or the driver finds no device. Everything else
+    is an error: a host must not seem to have no GPU because its GPU does not answer.
+
+    Raises:
+        GpuUnavailable: the driver is there and does not work; it names the CUDA error.
+    """
     try:
         return [asdict(gpu) for gpu in _Driver().gpus()]
-    except GpuUnavailable:
+    except _NoGpuError:
         return []
 
 
@@ -119,7 +152,14 @@ def use_gpu(index: int) -> Gpu:
     Raises:
         GpuUnavailable: there is no driver, no such GPU, or the GPU does not answer.
     """
-    driver = _Driver()
+    try:
+        driver = _Driver()
+    except _NoGpuError as error:
+        raise GpuUnavailable(
+            wanted="an NVIDIA GPU and its driver",
+            found=str(error),
+            fix="run this toolchain on a host with an NVIDIA GPU and its driver",
+        ) from error
     gpus = driver.gpus()
     if not 0 <= index < len(gpus):
         raise GpuUnavailable(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from tasks.tensorrt.inside.cuda import visible_gpus
@@ -18,13 +19,21 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report: takes the progress.
 
     Returns:
-        `version`, `info`, `gpus`, `os` and `architecture`.
+        `version`, `info`, `gpus`, `runs` (whether pycuda is installed; it is not imported), `os` and
+        `architecture`.
 
     Raises:
         ToolchainBroken: it does not load, or the farm does not know its family.
+        GpuUnavailable: NVIDIA's driver is there and does not work.
     """
     module = request["module"]
     report("load", 0.0)
     version = full_version(load(module))
     family_of(module, version)
-    return {"version": version, "info": info(module), "gpus": visible_gpus(), **host()}
+    return {
+        "version": version,
+        "info": info(module),
+        "gpus": visible_gpus(),
+        "runs": find_spec("pycuda") is not None,
+        **host(),
+    }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tasks.children.compare import compare_outputs
 from tasks.children.reference import read_reference
-from tasks.domain.errors import DigestMismatch, ToolchainBroken
+from tasks.domain.errors import DigestMismatch, RunnerMissing
 from tasks.tensorrt.inside.execution import Execution
 from tasks.tensorrt.inside.library import load
 from tasks.tensorrt.inside.phases import Phases
@@ -27,7 +28,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
     Raises:
         DigestMismatch: the plan is not the one that is expected; it was not given to TensorRT.
-        ToolchainBroken: TensorRT or pycuda does not load.
+        ToolchainBroken: TensorRT does not load.
+        RunnerMissing: pycuda does not load.
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
         GpuUnavailable: there is no such GPU, or it is out of memory.
         VerificationFailed: the engine does not take the inputs, or stops with an error.
@@ -67,9 +69,10 @@ def _pycuda() -> Any:
     try:
         import pycuda.driver as cuda  # noqa: PLC0415 (only here is it needed)
     except ImportError as error:
-        raise ToolchainBroken(
-            wanted="pycuda, to run the engine on its GPU",
+        raise RunnerMissing(
+            wanted=f"pycuda in {sys.executable}, to run the engine on its GPU",
             found=str(error),
-            fix="install pycuda>=2025.1 into the toolchain's environment, on a host with NVIDIA's driver",
+            fix=f"install pycuda into that interpreter, on a host with NVIDIA's driver: `{sys.executable} -m "
+            "pip install 'pycuda>=2025.1'`",
         ) from error
     return cuda

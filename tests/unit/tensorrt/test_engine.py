@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from tasks.domain.errors import BuildRefused, RequestInvalid, TargetUnavailable
+from tasks.domain.digest import blob_ref
+from tasks.domain.errors import BuildRefused, DigestMismatch, RequestInvalid, TargetUnavailable
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import EngineTarget, Flavour, TensorRTVersion
@@ -28,6 +29,7 @@ def test_fp32_engine_with_dynamic_batch(build: Build, job: Job, conv_net: Graph,
     assert built.target == wanted.target
     assert built.plan.parent == tmp_path
     assert built.plan.stat().st_size > 10_000
+    assert built.ref == blob_ref(built.plan.read_bytes())
     assert built.inputs == (TensorSpec(name="x", dtype="float32", shape=(None, 3, 32, 32)),)
     assert built.outputs == (TensorSpec(name="y", dtype="float32", shape=(None, 10)),)
     assert set(built.seconds) == {"load", "parse", "build", "write"}
@@ -46,6 +48,46 @@ def test_fp32_is_not_tf32(build: Build, job: Job, conv_net: Graph) -> None:
 def test_the_same_build_gives_the_same_bytes(build: Build, job: Job, conv_net: Graph) -> None:
     graph = conv_net()
     assert build(job(graph)).plan.read_bytes() == build(job(graph)).plan.read_bytes()
+
+
+@pytest.fixture
+def tamper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that lets `data`, an expression, become the plan's file as soon as it is written."""
+
+    def arrange(data: str) -> None:
+        (tmp_path / "sitecustomize.py").write_text(
+            "import os, pathlib\n"
+            "def leave(status, leave=os._exit):\n"
+            f"    for plan in pathlib.Path({str(tmp_path)!r}).glob('engine-*.plan'):\n"
+            "        data = plan.read_bytes()\n"
+            f"        plan.write_bytes({data})\n"
+            "    leave(status)\n"
+            "os._exit = leave\n",
+            "utf-8",
+        )
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    return arrange
+
+
+def test_reference_is_of_what_was_built_not_of_the_file(
+    build: Build, job: Job, conv_net: Graph, tamper: Callable[[str], None]
+) -> None:
+    one = job(conv_net())
+    honest = build(one)
+    tamper("data[:-1] + bytes([data[-1] ^ 1])")
+    changed = build(one)
+    assert changed.ref == honest.ref
+    assert changed.ref != blob_ref(changed.plan.read_bytes())
+
+
+def test_plan_that_is_cut_short_is_refused(
+    build: Build, job: Job, conv_net: Graph, tmp_path: Path, tamper: Callable[[str], None]
+) -> None:
+    tamper("data[:-1]")
+    with pytest.raises(DigestMismatch, match="as TensorRT built it"):
+        build(job(conv_net()))
+    assert list(tmp_path.glob("*.plan")) == []
 
 
 def test_fp16_comes_from_the_graph(build: Build, job: Job, conv_net: Graph) -> None:

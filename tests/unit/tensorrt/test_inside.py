@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,64 @@ def test_no_driver_is_no_gpu() -> None:
     assert visible_gpus() == []
     with pytest.raises(GpuUnavailable, match=r"libcuda\.so\.1"):
         use_gpu(0)
+
+
+class AnsweringDriver:
+    """Stands in for libcuda.so.1: one function answers with an error, the others write nothing."""
+
+    def __init__(self, function: str, status: int) -> None:
+        self._function, self._status = function, status
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        if name == "cuGetErrorName":
+            return self._name
+        return lambda *_: self._status if name == self._function else 0
+
+    def _name(self, status: int, text: Any) -> int:
+        text._obj.value = f"CUDA_ERROR_OF_{status}".encode()
+        return 0
+
+
+@pytest.mark.parametrize("status", [34, 100])
+def test_no_device_and_a_stub_are_no_gpu(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: AnsweringDriver("cuInit", status))
+    assert visible_gpus() == []
+    with pytest.raises(GpuUnavailable, match=rf"CUDA error {status} \(CUDA_ERROR_"):
+        use_gpu(0)
+
+
+def test_driver_without_devices_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: AnsweringDriver("none", 0))
+    assert visible_gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("function", "status"),
+    [("cuInit", 3), ("cuInit", 35), ("cuInit", 802), ("cuInit", 999), ("cuDeviceGetCount", 100)],
+)
+def test_every_other_error_is_told(function: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: AnsweringDriver(function, status))
+    with pytest.raises(GpuUnavailable, match=rf"{function}.*{status} \(CUDA_ERROR_OF_{status}\)") as caught:
+        visible_gpus()
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "libcuda.so.1: cannot open shared object file: Permission denied",
+        "libcuda.so.1: file too short",
+        "libnvidia-gpucomp.so: cannot open shared object file: No such file or directory",
+    ],
+)
+def test_library_that_does_not_load_is_told(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> None:
+        raise OSError(said)
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    with pytest.raises(GpuUnavailable) as caught:
+        visible_gpus()
+    assert caught.value.found == said
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import dataclasses
 import platform
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tasks.children.run import Limits
-from tasks.domain.errors import ToolchainBroken
+from tasks.domain.errors import GpuUnavailable, ToolchainBroken
 from tasks.domain.gpu_table import gpu_table
 from tasks.domain.target import ComputeCapability, Flavour
 from tasks.tensorrt.inside.families import family_of
@@ -37,6 +38,27 @@ def test_probe_of_what_is_installed_here(rtx_probe: ToolchainProbe) -> None:
     assert str(rtx_probe.version) == "1.7.1.116"
     assert rtx_probe.info.python == platform.python_version()
     assert (rtx_probe.os, rtx_probe.architecture) == ("linux", platform.machine())
+    assert rtx_probe.runs == (find_spec("pycuda") is not None)
+
+
+def test_pycuda_is_found_without_being_imported(
+    rtx: Toolchain, tmp_path: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pycuda").mkdir()
+    (tmp_path / "pycuda/__init__.py").write_text("raise RuntimeError('imported')\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert asyncio.run(probe_toolchain(rtx, workdir=tmp_path, limits=limits)).runs
+
+
+def test_driver_that_does_not_load_is_no_broken_toolchain(
+    rtx: Toolchain, tmp_path: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it a host without a GPU."""
+    (tmp_path / "libcuda.so.1").write_bytes(b"no library" * 100)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    with pytest.raises(GpuUnavailable, match=r"libcuda\.so\.1: invalid ELF header") as caught:
+        asyncio.run(probe_toolchain(rtx, workdir=tmp_path, limits=limits))
+    assert caught.value.retryable
 
 
 def test_rtx_builds_for_its_whole_table(rtx_probe: ToolchainProbe) -> None:

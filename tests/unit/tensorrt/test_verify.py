@@ -13,7 +13,7 @@ import pytest
 from tasks.children.reference import Corner, write_reference
 from tasks.children.run import Limits
 from tasks.domain.digest import BlobRef, blob_ref
-from tasks.domain.errors import DigestMismatch, FarmError, ToolchainBroken
+from tasks.domain.errors import DigestMismatch, FarmError, RunnerMissing
 from tasks.tensorrt.engine import verify_engine
 from tasks.tensorrt.toolchain import Toolchain
 
@@ -52,7 +52,12 @@ def test_other_bytes_are_never_given_to_tensorrt(
 
 
 @pytest.mark.skipif(find_spec("pycuda") is not None, reason="pycuda is installed here")
-def test_without_pycuda_it_says_what_to_install(verify_error: Callable[..., FarmError]) -> None:
+def test_without_pycuda_it_says_what_to_install(
+    verify_error: Callable[..., FarmError], rtx: Toolchain
+) -> None:
     error = verify_error(PLAN, blob_ref(PLAN))
-    assert isinstance(error, ToolchainBroken)
+    assert isinstance(error, RunnerMissing)
+    assert not error.retryable
+    assert "No module named 'pycuda'" in error.found
     assert "install pycuda" in error.fix
+    assert rtx.interpreter in error.fix
