@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tasks.children.run import Limits
-from tasks.domain.errors import TargetUnavailable, ToolchainBroken
+from tasks.domain.errors import GpuUnavailable, TargetUnavailable, ToolchainBroken
 from tasks.domain.gpu_table import device_slug, gpu_table
 from tasks.domain.request import ALL_TARGETS
 from tasks.domain.target import EngineTarget, Flavour
@@ -23,10 +23,10 @@ from tasks.tensorrt.toolchain import Toolchain, ToolchainProbe, probe_toolchain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenToolchain:
-    """A toolchain that was named and does not work, with the reason."""
+    """A toolchain that was named and does not work, or not with this host's driver, with the reason."""
 
     interpreter: str
-    error: ToolchainBroken
+    error: ToolchainBroken | GpuUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +69,17 @@ class HostProbe:
         """
         for probe in self.toolchains:
             if target in probe.targets():
-                fitting = [
-                    gpu.index
+                fitting = (
+                    gpu
                     for gpu in probe.gpus
                     if gpu.compute in target.compute_capabilities and target.gpu in (None, gpu.name)
-                ]
-                return BuildSite(toolchain=probe.toolchain, gpu_index=next(iter(fitting), None))
+                )
+                gpu = next(fitting, None)
+                return BuildSite(
+                    toolchain=probe.toolchain,
+                    gpu_index=None if gpu is None else gpu.index,
+                    gpu_uuid=None if gpu is None else gpu.uuid,
+                )
         raise _unavailable([device_slug(target)], {device_slug(one) for one in self.targets()})
 
 
@@ -120,9 +125,9 @@ async def _probe(interpreters: tuple[str, ...], workdir: Path, limits: Limits) -
         *(probe_toolchain(one, workdir=workdir, limits=limits) for one in candidates), return_exceptions=True
     )
     working: list[ToolchainProbe] = []
-    failures: dict[str, ToolchainBroken] = {}
+    failures: dict[str, ToolchainBroken | GpuUnavailable] = {}
     for candidate, answer in zip(candidates, answers, strict=True):
-        if isinstance(answer, ToolchainBroken):
+        if isinstance(answer, ToolchainBroken | GpuUnavailable):
             failures.setdefault(candidate.interpreter, answer)
         elif isinstance(answer, BaseException):
             raise answer

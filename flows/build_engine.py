@@ -8,11 +8,13 @@ import uuid
 
 from prefect import flow, runtime
 
+from agents.gpu_lock import gpu_lock
 from agents.probe import probe_host
 from flows.settings import settings
 from tasks.build import build
 from tasks.children.progress import labelled
 from tasks.children.workspace import workspace
+from tasks.domain.errors import RecordInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.fetch import fetch_conversion
@@ -28,9 +30,28 @@ def _run_name() -> str:
 
 
 async def find_engine(order: EngineOrder) -> CellOutcome | None:
-    """Return the engine that `order` asks for, if the store holds it: one read by key."""
-    record = await asyncio.to_thread(Store.connect(order.store).find_engine, order.key)
-    return None if record is None else CellOutcome(key=record.key, plan=record.plan, built=False)
+    """Return the engine that `order` asks for, if the store holds it.
+
+    Raises:
+        RecordInvalid: what lies at its key answers another order.
+        NotStored: there is a record, and its plan is gone.
+    """
+    return await asyncio.to_thread(_find_engine, order)
+
+
+def _find_engine(order: EngineOrder) -> CellOutcome | None:
+    store = Store.connect(order.store)
+    record = store.find_engine(order.key)
+    if record is None:
+        return None
+    if record.build_key != order.build_key:  # the record's key carries only the first digits
+        raise RecordInvalid(
+            wanted=f"the engine {order.build_key} at {order.key}",
+            found=f"the engine {record.build_key}",
+            fix="delete this record by hand: somebody made it to look like another",
+        )
+    store.require_blobs(order.key, record.plan)
+    return CellOutcome(key=record.key, plan=record.plan, built=False)
 
 
 @flow(name="build-engine", flow_run_name=_run_name)
@@ -49,13 +70,15 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
         host = await probe_host(settings().interpreters, workdir=work, limits=limits)
         site = host.site_of(order.target)
         conversion = await fetch_conversion(order, work)
-        built = await build(order, conversion.onnx, site, workdir=work, limits=limits)
         evidence = Evidence(
             reference=conversion.reference,
             inputs=conversion.record.verification.inputs,
             tolerance=order.options.tolerance,
+            tensorflow=conversion.record.tools["tensorflow-cpu"],
         )
-        verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
+        async with gpu_lock(site.gpu_uuid):
+            built = await build(order, conversion.onnx, site, workdir=work, limits=limits)
+            verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
         record = await publish_engine(
             VerifiedEngine(
                 order=order,

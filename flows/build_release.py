@@ -20,6 +20,7 @@ from tasks.domain.order import CellOutcome, EngineOrder, ReleaseOutcome, order_f
 from tasks.domain.release import ReleaseRef
 from tasks.fetch import fetch
 from tasks.store.store import Store
+from tasks.tensorrt.site import build_tools
 
 
 def _run_name() -> str:
@@ -71,6 +72,7 @@ async def _orders(
             request=request,
             target=target,
             precision=precision,
+            build_tools=build_tools(),
         )
         for target, precision in graphs
     )

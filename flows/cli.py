@@ -20,6 +20,7 @@ from flows.prefect_environment import prepare_prefect
 from flows.release_url import release_at
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
+from tasks.domain.printable import printable
 from tasks.domain.request import Precision
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -81,7 +82,8 @@ def _show_outcome(outcome: ReleaseOutcome, *, as_json: bool) -> None:
     derived = {name: record.options.shapes[name] for record in records for name in record.derived_shapes}
     for name, shape in derived.items():
         text = f"min {shape.min}, opt {shape.opt}, max {shape.max}"
-        console.print(f"Shapes of {name}, from the signature: {text}", highlight=False, markup=False)
+        line = printable(f"Shapes of {name}, from the signature: {text}")
+        console.print(line, highlight=False, markup=False)
     console.print(f"{found} found, {built} built.", highlight=False)
 
 

@@ -91,13 +91,20 @@ async def convert_for(
 
 
 async def _find_or_make(job: ConversionJob, opset: int, precision: Precision) -> ConversionRecord:
-    key = conversion_record_key(job.key(opset, precision))
-    found = await asyncio.to_thread(Store.connect(job.store).find_conversion, key)
+    found = await asyncio.to_thread(_find, job.store, conversion_record_key(job.key(opset, precision)))
     if found is not None:
         return found
     if precision is Precision.FP32:
         return await _convert(job, opset)
     return await _lower(job, await _find_or_make(job, opset, Precision.FP32), precision)
+
+
+def _find(store_url: str, key: str) -> ConversionRecord | None:
+    store = Store.connect(store_url)
+    record = store.find_conversion(key)
+    if record is not None:
+        store.require_blobs(key, record.onnx, record.reference)
+    return record
 
 
 async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
@@ -117,6 +124,7 @@ async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
         reference=converted.reference,
         inputs=converted.samples_used,
         tolerance=job.request.tolerance(Precision.FP32),
+        tensorflow=conversion_tools()["tensorflow-cpu"],
     )
     verification = await verify_graph(graph.onnx, Precision.FP32, evidence, workdir=work, limits=limits)
     made = _Made(
@@ -160,6 +168,7 @@ async def _lower(job: ConversionJob, base: ConversionRecord, precision: Precisio
         reference=source.reference,
         inputs=base.verification.inputs,
         tolerance=job.request.tolerance(precision),
+        tensorflow=base.tools["tensorflow-cpu"],
     )
     verification = await verify_graph(graph.onnx, precision, evidence, workdir=work, limits=limits)
     record = replace(

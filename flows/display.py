@@ -12,8 +12,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from tasks.children.progress import listening
-from tasks.domain.errors import FarmError, printable
+from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
+from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord, Verdict
 from tasks.store.records import record_to_json
 
@@ -24,13 +25,13 @@ _KIB = 1024
 
 
 @contextmanager
-def progress_bars(*, show: bool = True) -> Iterator[None]:
+def progress_bars() -> Iterator[None]:
     """Show one bar for each step that runs inside; nothing where there is no terminal."""
     columns = (
         SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), BarColumn(),
         TimeElapsedColumn(), TextColumn("{task.fields[phase]}"),
     )  # fmt: skip
-    with Progress(*columns, console=errors, disable=not (show and errors.is_terminal)) as progress:
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
         bars = {}
 
         def show_step(step: str, phase: str, fraction: float) -> None:

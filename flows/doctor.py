@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -25,8 +26,10 @@ from tasks.children.workspace import workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug, gpu_slug
 from tasks.store.store import Store
+from tasks.tensorrt.toolchain import ToolchainProbe
 
 _SECONDS = 5
+_WANTS_LOGIN = (401, 403)
 
 
 class Level(StrEnum):
@@ -102,7 +105,7 @@ async def _toolchains() -> list[Finding]:
             level=Level.FINE if probe.targets() else Level.ABSENT,
             text=f"{probe.version} in Python {probe.info.python} can build for "
             + (", ".join(device_slug(target) for target in probe.targets()) or "nothing here"),
-            fix="" if probe.targets() else "run on a host with an NVIDIA GPU and its driver",
+            fix=_toolchain_fix(probe),
         )
         for probe in host.toolchains
     ]
@@ -116,6 +119,14 @@ async def _toolchains() -> list[Finding]:
         for one in host.broken
     ]
     return [*findings, _gpus(host)]
+
+
+def _toolchain_fix(probe: ToolchainProbe) -> str:
+    if not probe.targets():
+        return "run on a host with an NVIDIA GPU and its driver"
+    if probe.gpus and not probe.runs:
+        return f"to verify engines: {probe.toolchain.interpreter} -m pip install pycuda"
+    return ""
 
 
 def _gpus(host: HostProbe) -> Finding:
@@ -157,6 +168,14 @@ def _prefect() -> Finding:
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=_SECONDS):  # noqa: S310 (the user's own URL)
             return Finding(subject="Prefect API", level=Level.FINE, text=f"{url} answers")
+    except urllib.error.HTTPError as error:
+        error.close()
+        return Finding(
+            subject="Prefect API",
+            level=Level.FINE if error.code in _WANTS_LOGIN else Level.BROKEN,
+            text=f"{url} answers with status {error.code}",
+            fix="set PREFECT_API_AUTH_STRING or PREFECT_API_KEY, if commands are refused",
+        )
     except (OSError, ValueError) as error:
         return Finding(
             subject="Prefect API",

@@ -52,7 +52,7 @@ def embedded_s3() -> Iterator[str]:
 
 
 def environment_for(endpoint: str) -> dict[str, str]:
-    """Return the variables that lead boto3 to `endpoint`, past whatever the user has configured."""
+    """Return the variables that lead boto3 to `endpoint`, past the user's own S3 and proxy."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "demo",
@@ -61,6 +61,9 @@ def environment_for(endpoint: str) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        # A proxy is for other hosts than this one.
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
     }
 
 

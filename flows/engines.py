@@ -13,6 +13,7 @@ from flows.settings import settings
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import ReleaseOutcome
+from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord
 from tasks.store.records import record_schema
 from tasks.store.store import Store
@@ -61,19 +62,31 @@ def fetch(
         Path | None,
         typer.Option("--output", "-o", help="File for the plan; default: named after the engine."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     store: StoreUrl = None,
 ) -> None:
     """Download one engine's plan. The file appears only after its size and digest are checked."""
     place = _store(store)
     record = _record(place, key)
-    path = output or Path(f"{record.model}-{record.version}-{device_slug(record.target)}.plan")
+    path = output or Path(_file_name(record))
+    if path.exists() and not force:
+        raise RequestInvalid(
+            wanted=f"to write {path}", found="a file that is there", fix="give another --output, or --force"
+        )
     with progress_bars():
         place.get_blob(record.plan, path)
-    console.print(
+    text = (
         f"{path}: {record.plan.size} bytes, SHA-256 {record.plan.sha256}, for {device_slug(record.target)} "
-        f"with {record.target.flavour} {record.target.version}",
-        highlight=False, soft_wrap=True, markup=False,
-    )  # fmt: skip
+        f"with {record.target.flavour} {record.target.version}"
+    )
+    console.print(printable(text), highlight=False, soft_wrap=True, markup=False)
+
+
+def _file_name(record: EngineRecord) -> str:
+    """Return a name that no other engine has."""
+    target = record.target
+    parts = (record.model, record.version, device_slug(target), str(target.version), record.options.precision)
+    return "-".join((*parts, record.build_key[:8])) + ".plan"
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tasks.domain.errors import RequestInvalid
 from tasks.domain.request import BuildRequest, Precision
 
 
@@ -20,9 +21,20 @@ class Overrides:
     targets: tuple[str, ...] = ()
 
     def applied_to(self, request: BuildRequest) -> BuildRequest:
-        """Return `request` with what is set here."""
-        return replace(
-            request,
-            precisions=self.precisions or request.precisions,
-            targets=self.targets or request.targets,
-        )
+        """Return `request` with what is set here.
+
+        Raises:
+            RequestInvalid: a precision or a device twice, or `all` beside a device.
+        """
+        try:
+            return replace(
+                request,
+                precisions=self.precisions or request.precisions,
+                targets=self.targets or request.targets,
+            )
+        except ValueError as error:
+            raise RequestInvalid(
+                wanted="precisions and targets to build",
+                found=str(error),
+                fix="give each --precision and each --target once, or only --target all",
+            ) from error

@@ -6,10 +6,11 @@ import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.children.run import Limits
+from tasks.domain.errors import RequestInvalid
 from tasks.domain.release import ReleaseRef
 
 
@@ -53,5 +54,17 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """Return the settings of this process, read once."""
-    return Settings()
+    """Return the settings of this process, read once.
+
+    Raises:
+        RequestInvalid: a variable has a value that it cannot have.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"ENGINEFARM_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors()]
+        raise RequestInvalid(
+            wanted="usable ENGINEFARM_… variables",
+            found="; ".join(lines),
+            fix="correct or unset them; the README lists what each may be",
+        ) from error

@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.domain.errors import NotStored, RequestInvalid
+from tasks.domain.digest import blob_ref
+from tasks.domain.errors import NotStored, ReleaseIncomplete, RequestInvalid
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import ConversionRecord
@@ -58,8 +59,16 @@ async def fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
 
 def _fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
     client = s3_client()
-    request = parse_request(read_request_text(client, ref), source=f"{ref.url}{REQUEST_FILE}")
+    # Read first: a wrong request is told before gigabytes are fetched.
+    text = read_request_text(client, ref)
+    request = parse_request(text, source=f"{ref.url}{REQUEST_FILE}")
     release = fetch_release(client, ref, folder)
+    if release.digest_of(REQUEST_FILE) != blob_ref(text.encode()).sha256:
+        raise ReleaseIncomplete(
+            wanted=f"one {REQUEST_FILE} in {ref.url}",
+            found="it changed while the release was read",
+            fix="never change a release: publish a new version",
+        )
     present = [file.path for file in release.files]
     if request.samples is not None and request.samples not in present:
         raise RequestInvalid(

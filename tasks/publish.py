@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from tasks.domain.digest import BlobRef
+from tasks.domain.errors import DigestMismatch
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import ConversionRecord, EngineRecord, Verification
@@ -50,8 +51,10 @@ async def put_blob(store_url: str, path: Path) -> BlobRef:
 @step
 async def publish_conversion(store_url: str, record: ConversionRecord) -> ConversionRecord:
     """Commit `record`; return the one that stands, which may be another run's."""
-    store = Store.connect(store_url)
-    return await asyncio.to_thread(store.commit, record, conversion_record_key(record.key))
+    store, key = Store.connect(store_url), conversion_record_key(record.key)
+    standing = await asyncio.to_thread(store.commit, record, key)
+    await asyncio.to_thread(store.require_blobs, key, standing.onnx, standing.reference)
+    return standing
 
 
 @step
@@ -62,16 +65,26 @@ async def publish_engine(engine: VerifiedEngine) -> EngineRecord:
 
 def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
     store = Store.connect(engine.order.store)
-    plan = store.put_blob(engine.built.plan)
-    record = _record(engine, plan)
+    _put_plan(store, engine.built)
+    record = _record(engine)
     standing = store.commit(record, record.key)
     # A sweep of unreferenced blobs may have passed between the two writes.
-    if standing.plan == plan and not store.has_blob(plan):
-        store.put_blob(engine.built.plan)
+    if standing.plan == engine.built.ref and not store.has_blob(standing.plan):
+        _put_plan(store, engine.built)
     return standing
 
 
-def _record(engine: VerifiedEngine, plan: BlobRef) -> EngineRecord:
+def _put_plan(store: Store, built: BuiltEngine) -> None:
+    stored = store.put_blob(built.plan)
+    if stored != built.ref:
+        raise DigestMismatch(
+            wanted=f"to publish the plan that was built, SHA-256 {built.ref.sha256}",
+            found=f"SHA-256 {stored.sha256} in {built.plan.name}",
+            fix="build again, and look at this host's disk and memory",
+        )
+
+
+def _record(engine: VerifiedEngine) -> EngineRecord:
     order, conversion, built = engine.order, engine.conversion, engine.built
     return EngineRecord(
         key=order.key,
@@ -85,7 +98,7 @@ def _record(engine: VerifiedEngine, plan: BlobRef) -> EngineRecord:
         release=order.release,
         onnx=conversion.onnx,
         reference=conversion.reference,
-        plan=plan,
+        plan=built.ref,
         inputs=built.inputs,
         outputs=built.outputs,
         graph_verification=conversion.verification,
@@ -93,7 +106,7 @@ def _record(engine: VerifiedEngine, plan: BlobRef) -> EngineRecord:
         conversion_seconds=conversion.seconds,
         seconds={**built.seconds, **engine.seconds},
         peak_mib=built.peak_mib,
-        tools=conversion.tools,
+        tools=order.tools,
         source_revision=source_revision(),
         attempt=engine.attempt,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

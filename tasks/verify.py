@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from tasks.children.run import Limits
-from tasks.domain.digest import BlobRef
-from tasks.domain.errors import ToolchainBroken, VerificationFailed, VerificationInconclusive
+from tasks.domain.errors import RunnerMissing, VerificationFailed, VerificationInconclusive
 from tasks.domain.gate import judge, not_measured
 from tasks.domain.record import Verdict, Verification
 from tasks.domain.request import Precision
@@ -27,11 +25,13 @@ class Evidence:
         reference: TensorFlow's answers, see `tasks.children.reference`.
         inputs: where the input values came from, for people.
         tolerance: largest accepted relative error.
+        tensorflow: version of the TensorFlow that answered; this host may have another, or none.
     """
 
     reference: Path
     inputs: str
     tolerance: float
+    tensorflow: str
 
 
 @step
@@ -47,7 +47,7 @@ async def verify_graph(
     comparisons = await compare_graph(onnx, evidence.reference, workdir=workdir, limits=limits)
     compared = (
         f"ONNX graph in onnxruntime {version('onnxruntime')} on the CPU, without optimisations, "
-        f"against TensorFlow {version('tensorflow-cpu')}"
+        f"against TensorFlow {evidence.tensorflow}"
     )
     if precision is Precision.FP16:
         # The processor has no FP16 arithmetic: onnxruntime rounds weights and casts, not each operation.
@@ -78,25 +78,20 @@ async def verify_on_gpu(
         comparisons = await verify_engine(
             site.toolchain,
             built.plan,
-            _reference_of(built.plan),
+            built.ref,
             evidence.reference,
             gpu_index=site.gpu_index,
             workdir=workdir,
             limits=limits,
         )
-    except ToolchainBroken as error:
+    except RunnerMissing as error:
         return not_measured(tolerance=evidence.tolerance, reason=f"{error.found}; {error.fix}")
     compared = (
         f"engine on {built.target.gpu or 'the GPU'} in {built.info.module} {built.target.version} "
-        f"against TensorFlow {version('tensorflow-cpu')}"
+        f"against TensorFlow {evidence.tensorflow}"
     )
     verification = judge(comparisons, compared=compared, inputs=evidence.inputs, tolerance=evidence.tolerance)
     return _passed_or_raise(verification, "the engine")
-
-
-def _reference_of(path: Path) -> BlobRef:
-    with path.open("rb") as file:
-        return BlobRef(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=path.stat().st_size)
 
 
 def _passed_or_raise(verification: Verification, what: str) -> Verification:

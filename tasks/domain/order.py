@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.domain.digest import BlobRef
@@ -23,6 +24,7 @@ class EngineOrder:
         build_key: digest of all that decides the engine.
         target: where the engine shall run.
         options: what is asked for.
+        tools: versions of all that takes part, by package; part of the build key.
     """
 
     store: str
@@ -31,6 +33,7 @@ class EngineOrder:
     build_key: str
     target: EngineTarget
     options: CellOptions
+    tools: Mapping[str, str]
 
     @property
     def key(self) -> str:
@@ -51,9 +54,33 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
     request: BuildRequest,
     target: EngineTarget,
     precision: Precision,
+    build_tools: Mapping[str, str],
 ) -> EngineOrder:
-    """Return the order for one cell."""
-    options = CellOptions(
+    """Return the order for one cell; `build_tools` join those of the conversion."""
+    options = _options(release, conversion, request, precision)
+    tools = {**conversion.tools, **build_tools}
+    digest = build_key(
+        model_digest=release.model_digest,
+        opset=conversion.opset,
+        options=options,
+        tools=tools,
+        target=target,
+    )
+    return EngineOrder(
+        store=store,
+        release=release,
+        conversion=conversion.key,
+        build_key=digest,
+        target=target,
+        options=options,
+        tools=tools,
+    )
+
+
+def _options(
+    release: Release, conversion: ConversionRecord, request: BuildRequest, precision: Precision
+) -> CellOptions:
+    return CellOptions(
         signature=conversion.signature,
         precision=precision,
         shapes=conversion.shapes,
@@ -61,26 +88,6 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
         samples=release.digest_of(request.samples),
         workspace_mib=request.workspace_mib,
         optimization_level=request.optimization_level,
-    )
-    return EngineOrder(
-        store=store,
-        release=release,
-        conversion=conversion.key,
-        build_key=_build_key(release, conversion, options, target),
-        target=target,
-        options=options,
-    )
-
-
-def _build_key(
-    release: Release, conversion: ConversionRecord, options: CellOptions, target: EngineTarget
-) -> str:
-    return build_key(
-        model_digest=release.model_digest,
-        opset=conversion.opset,
-        options=options,
-        tools=conversion.tools,
-        target=target,
     )
 
 

@@ -101,7 +101,7 @@ def _check_space(ref: ReleaseRef, into: Path, total: int) -> None:
         raise DiskFull(
             wanted=f"{total} bytes for {ref.url} in {into}",
             found=f"{free} bytes free",
-            fix="free disk space, or set TMPDIR to a larger disk",
+            fix="free disk space, or give a larger disk by ENGINEFARM_WORK_DIR",
         )
 
 

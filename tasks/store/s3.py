@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import boto3
@@ -55,10 +56,18 @@ def s3_client() -> S3Client:
     """Return a client with the credentials of the environment; `AWS_ENDPOINT_URL` says where.
 
     Makes no call. An endpoint that refuses connections or swallows them is given up after about 12 s.
+    Making one takes a quarter of a second, so the same environment gets the same one; it may be used by
+    several threads.
 
     Raises:
         RequestInvalid: an `AWS_…` variable or a configuration file cannot be used.
     """
+    return _client_for(tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))))
+
+
+@lru_cache(maxsize=4)
+def _client_for(environment: tuple[tuple[str, str], ...]) -> S3Client:
+    del environment  # boto3 reads it by itself
     config = Config(
         signature_version="s3v4",
         connect_timeout=3,
@@ -117,7 +126,9 @@ def s3_errors(wanted: str) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DiskFull(
-            wanted=wanted, found=str(error), fix="free disk space, or set TMPDIR to a larger disk"
+            wanted=wanted,
+            found=str(error),
+            fix="free disk space, or give a larger disk by ENGINEFARM_WORK_DIR",
         ) from error
 
 

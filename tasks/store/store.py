@@ -15,11 +15,12 @@ from tasks.children.progress import report_progress
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import (
     DigestMismatch,
+    NotStored,
     RecordInvalid,
     RequestInvalid,
     StoreUnsafe,
 )
-from tasks.domain.keys import conversion_record_key
+from tasks.domain.keys import conversion_record_key, engine_key
 from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.store.conditional import prove_conditional_writes
 from tasks.store.listing import pages
@@ -113,6 +114,20 @@ class Store:
     def has_blob(self, ref: BlobRef) -> bool:
         """Say whether `ref` is stored in its full size. The bytes are checked when they are read."""
         return stored_size(self.client, self._address(ref.key)) == ref.size
+
+    def require_blobs(self, key: str, *refs: BlobRef) -> None:
+        """Refuse the record at `key` when one of the blobs that it names is gone.
+
+        Raises:
+            NotStored: `refs` has one that is not stored in its full size.
+        """
+        for ref in refs:
+            if not self.has_blob(ref):
+                raise NotStored(
+                    wanted=f"{ref.key}, which the record {key} in {self.url} names",
+                    found="no such object of that size",
+                    fix="restore it from a backup, or delete the record and build again",
+                )
 
     def get_blob(self, ref: BlobRef, into: Path) -> None:
         """Write the bytes of `ref` to the file `into`, which appears only after their digest is checked.
@@ -228,9 +243,22 @@ def _is_engine_key(key: str, version: str | None) -> bool:
 
 
 def _check_key(record: EngineRecord | ConversionRecord, key: str, url: str) -> None:
-    own = record.key if isinstance(record, EngineRecord) else conversion_record_key(record.key)
-    if own != key:
+    """Refuse a record at another key than the one that its own contents make."""
+    if isinstance(record, ConversionRecord):
+        own = conversion_record_key(record.key)
+    else:
+        own = engine_key(
+            release=record.release,
+            target=record.target,
+            precision=record.options.precision,
+            build_digest=record.build_key,
+        )
+    if own != key or (isinstance(record, EngineRecord) and record.key != key):
         raise _not_ours(url, f"a record that names its own key, {key}", own)
+    if isinstance(record, EngineRecord):
+        named, ref = (record.model, record.version), record.release.ref
+        if named != (ref.model, ref.version):
+            raise _not_ours(url, f"an engine of {ref.model} {ref.version}", " ".join(named))
 
 
 def _not_ours(url: str, wanted: str, found: str) -> RecordInvalid:

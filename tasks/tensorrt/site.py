@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tasks.children.sources import source_digest
 from tasks.tensorrt.toolchain import Toolchain
 
 
@@ -14,7 +15,14 @@ class BuildSite:
     Attributes:
         toolchain: what builds.
         gpu_index: the GPU of the target on this host; None where the target has none here.
+        gpu_uuid: the same GPU for all processes of the host; None like the index.
     """
 
     toolchain: Toolchain
     gpu_index: int | None
+    gpu_uuid: str | None
+
+
+def build_tools() -> dict[str, str]:
+    """Return the digest of the farm's own code that builds plans, as one of the tools that decide them."""
+    return {"enginefarm-build": source_digest("tensorrt", "children")}

@@ -6,15 +6,20 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import boto3
+import pytest
 
+import flows.build_engine
 from flows.build_release import build_release
 from flows.engines import read_all
 from flows.overrides import Overrides
+from tasks.domain.errors import DigestMismatch, NotStored
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import Precision
+from tasks.tensorrt.engine import BuiltEngine
 
 REQUEST = """
 precisions: [fp32, fp16]
@@ -28,6 +33,7 @@ def test_a_release_becomes_engines_once(
     stored_keys: Callable[[str], list[str]],
     demo_model: bytes,
     demo_samples: bytes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = {"model.keras": demo_model, "samples.npz": demo_samples}
     release = publish(REQUEST, files)
@@ -66,6 +72,23 @@ def test_a_release_becomes_engines_once(
     wider = asyncio.run(build_release(release, Overrides(targets=("rtx-sm89", "rtx-sm120"))))
     assert [cell.built for cell in wider.cells] == [False, False, True, True]
     assert len(stored_keys("conversions/")) == 2
+    # A plan that changes on this host's disk after it was built is not published.
+    verify = flows.build_engine.verify_on_gpu
+
+    async def damage_and_verify(built: BuiltEngine, *rest: Any, **named: Any) -> Any:
+        built.plan.write_bytes(built.plan.read_bytes()[:-1] + b"?")
+        return await verify(built, *rest, **named)
+
+    one_more = Overrides(targets=("rtx-sm121",), precisions=(Precision.FP16,))
+    monkeypatch.setattr(flows.build_engine, "verify_on_gpu", damage_and_verify)
+    with pytest.raises(DigestMismatch):
+        asyncio.run(build_release(release, one_more))
+    assert not [key for key in stored_keys("engines/") if "rtx-sm121" in key]
+
+    # An engine whose plan is gone is not "found".
+    client.delete_object(Bucket=release.bucket, Key=fp32.plan.key)
+    with pytest.raises(NotStored, match="delete the record"):
+        asyncio.run(build_release(release))
     assert stored_keys("models/") == [
         f"models/digits/1/{name}" for name in ("build.yaml", "model.keras", "samples.npz")
     ]

@@ -114,7 +114,9 @@ def _fill(store: Store, record: EngineRecord, count: int) -> list[str]:
     def write(number: int) -> str:
         model, version = f"m{number % 2}", f"v{number % 3}"
         key = f"engines/{model}/{version}/l4/10.13.3.9/fp16-{number:012x}.json"
-        data = record_to_json(replace(record, key=key, model=model, version=version))
+        ref = replace(record.release.ref, model=model, version=version)
+        named = replace(record, key=key, model=model, version=version, build_key=f"{number:012x}" + "0" * 52)
+        data = record_to_json(replace(named, release=replace(record.release, ref=ref)))
         store.client.put_object(Bucket=store.bucket, Key=f"{store.prefix}/{key}", Body=data)
         return key
 

@@ -171,7 +171,7 @@ def test_an_order_names_the_same_engine_for_another_release_with_the_same_bytes(
 ) -> None:
     request = BuildRequest(samples="samples.npz", tolerances={Precision.FP16: 5e-2}, workspace_mib=64)
     renamed = replace(release, ref=replace(release.ref, model="copy", version="v1"))
-    one, other = (
+    one, other, newer = (
         order_for(
             store="s3://farm",
             release=each,
@@ -179,13 +179,15 @@ def test_an_order_names_the_same_engine_for_another_release_with_the_same_bytes(
             request=request,
             target=target,
             precision=Precision.FP16,
+            build_tools={"enginefarm-build": version},
         )
-        for each in (release, renamed)
+        for each, version in ((release, "1"), (renamed, "1"), (release, "2"))
     )
     assert one.options.tolerance == 5e-2
     assert one.options.samples == "1" * 64
     assert one.options.shapes == conversion.shapes
-    assert one.build_key == other.build_key
+    assert one.build_key == other.build_key != newer.build_key
+    assert one.tools == {**conversion.tools, "enginefarm-build": "1"}
     assert one.key == f"engines/resnet/v7/l4/10.13.3.9/fp16-{one.build_key[:12]}.json"
     assert other.key == f"engines/copy/v1/l4/10.13.3.9/fp16-{one.build_key[:12]}.json"
 

@@ -1,0 +1,46 @@
+"""What is found must be what was asked for, and must still be there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.domain.errors import NotStored, RecordInvalid
+from tasks.domain.record import EngineRecord
+from tasks.store.records import record_to_json
+from tasks.store.store import Store
+
+Overwrite = Callable[[Store, str, bytes | None], None]
+
+
+def test_a_record_at_a_key_that_its_contents_do_not_make(
+    store: Store, engine_record: EngineRecord, overwrite: Overwrite
+) -> None:
+    for forged in (
+        replace(engine_record, build_key="0" * 64),
+        replace(engine_record, model="../../elsewhere"),
+        replace(engine_record, version="v8"),
+    ):
+        with pytest.raises(RecordInvalid):
+            store.commit(forged, engine_record.key)
+        overwrite(store, engine_record.key, record_to_json(forged))
+        with pytest.raises(RecordInvalid):
+            store.find_engine(engine_record.key)
+
+
+def test_a_record_whose_blob_is_gone(
+    store: Store, engine_record: EngineRecord, overwrite: Overwrite, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan"
+    path.write_bytes(b"a plan")
+    plan = store.put_blob(path)
+    store.require_blobs(engine_record.key, plan)
+    overwrite(store, plan.key, b"cut")
+    with pytest.raises(NotStored, match="delete the record and build again"):
+        store.require_blobs(engine_record.key, plan)
+    overwrite(store, plan.key, None)
+    with pytest.raises(NotStored):
+        store.require_blobs(engine_record.key, plan)
