@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
+from tasks.children.sources import source_digest
 from tasks.domain.record import TensorSpec
 from tasks.domain.release import ModelFormat
 from tasks.domain.request import ShapeRange
@@ -82,8 +83,9 @@ class Converted:
 
 
 def conversion_tools() -> dict[str, str]:
-    """Return the versions of what takes part in a conversion, by package."""
-    return {package: version(package) for package in _PACKAGES}
+    """Return the versions of what takes part in a conversion, the farm's own code included, by package."""
+    own = {"enginefarm-conversion": source_digest("tensorflow", "onnx", "children")}
+    return {package: version(package) for package in _PACKAGES} | own
 
 
 async def preflight_model(model: LocalModel, *, workdir: Path, limits: Limits) -> LocalModel:
