@@ -50,7 +50,7 @@ def freeze(function: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorS
         raise ModelRefused(
             wanted=f"at most {_LARGEST_GRAPH >> 20} MiB of weights, which fit into one ONNX file",
             found=f"{weights >> 20} MiB",
-            fix="store the weights as float16, or split the model into several releases",
+            fix="use a smaller model, or split it into several releases",
         )
     names = {_user_name(tensor): tensor.name for tensor in function.inputs if tensor.dtype != tf.resource}
     fed = {spec.name: names[spec.name] for spec in inputs}

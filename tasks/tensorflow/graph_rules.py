@@ -32,7 +32,8 @@ NEVER_RUN: tuple[OpRule, ...] = (
         "write the step with TensorFlow operations instead of tf.py_function and tf.numpy_function",
     ),
     _rule(
-        r"ReadFile|WriteFile|MatchingFiles|ImmutableConst|LoadAndRemapMatrix|GenerateVocabRemapping",
+        r"ReadFile|WriteFile|MatchingFiles|ImmutableConst|LoadAndRemapMatrix|GenerateVocabRemapping"
+        r"|RecordInput|Skipgram|FixedUnigramCandidateSampler|CalibrationStatisticsSaver|DumpTensor",
         "reads or writes files of the host",
         "read files outside the model and pass their contents as inputs, or keep them as tf.constant",
     ),
@@ -42,8 +43,13 @@ NEVER_RUN: tuple[OpRule, ...] = (
         "read files outside the model and pass their contents as inputs",
     ),
     _rule(
-        r"(TextLine|TFRecord|FixedLengthRecord|Sql|Save|Load|Snapshot|DistributedSave|Cache)Dataset(V\d)?",
-        "reads or writes files of the host",
+        r"InitializeTableFromTextFile(V2)?",
+        "reads a file of the host",
+        "make the table with tf.lookup.KeyValueTensorInitializer, or look values up outside the model",
+    ),
+    _rule(
+        r"\w*(Dataset|Iterator)\w*|DistributedSave",
+        "belongs to an input pipeline, which reads and writes files of the host",
         "export only the model's forward pass, without its input pipeline",
     ),
     _rule(
@@ -57,7 +63,19 @@ NEVER_RUN: tuple[OpRule, ...] = (
         "export the model on one device, outside a distribution strategy",
     ),
 )
-"""Refused wherever loading or serving the model would run them."""
+"""Refused wherever loading, saving or serving the model would run them."""
+
+_NO_CHECKPOINTS = "leave saving and restoring to tf.saved_model.save, out of the model's own functions"
+
+WRITES_CHECKPOINTS: tuple[OpRule, ...] = (
+    _rule(r"Save(Slices|V2)?|MergeV2Checkpoints", "writes or deletes files of the host", _NO_CHECKPOINTS),
+)
+"""Refused but where the main graph's saver writes a checkpoint, which the farm never lets it do."""
+
+READS_CHECKPOINTS: tuple[OpRule, ...] = (
+    _rule(r"(DTensor)?Restore(Slice|V2)?", "reads files of the host", _NO_CHECKPOINTS),
+)
+"""Refused but where the main graph's saver reads or writes a checkpoint."""
 
 NOT_IN_AN_ENGINE: tuple[OpRule, ...] = (
     _rule(
@@ -72,11 +90,6 @@ NOT_IN_AN_ENGINE: tuple[OpRule, ...] = (
         r"|Scatter(Nd)?(Update|Add|Sub|Mul|Div|Min|Max)",
         "changes a variable, and an engine has no state",
         "return the new value as an output and take the old one as an input; stateful=False in RNN layers",
-    ),
-    _rule(
-        r"(Save|Restore)(Slices?|V2)?|MergeV2Checkpoints|ShardedFilename",
-        "reads or writes a checkpoint",
-        "leave saving and restoring out of the serving function",
     ),
     _rule(
         r"LookupTable\w+|(Mutable|Anonymous|Mutable\w*|Anonymous\w*)?HashTable\w*|StaticHashTable\w*",
@@ -123,7 +136,7 @@ _NEAREST: dict[str, str] = {
 
 def nearest_fix(op: str) -> str:
     """Return what to do about an operation that has no ONNX form."""
-    rule = first_match(op, NOT_IN_AN_ENGINE) or first_match(op, NEVER_RUN)
+    rule = first_match(op, NOT_IN_AN_ENGINE + NEVER_RUN + READS_CHECKPOINTS + WRITES_CHECKPOINTS)
     if rule is not None:
         return rule.advice
     return _NEAREST.get(

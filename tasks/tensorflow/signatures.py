@@ -83,9 +83,16 @@ def read_signature(graph: Any, name: str) -> Signature:
     """Return the declared inputs and outputs of signature `name`.
 
     Raises:
-        ModelRefused: one of them is no dense tensor of numbers, or has no rank.
+        ModelRefused: there is no output, or one of them is no dense tensor of numbers, or has no rank.
     """
     definition = graph.signature_def[name]
+    if not definition.outputs:
+        raise ModelRefused(
+            wanted=f"at least one output of signature {name}",
+            found="none",
+            fix="let the function return its tensors and export it again, or set signature in build.yaml "
+            "to another one",
+        )
     return Signature(
         name=name,
         inputs=tuple(

@@ -1,0 +1,166 @@
+"""What loading a parsed `saved_model.pb`, and each of its signatures, would run: nodes with their places.
+
+A place says in which function a node is, to follow the node's name; it is empty in the main graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
+
+PlacedNode: TypeAlias = tuple[str, Any]
+
+_CALL = "__call__"
+
+
+def nodes_run_by_load(graph: Any) -> Iterator[PlacedNode]:
+    """Yield what load runs or may run: the main graph without its saver, and functions that load calls.
+
+    A node of the saver is among them where a signature or an initialiser reaches it, too.
+    """
+    named = {info.name for signature in graph.signature_def.values() for info in signature.outputs.values()}
+    named |= {name for held in graph.collection_def.values() for name in held.node_list.value}
+    saver = {*_reached(graph, _save_roots(graph)), *_reached(graph, _restore_roots(graph))}
+    saver -= _reached(graph, named).keys()
+    nodes = [node for node in graph.graph_def.node if node.name not in saver]
+    yield from _closure(graph, nodes, _functions_run_by_load(graph.object_graph_def))
+
+
+def nodes_of_save(graph: Any) -> Iterator[PlacedNode]:
+    """Yield what the main graph's saver runs to write a checkpoint, which the farm never does."""
+    yield from _closure(graph, _reached(graph, _save_roots(graph)).values(), set())
+
+
+def nodes_of_restore(graph: Any) -> Iterator[PlacedNode]:
+    """Yield what the main graph's saver runs to read the checkpoint."""
+    yield from _closure(graph, _reached(graph, _restore_roots(graph)).values(), set())
+
+
+def nodes_of_signature(graph: Any, name: str) -> Iterator[PlacedNode]:
+    """Yield what signature `name` runs, by its declaration and by the object graph, which load prefers."""
+    outputs = (info.name for info in graph.signature_def[name].outputs.values())
+    yield from _closure(graph, _reached(graph, outputs).values(), _functions_of_signature(graph, name))
+
+
+def _save_roots(graph: Any) -> tuple[str, ...]:
+    return (graph.saver_def.save_tensor_name, graph.saver_def.filename_tensor_name)
+
+
+def _restore_roots(graph: Any) -> tuple[str, ...]:
+    return (graph.saver_def.restore_op_name, graph.saver_def.filename_tensor_name)
+
+
+def _reached(graph: Any, tensors: Iterable[str]) -> dict[str, Any]:
+    """Return the main graph's nodes that make `tensors`, by name."""
+    by_name = {node.name: node for node in graph.graph_def.node}
+    waiting = [_node_name(tensor) for tensor in tensors]
+    reached: dict[str, Any] = {}
+    while waiting:
+        current = waiting.pop()
+        if current in by_name and current not in reached:
+            reached[current] = by_name[current]
+            waiting += [_node_name(source) for source in by_name[current].input]
+    return reached
+
+
+def _node_name(tensor: str) -> str:
+    return tensor.removeprefix("^").split(":", 1)[0]
+
+
+def _functions_run_by_load(objects: Any) -> set[str]:
+    """Return the functions that load may call.
+
+    Load sets each child as an attribute of its object, methods included. So every private name counts, not
+    only `_create_resource`, `_initialize` and the like. `__call__` counts where an object is called.
+    """
+    ids: set[int] = set()
+    for node in objects.nodes:
+        ids |= {
+            child.node_id
+            for child in node.children
+            if child.local_name.startswith("_") and child.local_name != _CALL
+        }
+        for saveable in node.saveable_objects.values():
+            ids |= {saveable.save_function, saveable.restore_function}
+    return _functions_called(objects, ids)
+
+
+def _functions_of_signature(graph: Any, name: str) -> set[str]:
+    objects = graph.object_graph_def
+    ids = {0}
+    for step in ("signatures", name):
+        ids = {
+            child.node_id
+            for node in _nodes(objects, ids)
+            for child in node.children
+            if child.local_name == step
+        }
+    return _functions_called(objects, ids)
+
+
+def _functions_called(objects: Any, ids: set[int]) -> set[str]:
+    """Return the concrete functions behind the objects `ids`, if need be behind their `__call__`."""
+    seen, names = set[int](), set[str]()
+    while ids:
+        seen |= ids
+        found = list(_nodes(objects, ids))
+        names |= {name for node in found for name in _concrete_functions(node)}
+        ids = {child.node_id for node in found for child in node.children if child.local_name == _CALL} - seen
+    return names
+
+
+def _nodes(objects: Any, ids: set[int]) -> Iterator[Any]:
+    return (objects.nodes[index] for index in ids if 0 <= index < len(objects.nodes))
+
+
+def _concrete_functions(node: Any) -> list[str]:
+    match node.WhichOneof("kind"):
+        case "function":
+            return list(node.function.concrete_functions)
+        case "bare_concrete_function":
+            return [node.bare_concrete_function.concrete_function_name]
+        case _:
+            return []
+
+
+def _closure(graph: Any, nodes: Iterable[Any], functions: set[str]) -> Iterator[PlacedNode]:
+    """Yield `nodes`, the nodes of `functions`, and of every function that they call, each with its place."""
+    library = {function.signature.name: function for function in graph.graph_def.library.function}
+    known = frozenset(library)
+    waiting, seen = set(functions), set[str]()
+    for node in nodes:
+        yield "", node
+        waiting |= _called(node, known)
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        if name not in library:
+            continue
+        waiting |= _stand_ins(library, name) - seen
+        for node in library[name].node_def:
+            yield f" in function {name}", node
+            waiting |= _called(node, known) - seen
+
+
+def _stand_ins(library: dict[str, Any], name: str) -> set[str]:
+    """Return the functions that TensorFlow's optimiser may put in place of `name`."""
+    key = "api_implements"
+    if key not in library[name].attr:
+        return set()
+    wanted = library[name].attr[key].s
+    return {
+        other
+        for other, function in library.items()
+        if key in function.attr and function.attr[key].s == wanted
+    }
+
+
+def _called(node: Any, known: frozenset[str]) -> set[str]:
+    names = {node.op} & known
+    for value in node.attr.values():
+        match value.WhichOneof("value"):
+            case "func":
+                names.add(value.func.name)
+            case "list":
+                names |= {function.name for function in value.list.func}
+    return names
