@@ -171,7 +171,9 @@ def engine_record() -> EngineRecord:
     blob = BlobRef(sha256="ab" * 32, size=17)
     shapes = {"x": ShapeRange(min=(1, 8), opt=(4, 8), max=(8, 8))}
     tensor = TensorSpec(name="x", dtype="float32", shape=(None, 8))
-    row = Comparison(corner="max", output="y", max_abs=1.2e-7, relative=3e-07, noise=1e-7, top1=1.0)
+    row = Comparison(
+        corner="max", output="y", values=80, max_abs=1.2e-7, relative=3e-07, noise=1e-7, top1=1.0
+    )
     verification = Verification(
         verdict=Verdict.PASSED,
         compared="TensorRT 10.13.3.9 with TensorFlow 2.21.0",

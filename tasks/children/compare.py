@@ -20,7 +20,8 @@ def relative_error(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tupl
     """Return the largest |difference|, and the same over the largest finite |expected|.
 
     NaNs and infinities count as equal where both sides have the same one. Both figures are at most
-    `LARGEST_ERROR`, which also stands for another shape and for a NaN on one side only.
+    `LARGEST_ERROR`, which also stands for another shape and for a NaN on one side only. Where no value
+    was compared both are 0, which says nothing: see `compared_values`.
     """
     if expected.shape != actual.shape:
         return LARGEST_ERROR, LARGEST_ERROR
@@ -33,6 +34,14 @@ def relative_error(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tupl
     largest = float(np.max(np.abs(wide[finite] - other[finite]), initial=0.0))
     scale = float(np.max(np.abs(wide[finite]), initial=0.0))
     return min(largest, LARGEST_ERROR), min(largest / max(scale, _SMALLEST_SCALE), LARGEST_ERROR)
+
+
+def compared_values(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> int:
+    """Return how many values `relative_error` compares: those that are finite on both sides."""
+    if expected.shape != actual.shape:
+        return 0
+    wide, other = expected.astype(np.float64), actual.astype(np.float64)
+    return int(np.count_nonzero(np.isfinite(wide) & np.isfinite(other)))
 
 
 def top1_agreement(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> float | None:
@@ -56,14 +65,16 @@ def compare_outputs(
     """
     rows = []
     for name, wanted in expected.items():
-        absolute, relative = (
-            relative_error(wanted, actual[name]) if name in actual else (LARGEST_ERROR, LARGEST_ERROR)
-        )
-        top1 = top1_agreement(wanted, actual[name]) if name in actual else None
+        values, absolute, relative, top1 = 0, LARGEST_ERROR, LARGEST_ERROR, None
+        if name in actual:
+            values = compared_values(wanted, actual[name])
+            absolute, relative = relative_error(wanted, actual[name])
+            top1 = top1_agreement(wanted, actual[name])
         rows.append(
             {
                 "corner": corner,
                 "output": name,
+                "values": values,
                 "max_abs": absolute,
                 "relative": relative,
                 "noise": noise[name],

@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _bound(memory_mib: int, parent: int) -> None:
@@ -73,7 +74,7 @@ def _typed(error: Exception, module: str, memory_mib: int) -> dict[str, str]:
             fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
         ).to_document()
     traceback.print_exception(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return DiskFull(
             wanted=f"to run {module}",
             found=str(error),
@@ -86,8 +87,8 @@ def _typed(error: Exception, module: str, memory_mib: int) -> dict[str, str]:
     ).to_document()
 
 
-def main() -> None:
-    """Run one request and leave its answer beside it."""
+def main() -> int:
+    """Run one request, leave its answer beside it and return the exit status."""
     module, workdir = sys.argv[1], Path(sys.argv[2])
     request = json.loads((workdir / "request.json").read_text("utf-8"))
     _bound(request["memory_mib"], request["parent"])
@@ -97,12 +98,20 @@ def main() -> None:
     answer["seconds"] = time.monotonic() - started
     answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     part = workdir / "answer.part"
-    part.write_text(json.dumps(answer), "utf-8")
+    try:
+        part.write_text(json.dumps(answer), "utf-8")
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        part.unlink()  # our output may lie on the same disk: its space lets the next line through
+        sys.stderr.write(f"the answer could not be written: {error}\n")
+        return 1
     part.replace(workdir / "answer.json")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # TensorFlow and TensorRT take seconds, and sometimes crash, in their own clean-up
+    os._exit(status)  # TensorFlow and TensorRT take seconds, and sometimes crash, in their own clean-up

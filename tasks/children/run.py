@@ -1,9 +1,10 @@
-"""Starts a child process, waits for its answer, and leaves no child behind."""
+"""Starts a child process, waits for its answer, and ends its process group."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -14,31 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tasks.children.environment import child_environment
 from tasks.children.progress import report_progress
 from tasks.domain.errors import (
     ChildCrashed,
     ChildFailed,
     ChildOutOfMemory,
     ChildTimedOut,
+    DiskFull,
+    FarmError,
     ToolchainBroken,
     error_from_document,
-    printable,
 )
+from tasks.domain.printable import printable_name
 
 _ENTRY = Path(__file__).with_name("entry.py")
 _POLL_SECONDS = 0.1
 _LAST_OUTPUT = 2000
-# Nothing else of the farm's environment reaches a child: no credentials, no API keys, no proxies.
-_PASSED_ON = (
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "CUDA_VISIBLE_DEVICES",
-)
+_DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 _OUT_OF_MEMORY = (
     "bad_alloc",
     "MemoryError",
@@ -91,15 +85,19 @@ async def run_child(
 ) -> ChildAnswer:
     """Run `program` on `request` in a new process group and return its answer.
 
-    The child and its own children are killed when this call ends, however it ends.
+    The child and all of its process group are killed when this call ends, however it ends. A descendant
+    that moved to a group or session of its own (setsid, a daemon) is not found and lives on. When the
+    farm's own process is killed, the kernel ends the child, but not what the child started.
 
     Raises:
         FarmError: the child's own typed error.
         ChildCrashed: it was ended by a signal; the error carries its last output.
-        ChildFailed: it raised an error that has no name here, or its answer cannot be read.
+        ChildFailed: it raised an error that has no name here, ended without an answer or with one that
+            cannot be read, or this host could not start it.
         ChildOutOfMemory: it reached `limits.memory_mib`.
         ChildTimedOut: it reached `limits.seconds`.
-        ToolchainBroken: its interpreter does not start.
+        DiskFull: it found no space for its answer.
+        ToolchainBroken: there is no interpreter that this user may run at its path.
     """
     with tempfile.TemporaryDirectory(dir=workdir, prefix=f"child-{program.step}-") as folder:
         home = Path(folder)
@@ -119,14 +117,10 @@ async def _run_to_end(program: ChildProgram, home: Path, limits: Limits) -> int:
             process = await asyncio.create_subprocess_exec(
                 program.interpreter, str(_ENTRY), program.module, str(home),
                 stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
-                cwd=home, env=_environment(home), start_new_session=True,
+                cwd=home, env=child_environment(program.interpreter, home), start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            raise ToolchainBroken(
-                wanted=f"to start {program.interpreter}",
-                found=str(error),
-                fix="give the path of a Python interpreter that this user may run",
-            ) from error
+            raise _not_started(program, error) from error
     try:
         async with asyncio.timeout(limits.seconds):
             return await _wait_with_progress(process, program.step, home / "progress")
@@ -139,6 +133,22 @@ async def _run_to_end(program: ChildProgram, home: Path, limits: Limits) -> int:
     finally:
         _end_group(process.pid)
         await asyncio.shield(process.wait())
+
+
+def _not_started(program: ChildProgram, error: OSError) -> FarmError:
+    wanted = f"to start {program.interpreter}"
+    no_program = isinstance(error, (FileNotFoundError, PermissionError, NotADirectoryError))
+    if no_program or error.errno == errno.ENOEXEC:
+        return ToolchainBroken(
+            wanted=wanted,
+            found=str(error),
+            fix="give the path of a Python interpreter that this user may run",
+        )
+    return ChildFailed(
+        wanted=wanted,
+        found=str(error),
+        fix="give this host more memory, processes or open files (see `ulimit -a`), or run less on it",
+    )
 
 
 async def _wait_with_progress(process: asyncio.subprocess.Process, step: str, progress: Path) -> int:
@@ -159,7 +169,7 @@ def _pass_on(step: str, progress: Path, read: int) -> int:
     for line in complete.splitlines():
         try:
             report = json.loads(line)
-            phase, fraction = printable(report["phase"]), min(max(float(report["fraction"]), 0.0), 1.0)
+            phase, fraction = printable_name(report["phase"]), min(max(float(report["fraction"]), 0.0), 1.0)
         except (ValueError, KeyError, TypeError):
             continue  # a model is a program, too, and can write into this file
         report_progress(step, phase, fraction)
@@ -169,17 +179,6 @@ def _pass_on(step: str, progress: Path, read: int) -> int:
 def _end_group(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-
-
-def _environment(home: Path) -> dict[str, str]:
-    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    # A home of its own: no ~/.aws, no caches that outlive the child.
-    own = {
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
-    return passed | own
 
 
 def _read_answer(
@@ -217,11 +216,7 @@ def _raise_crash(program: ChildProgram, status: int, output: str, limits: Limits
             fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
         )
     if status >= 0:
-        raise ToolchainBroken(
-            wanted=f"{program.interpreter} to run {program.module}",
-            found=f"exit status {status} before it answered; last output: {output}",
-            fix="run `enginefarm doctor`, which tries each toolchain",
-        )
+        _raise_exit(program, status, output)
     name = signal.Signals(-status).name
     raise ChildCrashed(
         wanted=f"step {program.step} to end by itself",
@@ -231,4 +226,19 @@ def _raise_crash(program: ChildProgram, status: int, output: str, limits: Limits
             if name == "SIGKILL"
             else "the library crashed on this model: try another opset, precision or TensorRT version"
         ),
+    )
+
+
+def _raise_exit(program: ChildProgram, status: int, output: str) -> NoReturn:
+    if any(sign in output for sign in _DISK_FULL):
+        raise DiskFull(
+            wanted=f"step {program.step} to write its files",
+            found=f"exit status {status}; last output: {output}",
+            fix="free disk space, or give another folder by ENGINEFARM_WORK_DIR",
+        )
+    raise ChildFailed(
+        wanted=f"{program.interpreter} to run {program.module}",
+        found=f"exit status {status} before it answered; last output: {output or 'none'}",
+        fix="run `enginefarm doctor`, which tries each interpreter; if they are fine, "
+        "the model or a library ended the process: report it with this output",
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,28 +32,48 @@ def workspace(root: Path | None = None) -> Iterator[Path]:
     parent = root or Path(tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(parent)
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=_PREFIX))
-    with (folder / _LOCK).open("wb") as lock:
+    folder, lock = _new_locked(parent)
+    try:
+        yield folder
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            wanted=f"to write below {parent}",
+            found=str(error),
+            fix="free disk space, or give another folder by ENGINEFARM_WORK_DIR",
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _new_locked(parent: Path) -> tuple[Path, int]:
+    """Return a new folder and the descriptor of its lock, which is held."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=_PREFIX))
+        lock = os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield folder
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise DiskFull(
-                wanted=f"to write below {parent}",
-                found=str(error),
-                fix="free disk space, or give another folder by ENGINEFARM_WORK_DIR",
-            ) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        # Before the line above another run could take the lock, and the folder for abandoned.
+        if os.fstat(lock).st_nlink:
+            return folder, lock
+        os.close(lock)
 
 
 def _remove_abandoned(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
-        try:
-            with (folder / _LOCK).open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # held by a living run, another user's, or no folder of ours
-            continue
+        with contextlib.suppress(OSError):  # held by a living run, or no folder of a run
+            _remove_if_abandoned(folder)
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return  # others may put anything into a shared folder
+    lock = os.open(folder / _LOCK, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        if stat.S_ISREG(os.fstat(lock).st_mode):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)

@@ -6,30 +6,9 @@ module also runs inside the interpreters of toolchains, so it keeps to Python 3.
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
-# Up to the last @ before the path: a password may hold one itself.
-_USER_OF_URL = re.compile(r"://[^/\s]*@")
-
-
-def printable(text: str) -> str:
-    """Return `text` with control characters escaped, but for line feeds: for messages of the farm's own.
-
-    A name from strangers goes through `printable_name` first: with a line feed it could write lines that
-    look like the farm's.
-    """
-    return "\n".join(printable_name(line) for line in text.split("\n"))
-
-
-def printable_name(text: str) -> str:
-    """Return `text` with control characters, line feeds too, escaped: it comes from strangers."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _shown(text: str) -> str:
-    """Return `printable` text in which URLs have lost their user and password."""
-    return _USER_OF_URL.sub("://", printable(text))
+from tasks.domain.printable import printable, without_users
 
 
 class FarmError(Exception):
@@ -44,7 +23,7 @@ class FarmError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, *, wanted: str, found: str, fix: str) -> None:
-        self.wanted, self.found, self.fix = _shown(wanted), _shown(found), _shown(fix)
+        self.wanted, self.found, self.fix = (without_users(printable(text)) for text in (wanted, found, fix))
         super().__init__(f"wanted {self.wanted}; found {self.found}. To fix: {self.fix}")
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -47,6 +47,7 @@ class Comparison:
     Attributes:
         corner: `min`, `opt` or `max`.
         output: name of the output.
+        values: how many values are finite on both sides, so that they were compared.
         max_abs: largest |difference|, in the output's own unit.
         relative: `max_abs` over the largest |TensorFlow output|.
         noise: the same figure between TensorFlow and itself when its input moves by one rounding step.
@@ -55,6 +56,7 @@ class Comparison:
 
     corner: str
     output: str
+    values: int
     max_abs: float
     relative: float
     noise: float

@@ -10,7 +10,8 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from tasks.domain.errors import RecordInvalid, printable
+from tasks.domain.errors import RecordInvalid
+from tasks.domain.printable import printable
 from tasks.domain.record import ConversionRecord, EngineRecord
 
 R = TypeVar("R", EngineRecord, ConversionRecord)

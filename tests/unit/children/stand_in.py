@@ -98,6 +98,12 @@ def answer(request: dict[str, Any], report: Report) -> dict[str, Any]:
     os._exit(0)
 
 
+def no_space_for_the_answer(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del request, report
+    Path("answer.part").symlink_to("/dev/full")
+    return {}
+
+
 def not_json(request: dict[str, Any], report: Report) -> dict[str, Any]:
     del request, report
     return {"path": Path()}

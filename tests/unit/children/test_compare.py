@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.children.compare import LARGEST_ERROR, compare_outputs, relative_error, top1_agreement
+from tasks.children.compare import (
+    LARGEST_ERROR,
+    compare_outputs,
+    compared_values,
+    relative_error,
+    top1_agreement,
+)
 from tasks.children.reference import Corner, read_reference, write_reference
 
 
@@ -42,6 +48,16 @@ def test_other_shapes_empty_outputs_and_outputs_of_zeros() -> None:
     assert relative_error(np.zeros(3), np.ones(3)) == (1.0, LARGEST_ERROR)
 
 
+def test_only_values_that_are_finite_on_both_sides_count_as_compared() -> None:
+    row = np.array([np.nan, np.inf, 1.0, 2.0])
+    assert compared_values(row, row) == 2
+    assert compared_values(row, np.array([0.0, 0.0, np.nan, 2.0])) == 1
+    assert compared_values(np.full(3, np.nan), np.full(3, np.nan)) == 0
+    assert compared_values(np.zeros((0, 3)), np.zeros((0, 3))) == 0
+    assert compared_values(np.zeros((2, 1)), np.zeros((1, 2))) == 0
+    assert compared_values(np.array([True, False]), np.array([True, True])) == 2
+
+
 def test_top1_speaks_of_rows_of_scores_only() -> None:
     scores = np.array([[1, 2, 3], [3, 2, 1]], np.float32)
     assert top1_agreement(scores, scores[:, ::-1]) == 0.0
@@ -53,9 +69,9 @@ def test_top1_speaks_of_rows_of_scores_only() -> None:
 def test_an_output_that_is_missing_is_as_wrong_as_can_be() -> None:
     scores = np.ones((1, 3), np.float32)
     rows = compare_outputs("opt", {"a": scores, "b": scores}, {"a": scores}, {"a": 0.0, "b": 1e-7})
-    assert [(row["output"], row["relative"], row["noise"], row["top1"]) for row in rows] == [
-        ("a", 0.0, 0.0, 1.0),
-        ("b", LARGEST_ERROR, 1e-7, None),
+    assert [(row["output"], row["values"], row["relative"], row["noise"], row["top1"]) for row in rows] == [
+        ("a", 3, 0.0, 0.0, 1.0),
+        ("b", 0, LARGEST_ERROR, 1e-7, None),
     ]
 
 

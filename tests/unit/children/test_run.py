@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -106,8 +107,13 @@ def test_a_signal_is_named_with_the_last_output(name: str, program: ChildProgram
 
 
 def test_an_exit_without_an_answer_is_told_with_its_status(program: ChildProgram, workdir: Path) -> None:
-    with pytest.raises(ToolchainBroken, match=r"exit status 3 .*cannot go on"):
+    with pytest.raises(ChildFailed, match=r"exit status 3 .*cannot go on"):
         run(program, workdir, do="exits", status=3)
+
+
+def test_an_answer_that_finds_no_space_is_a_full_disk(program: ChildProgram, workdir: Path) -> None:
+    with pytest.raises(DiskFull, match=r"answer could not be written.*No space left on device"):
+        run(program, workdir, do="no_space_for_the_answer")
 
 
 @pytest.mark.parametrize("path", ["/nonexistent/python", __file__, "/dev"])
@@ -117,9 +123,43 @@ def test_an_interpreter_that_does_not_start(path: str, workdir: Path) -> None:
         run(program, workdir, do="echo")
 
 
+def test_a_file_that_no_kernel_can_run_is_no_interpreter(workdir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "python"
+    path.write_bytes(b"no program")
+    path.chmod(0o755)
+    with pytest.raises(ToolchainBroken, match="Exec format error"):
+        run(ChildProgram(module="tasks.stand_in", step="try", interpreter=str(path)), workdir)
+
+
+def test_what_the_host_lacks_is_not_the_interpreters_fault(
+    program: ChildProgram, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("LANG", "x" * 200_000)  # more than the kernel takes in one variable
+        with pytest.raises(ChildFailed, match="Argument list too long"):
+            run(program, workdir, do="echo", say="")
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+    with pytest.raises(ChildFailed, match=r"temporarily unavailable.*ulimit"):
+        run(program, workdir, do="echo", say="")
+
+
+def test_only_the_farms_own_python_learns_where_the_farms_libraries_lie(
+    program: ChildProgram, workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert "PYTHONPATH" not in run(program, workdir, do="environment").result["own"]
+    (tmp_path / "of_the_path.py").write_text("def main(request, report): return {'found': True}\n", "utf-8")
+    own = replace(program, module="of_the_path", interpreter=sys.executable)
+    assert run(own, workdir).result == {"found": True}
+
+
 def test_an_interpreter_that_is_none(workdir: Path) -> None:
     program = ChildProgram(module="tasks.stand_in", step="try", interpreter="/bin/false")
-    with pytest.raises(ToolchainBroken, match="exit status 1"):
+    with pytest.raises(ChildFailed, match="exit status 1"):
         run(program, workdir, do="echo")
 
 

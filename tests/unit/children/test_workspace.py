@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +57,56 @@ def test_a_full_disk_is_told_as_such_and_other_errors_as_they_are(tmp_path: Path
     with pytest.raises(PermissionError), workspace(tmp_path):
         raise OSError(errno.EACCES, "Permission denied")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_sweeps_before_the_lock_is_held_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = fcntl.flock
+    swept: list[Path] = []
+
+    def sweep_first(descriptor: int, operation: int) -> None:
+        if not swept:
+            swept.extend(tmp_path.iterdir())
+            with workspace(tmp_path):  # another run starts
+                pass
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", sweep_first)
+    with workspace(tmp_path) as folder:
+        assert not swept[0].exists()
+        assert [path.name for path in folder.iterdir()] == [".lock"]
+        with workspace(tmp_path):
+            assert folder.is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def _abandoned(parent: Path, name: str) -> Path:
+    folder = parent / name
+    folder.mkdir()
+    (folder / ".lock").touch()
+    return folder
+
+
+def test_traps_in_a_shared_folder_are_left_alone(tmp_path: Path) -> None:
+    shared, elsewhere = tmp_path / "shared", _abandoned(tmp_path, "elsewhere")
+    for name in ("pipe", "link"):
+        (shared / f"enginefarm-{name}").mkdir(parents=True)
+    os.mkfifo(shared / "enginefarm-pipe" / ".lock")
+    (shared / "enginefarm-link" / ".lock").symlink_to(elsewhere / ".lock")
+    (shared / "enginefarm-folder").symlink_to(elsewhere)
+    before = sorted(shared.iterdir())
+    with workspace(shared):
+        pass
+    assert sorted(shared.iterdir()) == before
+    assert (elsewhere / ".lock").exists()
+
+
+def test_folders_of_other_users_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = _abandoned(tmp_path, "enginefarm-left")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        with workspace(tmp_path):
+            assert left.exists()
+    with workspace(tmp_path):
+        assert not left.exists()

@@ -16,8 +16,8 @@ from tasks.domain.errors import (
     Interrupted,
     all_errors,
     error_from_document,
-    printable,
 )
+from tasks.domain.printable import printable, printable_name
 
 EACH = pytest.mark.parametrize("cls", all_errors(), ids=lambda cls: cls.__name__)
 
@@ -83,3 +83,26 @@ def test_what_is_printable_stays_so(text: str) -> None:
     assert printable(once) == once
     assert all(character.isprintable() or character == "\n" for character in once)
     once.encode("utf-8")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text())
+def test_a_name_stays_on_its_line(text: str) -> None:
+    assert printable_name(text).isprintable()
+    assert printable_name(text) == printable(text).replace("\n", "\\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://joe:secret@minio:9000/b", "http://minio:9000/b"),
+        ("at https://token@host, or s3+tls://a:p@ss@b.", "at https://host, or s3+tls://b."),
+        ("x://joe:se\x1bcret@host", "x://host"),
+        ("s3://models/team@home/resnet and joe@host", "s3://models/team@home/resnet and joe@host"),
+    ],
+)
+def test_users_and_passwords_of_urls_are_not_shown(text: str, shown: str) -> None:
+    error = DiskFull(wanted=text, found=text, fix=text)
+    for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 (our own bytes)
+        assert (one.wanted, one.found, one.fix) == (shown, shown, shown)
+        assert str(one) == f"wanted {shown}; found {shown}. To fix: {shown}"

@@ -1,4 +1,4 @@
-"""Releases, requests and verdicts: what they accept, and what they say."""
+"""Releases and requests: what they accept, and what they say."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from tasks.domain.gate import judge, not_measured
-from tasks.domain.record import Comparison, Verdict
 from tasks.domain.release import Release, ReleaseRef
 from tasks.domain.request import DEFAULT_TOLERANCES, BuildRequest, Precision, ShapeRange
 
@@ -102,41 +100,3 @@ def test_shapes_rise_from_min_to_max_and_name_each_axis_that_does_not() -> None:
         ValueError, match=r"dimension 0 needs .* not 0, 1, 1; dimension 2 needs .* not 1, 3, 2"
     ):
         ShapeRange(min=(0, 1, 1), opt=(1, 1, 3), max=(1, 1, 2))
-
-
-def row(relative: float, noise: float = 1e-7, output: str = "y") -> Comparison:
-    return Comparison(corner="max", output=output, max_abs=1.0, relative=relative, noise=noise, top1=None)
-
-
-@pytest.mark.parametrize(
-    ("rows", "verdict", "says"),
-    [
-        ([row(1e-5), row(2e-4)], Verdict.PASSED, "2.00e-04 on output y at max"),
-        ([row(1e-3)], Verdict.PASSED, "1.00e-03"),
-        (
-            [row(1e-5), row(2e-3, output="bad"), row(1e-4)],
-            Verdict.FAILED,
-            "output bad at max is off by 2.00e-03",
-        ),
-        ([row(1e-5, noise=1e-2, output="loud"), row(5.0)], Verdict.INCONCLUSIVE, "noise on output loud"),
-        ([row(1e-5), row(math.nan, output="bad")], Verdict.FAILED, "output bad"),
-        ([row(math.nan, output="bad"), row(1e-5)], Verdict.FAILED, "output bad"),
-        ([row(1e-5, noise=math.nan), row(1e-5)], Verdict.INCONCLUSIVE, "noise on output y"),
-        ([row(math.inf)], Verdict.FAILED, "inf"),
-    ],
-)
-def test_the_gate(rows: list[Comparison], verdict: Verdict, says: str) -> None:
-    verification = judge(tuple(rows), compared="a with b", inputs="drawn", tolerance=1e-3)
-    assert verification.verdict is verdict
-    assert says in verification.reason
-    assert (verification.compared, verification.inputs, verification.tolerance) == ("a with b", "drawn", 1e-3)
-    assert verification.comparisons == tuple(rows)
-
-
-def test_the_worst_comparison_is_named_and_nothing_measured_is_said() -> None:
-    rows = (row(1e-5), row(3e-4, output="worst"))
-    worst = judge(rows, compared="", inputs="", tolerance=1.0).worst
-    assert worst == rows[1]
-    nothing = not_measured(tolerance=1e-3, reason="no GPU")
-    assert nothing.worst is None
-    assert (nothing.verdict, nothing.reason, nothing.comparisons) == (Verdict.NOT_MEASURED, "no GPU", ())

@@ -67,6 +67,7 @@ _FINITE = st.floats(allow_nan=False, allow_infinity=False)
         Comparison,
         corner=st.text(),
         output=st.text(),
+        values=st.integers(min_value=0),
         max_abs=_FINITE,
         relative=_FINITE,
         noise=_FINITE,

@@ -21,12 +21,17 @@ from tasks.tensorrt.toolchain import Toolchain
 ROOT = Path(__file__).parents[3]
 FILES = [
     *(ROOT / f"tasks/children/{name}.py" for name in ("entry", "compare", "reference")),
-    ROOT / "tasks/domain/errors.py",
+    *(ROOT / f"tasks/domain/{name}.py" for name in ("errors", "printable")),
     *sorted((ROOT / "tasks/tensorrt/inside").glob("*.py")),
 ]
 NEWER_THAN_310 = {"tomllib"}
 ALLOWED = (set(sys.stdlib_module_names) - NEWER_THAN_310) | {"numpy", "pycuda"}
-ALLOWED_OF_THE_FARM = ("tasks.domain.errors", "tasks.children.compare", "tasks.children.reference")
+ALLOWED_OF_THE_FARM = (
+    "tasks.domain.errors",
+    "tasks.domain.printable",
+    "tasks.children.compare",
+    "tasks.children.reference",
+)
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

@@ -1,0 +1,32 @@
+"""What of the farm's environment reaches a child process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# Nothing else of the farm's environment reaches a child: no credentials, no API keys, no proxies.
+_PASSED_ON = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "CUDA_VISIBLE_DEVICES",
+)
+# These lead to the libraries of the farm's own Python: another one would load what was not made for it.
+_PASSED_ON_TO_OWN_PYTHON = ("PYTHONHOME", "PYTHONPATH")
+
+
+def child_environment(interpreter: str, home: Path) -> dict[str, str]:
+    """Return the environment of a child that runs in `interpreter` and has `home` to itself."""
+    names = _PASSED_ON + (_PASSED_ON_TO_OWN_PYTHON if interpreter == sys.executable else ())
+    passed = {name: os.environ[name] for name in names if name in os.environ}
+    # A home of its own: no ~/.aws, no caches that outlive the child.
+    own = {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    return passed | own
