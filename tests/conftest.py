@@ -19,23 +19,14 @@ import boto3
 import pytest
 
 from flows.prefect_environment import prepare_prefect
-from tasks.domain.digest import BlobRef
-from tasks.domain.keys import engine_key
 from tasks.domain.record import (
-    CellOptions,
-    Comparison,
     EngineRecord,
-    TensorSpec,
-    ToolchainInfo,
-    Verdict,
-    Verification,
 )
-from tasks.domain.release import ModelFormat, Release, ReleaseFile, ReleaseRef
-from tasks.domain.request import Precision, ShapeRange
-from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
+from tasks.store.records import engine_record_from_json
 
 prepare_prefect()  # before anything imports Prefect, as the command line does
 
+_RECORD = Path(__file__).parent / "assets" / "engine-record.json"
 _BUILDER = Path(__file__).parent / "assets" / "build_tensorflow_models.py"
 _START_SECONDS = 60.0
 _END_SECONDS = 10.0
@@ -167,69 +158,8 @@ def s3_env(s3_server: str, use_endpoint: Callable[[str], None], new_bucket: Call
 
 @pytest.fixture(scope="session")
 def engine_record() -> EngineRecord:
-    """A record as a build on a GPU writes it."""
-    blob = BlobRef(sha256="ab" * 32, size=17)
-    shapes = {"x": ShapeRange(min=(1, 8), opt=(4, 8), max=(8, 8))}
-    tensor = TensorSpec(name="x", dtype="float32", shape=(None, 8))
-    row = Comparison(
-        corner="max", output="y", values=80, max_abs=1.2e-7, relative=3e-07, noise=1e-7, top1=1.0
-    )
-    verification = Verification(
-        verdict=Verdict.PASSED,
-        compared="TensorRT 10.13.3.9 with TensorFlow 2.21.0",
-        inputs="drawn",
-        tolerance=1e-4,
-        comparisons=(row,),
-        reason="largest error 3.00e-07 on output y at max",
-    )
-    release = Release(
-        ref=ReleaseRef(bucket="models", prefix="team", model="resnet", version="v7"),
-        format=ModelFormat.KERAS,
-        files=(ReleaseFile(path="model.keras", sha256="cd" * 32, size=5, etag="e", version_id=None),),
-    )
-    target = EngineTarget(
-        flavour=Flavour.TENSORRT,
-        version=TensorRTVersion.parse("10.13.3.9"),
-        gpu="NVIDIA L4",
-        compute_capabilities=(ComputeCapability(major=8, minor=9),),
-        os="linux",
-        architecture="x86_64",
-    )
-    options = CellOptions(
-        signature="serving_default",
-        precision=Precision.FP16,
-        shapes=shapes,
-        tolerance=2e-2,
-        samples=None,
-        workspace_mib=1024,
-        optimization_level=3,
-    )
-    digest = "0123456789abcdef" * 4
-    return EngineRecord(
-        key=engine_key(release=release, target=target, precision=options.precision, build_digest=digest),
-        build_key=digest,
-        model="resnet",
-        version="v7",
-        target=target,
-        toolchain=ToolchainInfo(module="tensorrt", python="3.11.2", driver="580.65"),
-        options=options,
-        derived_shapes=(),
-        release=release,
-        onnx=blob,
-        reference=blob,
-        plan=blob,
-        inputs=(tensor,),
-        outputs=(tensor,),
-        graph_verification=verification,
-        engine_verification=verification,
-        conversion_seconds={"convert": 1.5},
-        seconds={"build": 0.1 + 0.2},
-        peak_mib=812.25,
-        tools={"tensorflow": "2.21.0", "tf2onnx": "1.17.0"},
-        source_revision=None,
-        attempt="first",
-        created="2026-11-22T12:00:00+00:00",
-    )
+    """A record as a build on a GPU writes it; the file also shows that older records stay readable."""
+    return engine_record_from_json(_RECORD.read_bytes())
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from rich.console import Console
 from flows.demo import demo_world, run_demo, show_demo
 from flows.prefect_environment import prepare_prefect
 
-_WIDTH = 150
+_WIDTH = 176
 
 
 def main() -> None:

@@ -104,24 +104,8 @@ def s3_errors(wanted: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _from_answer(wanted, error) from error
-    except _NO_CREDENTIALS as error:
-        raise StoreDenied(
-            wanted=wanted,
-            found=str(error),
-            fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the host a role",
-        ) from error
-    except _NO_ANSWER as error:
-        raise StoreUnreachable(
-            wanted=wanted,
-            found=str(error),
-            fix=f"start the S3 server, or correct AWS_ENDPOINT_URL (now {_endpoint()}) or the proxy",
-        ) from error
-    except BotoCoreError as error:
-        raise RequestInvalid(
-            wanted=wanted,
-            found=str(error),
-            fix="correct the s3:// URL, the AWS_ variables or ~/.aws/config",
-        ) from error
+    except (BotoCoreError, *_NO_ANSWER) as error:
+        raise _from_client(wanted, error) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -163,6 +147,19 @@ def _code(error: ClientError) -> str:
 def _endpoint() -> str:
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     return next((os.environ[name] for name in names if os.environ.get(name)), "not set: AWS")
+
+
+def _from_client(wanted: str, error: Exception) -> FarmError:
+    """Return what it means that there was no answer."""
+    found = str(error)
+    if isinstance(error, _NO_CREDENTIALS):
+        fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the host a role"
+        return StoreDenied(wanted=wanted, found=found, fix=fix)
+    if isinstance(error, _NO_ANSWER):
+        fix = f"start the S3 server, or correct AWS_ENDPOINT_URL (now {_endpoint()}) or the proxy"
+        return StoreUnreachable(wanted=wanted, found=found, fix=fix)
+    fix = "correct the s3:// URL, the AWS_ variables or ~/.aws/config"
+    return RequestInvalid(wanted=wanted, found=found, fix=fix)
 
 
 def _from_answer(wanted: str, error: ClientError) -> FarmError:

@@ -20,10 +20,10 @@ from tasks.domain.errors import (
     RequestInvalid,
     StoreUnsafe,
 )
-from tasks.domain.keys import conversion_record_key, engine_key
 from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.store.conditional import prove_conditional_writes
 from tasks.store.listing import pages
+from tasks.store.placement import check_key
 from tasks.store.records import record_from_json, record_to_json
 from tasks.store.s3 import s3_client, s3_errors
 from tasks.store.transfer import (
@@ -167,7 +167,7 @@ class Store:
             StoreUnsafe: the server ignores conditional writes.
             FarmError: as `s3_errors`.
         """
-        _check_key(record, key, f"{self.url}/{key}")
+        check_key(record, key, f"{self.url}/{key}")
         self.check_conditional_writes()
         address, data = self._address(key), record_to_json(record)
         for _ in range(_COMMIT_ROUNDS):
@@ -230,7 +230,7 @@ class Store:
         if data is None:
             return None
         record = record_from_json(data, kind, source=address.url)
-        _check_key(record, key, address.url)
+        check_key(record, key, address.url)
         return record
 
     def _address(self, key: str) -> Address:
@@ -240,30 +240,6 @@ class Store:
 def _is_engine_key(key: str, version: str | None) -> bool:
     parts = key.split("/")
     return key.endswith(".json") and len(parts) > _VERSION and version in (None, parts[_VERSION])
-
-
-def _check_key(record: EngineRecord | ConversionRecord, key: str, url: str) -> None:
-    """Refuse a record at another key than the one that its own contents make."""
-    if isinstance(record, ConversionRecord):
-        own = conversion_record_key(record.key)
-    else:
-        own = engine_key(
-            release=record.release,
-            target=record.target,
-            precision=record.options.precision,
-            build_digest=record.build_key,
-        )
-    if own != key or (isinstance(record, EngineRecord) and record.key != key):
-        raise _not_ours(url, f"a record that names its own key, {key}", own)
-    if isinstance(record, EngineRecord):
-        named, ref = (record.model, record.version), record.release.ref
-        if named != (ref.model, ref.version):
-            raise _not_ours(url, f"an engine of {ref.model} {ref.version}", " ".join(named))
-
-
-def _not_ours(url: str, wanted: str, found: str) -> RecordInvalid:
-    fix = "delete what was put there by hand, and build again: the farm writes no such record"
-    return RecordInvalid(wanted=f"{wanted} in {url}", found=found, fix=fix)
 
 
 def _damaged(wanted: str, found: str) -> DigestMismatch:

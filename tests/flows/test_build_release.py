@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import pytest
 
-import flows.build_engine
 from flows.build_release import build_release
 from flows.engines import read_all
 from flows.overrides import Overrides
@@ -20,6 +19,7 @@ from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import Precision
 from tasks.tensorrt.engine import BuiltEngine
+from tasks.verify import verify_on_gpu
 
 REQUEST = """
 precisions: [fp32, fp16]
@@ -72,15 +72,14 @@ def test_a_release_becomes_engines_once(
     wider = asyncio.run(build_release(release, Overrides(targets=("rtx-sm89", "rtx-sm120"))))
     assert [cell.built for cell in wider.cells] == [False, False, True, True]
     assert len(stored_keys("conversions/")) == 2
-    # A plan that changes on this host's disk after it was built is not published.
-    verify = flows.build_engine.verify_on_gpu
 
+    # A plan that changes on this host's disk after it was built is not published.
     async def damage_and_verify(built: BuiltEngine, *rest: Any, **named: Any) -> Any:
         built.plan.write_bytes(built.plan.read_bytes()[:-1] + b"?")
-        return await verify(built, *rest, **named)
+        return await verify_on_gpu(built, *rest, **named)
 
     one_more = Overrides(targets=("rtx-sm121",), precisions=(Precision.FP16,))
-    monkeypatch.setattr(flows.build_engine, "verify_on_gpu", damage_and_verify)
+    monkeypatch.setattr("flows.build_engine.verify_on_gpu", damage_and_verify)
     with pytest.raises(DigestMismatch):
         asyncio.run(build_release(release, one_more))
     assert not [key for key in stored_keys("engines/") if "rtx-sm121" in key]

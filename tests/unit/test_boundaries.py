@@ -17,6 +17,7 @@ LONGEST_FILE = 250
 LONGEST_FUNCTION = 30
 
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 # Runs in a fresh interpreter: blocks the heavy packages, then imports every module that it is given.
 IMPORT_ALL = """
@@ -83,6 +84,11 @@ def test_files_and_functions_stay_short(path: Path) -> None:
         if _code_lines(node) > LONGEST_FUNCTION
     }
     assert long == {}
+
+
+@pytest.mark.parametrize("path", TESTS, ids=module_name)
+def test_files_of_tests_stay_short(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= LONGEST_FILE
 
 
 def _code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
