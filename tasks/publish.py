@@ -106,6 +106,7 @@ def _record(engine: VerifiedEngine) -> EngineRecord:
         conversion_seconds=conversion.seconds,
         seconds={**built.seconds, **engine.seconds},
         peak_mib=built.peak_mib,
+        warnings=built.warnings,
         tools=order.tools,
         source_revision=source_revision(),
         attempt=engine.attempt,

@@ -227,7 +227,7 @@ class VerificationFailed(FarmError):
 
 
 class VerificationInconclusive(FarmError):
-    """TensorFlow's own rounding noise on this model is too high for a verdict."""
+    """TensorFlow's own rounding noise is too high for a verdict, or no finite value could be compared."""
 
     exit_code = 51
 

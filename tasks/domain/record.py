@@ -183,6 +183,7 @@ class EngineRecord:
         conversion_seconds: wall time of the conversion by step, whichever run made it.
         seconds: wall time of this cell by step; `cell` is all of it up to the upload.
         peak_mib: most memory of the building process on the host, in MiB.
+        warnings: what TensorRT warned about while it built, shortened.
         tools: versions of what took part, by package.
         source_revision: git commit of the farm's code; None where it is not known.
         attempt: which attempt wrote it; tells one's own success from another's.
@@ -211,6 +212,7 @@ class EngineRecord:
     conversion_seconds: Mapping[str, float]
     seconds: Mapping[str, float]
     peak_mib: float
+    warnings: tuple[str, ...]
     tools: Mapping[str, str]
     source_revision: str | None
     attempt: str
