@@ -1,0 +1,48 @@
+"""Each form of a release, from S3 to an engine; the trained demo network is in the other tests."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.build_release import build_release
+from flows.engines import read_all
+from tasks.domain.record import Verdict
+from tasks.domain.release import ReleaseRef
+
+FORMS = ["saved_model/", "saved_model.zip", "model.h5"]
+
+
+def files_of(form: str, models: Path) -> dict[str, bytes]:
+    """Return the objects of a release in `form`."""
+    if form == "model.h5":
+        return {form: (models / "two.h5").read_bytes()}
+    folder = models / "many"
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+    if form == "saved_model/":
+        return {f"saved_model/{name}": data for name, data in files.items()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return {form: buffer.getvalue()}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_becomes_an_engine(publish: Callable[..., ReleaseRef], models: Path, form: str) -> None:
+    request = "targets: rtx-sm89\n" + ("" if form == "model.h5" else "signature: gelu\n")
+    (record,) = read_all(asyncio.run(build_release(publish(request, files_of(form, models)))))
+    assert record.graph_verification.verdict is Verdict.PASSED
+    assert record.release.format == form.rstrip("/")
+    if form != "model.h5":
+        assert record.options.signature == "gelu"
+        assert [spec.name for spec in (*record.inputs, *record.outputs)] == ["x", "y"]
+    if form == "saved_model/":
+        assert any("variables/variables.data" in file.path for file in record.release.files)
