@@ -59,7 +59,7 @@ async def _orders(
     targets = host.select(request.targets)
     job = ConversionJob(fetched=fetched, request=request, store=store, work=work)
     graphs = await convert_for(job, targets)
-    for graph in graphs.values():
+    for graph in {graph.key: graph for graph in graphs.values()}.values():
         for name in graph.derived_shapes:
             get_run_logger().info(
                 "shapes of input %s, derived from its signature: %s", name, graph.shapes[name]

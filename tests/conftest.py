@@ -20,6 +20,7 @@ import pytest
 
 from flows.prefect_environment import prepare_prefect
 from tasks.domain.record import (
+    ConversionRecord,
     EngineRecord,
 )
 from tasks.store.records import engine_record_from_json
@@ -160,6 +161,28 @@ def s3_env(s3_server: str, use_endpoint: Callable[[str], None], new_bucket: Call
 def engine_record() -> EngineRecord:
     """A record as a build on a GPU writes it; the file also shows that older records stay readable."""
     return engine_record_from_json(_RECORD.read_bytes())
+
+
+@pytest.fixture(scope="session")
+def conversion_record(engine_record: EngineRecord) -> ConversionRecord:
+    """A record as a conversion writes it."""
+    return ConversionRecord(
+        key="0f" * 32,
+        release_digest="ab" * 32,
+        signature="serving_default",
+        opset=17,
+        graph_precision=engine_record.options.precision,
+        onnx=engine_record.onnx,
+        reference=engine_record.reference,
+        inputs=engine_record.inputs,
+        outputs=engine_record.outputs,
+        shapes=engine_record.options.shapes,
+        derived_shapes=("x",),
+        verification=engine_record.graph_verification,
+        seconds={"convert": 2.0},
+        peak_mib=100.0,
+        tools={"tf2onnx": "1.17.0"},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ import os
 import resource
 import signal
 import sys
-import time
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -93,9 +92,7 @@ def main() -> int:
     request = json.loads((workdir / "request.json").read_text("utf-8"))
     _bound(request["memory_mib"], request["parent"])
     _only_tasks()
-    started = time.monotonic()
     answer = _answer(module, request["request"] | {"memory_mib": request["memory_mib"]}, workdir / "progress")
-    answer["seconds"] = time.monotonic() - started
     answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     part = workdir / "answer.part"
     try:

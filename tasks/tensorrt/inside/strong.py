@@ -8,7 +8,7 @@ from tasks.domain.errors import BuildRefused
 from tasks.tensorrt.inside.options import Options
 
 
-def create_strong_network(trt: Any, builder: Any) -> Any:
+def create_network(trt: Any, builder: Any) -> Any:
     """Return an empty network whose types are kept."""
     return builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
 
@@ -21,7 +21,7 @@ def set_tf32(trt: Any, config: Any, precision: str) -> None:
         config.clear_flag(trt.BuilderFlag.TF32)
 
 
-def check_types(trt: Any, network: Any, options: Options) -> None:
+def check_network(trt: Any, network: Any, options: Options) -> None:
     """Hold the graph's own types against the precision.
 
     Raises:

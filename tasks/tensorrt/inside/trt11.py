@@ -10,7 +10,18 @@ from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
 from tasks.tensorrt.inside.options import Device, Node, Options
-from tasks.tensorrt.inside.strong import check_types, create_strong_network, set_tf32
+from tasks.tensorrt.inside.strong import check_network, create_network, set_tf32
+
+__all__ = [
+    "NEEDS_GPU",
+    "OLDEST",
+    "STRONGLY_TYPED",
+    "check_network",
+    "configure",
+    "create_network",
+    "failed_node",
+    "find_device",
+]
 
 STRONGLY_TYPED = True
 NEEDS_GPU = True
@@ -21,16 +32,6 @@ def find_device(trt: Any, options: Options) -> Device:
     """Return the GPU that is built on, made the current one."""
     del trt
     return gpu_device(options)
-
-
-def create_network(trt: Any, builder: Any) -> Any:
-    """Return an empty network whose types are kept."""
-    return create_strong_network(trt, builder)
-
-
-def check_network(trt: Any, network: Any, options: Options) -> None:
-    """Raise BuildRefused where the graph's types are not those of the precision."""
-    check_types(trt, network, options)
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:

@@ -27,26 +27,6 @@ _PROBE = (200, 412)
 Overwrite = Callable[[Store, str, bytes | None], None]
 
 
-def _conversion(record: EngineRecord) -> ConversionRecord:
-    return ConversionRecord(
-        key="0f" * 32,
-        release_digest="ab" * 32,
-        signature="serving_default",
-        opset=17,
-        graph_precision=record.options.precision,
-        onnx=record.onnx,
-        reference=record.reference,
-        inputs=record.inputs,
-        outputs=record.outputs,
-        shapes=record.options.shapes,
-        derived_shapes=(),
-        verification=record.graph_verification,
-        seconds={},
-        peak_mib=1.0,
-        tools={},
-    )
-
-
 def test_the_first_commit_stands(store: Store, engine_record: EngineRecord) -> None:
     key = engine_record.key
     assert store.find_engine(key) is None
@@ -55,8 +35,8 @@ def test_the_first_commit_stands(store: Store, engine_record: EngineRecord) -> N
     assert store.find_engine(key) == engine_record
 
 
-def test_conversions_are_committed_alike(store: Store, engine_record: EngineRecord) -> None:
-    record = _conversion(engine_record)
+def test_conversions_are_committed_alike(store: Store, conversion_record: ConversionRecord) -> None:
+    record = conversion_record
     key = conversion_record_key(record.key)
     assert store.find_conversion(key) is None
     assert store.commit(record, key) == record
@@ -64,11 +44,13 @@ def test_conversions_are_committed_alike(store: Store, engine_record: EngineReco
     assert store.find_conversion(key) == record
 
 
-def test_a_record_goes_only_to_its_own_key(store: Store, engine_record: EngineRecord) -> None:
+def test_a_record_goes_only_to_its_own_key(
+    store: Store, engine_record: EngineRecord, conversion_record: ConversionRecord
+) -> None:
     with pytest.raises(RecordInvalid, match="elsewhere"):
         store.commit(engine_record, "engines/elsewhere.json")
     with pytest.raises(RecordInvalid, match="elsewhere"):
-        store.commit(_conversion(engine_record), "conversions/elsewhere.json")
+        store.commit(conversion_record, "conversions/elsewhere.json")
     assert store.find_engine("engines/elsewhere.json") is None
 
 

@@ -27,27 +27,6 @@ from tasks.store.records import (
 _SCHEMA_FILE = Path(tasks.store.records.__file__).with_name("engine-record.schema.json")
 
 
-@pytest.fixture(scope="session")
-def conversion_record(engine_record: EngineRecord) -> ConversionRecord:
-    return ConversionRecord(
-        key="0f" * 32,
-        release_digest="ab" * 32,
-        signature="serving_default",
-        opset=17,
-        graph_precision=engine_record.options.precision,
-        onnx=engine_record.onnx,
-        reference=engine_record.reference,
-        inputs=engine_record.inputs,
-        outputs=engine_record.outputs,
-        shapes=engine_record.options.shapes,
-        derived_shapes=("x",),
-        verification=engine_record.graph_verification,
-        seconds={"convert": 2.0},
-        peak_mib=100.0,
-        tools={"tf2onnx": "1.17.0"},
-    )
-
-
 def test_records_come_back_exactly(engine_record: EngineRecord, conversion_record: ConversionRecord) -> None:
     assert engine_record_from_json(record_to_json(engine_record)) == engine_record
     assert conversion_record_from_json(record_to_json(conversion_record)) == conversion_record
