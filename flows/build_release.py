@@ -10,13 +10,14 @@ from prefect.artifacts import acreate_table_artifact
 
 from agents.probe import probe_host
 from flows.build_engine import build_engine, find_engine
+from flows.cells import cells_of
 from flows.convert_release import ConversionJob, convert_for
 from flows.overrides import Overrides
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import CellsFailed, FarmError
 from tasks.domain.gpu_table import device_slug
-from tasks.domain.order import CellOutcome, EngineOrder, ReleaseOutcome, order_for
+from tasks.domain.order import CellOutcome, EngineOrder, ReleaseOutcome, SkippedCell, order_for
 from tasks.domain.release import ReleaseRef
 from tasks.fetch import fetch
 from tasks.store.store import Store
@@ -42,29 +43,31 @@ async def build_release(release: ReleaseRef, overrides: Overrides | None = None)
     store = settings().store_for(release)
     await asyncio.to_thread(Store.connect(store).check_conditional_writes)
     with workspace(settings().work_dir) as work:
-        orders = await _orders(release, overrides or Overrides(), store, work)
+        orders, skipped = await _orders(release, overrides or Overrides(), store, work)
     outcomes = await _build_all(orders)
     rows = [{"record": cell.key, "plan": cell.plan.sha256, "built": cell.built} for cell in outcomes]
     await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {release.url}")
-    return ReleaseOutcome(release=release, store=store, cells=outcomes)
+    return ReleaseOutcome(release=release, store=store, cells=outcomes, skipped=skipped)
 
 
 async def _orders(
     release: ReleaseRef, overrides: Overrides, store: str, work: Path
-) -> tuple[EngineOrder, ...]:
-    """Fetch and convert the release, and return one order for each cell that is asked for."""
+) -> tuple[tuple[EngineOrder, ...], tuple[SkippedCell, ...]]:
+    """Fetch and convert the release; return one order for each cell, and the cells that cannot be."""
     fetched = await fetch(release, work / "release")
     request = overrides.applied_to(fetched.request)
     host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
-    targets = host.select(request.targets)
+    cells, skipped = cells_of(request, host.select(request.targets))
+    for one in skipped:
+        get_run_logger().warning("skipped %s %s: %s", one.device, one.precision, one.reason)
     job = ConversionJob(fetched=fetched, request=request, store=store, work=work)
-    graphs = await convert_for(job, targets)
+    graphs = await convert_for(job, cells)
     for graph in {graph.key: graph for graph in graphs.values()}.values():
         for name in graph.derived_shapes:
             get_run_logger().info(
                 "shapes of input %s, derived from its signature: %s", name, graph.shapes[name]
             )
-    return tuple(
+    orders = tuple(
         order_for(
             store=store,
             release=fetched.release,
@@ -76,6 +79,7 @@ async def _orders(
         )
         for target, precision in graphs
     )
+    return orders, skipped
 
 
 async def _build_all(orders: tuple[EngineOrder, ...]) -> tuple[CellOutcome, ...]:

@@ -7,25 +7,27 @@ two conversions of one model are not the same bytes, so nothing is ever converte
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flows.cells import Cell
 from flows.settings import settings
 from tasks.convert import convert
 from tasks.domain.digest import BlobRef
-from tasks.domain.gpu_table import opset_for
+from tasks.domain.errors import OperationUnsupported
+from tasks.domain.gpu_table import base_opsets, graph_opset
 from tasks.domain.keys import conversion_key, conversion_record_key
 from tasks.domain.record import ConversionRecord, Verification
-from tasks.domain.request import BuildRequest, Precision
-from tasks.domain.target import EngineTarget
+from tasks.domain.request import QUANTISED, BuildRequest, Precision
 from tasks.export import export
 from tasks.fetch import FetchedRelease, fetch_graph
 from tasks.lower import lower
-from tasks.onnx.graph import LoweredGraph
+from tasks.onnx.graph import GraphWanted, LoweredGraph
 from tasks.preflight import preflight
 from tasks.publish import publish_conversion, put_blob
 from tasks.store.store import Store
-from tasks.tensorflow.models import ConversionWanted, Converted, conversion_tools
+from tasks.tensorflow.models import ConversionWanted, conversion_tools
 from tasks.tensorrt.engine import graph_precision
 from tasks.verify import Evidence, verify_graph
 
@@ -48,67 +50,80 @@ class ConversionJob:
 
     def key(self, opset: int, precision: Precision) -> str:
         """Return the digest of all that decides the graph with `opset` in `precision`."""
-        release = self.fetched.release
+        release, request = self.fetched.release, self.request
         return conversion_key(
             model_digest=release.model_digest,
-            signature=self.request.signature,
-            shapes=self.request.inputs,
-            samples=release.digest_of(self.request.samples),
+            signature=request.signature,
+            shapes=request.inputs,
+            samples=release.digest_of(request.samples),
             opset=opset,
             graph_precision=precision,
-            tolerance=self.request.tolerance(precision),
+            calibration=request.calibration if precision in QUANTISED else None,
+            tolerance=request.tolerance(precision),
+            top1=request.top1.get(precision),
+            plugin_ops=request.plugin_ops,
             tools=conversion_tools(),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
-    """The results of the steps of one conversion."""
+class _Stored:
+    """A graph that passed the gate, in the store."""
 
-    opset: int
-    converted: Converted
-    graph: LoweredGraph
     verification: Verification
     onnx: BlobRef
-    reference: BlobRef
+    weights: BlobRef | None
 
 
-async def convert_for(
-    job: ConversionJob, targets: tuple[EngineTarget, ...]
-) -> dict[tuple[EngineTarget, Precision], ConversionRecord]:
-    """Return the graph for each cell: every target at every precision that is asked for.
+async def convert_for(job: ConversionJob, cells: tuple[Cell, ...]) -> dict[Cell, ConversionRecord]:
+    """Return the graph for each cell.
 
     Raises:
         FarmError: the model cannot be converted, or a graph does not compute what TensorFlow does.
     """
-    cells = {
-        (target, precision): (opset_for(target), graph_precision(target, precision))
-        for target in targets
-        for precision in job.request.precisions
-    }
-    graphs = {graph: await _find_or_make(job, *graph) for graph in sorted(set(cells.values()))}
-    return {cell: graphs[graph] for cell, graph in cells.items()}
+    graphs: dict[tuple[tuple[int, ...], Precision], ConversionRecord] = {}
+    answer = {}
+    for target, precision in cells:
+        wanted = base_opsets(target), graph_precision(target, precision)
+        if wanted not in graphs:
+            base = await _base(job, base_opsets(target))
+            graphs[wanted] = await _in_precision(job, base, graph_precision(target, precision))
+        answer[target, precision] = graphs[wanted]
+    return answer
 
 
-async def _find_or_make(job: ConversionJob, opset: int, precision: Precision) -> ConversionRecord:
-    found = await asyncio.to_thread(_find, job.store, conversion_record_key(job.key(opset, precision)))
-    if found is not None:
-        return found
+async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord:
+    """Return the FP32 graph with the first of `opsets` that the model has a form in."""
+    for opset in opsets:
+        found = await _found(job, opset, Precision.FP32)
+        if found is not None:
+            return found
+    for opset in opsets[:-1]:
+        with suppress(OperationUnsupported):
+            return await _convert(job, opset)
+    return await _convert(job, opsets[-1])
+
+
+async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: Precision) -> ConversionRecord:
     if precision is Precision.FP32:
-        return await _convert(job, opset)
-    return await _lower(job, await _find_or_make(job, opset, Precision.FP32), precision)
+        return base
+    opset = graph_opset(base.opset, precision)
+    return await _found(job, opset, precision) or await _lower(job, base, opset, precision)
+
+
+async def _found(job: ConversionJob, opset: int, precision: Precision) -> ConversionRecord | None:
+    return await asyncio.to_thread(_find, job.store, conversion_record_key(job.key(opset, precision)))
 
 
 def _find(store_url: str, key: str) -> ConversionRecord | None:
     store = Store.connect(store_url)
     record = store.find_conversion(key)
     if record is not None:
-        store.require_blobs(key, record.onnx, record.reference)
+        store.require_blobs(key, *record.blobs)
     return record
 
 
-async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
-    """Convert the release to FP32, check it against TensorFlow and publish it."""
+async def _converted(job: ConversionJob, opset: int) -> Converted:
     work, limits = job.work, settings().limits
     model = await preflight(job.fetched.model, workdir=work, limits=limits)
     saved_model = await export(model, workdir=work, limits=limits)
@@ -118,66 +133,81 @@ async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
         opset=opset,
         samples=job.fetched.samples,
     )
-    converted = await convert(saved_model, wanted, workdir=work, limits=limits)
-    graph = await lower(converted.onnx, Precision.FP32, workdir=work, limits=limits)
+    return await convert(saved_model, wanted, workdir=work, limits=limits)
+
+
+async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
+    """Convert the release to FP32, check it against TensorFlow and publish it."""
+    converted = await _converted(job, opset)
+    form = GraphWanted(precision=Precision.FP32, opset=opset)
+    graph = await lower(converted.onnx, form, workdir=job.work, limits=settings().limits)
     evidence = Evidence(
         reference=converted.reference,
         inputs=converted.samples_used,
         tolerance=job.request.tolerance(Precision.FP32),
         tensorflow=conversion_tools()["tensorflow-cpu"],
     )
-    verification = await verify_graph(graph.onnx, Precision.FP32, evidence, workdir=work, limits=limits)
-    made = _Made(
-        opset=opset,
-        converted=converted,
-        graph=graph,
-        verification=verification,
-        onnx=await put_blob(job.store, graph.onnx),
-        reference=await put_blob(job.store, converted.reference),
-    )
-    return await publish_conversion(job.store, _base_record(job, made))
-
-
-def _base_record(job: ConversionJob, made: _Made) -> ConversionRecord:
-    converted, graph = made.converted, made.graph
-    return ConversionRecord(
-        key=job.key(made.opset, Precision.FP32),
+    stored = await _verify_and_store(job, graph, form, evidence)
+    record = ConversionRecord(
+        key=job.key(opset, Precision.FP32),
         release_digest=job.fetched.release.model_digest,
         signature=converted.signature,
-        opset=made.opset,
+        opset=opset,
         graph_precision=Precision.FP32,
-        onnx=made.onnx,
-        reference=made.reference,
+        onnx=stored.onnx,
+        weights=stored.weights,
+        reference=await put_blob(job.store, converted.reference),
         inputs=converted.inputs,
         outputs=converted.outputs,
         shapes=converted.shapes,
         derived_shapes=converted.derived_shapes,
-        verification=made.verification,
+        verification=stored.verification,
         seconds={**converted.seconds, "lower": graph.seconds},
         peak_mib=max(converted.peak_mib, graph.peak_mib),
         tools=conversion_tools(),
     )
+    return await publish_conversion(job.store, record)
 
 
-async def _lower(job: ConversionJob, base: ConversionRecord, precision: Precision) -> ConversionRecord:
+async def _lower(
+    job: ConversionJob, base: ConversionRecord, opset: int, precision: Precision
+) -> ConversionRecord:
     """Write `precision` into the graph of `base`, check it against TensorFlow and publish it."""
-    work, limits = job.work, settings().limits
+    work, limits, request = job.work, settings().limits, job.request
     source = await fetch_graph(job.store, base, work)
-    graph = await lower(source.onnx, precision, workdir=work, limits=limits)
+    form = GraphWanted(
+        precision=precision, opset=opset, samples=job.fetched.samples, calibration=request.calibration
+    )
+    graph = await lower(source.onnx, form, workdir=work, limits=limits)
     evidence = Evidence(
         reference=source.reference,
         inputs=base.verification.inputs,
-        tolerance=job.request.tolerance(precision),
+        tolerance=request.tolerance(precision),
         tensorflow=base.tools["tensorflow-cpu"],
     )
-    verification = await verify_graph(graph.onnx, precision, evidence, workdir=work, limits=limits)
+    stored = await _verify_and_store(job, graph, form, evidence)
     record = replace(
         base,
-        key=job.key(base.opset, precision),
+        key=job.key(opset, precision),
+        opset=opset,
         graph_precision=precision,
-        onnx=await put_blob(job.store, graph.onnx),
-        verification=verification,
+        onnx=stored.onnx,
+        weights=stored.weights,
+        verification=stored.verification,
+        quantisation=graph.quantisation,
         seconds={**base.seconds, f"lower to {precision}": graph.seconds},
         peak_mib=max(base.peak_mib, graph.peak_mib),
     )
     return await publish_conversion(job.store, record)
+
+
+async def _verify_and_store(
+    job: ConversionJob, graph: LoweredGraph, form: GraphWanted, evidence: Evidence
+) -> _Stored:
+    limits = settings().limits
+    verification = await verify_graph(graph.onnx, form.precision, evidence, workdir=job.work, limits=limits)
+    return _Stored(
+        verification=verification,
+        onnx=await put_blob(job.store, graph.onnx),
+        weights=None if graph.weights is None else await put_blob(job.store, graph.weights),
+    )

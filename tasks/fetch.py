@@ -10,7 +10,7 @@ from tasks.domain.digest import blob_ref
 from tasks.domain.errors import NotStored, ReleaseIncomplete, RequestInvalid
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
-from tasks.domain.record import ConversionRecord
+from tasks.domain.record import WEIGHTS_FILE, ConversionRecord
 from tasks.domain.release import REQUEST_FILE, Release, ReleaseRef
 from tasks.domain.request import BuildRequest
 from tasks.step import step
@@ -118,8 +118,11 @@ async def fetch_graph(store_url: str, record: ConversionRecord, folder: Path) ->
 
 
 def _fetch_graph(store_url: str, record: ConversionRecord, folder: Path) -> FetchedConversion:
-    store = Store.connect(store_url)
-    onnx, reference = (folder / f"{record.key}.{suffix}" for suffix in ("onnx", "npz"))
+    store, own = Store.connect(store_url), folder / record.key
+    own.mkdir(exist_ok=True)  # of its own: a graph finds its external data beside it, under a fixed name
+    onnx, reference = own / "model.onnx", own / "reference.npz"
     store.get_blob(record.onnx, onnx)
+    if record.weights is not None:
+        store.get_blob(record.weights, own / WEIGHTS_FILE)
     store.get_blob(record.reference, reference)
     return FetchedConversion(record=record, onnx=onnx, reference=reference)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.children.run import Limits
-from tasks.domain.request import Precision
-from tasks.onnx.graph import LoweredGraph, lower_graph
+from tasks.onnx.graph import GraphWanted, LoweredGraph, lower_graph
 from tasks.step import step
 
 
 @step
-async def lower(raw: Path, precision: Precision, *, workdir: Path, limits: Limits) -> LoweredGraph:
-    """Return the graph of `raw` in `precision`, with the same inputs and outputs."""
-    return await lower_graph(raw, precision, workdir=workdir, limits=limits)
+async def lower(raw: Path, wanted: GraphWanted, *, workdir: Path, limits: Limits) -> LoweredGraph:
+    """Return the graph of `raw` as `wanted`, with the same inputs and outputs."""
+    return await lower_graph(raw, wanted, workdir=workdir, limits=limits)

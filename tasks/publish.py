@@ -53,7 +53,7 @@ async def publish_conversion(store_url: str, record: ConversionRecord) -> Conver
     """Commit `record`; return the one that stands, which may be another run's."""
     store, key = Store.connect(store_url), conversion_record_key(record.key)
     standing = await asyncio.to_thread(store.commit, record, key)
-    await asyncio.to_thread(store.require_blobs, key, standing.onnx, standing.reference)
+    await asyncio.to_thread(store.require_blobs, key, *standing.blobs)
     return standing
 
 
@@ -97,11 +97,13 @@ def _record(engine: VerifiedEngine) -> EngineRecord:
         derived_shapes=conversion.derived_shapes,
         release=order.release,
         onnx=conversion.onnx,
+        weights=conversion.weights,
         reference=conversion.reference,
         plan=built.ref,
         inputs=built.inputs,
         outputs=built.outputs,
         graph_verification=conversion.verification,
+        quantisation=conversion.quantisation,
         engine_verification=engine.verification,
         conversion_seconds=conversion.seconds,
         seconds={**built.seconds, **engine.seconds},

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from tasks.domain.errors import ToolchainBroken
+from tasks.domain.request import Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
 
 
@@ -22,18 +23,32 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One row: the highest ONNX opset that a TensorRT family reads, and the precisions that it has."""
+
+    opset: int
+    precisions: frozenset[Precision]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GpuTable:
     """The rows of `gpus.toml`.
 
     Attributes:
         gpus: the known GPUs by the name that the driver reports.
         rtx: compute capabilities that TensorRT-RTX builds for without a GPU.
-        opsets: the highest ONNX opset by flavour and major version of TensorRT.
+        families: what each TensorRT family takes, by flavour and major version.
+        base_opsets: opsets to convert to, in the order in which they are tried.
+        graph_opsets: the lowest opset in which a precision can be written into a graph.
+        compute: the lowest compute capability with a precision, where not every GPU has it.
     """
 
     gpus: dict[str, Gpu]
     rtx: tuple[ComputeCapability, ...]
-    opsets: dict[tuple[Flavour, int], int]
+    families: dict[tuple[Flavour, int], Family]
+    base_opsets: tuple[int, ...]
+    graph_opsets: dict[Precision, int]
+    compute: dict[Precision, ComputeCapability]
 
 
 @cache
@@ -47,11 +62,15 @@ def gpu_table() -> GpuTable:
     return GpuTable(
         gpus={row.name: row for row in rows},
         rtx=tuple(ComputeCapability.parse(text) for text in raw["rtx"]["compute"]),
-        opsets={
-            (Flavour(flavour), int(major)): opset
-            for flavour, majors in raw["opset"].items()
-            for major, opset in majors.items()
+        families={
+            (Flavour(row["flavour"]), row["major"]): Family(
+                opset=row["opset"], precisions=frozenset(map(Precision, row["precisions"]))
+            )
+            for row in raw["family"]
         },
+        base_opsets=tuple(raw["opset"]["base"]),
+        graph_opsets={Precision(name): opset for name, opset in raw["opset"]["graph"].items()},
+        compute={Precision(name): ComputeCapability.parse(text) for name, text in raw["compute"].items()},
     )
 
 
@@ -70,18 +89,48 @@ def device_slug(target: EngineTarget) -> str:
     return "-".join(("rtx", *(capability.sm for capability in target.compute_capabilities)))
 
 
-def opset_for(target: EngineTarget) -> int:
-    """Return the ONNX opset to convert to for `target`.
+def family_of(target: EngineTarget) -> Family:
+    """Return what the TensorRT family of `target` takes.
 
     Raises:
-        ToolchainBroken: the table has no row for this TensorRT family.
+        ToolchainBroken: the table has no row for this family.
     """
-    opset = gpu_table().opsets.get((target.flavour, target.version.major))
-    if opset is None:
-        known = ", ".join(f"{flavour} {major}" for flavour, major in gpu_table().opsets)
+    family = gpu_table().families.get((target.flavour, target.version.major))
+    if family is None:
+        known = ", ".join(f"{flavour} {major}" for flavour, major in gpu_table().families)
         raise ToolchainBroken(
             wanted="a TensorRT family that the farm knows",
             found=f"{target.flavour} {target.version}",
             fix=f"use one of {known}, or add the family: one module and one row",
         )
-    return opset
+    return family
+
+
+def base_opsets(target: EngineTarget) -> tuple[int, ...]:
+    """Return the opsets to convert to for `target`, in the order in which they are tried.
+
+    Raises:
+        ToolchainBroken: the farm does not know the target's TensorRT family.
+    """
+    most = family_of(target).opset
+    return tuple(opset for opset in gpu_table().base_opsets if opset <= most)
+
+
+def graph_opset(base: int, precision: Precision) -> int:
+    """Return the opset of a graph in `precision` that is made from one with the opset `base`."""
+    return max(base, gpu_table().graph_opsets.get(precision, base))
+
+
+def why_impossible(target: EngineTarget, precision: Precision) -> str | None:
+    """Return why no engine for `target` can compute in `precision`; None where one can.
+
+    Raises:
+        ToolchainBroken: the farm does not know the target's TensorRT family.
+    """
+    if precision not in family_of(target).precisions:
+        return f"TensorRT {target.version} has no {precision}"
+    least = gpu_table().compute.get(precision)
+    lacking = [one for one in target.compute_capabilities if least is not None and one < least]
+    if lacking:
+        return f"{precision} needs compute capability {least}, and this is {', '.join(map(str, lacking))}"
+    return None

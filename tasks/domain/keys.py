@@ -10,7 +10,7 @@ from tasks.domain.digest import document_digest
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import CellOptions
 from tasks.domain.release import Release
-from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.request import Calibration, Precision, ShapeRange
 from tasks.domain.target import EngineTarget
 
 _SHORT = 12
@@ -24,7 +24,10 @@ def conversion_key(  # noqa: PLR0913 (each part decides the graph)
     samples: str | None,
     opset: int,
     graph_precision: Precision,
+    calibration: Calibration | None,
     tolerance: float,
+    top1: float | None,
+    plugin_ops: tuple[str, ...],
     tools: Mapping[str, str],
 ) -> str:
     """Return the digest of all that decides a conversion, 64 hexadecimal digits."""
@@ -37,7 +40,10 @@ def conversion_key(  # noqa: PLR0913 (each part decides the graph)
             "samples": samples,
             "opset": opset,
             "graph_precision": graph_precision,
+            "calibration": calibration,
             "tolerance": tolerance,
+            "top1": top1,
+            "plugin_ops": sorted(plugin_ops),
             "tools": dict(tools),
         }
     )

@@ -9,7 +9,7 @@ from tasks.domain.digest import BlobRef
 from tasks.domain.keys import build_key, engine_key
 from tasks.domain.record import CellOptions, ConversionRecord
 from tasks.domain.release import Release, ReleaseRef
-from tasks.domain.request import BuildRequest, Precision
+from tasks.domain.request import QUANTISED, BuildRequest, Precision
 from tasks.domain.target import EngineTarget
 
 
@@ -85,7 +85,10 @@ def _options(
         precision=precision,
         shapes=conversion.shapes,
         tolerance=request.tolerance(precision),
+        top1=request.top1.get(precision),
         samples=release.digest_of(request.samples),
+        calibration=request.calibration if precision in QUANTISED else None,
+        plugins=request.plugins,
         workspace_mib=request.workspace_mib,
         optimization_level=request.optimization_level,
     )
@@ -107,9 +110,25 @@ class CellOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedCell:
+    """A cell that `targets: all` would name and that cannot be, with the reason.
+
+    Attributes:
+        device: the target as requests write it.
+        precision: what it cannot do.
+        reason: why, for people.
+    """
+
+    device: str
+    precision: Precision
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseOutcome:
     """What came of one release: a reference for each of its cells."""
 
     release: ReleaseRef
     store: str
     cells: tuple[CellOutcome, ...]
+    skipped: tuple[SkippedCell, ...] = ()

@@ -11,9 +11,13 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 from tasks.domain.digest import BlobRef
+from tasks.domain.quantisation import Quantisation
 from tasks.domain.release import Release
-from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.request import Calibration, Plugin, Precision, ShapeRange
 from tasks.domain.target import EngineTarget
+
+WEIGHTS_FILE = "weights.bin"
+"""The name of a graph's external data, beside the graph."""
 
 
 class Verdict(StrEnum):
@@ -98,14 +102,17 @@ class ConversionRecord:
         release_digest: digest of the model's bytes.
         signature: name of the converted signature.
         opset: ONNX opset of the graph.
-        graph_precision: arithmetic that is written into the graph (FP32, or FP16 by casts).
+        graph_precision: arithmetic that is written into the graph: FP32, or a lower one by casts (FP16,
+            BF16) or by quantisation (INT8, FP8).
         onnx: the graph.
+        weights: its external data, where the graph is too large for one file; else None.
         reference: an `.npz` with inputs and TensorFlow's outputs at each corner.
         inputs: inputs in the graph's order.
         outputs: outputs in the graph's order.
         shapes: the shapes that are asked for, by input.
         derived_shapes: inputs whose shapes the request left out.
         verification: the graph against TensorFlow.
+        quantisation: how the graph was quantised; None where it was not.
         seconds: wall time by step.
         peak_mib: most memory of any of its child processes, in MiB.
         tools: versions of what took part, by package.
@@ -120,15 +127,22 @@ class ConversionRecord:
     opset: int
     graph_precision: Precision
     onnx: BlobRef
+    weights: BlobRef | None = None
     reference: BlobRef
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     shapes: Mapping[str, ShapeRange]
     derived_shapes: tuple[str, ...]
     verification: Verification
+    quantisation: Quantisation | None = None
     seconds: Mapping[str, float]
     peak_mib: float
     tools: Mapping[str, str]
+
+    @property
+    def blobs(self) -> tuple[BlobRef, ...]:
+        """Everything that the record refers to in the store."""
+        return tuple(blob for blob in (self.onnx, self.weights, self.reference) if blob is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +168,10 @@ class CellOptions:
     precision: Precision
     shapes: Mapping[str, ShapeRange]
     tolerance: float
+    top1: float | None = None
     samples: str | None
+    calibration: Calibration | None = None
+    plugins: tuple[Plugin, ...] = ()
     workspace_mib: int
     optimization_level: int
 
@@ -174,11 +191,13 @@ class EngineRecord:
         derived_shapes: inputs whose shapes the request left out, so that they come from the signature.
         release: the bytes that it was made from.
         onnx: the graph that TensorRT read.
+        weights: the graph's external data; None where it is one file.
         reference: inputs and TensorFlow's outputs, an `.npz`.
         plan: the engine, bare.
         inputs: inputs of the engine.
         outputs: outputs of the engine.
         graph_verification: the ONNX graph against TensorFlow.
+        quantisation: how the graph was quantised; None where it was not.
         engine_verification: the engine on its GPU against TensorFlow.
         conversion_seconds: wall time of the conversion by step, whichever run made it.
         seconds: wall time of this cell by step; `cell` is all of it up to the upload.
@@ -203,11 +222,13 @@ class EngineRecord:
     derived_shapes: tuple[str, ...]
     release: Release
     onnx: BlobRef
+    weights: BlobRef | None = None
     reference: BlobRef
     plan: BlobRef
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     graph_verification: Verification
+    quantisation: Quantisation | None = None
     engine_verification: Verification
     conversion_seconds: Mapping[str, float]
     seconds: Mapping[str, float]

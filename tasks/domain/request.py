@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,13 +19,63 @@ class Precision(StrEnum):
     FP32 = "fp32"
     TF32 = "tf32"
     FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    FP8 = "fp8"
+
+
+QUANTISED = frozenset({Precision.INT8, Precision.FP8})
+"""Precisions whose value ranges are measured on the release's samples."""
+
+
+class Calibration(StrEnum):
+    """How the range of values of each quantised tensor is chosen; AUTO takes the smallest measured error."""
+
+    AUTO = "auto"
+    MINMAX = "minmax"
+    ENTROPY = "entropy"
+    PERCENTILE = "percentile"
 
 
 DEFAULT_TOLERANCES: Mapping[Precision, float] = MappingProxyType(
     # Largest |difference| to TensorFlow over largest |TensorFlow output|, per output. FP16 carries 11
-    # bits and TF32 as many, and errors grow with depth; trained networks stayed below a third of these.
-    {Precision.FP32: 1e-4, Precision.TF32: 1e-2, Precision.FP16: 2e-2}
+    # bits and TF32 as many, BF16 8, INT8 8 and FP8 4, and errors grow with depth; trained networks stayed
+    # below a third of the first three.
+    {
+        Precision.FP32: 1e-4,
+        Precision.TF32: 1e-2,
+        Precision.FP16: 2e-2,
+        Precision.BF16: 1e-1,
+        Precision.INT8: 1e-1,
+        Precision.FP8: 2e-1,
+    }
 )
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_LIBRARY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\.so(\.[0-9]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """A library with TensorRT plugins that a build may load.
+
+    Attributes:
+        library: its file name in the folder of libraries of the host that builds.
+        sha256: digest of its bytes; another file of that name is not loaded.
+        ops: TensorFlow operations that stay in the graph for it, by type.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    library: str
+    sha256: str
+    ops: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _LIBRARY.fullmatch(self.library):
+            raise ValueError("library is the name of a file such as libroi_align.so, without folders")
+        if not _DIGEST.fullmatch(self.sha256):
+            raise ValueError("sha256 is the library's digest, 64 lower-case hexadecimal digits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +121,11 @@ class BuildRequest:
         precisions: one cell per target for each of them.
         targets: device names as the store writes them (`rtx-sm89`, `l4`), or only `all`.
         tolerances: largest error against TensorFlow by precision, relative to the largest output.
+        top1: smallest share of rows with TensorFlow's own best class, by precision, for outputs that are
+            scores of classes.
         samples: name of an `.npz` in the release with one array per input, first dimension the batch.
+        calibration: how INT8 and FP8 choose their ranges, on `samples`.
+        plugins: libraries that the build loads.
         workspace_mib: most scratch memory that TensorRT may use on the GPU, in MiB.
         optimization_level: TensorRT's builder optimisation level, 0 (fast build) to 5 (fast engine).
     """
@@ -82,7 +137,10 @@ class BuildRequest:
     precisions: tuple[Precision, ...] = (Precision.FP32,)
     targets: tuple[str, ...] = (ALL_TARGETS,)
     tolerances: Mapping[Precision, float] = field(default_factory=dict)
+    top1: Mapping[Precision, float] = field(default_factory=dict)
     samples: str | None = None
+    calibration: Calibration = Calibration.AUTO
+    plugins: tuple[Plugin, ...] = ()
     workspace_mib: int = 1024
     optimization_level: int = 3
 
@@ -96,10 +154,19 @@ class BuildRequest:
             raise ValueError("targets is either all or a list of devices")
         if any(not (math.isfinite(value) and value > 0) for value in self.tolerances.values()):
             raise ValueError("a tolerance is a number above 0")
+        if any(not 0 <= value <= 1 for value in self.top1.values()):
+            raise ValueError("a share in top1 is between 0 and 1")
+        if len({plugin.library for plugin in self.plugins}) != len(self.plugins):
+            raise ValueError("plugins lists each library once")
         if self.workspace_mib < 1:
             raise ValueError("workspace_mib is at least 1")
         if not 0 <= self.optimization_level <= 5:  # noqa: PLR2004 (TensorRT's own range)
             raise ValueError("optimization_level is between 0 and 5")
+
+    @property
+    def plugin_ops(self) -> tuple[str, ...]:
+        """TensorFlow operations that stay in the graph for a plugin, sorted."""
+        return tuple(sorted({op for plugin in self.plugins for op in plugin.ops}))
 
     def tolerance(self, precision: Precision) -> float:
         """Return the largest accepted error for `precision`, relative to the largest output."""

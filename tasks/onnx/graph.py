@@ -6,8 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.domain.quantisation import Quantisation
 from tasks.domain.record import Comparison
-from tasks.domain.request import Precision
+from tasks.domain.request import Calibration, Precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphWanted:
+    """What a graph is lowered to.
+
+    Attributes:
+        precision: the arithmetic to write into it; TF32 is none, it is a flag of the build.
+        opset: ONNX opset, at least that of the raw graph.
+        samples: an `.npz` with arrays by input name, first dimension the batch; INT8 and FP8 need it.
+        calibration: how INT8 and FP8 choose their ranges.
+    """
+
+    precision: Precision
+    opset: int
+    samples: Path | None = None
+    calibration: Calibration = Calibration.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +34,8 @@ class LoweredGraph:
 
     Attributes:
         onnx: the file.
+        weights: its external data, beside it; None where one file holds all.
+        quantisation: how it was quantised; None where it was not.
         nodes: number of nodes, those of subgraphs included.
         nodes_before: the same before lowering.
         seconds: wall time of the child process.
@@ -23,14 +43,16 @@ class LoweredGraph:
     """
 
     onnx: Path
+    weights: Path | None = None
+    quantisation: Quantisation | None = None
     nodes: int
     nodes_before: int
     seconds: float
     peak_mib: float
 
 
-async def lower_graph(raw: Path, precision: Precision, *, workdir: Path, limits: Limits) -> LoweredGraph:
-    """Simplify `raw`, write casts into it where `precision` is FP16, and check the result.
+async def lower_graph(raw: Path, wanted: GraphWanted, *, workdir: Path, limits: Limits) -> LoweredGraph:
+    """Simplify `raw`, write the precision into it, and check the result.
 
     Names, order and element types of inputs and outputs stay as they are.
 
@@ -39,6 +61,7 @@ async def lower_graph(raw: Path, precision: Precision, *, workdir: Path, limits:
         ModelRefused: the result does not fit into one ONNX file (2 GiB).
         FarmError: the child process failed, see `run_child`.
     """
+    precision = wanted.precision
     lowered = workdir / f"lowered-{precision}.onnx"
     answer = await run_child(
         ChildProgram(module="tasks.onnx.lower_child", step=f"lower-{precision}"),

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.request import BuildRequest, Precision, ShapeRange
+from tasks.domain.request import BuildRequest, Calibration, Precision, ShapeRange
 from tasks.store.plain_yaml import KeyPath, PlainYaml, Problem, dump_plain
 
 _LONGEST_SHOWN = 60
@@ -20,7 +20,6 @@ _MOST_SHOWN = 30
 _ADAPTER = TypeAdapter(BuildRequest)
 _KEYS = [one.name for one in fields(BuildRequest)]
 _CORNERS = [one.name for one in fields(ShapeRange)]
-_PRECISIONS = [str(one) for one in Precision]
 _SHAPE = "a list such as [8, 28, 28, 1] for a fixed shape, or min, opt and max with such a list each"
 _WANTED = {
     "int_type": "a whole number, without quotes, dot or underscore, for example 8",
@@ -122,7 +121,8 @@ def _explained(error: ErrorDetails, part: Any) -> tuple[str, str]:
         case "missing":
             return "the key is missing", f"write {_SHAPE}"
         case "enum":
-            return f"{_shown(error['input'])} is no precision", _nearest(str(error["input"]), _PRECISIONS)
+            known = [str(one) for one in (Calibration if path[0] == "calibration" else Precision)]
+            return f"{_shown(error['input'])} is not known here", _nearest(str(error["input"]), known)
         case "value_error":
             found = _shown(error["input"] if path else part)
             return found, f"change it so that {error['msg'].removeprefix('Value error, ')}"

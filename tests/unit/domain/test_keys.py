@@ -13,10 +13,11 @@ from tasks.domain.keys import build_key, conversion_key, conversion_record_key, 
 from tasks.domain.order import order_for
 from tasks.domain.record import CellOptions, ConversionRecord
 from tasks.domain.release import ModelFormat, Release
-from tasks.domain.request import BuildRequest, Precision, ShapeRange
+from tasks.domain.request import BuildRequest, Calibration, Plugin, Precision, ShapeRange
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 
 TOOLS = {"tensorflow": "2.21.0", "tf2onnx": "1.17.0"}
+PLUGIN = Plugin(library="libroi.so", sha256="4" * 64)
 SHAPE = ShapeRange(min=(1, 8), opt=(4, 8), max=(8, 8))
 
 CHANGED_OPTIONS: dict[str, list[Any]] = {
@@ -30,7 +31,10 @@ CHANGED_OPTIONS: dict[str, list[Any]] = {
         {"x": replace(SHAPE, max=(9, 8))},
     ],
     "tolerance": [1e-2],
+    "top1": [0.5],
     "samples": ["4" * 64],
+    "calibration": [Calibration.ENTROPY],
+    "plugins": [(PLUGIN,), (replace(PLUGIN, sha256="5" * 64),), (replace(PLUGIN, ops=("Roi",)),)],
     "workspace_mib": [2048],
     "optimization_level": [0],
 }
@@ -141,7 +145,10 @@ def test_each_part_changes_the_conversion_key() -> None:
         "samples": None,
         "opset": 17,
         "graph_precision": Precision.FP32,
+        "calibration": None,
         "tolerance": 1e-4,
+        "top1": None,
+        "plugin_ops": (),
         "tools": TOOLS,
     }
     changes: dict[str, Any] = {
@@ -151,12 +158,15 @@ def test_each_part_changes_the_conversion_key() -> None:
         "samples": "c" * 64,
         "opset": 18,
         "graph_precision": Precision.FP16,
+        "calibration": Calibration.MINMAX,
         "tolerance": 1e-3,
+        "top1": 0.9,
+        "plugin_ops": ("Roi",),
         "tools": TOOLS | {"onnx": "1.23.2"},
     }
     assert base.keys() == changes.keys()
     keys = {conversion_key(**base)} | {conversion_key(**base | {name: v}) for name, v in changes.items()}
-    assert len(keys) == 9
+    assert len(keys) == 12
 
 
 def test_keys_are_readable_and_carry_their_digest(release: Release, target: EngineTarget) -> None:

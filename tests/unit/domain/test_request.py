@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tasks.domain.release import Release, ReleaseRef
-from tasks.domain.request import DEFAULT_TOLERANCES, BuildRequest, Precision, ShapeRange
+from tasks.domain.request import DEFAULT_TOLERANCES, BuildRequest, Plugin, Precision, ShapeRange
+
+PLUGIN = Plugin(library="libroi.so.1", sha256="4" * 64)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,9 @@ def test_a_file_of_a_release_is_found_by_its_path(release: Release) -> None:
         {"tolerances": {Precision.FP16: -1.0}},
         {"tolerances": {Precision.FP16: math.nan}},
         {"tolerances": {Precision.FP16: math.inf}},
+        {"top1": {Precision.INT8: 1.1}},
+        {"top1": {Precision.INT8: math.nan}},
+        {"plugins": (PLUGIN, PLUGIN)},
         {"workspace_mib": 0},
         {"optimization_level": -1},
         {"optimization_level": 6},
@@ -81,6 +87,32 @@ def test_requests_that_make_no_sense(change: dict[str, Any]) -> None:
     word = {"targets": "target", "tolerances": "tolerance"}.get(name, name)
     with pytest.raises(ValueError, match=word):
         BuildRequest(**change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"library": ""},
+        {"library": "../libroi.so"},
+        {"library": "/opt/libroi.so"},
+        {"library": "libroi.dll"},
+        {"library": "lib roi.so"},
+        {"library": "libroi.so\n"},
+        {"sha256": "4" * 63},
+        {"sha256": "G" * 64},
+        {"sha256": "A" * 64},
+    ],
+)
+def test_a_plugin_is_a_file_name_and_a_digest(change: dict[str, Any]) -> None:
+    (word,) = change
+    assert PLUGIN.ops == ()
+    with pytest.raises(ValueError, match=word):
+        replace(PLUGIN, **change)
+
+
+def test_operations_of_all_plugins_stay_in_the_graph() -> None:
+    one, two = replace(PLUGIN, ops=("Roi", "Nms")), replace(PLUGIN, library="lib2.so", ops=("Nms",))
+    assert BuildRequest(plugins=(one, two)).plugin_ops == ("Nms", "Roi")
 
 
 def test_tolerances_are_given_or_those_of_the_precision() -> None:

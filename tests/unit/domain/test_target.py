@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from tasks.domain.digest import BlobRef, blob_ref, canonical_json, document_digest
 from tasks.domain.errors import ToolchainBroken
-from tasks.domain.gpu_table import device_slug, gpu_slug, gpu_table, opset_for
+from tasks.domain.gpu_table import (
+    base_opsets,
+    device_slug,
+    gpu_slug,
+    gpu_table,
+    graph_opset,
+    why_impossible,
+)
+from tasks.domain.request import Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -133,11 +141,42 @@ def test_a_gpu_without_a_row_gets_a_slug_too(name: str, slug: str) -> None:
     assert SLUG.fullmatch(slug)
 
 
-def test_each_family_has_an_opset_and_an_unknown_one_is_told(target: EngineTarget) -> None:
-    for (flavour, major), opset in gpu_table().opsets.items():
+def test_each_family_has_opsets_and_an_unknown_one_is_told(target: EngineTarget) -> None:
+    for (flavour, major), family in gpu_table().families.items():
         version = TensorRTVersion(major=major, minor=0, patch=0, build=0)
         gpu = None if flavour is Flavour.RTX else target.gpu
-        assert opset_for(replace(target, flavour=flavour, gpu=gpu, version=version)) == opset
-        assert 13 <= opset <= 18
+        one = replace(target, flavour=flavour, gpu=gpu, version=version)
+        assert base_opsets(one)[0] == 17
+        assert max(base_opsets(one)) <= family.opset
+        for precision in family.precisions:
+            assert graph_opset(17, precision) <= family.opset
     with pytest.raises(ToolchainBroken, match=r"tensorrt 99\.0\.0\.0"):
-        opset_for(replace(target, version=TensorRTVersion.parse("99.0.0.0")))
+        base_opsets(replace(target, version=TensorRTVersion.parse("99.0.0.0")))
+
+
+def test_tensorrt_8_never_gets_an_opset_on_which_it_crashes(target: EngineTarget) -> None:
+    assert base_opsets(replace(target, version=TensorRTVersion.parse("8.6.0.12"))) == (17,)
+    assert base_opsets(target) == (17, 18)
+
+
+@pytest.mark.parametrize(
+    ("version", "compute", "precision", "reason"),
+    [
+        ("8.6.0.12", "8.9", Precision.BF16, "TensorRT 8.6.0.12 has no bf16"),
+        ("8.6.0.12", "9.0", Precision.FP8, "TensorRT 8.6.0.12 has no fp8"),
+        ("10.13.3.9", "7.5", Precision.BF16, "bf16 needs compute capability 8.0, and this is 7.5"),
+        ("10.13.3.9", "8.6", Precision.FP8, "fp8 needs compute capability 8.9, and this is 8.6"),
+        ("10.13.3.9", "8.9", Precision.FP8, None),
+        ("10.13.3.9", "7.5", Precision.INT8, None),
+        ("10.13.3.9", "7.5", Precision.FP32, None),
+    ],
+)
+def test_what_hardware_or_tensorrt_lacks_is_told(
+    target: EngineTarget, version: str, compute: str, precision: Precision, reason: str | None
+) -> None:
+    one = replace(
+        target,
+        version=TensorRTVersion.parse(version),
+        compute_capabilities=(ComputeCapability.parse(compute),),
+    )
+    assert why_impossible(one, precision) == reason

@@ -21,7 +21,7 @@ from tasks.children.run import Limits
 from tasks.domain.errors import ModelRefused, OperationUnsupported, VerificationFailed
 from tasks.domain.request import Precision
 from tasks.onnx import lower_child
-from tasks.onnx.graph import LoweredGraph, compare_graph, lower_graph
+from tasks.onnx.graph import GraphWanted, LoweredGraph, compare_graph, lower_graph
 from tasks.onnx.structure import interface
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -56,7 +56,9 @@ print(json.dumps({
 
 
 def lower(raw: Path, precision: Precision) -> LoweredGraph:
-    return asyncio.run(lower_graph(raw, precision, workdir=raw.parent, limits=LIMITS))
+    return asyncio.run(
+        lower_graph(raw, GraphWanted(precision=precision, opset=17), workdir=raw.parent, limits=LIMITS)
+    )
 
 
 def reference_for(model: onnx.ModelProto, run_graph: Run, path: Path) -> Path:

@@ -1,0 +1,37 @@
+"""Which cells a request comes to on the targets of a host."""
+
+from __future__ import annotations
+
+from tasks.domain.errors import TargetUnavailable
+from tasks.domain.gpu_table import device_slug, why_impossible
+from tasks.domain.order import SkippedCell
+from tasks.domain.request import ALL_TARGETS, BuildRequest, Precision
+from tasks.domain.target import EngineTarget
+
+Cell = tuple[EngineTarget, Precision]
+
+
+def cells_of(
+    request: BuildRequest, targets: tuple[EngineTarget, ...]
+) -> tuple[tuple[Cell, ...], tuple[SkippedCell, ...]]:
+    """Return the cells to build, and those that no hardware or TensorRT can do.
+
+    Raises:
+        TargetUnavailable: no cell is left, or the request itself names a target for one that cannot be.
+    """
+    cells: list[Cell] = []
+    skipped: list[SkippedCell] = []
+    for target in targets:
+        for precision in request.precisions:
+            reason = why_impossible(target, precision)
+            if reason is None:
+                cells.append((target, precision))
+            else:
+                skipped.append(SkippedCell(device=device_slug(target), precision=precision, reason=reason))
+    if not cells or (skipped and ALL_TARGETS not in request.targets):
+        raise TargetUnavailable(
+            wanted=f"engines in {', '.join(request.precisions)} for {', '.join(request.targets)}",
+            found="; ".join(f"{one.device} {one.precision}: {one.reason}" for one in skipped),
+            fix="ask for another precision, or for other targets; `targets: all` leaves out what cannot be",
+        )
+    return tuple(cells), tuple(skipped)

@@ -1,0 +1,29 @@
+"""What a record says about a graph in INT8 or FP8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tasks.domain.request import Calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantisation:
+    """How a graph came to INT8 or FP8, and how much of it did.
+
+    Attributes:
+        calibration: how the ranges were chosen.
+        rows: rows of the release's samples that they were measured on.
+        quantised: operations that compute in the low precision.
+        quantisable: operations that could, by their type.
+        errors: relative error against the FP32 graph on these rows, by calibration that was tried.
+        tool: the library and its version.
+    """
+
+    calibration: Calibration
+    rows: int
+    quantised: int
+    quantisable: int
+    errors: Mapping[Calibration, float]
+    tool: str
