@@ -27,7 +27,7 @@ from tasks.onnx.graph import GraphWanted, LoweredGraph
 from tasks.preflight import preflight
 from tasks.publish import publish_conversion, put_blob
 from tasks.store.store import Store
-from tasks.tensorflow.models import ConversionWanted, conversion_tools
+from tasks.tensorflow.models import ConversionWanted, Converted, conversion_tools
 from tasks.tensorrt.engine import graph_precision
 from tasks.verify import Evidence, verify_graph
 
