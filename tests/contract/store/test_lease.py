@@ -1,0 +1,230 @@
+"""Leases on real servers: one holder at a time, and none that died keeps the others waiting for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from tasks.domain.errors import ModelRefused
+from tasks.store.lease import Lease, once
+from tasks.store.store import Store
+
+KEY = "conversions/ab/abcd.json"
+_HOLDER = Path(__file__).with_name("lease_holder.py")
+_ROOT = Path(__file__).parents[3]
+_SECONDS = 30.0
+
+
+class Clock:
+    """The monotonic clock of this host, which tests move."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("tasks.store.lease.monotonic", clock)
+    return clock
+
+
+def lease_of(store: Store, *, key: str = KEY) -> Lease:
+    return Lease(store=store, key=key, seconds=_SECONDS)
+
+
+def all_at_once(calls: list[Callable[[], bool]]) -> list[bool]:
+    start = Barrier(len(calls))
+
+    def call(one: Callable[[], bool]) -> bool:
+        start.wait()
+        return one()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(call, calls))
+
+
+def test_of_many_that_ask_at_once_one_holds(store: Store) -> None:
+    leases = [lease_of(store) for _ in range(8)]
+    assert sum(all_at_once([lease.take for lease in leases])) == 1
+    assert sum(lease.held for lease in leases) == 1
+
+
+def test_other_keys_are_other_leases(store: Store) -> None:
+    assert lease_of(store).take()
+    assert lease_of(store, key="conversions/ef/ef01.json").take()
+
+
+def test_a_lease_that_is_given_back_is_free_at_once(store: Store) -> None:
+    first, second = lease_of(store), lease_of(store)
+    assert first.take()
+    assert not second.take()
+    first.release()
+    assert not first.held
+    assert second.take()
+    second.release()
+    assert store.client.list_objects_v2(Bucket=store.bucket)["KeyCount"] == 0
+
+
+def test_a_holder_that_renews_keeps_it(store: Store, clock: Clock) -> None:
+    holder, waiter = lease_of(store), lease_of(store)
+    assert holder.take()
+    for _ in range(6):
+        assert not waiter.take()
+        clock.now += _SECONDS * 0.9
+        assert holder.held
+        assert holder.renew()
+    assert not waiter.take()
+
+
+def test_a_holder_that_died_is_followed_after_its_time(store: Store, clock: Clock) -> None:
+    assert lease_of(store).take()
+    waiter = lease_of(store)
+    clock.now += 10 * _SECONDS  # nobody knows how long the holder has been silent: the watch starts now
+    assert not waiter.take()
+    clock.now += _SECONDS - 0.1
+    assert not waiter.take()
+    clock.now += 0.1
+    assert waiter.take()
+    assert waiter.held
+
+
+def test_of_two_that_follow_at_once_one_holds(store: Store, clock: Clock) -> None:
+    assert lease_of(store).take()
+    waiters = [lease_of(store), lease_of(store)]
+    assert [waiter.take() for waiter in waiters] == [False, False]
+    clock.now += _SECONDS
+    assert any(all_at_once([waiter.take for waiter in waiters]))
+    # A server that compares and writes in two steps may let both through: the first renewal settles it.
+    assert sum(all_at_once([waiter.renew for waiter in waiters])) == 1
+    assert sum(waiter.held for waiter in waiters) == 1
+
+
+def test_a_holder_that_wakes_late_takes_nothing_back(store: Store, clock: Clock) -> None:
+    sleeper, follower, third = lease_of(store), lease_of(store), lease_of(store)
+    assert sleeper.take()
+    assert not follower.take()
+    clock.now += _SECONDS
+    assert not sleeper.held
+    assert follower.take()
+    assert not sleeper.renew()
+    sleeper.release()
+    assert not third.take(), "the follower's lease is still there"
+    assert follower.renew()
+
+
+def test_a_late_holder_goes_on_where_nobody_followed(store: Store, clock: Clock) -> None:
+    sleeper = lease_of(store)
+    assert sleeper.take()
+    clock.now += 5 * _SECONDS
+    assert not sleeper.held
+    assert sleeper.renew()
+    assert sleeper.held
+
+
+def test_a_damaged_lease_runs_out(store: Store, clock: Clock) -> None:
+    store.client.put_object(Bucket=store.bucket, Key=f"{store.prefix}/leases/{KEY}", Body=b"[]")
+    lease = lease_of(store)
+    assert not lease.take()
+    clock.now += _SECONDS
+    assert lease.take()
+
+
+def test_a_lease_whose_answer_was_lost_is_ones_own(faulty_store: Callable[[str], Store]) -> None:
+    store = faulty_store("loses")
+    lease = lease_of(store, key="engines/m/v/d/t/fp32-0.json")
+    taken = [lease.take(), lease.take()]
+    assert taken == [False, True]
+    assert not lease_of(store, key=lease.key).take()
+
+
+def test_one_of_ten_makes_what_all_get(store: Store) -> None:
+    results: list[int] = []
+
+    async def find() -> int | None:
+        return results[0] if results else None
+
+    async def make() -> int:
+        await asyncio.sleep(0.3)
+        results.append(len(results))
+        return results[-1]
+
+    async def ten() -> list[int]:
+        return await asyncio.gather(*(once(lease_of(store), find, make) for _ in range(10)))
+
+    assert asyncio.run(ten()) == [0] * 10
+    assert results == [0]
+    assert store.client.list_objects_v2(Bucket=store.bucket)["KeyCount"] == 0
+
+
+def test_who_fails_lets_the_next_try(store: Store) -> None:
+    tries: list[str] = []
+    refusal = ModelRefused(wanted="a model", found="none", fix="give one")
+
+    async def find() -> str | None:
+        return None
+
+    async def make() -> str:
+        tries.append("")
+        if len(tries) == 1:
+            raise refusal
+        return "made"
+
+    async def two() -> list[str | BaseException]:
+        work = (once(lease_of(store), find, make) for _ in range(2))
+        return await asyncio.gather(*work, return_exceptions=True)
+
+    answers = asyncio.run(two())
+    assert sorted(map(str, answers)) == ["made", str(refusal)]
+
+
+@pytest.fixture
+def start(store: Store, tmp_path: Path) -> Iterator[Callable[[float], subprocess.Popen[str]]]:
+    """A function that starts `lease_holder.py` on `tmp_path`, with a lease of so many seconds."""
+    with ExitStack() as processes:
+
+        def run(seconds: float) -> subprocess.Popen[str]:
+            command = [sys.executable, str(_HOLDER), store.url, KEY, str(seconds), str(tmp_path)]
+            process = processes.enter_context(
+                subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True)
+            )
+            processes.callback(process.kill)
+            return process
+
+        yield run
+
+
+def makers(folder: Path, *, wanted: int) -> list[str]:
+    """Return the processes that started to make the result as soon as there are `wanted`."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        made = folder / "made"
+        found = made.read_text("utf-8").split() if made.exists() else []
+        if len(found) >= wanted:
+            return found
+        time.sleep(0.02)
+    pytest.fail(f"{wanted} did not start")
+
+
+def test_another_process_goes_on_where_one_is_killed(
+    start: Callable[[float], subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    first = start(1.0)
+    assert makers(tmp_path, wanted=1) == [str(first.pid)]
+    second = start(1.0)
+    first.kill()
+    assert makers(tmp_path, wanted=2) == [str(first.pid), str(second.pid)]
+    (tmp_path / "go").touch()
+    assert second.communicate(timeout=60)[0] == str(second.pid)
