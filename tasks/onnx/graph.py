@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
 from tasks.children.run import ChildProgram, Limits, run_child
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.record import Comparison
 from tasks.domain.request import Calibration, Precision
+
+_ONE_FILE = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,31 +55,46 @@ class LoweredGraph:
     peak_mib: float
 
 
-async def lower_graph(raw: Path, wanted: GraphWanted, *, workdir: Path, limits: Limits) -> LoweredGraph:
+async def lower_graph(
+    raw: Path, wanted: GraphWanted, *, workdir: Path, limits: Limits, one_file: int = _ONE_FILE
+) -> LoweredGraph:
     """Simplify `raw`, write the precision into it, and check the result.
 
     Names, order and element types of inputs and outputs stay as they are.
 
+    Args:
+        raw: the graph; where it has external data, in `WEIGHTS_FILE` beside it.
+        wanted: what it is lowered to.
+        workdir: folder for files; the result lies in a folder of its own below it.
+        limits: what the child may use.
+        one_file: up to so many bytes of large weights, the result is one file.
+
     Raises:
         OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs.
-        ModelRefused: the result does not fit into one ONNX file (2 GiB).
+        ModelRefused: the graph refers to weights elsewhere than beside it.
         FarmError: the child process failed, see `run_child`.
     """
-    precision = wanted.precision
-    lowered = workdir / f"lowered-{precision}.onnx"
-    answer = await run_child(
-        ChildProgram(module="tasks.onnx.lower_child", step=f"lower-{precision}"),
-        {"raw": str(raw), "lowered": str(lowered), "half": precision is Precision.FP16},
-        workdir=workdir,
-        limits=limits,
-    )
+    request = _lowering(raw, wanted, workdir, one_file)
+    program = ChildProgram(module="tasks.onnx.lower_child", step=f"lower-{wanted.precision}")
+    answer = await run_child(program, request, workdir=workdir, limits=limits)
     return LoweredGraph(
-        onnx=lowered,
+        onnx=Path(request["lowered"]),
+        weights=None if answer.result["weights"] is None else Path(answer.result["weights"]),
         nodes=answer.result["nodes"],
         nodes_before=answer.result["nodes_before"],
         seconds=answer.seconds,
         peak_mib=answer.peak_mib,
     )
+
+
+def _lowering(raw: Path, wanted: GraphWanted, workdir: Path, one_file: int) -> dict[str, Any]:
+    own = mkdtemp(prefix=f"lowered-{wanted.precision}-", dir=workdir.absolute())
+    return {
+        "raw": str(raw.absolute()),
+        "lowered": str(Path(own) / "model.onnx"),
+        "half": wanted.precision is Precision.FP16,
+        "one_file": one_file,
+    }
 
 
 async def compare_graph(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import onnx
-import onnxslim
 from onnx import ModelProto, checker, shape_inference
 
-from tasks.domain.errors import ModelRefused, OperationUnsupported
+from tasks.children.weights import opened, save
+from tasks.domain.errors import OperationUnsupported
 from tasks.onnx.half import cast_to_half
-from tasks.onnx.structure import all_nodes, interface
+from tasks.onnx.simplify import simplified
+from tasks.onnx.structure import Interface, all_nodes, interface
 
 _LONGEST_MESSAGE = 600
 
@@ -21,42 +22,38 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
     Raises:
         OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs.
-        ModelRefused: the result does not fit into one ONNX file.
+        ModelRefused: the graph refers to weights elsewhere than beside it.
     """
     report("load", 0.0)
-    model = onnx.load(request["raw"])
-    _fits(model)
-    wanted = interface(model.graph)
-    before = _count(model)
-    report("simplify", 0.1)
-    model = _checked(_simplified(model), "after simplification", "report it with the model's structure")
-    if request["half"]:
-        report("cast to FP16", 0.6)
-        cast_to_half(model)
-        model = _checked(
-            model, "with FP16 casts", "leave fp16 out of precisions in build.yaml, and report it"
-        )
-    found = interface(model.graph)
+    with opened(Path(request["raw"])) as (raw, room):
+        wanted, before = interface(raw.graph), _count(raw)
+        report("simplify", 0.1)
+        model = simplified(raw, room)
+        model = _checked(model, "after simplification", "report it with the model's structure")
+        if request["half"]:
+            report("cast to FP16", 0.6)
+            cast_to_half(model)
+            room.keep(model)
+            model = _checked(
+                model, "with FP16 casts", "leave fp16 out of precisions in build.yaml, and report it"
+            )
+        _same_interface(interface(model.graph), wanted)
+        report("write", 0.9)
+        weights = save(model, Path(request["lowered"]), one_file=request["one_file"])
+    return {
+        "nodes": _count(model),
+        "nodes_before": before,
+        "weights": None if weights is None else str(weights),
+    }
+
+
+def _same_interface(found: tuple[Interface, Interface], wanted: tuple[Interface, Interface]) -> None:
     if found != wanted:
         raise OperationUnsupported(
             wanted=f"a graph with inputs {wanted[0]} and outputs {wanted[1]}",
             found=f"after lowering, inputs {found[0]} and outputs {found[1]}",
             fix="give each output of the model a name and an operation of its own, and report it",
         )
-    report("write", 0.9)
-    _fits(model)
-    onnx.save(model, request["lowered"])
-    return {"nodes": _count(model), "nodes_before": before}
-
-
-def _simplified(model: ModelProto) -> ModelProto:
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    simple: ModelProto = onnxslim.slim(model)
-    # onnxslim drops inputs that nothing reads, but whoever serves the model feeds the signature's.
-    del simple.graph.input[:]
-    simple.graph.input.extend(inputs)
-    return simple
 
 
 def _checked(model: ModelProto, when: str, fix: str) -> ModelProto:
@@ -72,16 +69,6 @@ def _checked(model: ModelProto, when: str, fix: str) -> ModelProto:
             fix=fix,
         ) from error
     return inferred
-
-
-def _fits(model: ModelProto) -> None:
-    size = model.ByteSize()
-    if size >= checker.MAXIMUM_PROTOBUF:
-        raise ModelRefused(
-            wanted="a graph below 2 GiB, the most that one ONNX file holds",
-            found=f"{size / 2**30:.2f} GiB",
-            fix="split the model, or store its weights in a smaller type",
-        )
 
 
 def _count(model: ModelProto) -> int:

@@ -1,0 +1,177 @@
+"""Large weights of a graph: in a file beside it, read when they are asked for, written one by one.
+
+A graph in memory holds references instead of them. So no library copies them with the graph, protobuf's
+limit of 2 GiB does not matter, and memory holds only what is worked on. `onnx.numpy_helper.to_array` reads
+a reference relative to the working folder, and so do onnx's checker and onnxslim: inside `opened` or
+`scratch` any tensor can be asked for its values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import onnx
+from onnx import GraphProto, ModelProto, TensorProto
+from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+from tasks.domain.errors import ModelRefused
+from tasks.domain.record import WEIGHTS_FILE
+
+LARGE = 1 << 16
+"""What a tensor needs in bytes to be kept outside of the graph."""
+_ALIGNMENT = 4096  # a page: readers map the file into memory
+_CHUNK = 1 << 24
+
+
+class Scratch:
+    """A file that takes the large tensors of a graph which is worked on. It grows only."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def keep(self, model: ModelProto) -> None:
+        """Move the large weights that `model` holds itself into the file."""
+        for tensor in initializers(model.graph):
+            self.keep_tensor(tensor)
+
+    def keep_tensor(self, tensor: TensorProto) -> None:
+        """Move the values of `tensor` into the file if they are large."""
+        if len(tensor.raw_data) >= LARGE:
+            self.refer(tensor, tensor.raw_data)
+            tensor.ClearField("raw_data")
+
+    def refer(self, tensor: TensorProto, values: Any) -> None:
+        """Append `values`, a buffer in ONNX's order of bytes, and let `tensor` refer to them."""
+        offset = _aligned_end(self._file)
+        length = self._file.write(values)
+        self._file.flush()  # it is read under its name
+        _refer(tensor, self._file.name, offset, length)
+
+
+@contextmanager
+def scratch() -> Iterator[Scratch]:
+    """Give a new file in the working folder, and remove it afterwards."""
+    name = f"scratch-{uuid.uuid4().hex}.bin"
+    try:
+        with open(name, "xb") as file:  # noqa: PTH123 (the name is the location that references have)
+            yield Scratch(file)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[ModelProto, Scratch]]:
+    """Give the graph at `path` with references for its large weights; its folder becomes the working folder.
+
+    Raises:
+        ModelRefused: the graph refers to anything but the weights file beside it, or beyond that file's end.
+    """
+    with contextlib.chdir(path.parent), scratch() as room:
+        model = onnx.load(path.name, load_external_data=False)
+        for tensor in _tensors(model):
+            if uses_external_data(tensor):
+                _check(tensor)
+        room.keep(model)
+        yield model, room
+
+
+def save(model: ModelProto, path: Path, *, one_file: int) -> Path | None:
+    """Write `model` as `path`, whose folder is its own; afterwards `model` refers to what is there.
+
+    Args:
+        model: the graph, with references relative to the working folder.
+        path: the file.
+        one_file: up to so many bytes of large weights, they go into `path`.
+
+    Returns:
+        The weights file beside `path`; None where there is none.
+    """
+    large = [tensor for tensor in initializers(model.graph) if uses_external_data(tensor)]
+    beside = path.with_name(WEIGHTS_FILE) if sum(_extent(tensor)[1] for tensor in large) > one_file else None
+    if beside is None:
+        for tensor in large:
+            load_external_data_for_tensor(tensor, "")
+    else:
+        with beside.open("xb") as target:
+            _move(large, target)
+    path.write_bytes(model.SerializeToString())
+    return beside
+
+
+def initializers(graph: GraphProto) -> Iterator[TensorProto]:
+    """Yield the weights of `graph` and of the graphs inside it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from initializers(inner)
+
+
+def _move(tensors: list[TensorProto], target: IO[bytes]) -> None:
+    """Copy each range once, in chunks, and let its tensors refer to the copy."""
+    moved: dict[tuple[str, int, int], int] = {}
+    for tensor in tensors:
+        location = _where(tensor)["location"]
+        offset, length = _extent(tensor)
+        if (location, offset, length) not in moved:
+            moved[location, offset, length] = _aligned_end(target)
+            with Path(location).open("rb") as source:
+                source.seek(offset)
+                for done in range(0, length, _CHUNK):
+                    target.write(source.read(min(_CHUNK, length - done)))
+        _refer(tensor, WEIGHTS_FILE, moved[location, offset, length], length)
+
+
+def _aligned_end(file: IO[bytes]) -> int:
+    file.write(bytes(-file.tell() % _ALIGNMENT))
+    return file.tell()
+
+
+def _refer(tensor: TensorProto, location: str, offset: int, length: int) -> None:
+    del tensor.external_data[:]
+    for key, value in {"location": location, "offset": offset, "length": length}.items():
+        tensor.external_data.add(key=key, value=str(value))
+    tensor.data_location = TensorProto.EXTERNAL
+
+
+def _where(tensor: TensorProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _extent(tensor: TensorProto) -> tuple[int, int]:
+    where = _where(tensor)
+    return int(where["offset"]), int(where["length"])
+
+
+def _check(tensor: TensorProto) -> None:
+    """Refuse what is not a range of the weights file: no other file is ever read."""
+    beside = Path(WEIGHTS_FILE)
+    size = beside.stat().st_size if beside.is_file() and not beside.is_symlink() else 0
+    where = _where(tensor)
+    try:
+        offset, length = _extent(tensor)
+        fits = where["location"] == WEIGHTS_FILE and offset >= 0 and 0 <= length <= size - offset
+    except (KeyError, ValueError):
+        fits = False
+    if not fits:
+        raise ModelRefused(
+            wanted=f"weights in {WEIGHTS_FILE} beside the graph, which has {size} bytes",
+            found=f"{tensor.name or 'a tensor'} at {where}",
+            fix="delete its conversion record and convert the release again",
+        )
+
+
+def _tensors(message: Any) -> Iterator[TensorProto]:
+    """Yield every tensor in `message`, wherever it is."""
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if field.is_repeated else (value,):
+                if isinstance(part, TensorProto):
+                    yield part
+                else:
+                    yield from _tensors(part)

@@ -1,0 +1,64 @@
+"""Simplifies a graph by onnxslim, which leaves large weights where they are."""
+
+# ruff: noqa: SLF001 (whether onnxslim has read a tensor can be seen in no other way)
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import onnxslim
+from onnx import ModelProto, TensorProto
+from onnxslim.third_party.onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+from onnxslim.third_party.onnx_graphsurgeon.ir.tensor import Constant, LazyValues
+
+from tasks.children.weights import Scratch
+
+
+def simplified(model: ModelProto, room: Scratch) -> ModelProto:
+    """Return `model` simplified, with the same inputs; large weights that change go to `room`."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    with _exported_to(room):
+        simple: ModelProto = onnxslim.slim(model)
+    # onnxslim drops inputs that nothing reads, but whoever serves the model feeds the signature's.
+    del simple.graph.input[:]
+    simple.graph.input.extend(inputs)
+    return simple
+
+
+@contextmanager
+def _exported_to(room: Scratch) -> Iterator[None]:
+    """Let onnxslim export references for large weights, and not hold on to their values.
+
+    It exports and imports the graph in every round. By itself it exports a weight by value once it has
+    read it, be it for its shape alone, and a graph of more than 2 GiB can be neither copied nor checked.
+    """
+    export = OnnxExporter.export_tensor_proto
+
+    def values(tensor: Any) -> Any:
+        if isinstance(tensor._values, LazyValues):
+            lazy = tensor._values
+            tensor._values = lazy.load()
+            tensor.read = (tensor._values, lazy)
+        return tensor._values
+
+    def exported(tensor: Any) -> TensorProto:
+        array, lazy = getattr(tensor, "read", (None, None))
+        if tensor._values is array:
+            tensor._values = lazy
+        proto: TensorProto = export(tensor)
+        if proto.HasField("raw_data"):
+            proto.ClearField("data_location")  # onnxslim copies the mark of a reference to new values
+            room.keep_tensor(proto)
+            tensor._values = LazyValues(proto)
+        tensor.read = None, None
+        return proto
+
+    with (
+        patch.object(Constant, "values", property(values, Constant.values.fset)),
+        patch.object(OnnxExporter, "export_tensor_proto", exported),
+    ):
+        yield
