@@ -26,6 +26,7 @@ from tasks.lower import lower
 from tasks.onnx.graph import GraphWanted, LoweredGraph
 from tasks.preflight import preflight
 from tasks.publish import publish_conversion, put_blob
+from tasks.store.lease import Lease, once
 from tasks.store.store import Store
 from tasks.tensorflow.models import ConversionWanted, Converted, conversion_tools
 from tasks.tensorrt.engine import graph_precision
@@ -65,6 +66,10 @@ class ConversionJob:
             tools=conversion_tools(),
         )
 
+    def lease(self, opset: int, precision: Precision) -> Lease:
+        """Return the lease of that graph: of all runs that want it at the same moment, one makes it."""
+        return Lease(store=Store.connect(self.store), key=conversion_record_key(self.key(opset, precision)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
@@ -94,21 +99,32 @@ async def convert_for(job: ConversionJob, cells: tuple[Cell, ...]) -> dict[Cell,
 
 async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord:
     """Return the FP32 graph with the first of `opsets` that the model has a form in."""
-    for opset in opsets:
-        found = await _found(job, opset, Precision.FP32)
-        if found is not None:
-            return found
-    for opset in opsets[:-1]:
-        with suppress(OperationUnsupported):
-            return await _convert(job, opset)
-    return await _convert(job, opsets[-1])
+
+    async def find() -> ConversionRecord | None:
+        for opset in opsets:
+            found = await _found(job, opset, Precision.FP32)
+            if found is not None:
+                return found
+        return None
+
+    async def make() -> ConversionRecord:
+        for opset in opsets[:-1]:
+            with suppress(OperationUnsupported):
+                return await _convert(job, opset)
+        return await _convert(job, opsets[-1])
+
+    return await once(job.lease(opsets[0], Precision.FP32), find, make)
 
 
 async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: Precision) -> ConversionRecord:
     if precision is Precision.FP32:
         return base
     opset = graph_opset(base.opset, precision)
-    return await _found(job, opset, precision) or await _lower(job, base, opset, precision)
+    return await once(
+        job.lease(opset, precision),
+        lambda: _found(job, opset, precision),
+        lambda: _lower(job, base, opset, precision),
+    )
 
 
 async def _found(job: ConversionJob, opset: int, precision: Precision) -> ConversionRecord | None:

@@ -1,0 +1,88 @@
+"""Ten runs of one release at the same moment: one of them makes each graph, and all of them get it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agents.probe import HostProbe, probe_host
+from flows import build_release as release_flow
+from flows import convert_release
+from flows.build_release import build_release
+from tasks.domain.order import CellOutcome, EngineOrder
+from tasks.domain.release import ReleaseRef
+
+_RUNS = 10
+REQUEST = "precisions: [fp32, fp16]\ntargets: [rtx-sm89]\n"
+
+
+@pytest.fixture
+def ordered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EngineOrder, ...]]:
+    """The orders of each run, instead of engines: only the conversion is under test."""
+    orders: list[tuple[EngineOrder, ...]] = []
+
+    async def note(run: tuple[EngineOrder, ...]) -> tuple[CellOutcome, ...]:
+        orders.append(run)
+        return ()
+
+    monkeypatch.setattr(release_flow, "_build_all", note)
+    return orders
+
+
+@pytest.fixture
+def one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probe this host once for all runs, which is quicker."""
+    found: list[HostProbe] = []
+    first = asyncio.Lock()
+
+    async def probe(*args: Any, **named: Any) -> HostProbe:
+        async with first:
+            if not found:
+                found.append(await probe_host(*args, **named))
+        return found[0]
+
+    monkeypatch.setattr(release_flow, "probe_host", probe)
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each step of a conversion ran, in all runs together."""
+    counted: Counter[str] = Counter()
+
+    def counting(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(*args: Any, **named: Any) -> Any:
+            counted[name] += 1
+            return await step(*args, **named)
+
+        return run
+
+    for name in ("preflight", "export", "convert", "lower", "verify_graph"):
+        monkeypatch.setattr(convert_release, name, counting(name, getattr(convert_release, name)))
+    return counted
+
+
+@pytest.mark.usefixtures("one_probe")
+def test_ten_runs_convert_once(
+    publish: Callable[..., ReleaseRef],
+    stored_keys: Callable[[str], list[str]],
+    demo_model: bytes,
+    ordered: list[tuple[EngineOrder, ...]],
+    count: Counter[str],
+) -> None:
+    release = publish(REQUEST, {"model.keras": demo_model})
+
+    async def ten() -> None:
+        await asyncio.gather(*(build_release(release) for _ in range(_RUNS)))
+
+    asyncio.run(ten())
+
+    assert count == {"preflight": 1, "export": 1, "convert": 1, "lower": 2, "verify_graph": 2}
+    assert len(ordered) == _RUNS
+    assert len(set(map(repr, ordered))) == 1
+    assert len({order.conversion for order in ordered[0]}) == 2
+    assert len(stored_keys("conversions/")) == 2
+    assert stored_keys("leases/") == []
