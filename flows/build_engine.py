@@ -20,6 +20,7 @@ from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.fetch import fetch_conversion
 from tasks.publish import VerifiedEngine, publish_engine
 from tasks.store.store import Store
+from tasks.tensorrt.plugins import plugin_files
 from tasks.verify import Evidence, verify_on_gpu
 
 
@@ -69,6 +70,7 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
     with labelled(label), workspace(settings().work_dir) as work:
         host = await probe_host(settings().interpreters, workdir=work, limits=limits)
         site = host.site_of(order.target)
+        plugins = plugin_files(order.options.plugins, settings().plugins)
         conversion = await fetch_conversion(order, work)
         evidence = Evidence(
             reference=conversion.reference,
@@ -77,7 +79,7 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
             tensorflow=conversion.record.tools["tensorflow-cpu"],
         )
         async with gpu_lock(site.gpu_uuid):
-            built = await build(order, conversion.onnx, site, workdir=work, limits=limits)
+            built = await build(order, conversion.onnx, site, plugins=plugins, workdir=work, limits=limits)
             verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
         record = await publish_engine(
             VerifiedEngine(

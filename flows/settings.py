@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     )
     child_memory_mib: int = Field(default=8192, ge=512, description="Memory limit of a child process, MiB")
     child_seconds: float = Field(default=1800, gt=0, description="Time limit of a child process, seconds")
+    plugins: Path | None = Field(
+        default=None, description="Folder with the plugin libraries that builds may load; default: none"
+    )
     parallel_builds: int = Field(
         default_factory=lambda: max(1, (os.cpu_count() or 1) // 2),
         ge=1,

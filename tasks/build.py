@@ -8,12 +8,19 @@ from tasks.children.run import Limits
 from tasks.domain.order import EngineOrder
 from tasks.step import step
 from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_engine
+from tasks.tensorrt.plugins import PluginFile
 from tasks.tensorrt.site import BuildSite
 
 
 @step
-async def build(
-    order: EngineOrder, onnx: Path, site: BuildSite, *, workdir: Path, limits: Limits
+async def build(  # noqa: PLR0913 (an order, its graph, and where it is built)
+    order: EngineOrder,
+    onnx: Path,
+    site: BuildSite,
+    *,
+    plugins: tuple[PluginFile, ...],
+    workdir: Path,
+    limits: Limits,
 ) -> BuiltEngine:
     """Build the plan of `order` from the graph in `onnx`.
 
@@ -21,6 +28,7 @@ async def build(
         BuildRefused: TensorRT cannot parse the graph, or has no implementation for it.
         TargetUnavailable: the process that builds finds itself on another target.
         GpuUnavailable: the GPU is gone, busy or out of memory.
+        PluginRefused: a library is not the one that the request names, or does not load.
         ChildCrashed: TensorRT took its process down.
     """
     job = EngineJob(
@@ -32,5 +40,6 @@ async def build(
         workspace_mib=order.options.workspace_mib,
         optimization_level=order.options.optimization_level,
         gpu_index=site.gpu_index,
+        plugins=plugins,
     )
     return await build_engine(job, workdir=workdir, limits=limits)

@@ -80,6 +80,7 @@ async def verify_on_gpu(
             built.plan,
             built.ref,
             evidence.reference,
+            plugins=built.plugins,
             gpu_index=site.gpu_index,
             workdir=workdir,
             limits=limits,

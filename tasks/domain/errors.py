@@ -220,6 +220,12 @@ class RunnerMissing(FarmError):
     exit_code = 45
 
 
+class PluginRefused(FarmError):
+    """A library with TensorRT plugins is not on this host, or is not the one that the request names."""
+
+    exit_code = 46
+
+
 class VerificationFailed(FarmError):
     """The result differs from TensorFlow's by more than the tolerance."""
 

@@ -16,6 +16,7 @@ from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import EngineTarget
 from tasks.tensorrt.documents import read_info, read_specs, read_target, shapes_document, target_document
 from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.plugins import PluginFile, plugins_document
 from tasks.tensorrt.toolchain import Toolchain
 
 
@@ -32,6 +33,7 @@ class EngineJob:
         workspace_mib: most scratch memory on the GPU, in MiB.
         optimization_level: 0 (fast build) to 5 (fast engine).
         gpu_index: the GPU to build on, among the visible ones; TensorRT-RTX needs none.
+        plugins: libraries that the building process loads.
     """
 
     toolchain: Toolchain
@@ -42,6 +44,7 @@ class EngineJob:
     workspace_mib: int
     optimization_level: int
     gpu_index: int | None
+    plugins: tuple[PluginFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,7 @@ class BuiltEngine:
         seconds: wall time by phase: `load`, `parse`, `build`, `write`.
         peak_mib: most memory of the building process on the host, in MiB.
         warnings: what TensorRT warned about, shortened.
+        plugins: libraries that the plan needs to be loaded.
     """
 
     plan: Path
@@ -70,6 +74,7 @@ class BuiltEngine:
     seconds: Mapping[str, float]
     peak_mib: float
     warnings: tuple[str, ...]
+    plugins: tuple[PluginFile, ...] = ()
 
 
 def graph_precision(target: EngineTarget, precision: Precision) -> Precision:
@@ -95,6 +100,7 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
         RequestInvalid: the shapes do not fit the graph's inputs.
         GpuUnavailable: a GPU is needed and not there, or out of memory.
         ToolchainBroken: the toolchain does not load.
+        PluginRefused: a library is not the one that is named, or does not load.
         DigestMismatch: the file has another size than the engine had in memory.
         ChildCrashed: TensorRT took its process down.
         ChildOutOfMemory: it reached `limits.memory_mib`.
@@ -105,7 +111,7 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
         answer = await run_child(
             _program(job.toolchain, "build"), _build_request(job, plan), workdir=workdir, limits=limits
         )
-        return _built(plan, answer)
+        return _built(job, plan, answer)
     except BaseException:
         plan.unlink(missing_ok=True)
         raise
@@ -117,6 +123,7 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
     expected: BlobRef,
     reference: Path,
     *,
+    plugins: tuple[PluginFile, ...] = (),
     gpu_index: int,
     workdir: Path,
     limits: Limits,
@@ -134,6 +141,7 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
     request = _verify_request(plan, expected, reference) | {
         "module": toolchain.flavour.value,
         "gpu_index": gpu_index,
+        "plugins": plugins_document(plugins),
     }
     answer = await run_child(_program(toolchain, "verify"), request, workdir=workdir, limits=limits)
     return tuple(Comparison(**row) for row in answer.result["comparisons"])
@@ -167,10 +175,11 @@ def _build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
         "workspace_mib": job.workspace_mib,
         "optimization_level": job.optimization_level,
         "gpu_index": job.gpu_index,
+        "plugins": plugins_document(job.plugins),
     }
 
 
-def _built(plan: Path, answer: ChildAnswer) -> BuiltEngine:
+def _built(job: EngineJob, plan: Path, answer: ChildAnswer) -> BuiltEngine:
     result = answer.result
     ref = BlobRef(**result["plan"])
     _check_size(plan, ref)
@@ -184,6 +193,7 @@ def _built(plan: Path, answer: ChildAnswer) -> BuiltEngine:
         seconds=result["seconds"],
         peak_mib=answer.peak_mib,
         warnings=tuple(result["warnings"]),
+        plugins=job.plugins,
     )
 
 

@@ -15,6 +15,7 @@ from tasks.tensorrt.inside.messages import Messages, collecting_logger
 from tasks.tensorrt.inside.network import inputs_of, outputs_of, parse_onnx, tensor_spec
 from tasks.tensorrt.inside.options import Options, options_from
 from tasks.tensorrt.inside.phases import Phases
+from tasks.tensorrt.inside.plugins import load_plugins
 from tasks.tensorrt.inside.refusals import build_refusal, gpu_trouble
 from tasks.tensorrt.inside.shapes import add_profile
 
@@ -24,7 +25,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
     Args:
         request: `module`, `target`, `onnx`, `plan` (where to write it), `precision`, `shapes`,
-            `workspace_mib`, `optimization_level` and `gpu_index`.
+            `workspace_mib`, `optimization_level`, `gpu_index` and `plugins`.
         report: takes the phases `load`, `parse`, `build` and `write`.
 
     Returns:
@@ -37,6 +38,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         RequestInvalid: the shapes do not fit the graph's inputs.
         GpuUnavailable: there is no usable GPU where one is needed, or it is out of memory.
         ToolchainBroken: TensorRT does not load.
+        PluginRefused: a library is not the one that is named, or does not load.
     """
     phases = Phases(report)
     with phases.timed("load"):
@@ -96,6 +98,7 @@ def _open(request: dict[str, Any]) -> _Session:
             found=f"this process on {_text(found)}",
             fix="probe the host again: its TensorRT or its GPU changed since it was asked",
         )
+    load_plugins(trt, request["plugins"])
     logger = collecting_logger(trt, messages)
     builder = _builder(trt, logger, messages)
     return _Session(trt, family, options, found, messages, logger, builder)

@@ -14,13 +14,14 @@ from tasks.domain.errors import DigestMismatch, RunnerMissing
 from tasks.tensorrt.inside.execution import Execution
 from tasks.tensorrt.inside.library import load
 from tasks.tensorrt.inside.phases import Phases
+from tasks.tensorrt.inside.plugins import load_plugins
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Run the engine at each corner of the reference.
 
     Args:
-        request: `module`, `plan`, `sha256`, `size`, `reference` and `gpu_index`.
+        request: `module`, `plan`, `sha256`, `size`, `reference`, `gpu_index` and `plugins`.
         report: takes the phases `load` and `run`.
 
     Returns:
@@ -29,6 +30,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     Raises:
         DigestMismatch: the plan is not the one that is expected; it was not given to TensorRT.
         ToolchainBroken: TensorRT does not load.
+        PluginRefused: a library is not the one that is named, or does not load.
         RunnerMissing: pycuda does not load.
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
         GpuUnavailable: there is no such GPU, or it is out of memory.
@@ -38,6 +40,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     plan = _checked_bytes(Path(request["plan"]), request["sha256"], request["size"])
     with phases.timed("load"):
         trt, cuda = load(request["module"]), _pycuda()
+        load_plugins(trt, request["plugins"])
         execution = Execution(trt, cuda, plan, request["gpu_index"])
     comparisons = []
     corners = read_reference(Path(request["reference"]))

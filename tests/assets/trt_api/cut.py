@@ -24,6 +24,7 @@ CLASSES = (
     "INetworkDefinition",
     "IOptimizationProfile",
     "IOutputAllocator",
+    "IPluginRegistry",
     "IProgressMonitor",
     "ITensor",
     "MemoryPoolType",
@@ -34,6 +35,7 @@ CLASSES = (
     "TensorIOMode",
     "TensorLocation",
     "__version__",
+    "get_plugin_registry",
 )
 
 

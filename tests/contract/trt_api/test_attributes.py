@@ -32,6 +32,7 @@ CLASS_OF = {
     "runtime": "Runtime",
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
+    "registry": "IPluginRegistry",
 }
 MADE_BY = {
     "Builder": "builder",
@@ -42,6 +43,7 @@ MADE_BY = {
     "create_optimization_profile": "profile",
     "deserialize_cuda_engine": "engine",
     "create_execution_context": "context",
+    "get_plugin_registry": "registry",
 }
 REMOVED = (
     "config.max_workspace_size = 1 << 30",

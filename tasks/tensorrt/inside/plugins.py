@@ -1,0 +1,61 @@
+"""Libraries with TensorRT plugins, loaded only as the bytes that the request names."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tasks.domain.errors import PluginRefused
+
+# What a library exports for TensorRT to ask for its plugins. One without them registers its plugins
+# while it is loaded (REGISTER_TENSORRT_PLUGIN).
+_ASKED = ("getCreators", "getPluginCreators")
+
+
+def load_plugins(trt: Any, libraries: list[dict[str, str]]) -> None:
+    """Load `libraries` (`path` and `sha256` each) into TensorRT's registry, in their order.
+
+    Raises:
+        PluginRefused: a file is missing, is not the one that is named, or does not load.
+    """
+    registry = trt.get_plugin_registry()
+    for library in libraries:
+        _load(registry, Path(library["path"]), library["sha256"])
+
+
+def _load(registry: Any, path: Path, sha256: str) -> None:
+    # A copy of our own: what is hashed here is what the loader reads, whoever writes to the original.
+    copy = Path(tempfile.mkdtemp()) / path.name
+    copy.write_bytes(_checked(path, sha256))
+    try:
+        loaded = ctypes.CDLL(str(copy), ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise _refused(path, str(error).replace(str(copy), path.name)) from error
+    if any(hasattr(loaded, name) for name in _ASKED) and registry.load_library(str(copy)) is None:
+        raise _refused(path, "that TensorRT does not take its plugins")
+
+
+def _checked(path: Path, sha256: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as missing:
+        raise _refused(path, str(missing.strerror)) from missing
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise PluginRefused(
+            wanted=f"the library {path.name} with SHA-256 {sha256}",
+            found=f"SHA-256 {found}; it was not loaded",
+            fix="put the file that the request names on this host, or correct `plugins` in build.yaml",
+        )
+    return data
+
+
+def _refused(path: Path, found: str) -> PluginRefused:
+    return PluginRefused(
+        wanted=f"a library with TensorRT plugins in {path.name}",
+        found=found,
+        fix="build it for this host's TensorRT and CUDA, and put it into ENGINEFARM_PLUGINS",
+    )
