@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -76,13 +77,17 @@ def _show_outcome(outcome: ReleaseOutcome, *, as_json: bool) -> None:
     built = sum(cell.built for cell in outcome.cells)
     found = len(outcome.cells) - built
     if as_json:
-        _print_json({"engines": records_json(records), "found": found, "built": built})
+        skipped = [asdict(cell) for cell in outcome.skipped]
+        _print_json({"engines": records_json(records), "found": found, "built": built, "skipped": skipped})
         return
     console.print(engine_table(records, title=f"Engines of {outcome.release.url}"))
     derived = {name: record.options.shapes[name] for record in records for name in record.derived_shapes}
     for name, shape in derived.items():
         text = f"min {shape.min}, opt {shape.opt}, max {shape.max}"
         line = printable(f"Shapes of {name}, from the signature: {text}")
+        console.print(line, highlight=False, markup=False)
+    for cell in outcome.skipped:
+        line = printable(f"Left out: {cell.device} {cell.precision}: {cell.reason}.")
         console.print(line, highlight=False, markup=False)
     console.print(f"{found} found, {built} built.", highlight=False)
 

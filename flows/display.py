@@ -66,12 +66,18 @@ def engine_table(records: Iterable[EngineRecord], *, title: str) -> Table:
 
 
 def error_text(record: EngineRecord) -> str:
-    """Return the largest error against TensorFlow, and of what: the engine where a GPU ran it."""
+    """Return the largest error against TensorFlow, of what, and how much of the graph was quantised.
+
+    The engine's own error where a GPU ran it, else the graph's.
+    """
     measured = record.engine_verification.verdict is not Verdict.NOT_MEASURED
     verification = record.engine_verification if measured else record.graph_verification
     worst = verification.worst
     figure = "not measured" if worst is None else f"{worst.relative:.1e}"
-    return f"{figure} ({'engine' if measured else 'graph'})"
+    of = "engine" if measured else "graph"
+    quantised = record.quantisation
+    share = "" if quantised is None else f", {quantised.quantised} of {quantised.quantisable} quantised"
+    return f"{figure} ({of}{share})"
 
 
 def _size(size: int) -> str:

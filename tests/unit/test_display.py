@@ -12,7 +12,9 @@ from flows import display
 from tasks.children.progress import labelled, report_progress
 from tasks.domain.errors import ModelRefused, StoreUnreachable
 from tasks.domain.gate import not_measured
+from tasks.domain.quantisation import Quantisation
 from tasks.domain.record import EngineRecord
+from tasks.domain.request import Calibration
 
 
 @pytest.fixture
@@ -57,3 +59,16 @@ def test_the_error_column_says_what_was_measured(engine_record: EngineRecord) ->
     assert display.error_text(engine_record) == "3.0e-07 (engine)"
     without_gpu = replace(engine_record, engine_verification=not_measured(tolerance=1e-4, reason="no GPU"))
     assert display.error_text(without_gpu) == "3.0e-07 (graph)"
+
+
+def test_the_error_of_a_quantised_engine_stands_beside_its_coverage(engine_record: EngineRecord) -> None:
+    quantisation = Quantisation(
+        calibration=Calibration.ENTROPY,
+        rows=32,
+        quantised=2,
+        quantisable=32,
+        errors={Calibration.ENTROPY: 1e-4},
+        tool="a library",
+    )
+    record = replace(engine_record, quantisation=quantisation)
+    assert display.error_text(record) == "3.0e-07 (engine, 2 of 32 quantised)"
