@@ -17,7 +17,7 @@ from tasks.children.workspace import workspace
 from tasks.domain.errors import RecordInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder
-from tasks.fetch import fetch_conversion
+from tasks.fetch import FetchedConversion, fetch_conversion
 from tasks.publish import VerifiedEngine, publish_engine
 from tasks.store.store import Store
 from tasks.tensorrt.plugins import plugin_files
@@ -55,6 +55,15 @@ def _find_engine(order: EngineOrder) -> CellOutcome | None:
     return CellOutcome(key=record.key, plan=record.plan, built=False)
 
 
+def _evidence(order: EngineOrder, conversion: FetchedConversion) -> Evidence:
+    return Evidence(
+        reference=conversion.reference,
+        inputs=conversion.record.verification.inputs,
+        tolerance=order.options.tolerance,
+        tensorflow=conversion.record.tools["tensorflow-cpu"],
+    )
+
+
 @flow(name="build-engine", flow_run_name=_run_name)
 async def build_engine(order: EngineOrder) -> CellOutcome:
     """Build, verify and publish one engine, or find that it is there.
@@ -72,12 +81,7 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
         site = host.site_of(order.target)
         plugins = plugin_files(order.options.plugins, settings().plugins)
         conversion = await fetch_conversion(order, work)
-        evidence = Evidence(
-            reference=conversion.reference,
-            inputs=conversion.record.verification.inputs,
-            tolerance=order.options.tolerance,
-            tensorflow=conversion.record.tools["tensorflow-cpu"],
-        )
+        evidence = _evidence(order, conversion)
         async with gpu_lock(site.gpu_uuid):
             built = await build(order, conversion.onnx, site, plugins=plugins, workdir=work, limits=limits)
             verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
