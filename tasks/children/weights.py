@@ -41,9 +41,8 @@ class Scratch:
 
     def keep_tensor(self, tensor: TensorProto) -> None:
         """Move the values of `tensor` into the file if they are large."""
-        if len(tensor.raw_data) >= LARGE:
+        if not uses_external_data(tensor) and len(tensor.raw_data) >= LARGE:
             self.refer(tensor, tensor.raw_data)
-            tensor.ClearField("raw_data")
 
     def refer(self, tensor: TensorProto, values: Any) -> None:
         """Append `values`, a buffer in ONNX's order of bytes, and let `tensor` refer to them."""
@@ -73,9 +72,7 @@ def opened(path: Path) -> Iterator[tuple[ModelProto, Scratch]]:
     """
     with contextlib.chdir(path.parent), scratch() as room:
         model = onnx.load(path.name, load_external_data=False)
-        for tensor in _tensors(model):
-            if uses_external_data(tensor):
-                _check(tensor)
+        _check_references(model)
         room.keep(model)
         yield model, room
 
@@ -91,10 +88,11 @@ def save(model: ModelProto, path: Path, *, one_file: int) -> Path | None:
     Returns:
         The weights file beside `path`; None where there is none.
     """
-    large = [tensor for tensor in initializers(model.graph) if uses_external_data(tensor)]
-    beside = path.with_name(WEIGHTS_FILE) if sum(_extent(tensor)[1] for tensor in large) > one_file else None
+    weights = list(initializers(model.graph))
+    large = [tensor for tensor in weights if uses_external_data(tensor) or _size(tensor) >= LARGE]
+    beside = path.with_name(WEIGHTS_FILE) if sum(map(_size, large)) > one_file else None
     if beside is None:
-        for tensor in large:
+        for tensor in filter(uses_external_data, large):
             load_external_data_for_tensor(tensor, "")
     else:
         with beside.open("xb") as target:
@@ -112,19 +110,25 @@ def initializers(graph: GraphProto) -> Iterator[TensorProto]:
                 yield from initializers(inner)
 
 
+def _size(tensor: TensorProto) -> int:
+    return _extent(tensor)[1] if uses_external_data(tensor) else len(tensor.raw_data)
+
+
 def _move(tensors: list[TensorProto], target: IO[bytes]) -> None:
-    """Copy each range once, in chunks, and let its tensors refer to the copy."""
-    moved: dict[tuple[str, int, int], int] = {}
+    """Write the values of each tensor, what several refer to once, and let the tensors refer to them."""
+    moved: dict[tuple[str, int], int] = {}
     for tensor in tensors:
-        location = _where(tensor)["location"]
-        offset, length = _extent(tensor)
-        if (location, offset, length) not in moved:
-            moved[location, offset, length] = _aligned_end(target)
+        if not uses_external_data(tensor):
+            _refer(tensor, WEIGHTS_FILE, _aligned_end(target), target.write(tensor.raw_data))
+            continue
+        location, (offset, length) = _where(tensor)["location"], _extent(tensor)
+        if (location, offset) not in moved:
+            moved[location, offset] = _aligned_end(target)
             with Path(location).open("rb") as source:
                 source.seek(offset)
                 for done in range(0, length, _CHUNK):
                     target.write(source.read(min(_CHUNK, length - done)))
-        _refer(tensor, WEIGHTS_FILE, moved[location, offset, length], length)
+        _refer(tensor, WEIGHTS_FILE, moved[location, offset], length)
 
 
 def _aligned_end(file: IO[bytes]) -> int:
@@ -133,6 +137,7 @@ def _aligned_end(file: IO[bytes]) -> int:
 
 
 def _refer(tensor: TensorProto, location: str, offset: int, length: int) -> None:
+    tensor.ClearField("raw_data")
     del tensor.external_data[:]
     for key, value in {"location": location, "offset": offset, "length": length}.items():
         tensor.external_data.add(key=key, value=str(value))
@@ -148,22 +153,29 @@ def _extent(tensor: TensorProto) -> tuple[int, int]:
     return int(where["offset"]), int(where["length"])
 
 
-def _check(tensor: TensorProto) -> None:
-    """Refuse what is not a range of the weights file: no other file is ever read."""
+def _check_references(model: ModelProto) -> None:
+    """Refuse what is not a weight in a range of the weights file: no other file is ever read."""
     beside = Path(WEIGHTS_FILE)
     size = beside.stat().st_size if beside.is_file() and not beside.is_symlink() else 0
-    where = _where(tensor)
-    try:
-        offset, length = _extent(tensor)
-        fits = where["location"] == WEIGHTS_FILE and offset >= 0 and 0 <= length <= size - offset
-    except (KeyError, ValueError):
-        fits = False
-    if not fits:
+    anywhere = [tensor for tensor in _tensors(model) if uses_external_data(tensor)]
+    refused = [tensor for tensor in anywhere if not _fits(tensor, size)]
+    elsewhere = len(anywhere) - sum(map(uses_external_data, initializers(model.graph)))
+    if refused or elsewhere:
         raise ModelRefused(
-            wanted=f"weights in {WEIGHTS_FILE} beside the graph, which has {size} bytes",
-            found=f"{tensor.name or 'a tensor'} at {where}",
+            wanted=f"external weights in {WEIGHTS_FILE} beside the graph, which has {size} bytes",
+            found=f"{refused[0].name or 'a tensor'} at {_where(refused[0])}"
+            if refused
+            else f"{elsewhere} external tensors that are no weights",
             fix="delete its conversion record and convert the release again",
         )
+
+
+def _fits(tensor: TensorProto, size: int) -> bool:
+    try:
+        offset, length = _extent(tensor)
+        return _where(tensor)["location"] == WEIGHTS_FILE and offset >= 0 and 0 <= length <= size - offset
+    except (KeyError, ValueError):
+        return False
 
 
 def _tensors(message: Any) -> Iterator[TensorProto]:
