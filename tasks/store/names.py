@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from tasks.domain.errors import ArchiveRefused, ReleaseIncomplete
+from tasks.domain.printable import printable_name
 from tasks.domain.release import REQUEST_FILE, ModelFormat
 
 _LONGEST_PART = 255
@@ -88,6 +89,6 @@ def _holds(form: ModelFormat, paths: set[str]) -> bool:
 
 def _list_names(paths: Iterable[str]) -> str:
     """Name what lies at the top, folders with a slash."""
-    top = sorted({path.split("/")[0] + ("/" if "/" in path else "") for path in paths})
+    top = sorted({printable_name(path.split("/")[0]) + ("/" if "/" in path else "") for path in paths})
     more = f" and {len(top) - _SHOWN} more" if len(top) > _SHOWN else ""
     return ", ".join(top[:_SHOWN]) + more if top else "nothing"

@@ -13,10 +13,13 @@ from typing import Any
 
 import yaml
 
+from tasks.domain.printable import printable_name
+
 KeyPath = tuple[str | int, ...]
 
 _LARGEST_BYTES = 64 * 1024
 _DEEPEST = 8
+_LONGEST_SHOWN = 60
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -50,7 +53,7 @@ class Problem:
     @property
     def place(self) -> str:
         """The line and the key, as in `line 3, inputs.image[0]: `."""
-        keys = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
+        keys = "".join(f"[{part}]" if isinstance(part, int) else f".{_shortened(part)}" for part in self.path)
         line = f"line {self.line}" if self.line else "the file"
         return f"{line}, {keys.removeprefix('.')}: " if keys else f"{line}: "
 
@@ -141,11 +144,24 @@ def _not_plain(text: str) -> Iterator[Problem]:
             yield Problem(line=line, path=(), found=f"the anchor or alias {event.anchor}", fix="write it out")
         tag = getattr(event, "tag", None)
         if tag is not None:
-            yield Problem(line=line, path=(), found=f"the tag {tag}", fix="write the value without it")
-        if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
-            yield Problem(
-                line=line, path=(), found="half a character (\\ud800 to \\udfff)", fix="write it as UTF-8"
-            )
+            found = f"the tag {_shortened(tag)}"
+            yield Problem(line=line, path=(), found=found, fix="write the value without it")
+        if isinstance(event, yaml.ScalarEvent) and (reason := _not_shown(event.value)):
+            yield Problem(line=line, path=(), found=reason, fix="write plain words in UTF-8 on one line")
+
+
+def _not_shown(text: str) -> str | None:
+    """Return why `text` cannot be a name or a value; all of them appear in logs, records and messages."""
+    if _SURROGATE.search(text):
+        return "half a character (\\ud800 to \\udfff)"
+    if not text.isprintable():
+        return f'the text "{_shortened(text)}", which has control characters'
+    return None
+
+
+def _shortened(text: str) -> str:
+    shown = printable_name(text[:_LONGEST_SHOWN])
+    return shown if len(text) <= _LONGEST_SHOWN else f"{shown} ..."
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import shutil
 import stat
 import tarfile
+import unicodedata
 import zipfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -19,7 +21,7 @@ _READ_AT_ONCE = 1 << 20
 _LONGEST_NAME = 255
 _MOST_PADDING = 16
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, gzip.BadGzipFile)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,21 +63,22 @@ def unpack_tar(archive: Path, target: Path, limits: ArchiveLimits | None = None)
     Raises:
         ArchiveRefused: it is broken, hostile or too large; the error names the member.
     """
-    try:
-        # tarfile wants any readable object; its stubs want the exact class of an open file.
-        with _CarefulGzip(archive) as data, tarfile.open(fileobj=data, mode="r:") as tar:
-            members = []
-            for info in tar:
-                members.append(_Member(name=info.name, size=info.size, kind=_tar_kind(info)))
-                _check(members, archive, limits or ArchiveLimits(), complete=False)
-            names = _check(members, archive, limits or ArchiveLimits())
-            for info, name in zip(tar.getmembers(), names, strict=True):
-                _write(tar.extractfile(info) if info.isreg() else None, target / name)
-            for _ in range(_MOST_PADDING):  # gzip's checksum comes after the padding
-                if not data.read(_READ_AT_ONCE):
-                    break
-    except (*_BROKEN, MemoryError, RecursionError) as error:
-        raise _broken(archive, error) from error
+    # tarfile wants any readable object; its stubs want the exact class of an open file.
+    with (
+        _damage_named(archive),
+        _CarefulGzip(archive) as data,
+        tarfile.open(fileobj=data, mode="r:") as tar,
+    ):
+        members = []
+        for info in tar:
+            members.append(_Member(name=info.name, size=info.size, kind=_tar_kind(info)))
+            _check(members, archive, limits or ArchiveLimits(), complete=False)
+        names = _check(members, archive, limits or ArchiveLimits())
+        for info, name in zip(tar.getmembers(), names, strict=True):
+            _write(tar.extractfile(info) if info.isreg() else None, target / name)
+        for _ in range(_MOST_PADDING):  # gzip's checksum comes after the padding
+            if not data.read(_READ_AT_ONCE):
+                break
 
 
 def unpack_zip(archive: Path, target: Path, limits: ArchiveLimits | None = None) -> None:
@@ -85,16 +88,13 @@ def unpack_zip(archive: Path, target: Path, limits: ArchiveLimits | None = None)
         ArchiveRefused: as `unpack_tar`.
     """
     names = check_zip(archive, limits)
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            for info, name in zip(packed.infolist(), names, strict=True):
-                if info.is_dir():
-                    _write(None, target / name)
-                else:
-                    with packed.open(info) as data:
-                        _write(data, target / name)
-    except _BROKEN as error:
-        raise _broken(archive, error) from error
+    with _damage_named(archive), zipfile.ZipFile(archive) as packed:
+        for info, name in zip(packed.infolist(), names, strict=True):
+            if info.is_dir():
+                _write(None, target / name)
+            else:
+                with packed.open(info) as data:
+                    _write(data, target / name)
 
 
 def check_zip(archive: Path, limits: ArchiveLimits | None = None) -> list[PurePosixPath]:
@@ -103,15 +103,29 @@ def check_zip(archive: Path, limits: ArchiveLimits | None = None) -> list[PurePo
     Raises:
         ArchiveRefused: as `unpack_tar`.
     """
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            members = [
-                _Member(name=info.orig_filename, size=info.file_size, kind=_zip_kind(info))
-                for info in packed.infolist()
-            ]
-    except (*_BROKEN, UnicodeDecodeError, ValueError) as error:
-        raise _broken(archive, error) from error
+    with _damage_named(archive), zipfile.ZipFile(archive) as packed:
+        members = [
+            _Member(name=info.orig_filename, size=info.file_size, kind=_zip_kind(info))
+            for info in packed.infolist()
+        ]
     return _check(members, archive, limits or ArchiveLimits())
+
+
+@contextmanager
+def _damage_named(archive: Path) -> Iterator[None]:
+    """Turn what Python's readers raise over damaged archives, which is anything, to `ArchiveRefused`."""
+    try:
+        yield
+    except ArchiveRefused:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise
+        raise ArchiveRefused(
+            wanted=f"a readable archive {archive.name}",
+            found=f"{type(error).__name__}: {error}",
+            fix="pack and upload the archive again; it may have been cut off",
+        ) from error
 
 
 def _tar_kind(info: tarfile.TarInfo) -> str:
@@ -155,17 +169,21 @@ def _check(
 
 def _safe_paths(members: Iterable[_Member], archive: Path) -> list[PurePosixPath]:
     paths: dict[PurePosixPath, str] = {}
+    alike: dict[str, PurePosixPath] = {}
     for member in members:
         name = member.name.rstrip("/") if member.kind == "folder" else member.name
         path = PurePosixPath(name)
         parts = [part for part in name.split("/") if part != "."]
-        odd = "\\" in name or not name.isprintable() or len(name) > _LONGEST_NAME
+        odd = "\\" in name or not name.isprintable() or len(name.encode()) > _LONGEST_NAME
         if path.is_absolute() or ".." in parts or "" in parts or odd:
             raise _refused(archive, f"member {member.name!r}, whose path is not below the archive", "")
         if member.kind not in ("file", "folder"):
             raise _refused(archive, f"member {member.name!r}, {member.kind}", "")
         if path in paths and "file" in (member.kind, paths[path]):
             raise _refused(archive, f"member {member.name!r} twice", "")
+        other = alike.setdefault(unicodedata.normalize("NFKC", str(path)).casefold(), path)
+        if other != path:  # which of the two a reader gets would depend on the file system
+            raise _refused(archive, f"members {str(other)!r} and {str(path)!r}, the same but for case", "")
         paths[path] = member.kind
     for path in paths:
         if any(paths.get(parent) == "file" for parent in path.parents):
@@ -187,12 +205,4 @@ def _refused(archive: Path, found: str, fix: str) -> ArchiveRefused:
         wanted=f"an archive {archive.name} of plain files and folders",
         found=found,
         fix=fix or "pack the model's files again with relative paths, each once, and without links",
-    )
-
-
-def _broken(archive: Path, error: BaseException) -> ArchiveRefused:
-    return ArchiveRefused(
-        wanted=f"a readable archive {archive.name}",
-        found=f"{type(error).__name__}: {error}",
-        fix="pack and upload the archive again; it may have been cut off",
     )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tasks.children.compare import Arrays
 from tasks.domain.errors import SamplesInvalid
 from tasks.domain.record import TensorSpec
+from tasks.tensorflow.npz_check import check_npz
 from tasks.tensorflow.shapes import written
 
 _SEED = 0
@@ -27,9 +28,10 @@ def read_samples(path: Path, inputs: tuple[TensorSpec, ...]) -> Arrays:
         SamplesInvalid: the file is damaged, or an array does not fit its input.
     """
     try:
+        check_npz(path)
         with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
             samples = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise SamplesInvalid(
             wanted=f"an .npz of plain arrays in {path.name}",
             found=f"{type(error).__name__}: {error}",

@@ -24,6 +24,7 @@ from tasks.tensorflow.graph_rules import (
     OpRule,
     first_match,
 )
+from tasks.tensorflow.graph_size import check_size
 from tasks.tensorflow.signatures import (
     Signature,
     choose_signature,
@@ -31,6 +32,7 @@ from tasks.tensorflow.signatures import (
     signature_names,
 )
 
+_LONGEST_NAME = 255
 _REFUSED = NEVER_RUN + READS_CHECKPOINTS + WRITES_CHECKPOINTS
 
 
@@ -44,6 +46,7 @@ def check_graph(graph: Any) -> None:
         ModelRefused: an operation, input or output is refused; the error names it.
         SignatureUnknown: there is no signature.
     """
+    check_size(graph)
     _check_nodes(nodes_run_by_load(graph), _REFUSED, "where TensorFlow loads or serves the model")
     _check_nodes(nodes_of_restore(graph), NEVER_RUN + WRITES_CHECKPOINTS, "where the checkpoint is read")
     _check_nodes(nodes_of_save(graph), NEVER_RUN, "where a checkpoint is written")
@@ -61,8 +64,21 @@ def check_signature(graph: Any, name: str) -> Signature:
         ModelRefused: as `check_graph`.
     """
     signature = read_signature(graph, name)
+    _check_names(signature)
     _check_nodes(nodes_of_signature(graph, name), _REFUSED + NOT_IN_AN_ENGINE, f"in signature {name}")
     return signature
+
+
+def _check_names(signature: Signature) -> None:
+    """Refuse names that would write into the farm's own lines: they go into records, logs and keys."""
+    names = (signature.name, *(one.name for one in (*signature.inputs, *signature.outputs)))
+    for name in names:
+        if not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise ModelRefused(
+                wanted=f"names of at most {_LONGEST_NAME} printable characters in signature {names[0]!r}",
+                found=repr(name[:_LONGEST_NAME]),
+                fix="rename it and export the model again",
+            )
 
 
 def _is_accepted(graph: Any, name: str) -> bool:
@@ -74,7 +90,11 @@ def _is_accepted(graph: Any, name: str) -> bool:
 
 
 def _check_nodes(nodes: Iterable[PlacedNode], rules: tuple[OpRule, ...], where: str) -> None:
+    accepted = set[str]()  # a graph has many nodes of few kinds
     for place, node in nodes:
+        if node.op in accepted:
+            continue
+        accepted.add(node.op)
         rule = first_match(node.op, rules)
         if rule is not None:
             raise ModelRefused(

@@ -126,41 +126,43 @@ def _concrete_functions(node: Any) -> list[str]:
 def _closure(graph: Any, nodes: Iterable[Any], functions: set[str]) -> Iterator[PlacedNode]:
     """Yield `nodes`, the nodes of `functions`, and of every function that they call, each with its place."""
     library = {function.signature.name: function for function in graph.graph_def.library.function}
-    known = frozenset(library)
+    known, stand_ins = frozenset(library), _stand_ins(library)
     waiting, seen = set(functions), set[str]()
     for node in nodes:
         yield "", node
-        waiting |= _called(node, known)
+        waiting.update(called_functions(node, known))
     while waiting:
         name = waiting.pop()
         seen.add(name)
         if name not in library:
             continue
-        waiting |= _stand_ins(library, name) - seen
+        waiting |= stand_ins.pop(_implemented(library[name]), set()) - seen
         for node in library[name].node_def:
             yield f" in function {name}", node
-            waiting |= _called(node, known) - seen
+            waiting.update(name for name in called_functions(node, known) if name not in seen)
 
 
-def _stand_ins(library: dict[str, Any], name: str) -> set[str]:
-    """Return the functions that TensorFlow's optimiser may put in place of `name`."""
-    key = "api_implements"
-    if key not in library[name].attr:
-        return set()
-    wanted = library[name].attr[key].s
-    return {
-        other
-        for other, function in library.items()
-        if key in function.attr and function.attr[key].s == wanted
-    }
+def _implemented(function: Any) -> bytes | None:
+    """Return the name of what `function` is one way to compute; None where it has none."""
+    return bytes(function.attr["api_implements"].s) if "api_implements" in function.attr else None
 
 
-def _called(node: Any, known: frozenset[str]) -> set[str]:
-    names = {node.op} & known
+def _stand_ins(library: dict[str, Any]) -> dict[bytes | None, set[str]]:
+    """Return which functions TensorFlow's optimiser may put in place of each other."""
+    found: dict[bytes | None, set[str]] = {}
+    for name, function in library.items():
+        if (implemented := _implemented(function)) is not None:
+            found.setdefault(implemented, set()).add(name)
+    return found
+
+
+def called_functions(node: Any, known: frozenset[str]) -> list[str]:
+    """Return which of the functions `known` the node calls, as its operation or in an attribute."""
+    names = [node.op]
     for value in node.attr.values():
         match value.WhichOneof("value"):
             case "func":
-                names.add(value.func.name)
+                names.append(value.func.name)
             case "list":
-                names |= {function.name for function in value.list.func}
-    return names
+                names += [function.name for function in value.list.func]
+    return [name for name in names if name in known]

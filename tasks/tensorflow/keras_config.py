@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from tasks.domain.errors import ModelRefused, ModelUnreadable
+from tasks.domain.errors import FarmError, ModelRefused, ModelUnreadable
 from tasks.tensorflow.archives import check_zip
+from tasks.tensorflow.h5_check import check_entries
 
-_CODE_CLASSES = ("Lambda", "__lambda__")
+_LARGEST_CONFIG = 32 << 20
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CODE_CLASSES = ("Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
+# A class of Keras that loads a SavedModel from a path of the host.
+_LOADING_CLASSES = ("TFSMLayer",)
+# Only these modules of Keras hold functions that compute; others open files, URLs and settings.
+_PURE_FUNCTIONS = re.compile(
+    r"builtins|keras(\.src)?\.(activations|constraints|initializers|losses|metrics|ops|regularizers)(\..+)?"
+    r"|keras_(hub|nlp|cv)(\..+)?"
+)
 _OWN_PACKAGES = ("keras", "keras_hub", "keras_nlp", "keras_cv", "builtins", "tensorflow.keras", "tf_keras")
 _AGAIN = "save the model again and upload the whole file; it may have been cut off"
 
@@ -29,27 +41,24 @@ def check_keras(path: Path) -> None:
         ModelRefused: the configuration carries code, or the weights point to other files.
         ModelUnreadable: the file is damaged, or needs classes that are not in it.
     """
-    if not zipfile.is_zipfile(path):
-        raise _damaged(path, "not a zip file")
-    check_zip(path)
-    try:
+    with _damage_named(path):
+        if not zipfile.is_zipfile(path):
+            raise _damaged(path, "not a zip file")
+        check_zip(path)
         with zipfile.ZipFile(path) as packed, tempfile.TemporaryFile() as weights:
-            config = json.loads(packed.read("config.json"))
+            config = _read_config(packed, path)
             with packed.open("model.weights.h5") as data:
                 shutil.copyfileobj(data, weights)
             with h5py.File(weights, "r") as file:
-                _refuse_outside_data(file, path)
-    except (
-        KeyError,
-        OSError,
-        ValueError,
-        RuntimeError,
-        RecursionError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
-    check_config(config)
+                check_entries(file, path)
+        check_config(config)
+
+
+def _read_config(packed: zipfile.ZipFile, path: Path) -> Any:
+    size = packed.getinfo("config.json").file_size
+    if size > _LARGEST_CONFIG:
+        raise _damaged(path, f"a configuration of {size} bytes, where at most {_LARGEST_CONFIG} are accepted")
+    return json.loads(packed.read("config.json"))
 
 
 def check_h5(path: Path) -> None:
@@ -59,20 +68,30 @@ def check_h5(path: Path) -> None:
         ModelRefused: as `check_keras`.
         ModelUnreadable: the file is damaged, holds weights alone, or needs classes that are not in it.
     """
-    try:
+    with _damage_named(path):
         with h5py.File(path, "r") as file:
-            _refuse_outside_data(file, path)
+            check_entries(file, path)
             text = file.attrs.get("model_config")
-            config = None if text is None else json.loads(text)
-    except (OSError, ValueError, RuntimeError, RecursionError, KeyError) as error:
+        if text is None:
+            raise ModelUnreadable(
+                wanted=f"a whole model in {path.name}",
+                found="weights without the attribute model_config",
+                fix="save with model.save(...) instead of model.save_weights(...), or export a SavedModel",
+            )
+        check_config(json.loads(text))
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn what the readers of zip, JSON and HDF5 raise over damage, which is anything, to a typed error."""
+    try:
+        yield
+    except (FarmError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
-    if config is None:
-        raise ModelUnreadable(
-            wanted=f"a whole model in {path.name}",
-            found="weights without the attribute model_config",
-            fix="save with model.save(...) instead of model.save_weights(...), or export a SavedModel",
-        )
-    check_config(config)
 
 
 def check_config(config: Any) -> None:
@@ -86,16 +105,22 @@ def check_config(config: Any) -> None:
         kind, module = node["class_name"], node.get("module")
         own = module is None or str(module).startswith(tuple(f"{name}." for name in _OWN_PACKAGES))
         own = own or module in _OWN_PACKAGES
-        if kind in _CODE_CLASSES or _holds_bytecode(node) or (kind == "function" and not own):
+        if kind in _CODE_CLASSES or _holds_bytecode(node) or _is_impure(kind, module):
             raise ModelRefused(
                 wanted="a model that is described by data alone",
                 found=f"layer {layer} with Python code in its configuration ({kind})",
                 fix="replace it by built-in layers or keras.ops, or upload a SavedModel (model.export)",
             )
+        if kind in _LOADING_CLASSES or _names_a_file(node):
+            raise ModelRefused(
+                wanted="a model that lies in its file alone",
+                found=f"layer {layer} ({kind}), which reads a file of the host when it is loaded",
+                fix="give the layer its vocabulary as a list, or upload a SavedModel (model.export)",
+            )
         if not own or (module is None and ">" in str(node.get("registered_name") or "")):
             raise ModelUnreadable(
                 wanted="layers that Keras itself has",
-                found=f"layer {layer} of the class {kind} from {module or node['registered_name']}",
+                found=f"layer {layer} of the class {kind} from {module or node.get('registered_name')}",
                 fix="upload a SavedModel (model.export), which holds the computation of custom layers",
             )
 
@@ -103,6 +128,15 @@ def check_config(config: Any) -> None:
 def _holds_bytecode(node: dict[str, Any]) -> bool:
     config = node.get("config")
     return isinstance(config, dict) and config.get("function_type") == "lambda"
+
+
+def _is_impure(kind: str, module: Any) -> bool:
+    return kind == "function" and module is not None and not _PURE_FUNCTIONS.fullmatch(str(module))
+
+
+def _names_a_file(node: dict[str, Any]) -> bool:
+    config = node.get("config")
+    return isinstance(config, dict) and isinstance(config.get("vocabulary"), str)
 
 
 def _objects(config: Any, layer: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -119,29 +153,6 @@ def _objects(config: Any, layer: str) -> Iterator[tuple[str, dict[str, Any]]]:
             if isinstance(value.get("class_name"), str):
                 yield layer, value
             waiting += [(layer, item) for item in value.values()]
-
-
-def _refuse_outside_data(group: Any, path: Path) -> None:
-    """Refuse HDF5 entries that would read other files of the host."""
-    for name in group:
-        link = group.get(name, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise _outside(path, f"{group.name}/{name}, a link to {link.filename}")
-        if isinstance(link, h5py.SoftLink):
-            continue  # leads to an entry of this file, which is visited by itself
-        entry = group[name]
-        if isinstance(entry, h5py.Group):
-            _refuse_outside_data(entry, path)
-        elif isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual):
-            raise _outside(path, f"{entry.name}, whose data lies in another file")
-
-
-def _outside(path: Path, found: str) -> ModelRefused:
-    return ModelRefused(
-        wanted=f"all of the model in {path.name}",
-        found=found,
-        fix="save the model again with model.save(...)",
-    )
 
 
 def _damaged(path: Path, found: str) -> ModelUnreadable:

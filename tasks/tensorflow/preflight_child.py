@@ -17,6 +17,8 @@ from tasks.tensorflow.keras_config import check_h5, check_keras
 from tasks.tensorflow.sanitise import GRAPH_FILE, refuse_links_to_outside, write_sanitised
 from tasks.tensorflow.signatures import serving_graph
 
+_LARGEST_GRAPH = (2 << 30) - 1
+
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Check the model at `path`; unpack an archive to `unpacked`; write a sanitised copy to `sanitised`."""
@@ -57,13 +59,20 @@ def parse_saved_model(folder: Path) -> Any:
     from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
 
     try:
-        return saved_model_pb2.SavedModel.FromString((folder / GRAPH_FILE).read_bytes())
-    except (FileNotFoundError, DecodeError) as error:
+        return saved_model_pb2.SavedModel.FromString(_read_message(folder / GRAPH_FILE))
+    except (OSError, ValueError, DecodeError) as error:
         raise ModelUnreadable(
             wanted=f"a readable {GRAPH_FILE} in {folder.name}",
             found=f"{type(error).__name__}: {error}",
             fix="upload the whole folder that tf.saved_model.save or model.export wrote",
         ) from error
+
+
+def _read_message(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > _LARGEST_GRAPH:
+        raise ValueError(f"{size} bytes, where a message has at most {_LARGEST_GRAPH}")
+    return path.read_bytes()
 
 
 def _protobuf_without_tensorflow() -> None:

@@ -127,6 +127,8 @@ def test_words_mean_what_they_mean_in_json() -> None:
         ("a: \x00", ["the file: unacceptable character #x0000"]),
         ('signature: "\\U00110000"', ["plain UTF-8"]),
         ('signature: "\\ud800"', ["line 1: half a character"]),
+        ('signature: "a\\nb"', ["line 1: the text", "control characters"]),
+        ('"a\\nb": 1', ['line 1: the text "a\\\\nb"', "control characters"]),
         ("[" * 3000, ["levels of nesting"]),
         ("# " + "x" * 65536, ["more than 64 KiB"]),
         ("\ud800", ["the file: unacceptable character"]),
@@ -187,7 +189,7 @@ SHAPES = DIMENSIONS.map(
         min=tuple(a for a, _, _ in axes), opt=tuple(b for _, b, _ in axes), max=tuple(c for _, _, c in axes)
     )
 )
-NAMES = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
+NAMES = st.text(st.characters(codec="utf-8").filter(str.isprintable), max_size=12) | st.sampled_from(
     ["yes", "null", "1e5", "010", "~", "<<", "=", "2001-01-01", ".nan", "a: b", "a#b", "- x"]
 )
 REQUESTS = st.builds(
