@@ -128,7 +128,7 @@ def test_words_mean_what_they_mean_in_json() -> None:
         ('signature: "\\U00110000"', ["plain UTF-8"]),
         ('signature: "\\ud800"', ["line 1: half a character"]),
         ('signature: "a\\nb"', ["line 1: the text", "control characters"]),
-        ('"a\\nb": 1', ['line 1: the text "a\\\\nb"', "control characters"]),
+        ('"a\\nb": 1', ['line 1: the text "a\\nb"', "control characters"]),
         ("[" * 3000, ["levels of nesting"]),
         ("# " + "x" * 65536, ["more than 64 KiB"]),
         ("\ud800", ["the file: unacceptable character"]),
