@@ -15,6 +15,7 @@ from tasks.build import build
 from tasks.children.progress import labelled
 from tasks.children.workspace import workspace
 from tasks.domain.errors import RecordInvalid
+from tasks.domain.gate import wanted_top1
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.fetch import FetchedConversion, fetch_conversion
@@ -61,6 +62,7 @@ def _evidence(order: EngineOrder, conversion: FetchedConversion) -> Evidence:
         inputs=conversion.record.verification.inputs,
         tolerance=order.options.tolerance,
         tensorflow=conversion.record.tools["tensorflow-cpu"],
+        top1=wanted_top1(order.options.precision, order.options.top1, samples=bool(order.options.samples)),
     )
 
 

@@ -16,6 +16,7 @@ from flows.settings import settings
 from tasks.convert import convert
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import OperationUnsupported
+from tasks.domain.gate import wanted_top1
 from tasks.domain.gpu_table import base_opsets, graph_opset
 from tasks.domain.keys import conversion_key, conversion_record_key
 from tasks.domain.record import ConversionRecord, Verification
@@ -64,6 +65,17 @@ class ConversionJob:
             top1=request.top1.get(precision),
             plugin_ops=request.plugin_ops,
             tools=conversion_tools(),
+        )
+
+    def evidence(self, precision: Precision, reference: Path, inputs: str, tensorflow: str) -> Evidence:
+        """Return what a graph in `precision` is held against; see `Evidence`."""
+        asked, samples = self.request.top1.get(precision), self.request.samples
+        return Evidence(
+            reference=reference,
+            inputs=inputs,
+            tolerance=self.request.tolerance(precision),
+            top1=wanted_top1(precision, asked, samples=samples is not None),
+            tensorflow=tensorflow,
         )
 
     def lease(self, opset: int, precision: Precision) -> Lease:
@@ -157,12 +169,8 @@ async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
     converted = await _converted(job, opset)
     form = GraphWanted(precision=Precision.FP32, opset=opset)
     graph = await lower(converted.onnx, form, workdir=job.work, limits=settings().limits)
-    evidence = Evidence(
-        reference=converted.reference,
-        inputs=converted.samples_used,
-        tolerance=job.request.tolerance(Precision.FP32),
-        tensorflow=conversion_tools()["tensorflow-cpu"],
-    )
+    tensorflow = conversion_tools()["tensorflow-cpu"]
+    evidence = job.evidence(Precision.FP32, converted.reference, converted.samples_used, tensorflow)
     stored = await _verify_and_store(job, graph, form, evidence)
     record = ConversionRecord(
         key=job.key(opset, Precision.FP32),
@@ -195,11 +203,8 @@ async def _lower(
         precision=precision, opset=opset, samples=job.fetched.samples, calibration=request.calibration
     )
     graph = await lower(source.onnx, form, workdir=work, limits=limits)
-    evidence = Evidence(
-        reference=source.reference,
-        inputs=base.verification.inputs,
-        tolerance=request.tolerance(precision),
-        tensorflow=base.tools["tensorflow-cpu"],
+    evidence = job.evidence(
+        precision, source.reference, base.verification.inputs, base.tools["tensorflow-cpu"]
     )
     stored = await _verify_and_store(job, graph, form, evidence)
     record = replace(

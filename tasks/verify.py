@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tasks.children.run import Limits
 from tasks.domain.errors import RunnerMissing, VerificationFailed, VerificationInconclusive
-from tasks.domain.gate import judge, not_measured
-from tasks.domain.record import Verdict, Verification
+from tasks.domain.gate import Top1, judge, not_measured
+from tasks.domain.record import Comparison, Verdict, Verification
 from tasks.domain.request import Precision
 from tasks.onnx.graph import compare_graph
 from tasks.step import step
@@ -25,6 +25,7 @@ class Evidence:
         reference: TensorFlow's answers, see `tasks.children.reference`.
         inputs: where the input values came from, for people.
         tolerance: largest accepted relative error.
+        top1: the share of rows whose best class must be TensorFlow's; None where that does not count.
         tensorflow: version of the TensorFlow that answered; this host may have another, or none.
     """
 
@@ -32,6 +33,13 @@ class Evidence:
     inputs: str
     tolerance: float
     tensorflow: str
+    top1: Top1 | None = None
+
+    def judge(self, comparisons: tuple[Comparison, ...], compared: str) -> Verification:
+        """Return the gate's verdict; `compared` says for people what was compared with what."""
+        return judge(
+            comparisons, compared=compared, inputs=self.inputs, tolerance=self.tolerance, top1=self.top1
+        )
 
 
 @step
@@ -52,7 +60,7 @@ async def verify_graph(
     if precision is Precision.FP16:
         # The processor has no FP16 arithmetic: onnxruntime rounds weights and casts, not each operation.
         compared += "; FP16 nodes were computed in FP32, so only the rounding of weights and casts shows"
-    verification = judge(comparisons, compared=compared, inputs=evidence.inputs, tolerance=evidence.tolerance)
+    verification = evidence.judge(comparisons, compared)
     return _passed_or_raise(verification, "the ONNX graph")
 
 
@@ -91,7 +99,7 @@ async def verify_on_gpu(
         f"engine on {built.target.gpu or 'the GPU'} in {built.info.module} {built.target.version} "
         f"against TensorFlow {evidence.tensorflow}"
     )
-    verification = judge(comparisons, compared=compared, inputs=evidence.inputs, tolerance=evidence.tolerance)
+    verification = evidence.judge(comparisons, compared)
     return _passed_or_raise(verification, "the engine")
 
 

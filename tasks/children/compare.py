@@ -14,6 +14,7 @@ LARGEST_ERROR = 1e9
 
 _SMALLEST_SCALE = 1e-12
 _SCORES_RANK = 2
+_PROBABILITY_SLACK = 1e-2  # FP16 sums a thousand classes to no better
 
 
 def relative_error(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tuple[float, float]:
@@ -44,12 +45,38 @@ def compared_values(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> int
     return int(np.count_nonzero(np.isfinite(wide) & np.isfinite(other)))
 
 
-def top1_agreement(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> float | None:
-    """Return the share of rows whose largest entry is at the same place; None for other than 2-D floats."""
-    scores = expected.ndim == _SCORES_RANK and expected.shape[1] > 1 and expected.dtype.kind == "f"
-    if not scores or expected.shape != actual.shape:
-        return None
-    return float(np.mean(np.argmax(expected, axis=1) == np.argmax(actual, axis=1)))
+def top1_agreement(
+    expected: npt.NDArray[Any], actual: npt.NDArray[Any], noise: float
+) -> tuple[float | None, int]:
+    """Return the share of rows whose largest entry is at the same place, and of how many rows.
+
+    A row counts where its two largest expected entries are further apart than `noise`, relative to the
+    largest |expected|, can move them towards each other. The share is None where none does, and for other
+    than 2-D floats with at least two columns.
+    """
+    if not _are_scores(expected) or expected.shape != actual.shape or not expected.size:
+        return None, 0
+    wide = expected.astype(np.float64)
+    scale = float(np.max(np.abs(wide[np.isfinite(wide)]), initial=0.0))
+    second, best = np.partition(wide, -2, axis=1)[:, -2:].T
+    with np.errstate(invalid="ignore"):  # two infinities have no distance, and do not tell
+        tells = best - second > 2 * noise * scale
+    if not tells.any():
+        return None, 0
+    same = np.argmax(wide, axis=1) == np.argmax(actual, axis=1)
+    return float(np.mean(same[tells])), int(np.count_nonzero(tells))
+
+
+def are_probabilities(expected: npt.NDArray[Any]) -> bool:
+    """Return whether `expected` has rows of scores, each none below 0 and of the sum 1."""
+    if not _are_scores(expected) or not expected.size:
+        return False
+    wide = expected.astype(np.float64)
+    return bool((wide >= 0).all() and (np.abs(wide.sum(axis=1) - 1) < _PROBABILITY_SLACK).all())
+
+
+def _are_scores(expected: npt.NDArray[Any]) -> bool:
+    return expected.ndim == _SCORES_RANK and expected.shape[1] > 1 and expected.dtype.kind == "f"
 
 
 def compare_outputs(
@@ -63,22 +90,23 @@ def compare_outputs(
         actual: the other side's outputs by name.
         noise: TensorFlow's own relative noise by output.
     """
-    rows = []
-    for name, wanted in expected.items():
-        values, absolute, relative, top1 = 0, LARGEST_ERROR, LARGEST_ERROR, None
-        if name in actual:
-            values = compared_values(wanted, actual[name])
-            absolute, relative = relative_error(wanted, actual[name])
-            top1 = top1_agreement(wanted, actual[name])
-        rows.append(
-            {
-                "corner": corner,
-                "output": name,
-                "values": values,
-                "max_abs": absolute,
-                "relative": relative,
-                "noise": noise[name],
-                "top1": top1,
-            }
-        )
-    return rows
+    return [
+        {"corner": corner, "output": name, "noise": noise[name], "probabilities": are_probabilities(wanted)}
+        | _figures(wanted, actual.get(name), noise[name])
+        for name, wanted in expected.items()
+    ]
+
+
+def _figures(expected: npt.NDArray[Any], actual: npt.NDArray[Any] | None, noise: float) -> dict[str, Any]:
+    if actual is None:
+        return {
+            "values": 0,
+            "max_abs": LARGEST_ERROR,
+            "relative": LARGEST_ERROR,
+            "top1": None,
+            "top1_rows": 0,
+        }
+    absolute, relative = relative_error(expected, actual)
+    top1, rows = top1_agreement(expected, actual, noise)
+    values = compared_values(expected, actual)
+    return {"values": values, "max_abs": absolute, "relative": relative, "top1": top1, "top1_rows": rows}

@@ -9,13 +9,17 @@ from pathlib import Path
 _TASKS = Path(__file__).resolve().parent.parent
 _DIGITS = 12
 
+GATE = "domain/gate.py"
+"""What makes a verdict of figures: under another rule, what passed once may not pass again."""
+
 
 @cache
-def source_digest(*packages: str) -> str:
-    """Return the first digits of a SHA-256 over all modules of `packages`, which lie below `tasks`."""
+def source_digest(*parts: str) -> str:
+    """Return the first digits of a SHA-256 over `parts`, packages and single modules below `tasks`."""
     digest = hashlib.sha256()
-    for package in packages:
-        for path in sorted((_TASKS / package).rglob("*.py")):
+    for part in parts:
+        place = _TASKS / part
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             digest.update(f"{path.relative_to(_TASKS)}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:_DIGITS]

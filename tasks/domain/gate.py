@@ -1,54 +1,181 @@
-"""The accuracy gate: from comparisons to a verdict."""
+"""The accuracy gate: from comparisons to a verdict.
+
+An output is off by its largest |difference| to TensorFlow over TensorFlow's largest |value|. Two figures
+judge that error. The tolerance says what the precision may cost. The noise says how far TensorFlow is from
+itself when its input moves by one rounding step, and so what no graph can be blamed for: a graph that adds in
+another order rounds anew in every layer, which comes to some multiple of the noise. So an output
+
+- **fails** where its error is above the tolerance and above `NOISE_FACTOR` times its noise: rounding does
+  not explain it, however loud another output is;
+- **cannot be judged** where its noise alone is above the tolerance (agreement is luck then), or where its
+  error is above the tolerance and within `NOISE_FACTOR` times its noise (rounding may explain it);
+- **passes** where its error is within the tolerance. The noise never widens what passes.
+
+Where scores of classes are held to a top-1 share, the rows of all corners count together, but only those that
+tell: TensorFlow's own two best scores must be further apart than its noise can move them. Too few equal best
+classes are a failure of their own, however small the error.
+
+One output that fails makes the verdict; else one that cannot be judged does. An output that had no finite
+value at any corner cannot be judged: that nothing differs says nothing then.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from tasks.domain.printable import printable_name
 from tasks.domain.record import Comparison, Verdict, Verification
+from tasks.domain.request import Precision
+
+NOISE_FACTOR = 10.0
+"""How many times TensorFlow's own noise rounding alone may come to."""
+
+DEFAULT_TOP1: Mapping[Precision, float] = MappingProxyType(
+    # Quantised classifiers keep the best class in 95 of 100 rows or more where the quantisation is good; a
+    # classifier that changes every tenth decision is another classifier.
+    {Precision.INT8: 0.9, Precision.FP8: 0.9}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Top1:
+    """The share of rows whose best class must be TensorFlow's.
+
+    Attributes:
+        least: the smallest accepted share.
+        asked: whether the request names it: then there must be scores to hold it against. The farm's own
+            default judges probabilities only; the largest entry of any other vector may mean nothing.
+    """
+
+    least: float
+    asked: bool
+
+
+def wanted_top1(precision: Precision, asked: float | None, *, samples: bool) -> Top1 | None:
+    """Return what `precision` is held to; None where best classes do not count.
+
+    Args:
+        precision: of the graph or engine.
+        asked: what the request says.
+        samples: whether the inputs are the release's own. On drawn numbers the classes of a model mean
+            nothing, and nothing is asked by default.
+    """
+    if asked is not None:
+        return Top1(least=asked, asked=True)
+    least = DEFAULT_TOP1.get(precision) if samples else None
+    return None if least is None else Top1(least=least, asked=False)
 
 
 def judge(
-    comparisons: tuple[Comparison, ...], *, compared: str, inputs: str, tolerance: float
+    comparisons: tuple[Comparison, ...],
+    *,
+    compared: str,
+    inputs: str,
+    tolerance: float,
+    top1: Top1 | None = None,
 ) -> Verification:
-    """Return the verdict on `comparisons`.
-
-    Where TensorFlow differs from itself by more than the tolerance when its input moves by one rounding
-    step, agreement means nothing and no verdict is given. Nor is one where an output had no finite value
-    at any corner: that nothing differs says nothing then.
-    """
-    verdict, reason = _verdict(comparisons, tolerance)
+    """Return the verdict on `comparisons`; the module says by which rule."""
+    verdict, reason = _verdict(comparisons, tolerance, top1)
     return Verification(
         verdict=verdict,
         compared=compared,
         inputs=inputs,
         tolerance=tolerance,
+        top1=None if top1 is None else top1.least,
         comparisons=comparisons,
         reason=reason,
     )
 
 
-def _verdict(comparisons: tuple[Comparison, ...], tolerance: float) -> tuple[Verdict, str]:
+def _verdict(comparisons: tuple[Comparison, ...], tolerance: float, top1: Top1 | None) -> tuple[Verdict, str]:
+    failure = _wrong(comparisons, tolerance) or _other_classes(comparisons, top1)
+    if failure:
+        return Verdict.FAILED, failure
+    doubt = _doubt(comparisons, tolerance) or _no_classes(comparisons, top1)
+    if doubt:
+        return Verdict.INCONCLUSIVE, doubt
+    worst = max(comparisons, key=lambda one: one.relative)
+    reason = f"largest error {worst.relative:.2e} on {_place(worst)}"
+    shares = _shares(comparisons, top1)
+    return Verdict.PASSED, "; ".join([reason, *(_share_text(*share) for share in shares.items())])
+
+
+def _wrong(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:
+    """Return what is off by more than the tolerance and more than rounding explains."""
+    wrong = [
+        one for one in comparisons if _size(one.relative) > max(tolerance, NOISE_FACTOR * _size(one.noise))
+    ]
+    if not wrong:
+        return None
+    worst = max(wrong, key=lambda one: _size(one.relative))
+    return (
+        f"{_place(worst)} is off by {worst.relative:.2e}, above the tolerance of {tolerance:.2e}; "
+        f"TensorFlow's own noise there is {worst.noise:.2e}"
+    )
+
+
+def _doubt(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:
+    """Return why agreement or difference means nothing, where it does not."""
     if not comparisons:
-        return Verdict.INCONCLUSIVE, "there is no output to compare"
+        return "there is no output to compare"
     noisiest = max(comparisons, key=lambda one: _size(one.noise))
     worst = max(comparisons, key=lambda one: _size(one.relative))
-    empty = _never_compared(comparisons)
     if _size(noisiest.noise) > tolerance:
-        return Verdict.INCONCLUSIVE, (
+        return (
             f"TensorFlow's own noise on {_place(noisiest)} is "
             f"{noisiest.noise:.2e}, above the tolerance of {tolerance:.2e}"
         )
     if _size(worst.relative) > tolerance:
-        return Verdict.FAILED, (
-            f"{_place(worst)} is off by {worst.relative:.2e}, above the tolerance of {tolerance:.2e}"
+        return (
+            f"{_place(worst)} is off by {worst.relative:.2e}, above the tolerance of {tolerance:.2e}, but "
+            f"TensorFlow's own noise there is {worst.noise:.2e}: rounding alone may come to "
+            f"{NOISE_FACTOR:.0f} times that"
         )
+    empty = _never_compared(comparisons)
     if empty:
-        return Verdict.INCONCLUSIVE, (
+        return (
             f"no finite value to compare on output {', '.join(empty)} at any corner: it is empty, or all NaN "
             "or infinite; give `samples` in build.yaml on which the model computes numbers"
         )
-    return Verdict.PASSED, f"largest error {worst.relative:.2e} on {_place(worst)}"
+    return None
+
+
+def _other_classes(comparisons: tuple[Comparison, ...], top1: Top1 | None) -> str | None:
+    """Return which output has too few rows with TensorFlow's own best class."""
+    shares = _shares(comparisons, top1)
+    few = [output for output, (equal, rows) in shares.items() if top1 and equal < top1.least * rows]
+    if top1 is None or not few:
+        return None
+    worst = min(few, key=lambda output: shares[output][0] / shares[output][1])
+    return f"{_share_text(worst, shares[worst])}, below the share of {top1.least:g}"
+
+
+def _no_classes(comparisons: tuple[Comparison, ...], top1: Top1 | None) -> str | None:
+    if top1 is None or not top1.asked or _shares(comparisons, top1):
+        return None
+    return (
+        "a top-1 share is asked for, and no output has rows of scores whose best class is clear: "
+        "remove `top1` from build.yaml, or give `samples` on which the model decides"
+    )
+
+
+def _shares(comparisons: tuple[Comparison, ...], top1: Top1 | None) -> dict[str, tuple[float, int]]:
+    """Return, for each output that `top1` judges, how many rows agree and how many tell, of all corners."""
+    shares: dict[str, tuple[float, int]] = {}
+    for one in comparisons:
+        judged = top1 is not None and one.top1 is not None and (top1.asked or one.probabilities)
+        if judged and one.top1 is not None and one.top1_rows:
+            equal, rows = shares.get(one.output, (0.0, 0))
+            shares[one.output] = (equal + round(one.top1 * one.top1_rows), rows + one.top1_rows)
+    return shares
+
+
+def _share_text(output: str, share: tuple[float, int]) -> str:
+    equal, rows = share
+    return f"the best class of {equal:.0f} of {rows} rows of output {printable_name(output)} is TensorFlow's"
 
 
 def _never_compared(comparisons: tuple[Comparison, ...]) -> list[str]:

@@ -55,7 +55,10 @@ class Comparison:
         max_abs: largest |difference|, in the output's own unit.
         relative: `max_abs` over the largest |TensorFlow output|.
         noise: the same figure between TensorFlow and itself when its input moves by one rounding step.
-        top1: share of rows with the same largest entry; None where the output is no list of scores.
+        top1: share of the rows that tell with the same largest entry; None where no row does, or the
+            output is no list of scores.
+        top1_rows: how many rows tell: TensorFlow's two largest entries are further apart than its noise.
+        probabilities: whether each of TensorFlow's rows is a distribution: none below 0, their sum 1.
     """
 
     corner: str
@@ -65,6 +68,8 @@ class Comparison:
     relative: float
     noise: float
     top1: float | None
+    top1_rows: int = 0
+    probabilities: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,7 @@ class Verification:
         compared: what was compared with what, with versions; empty where nothing was.
         inputs: where the input values came from: the release's samples, or drawn numbers.
         tolerance: the largest accepted `relative`.
+        top1: the smallest accepted share of rows with TensorFlow's best class; None where none was wanted.
         comparisons: one per corner and output.
         reason: why it was not measured or came out as it did, for people.
     """
@@ -84,6 +90,7 @@ class Verification:
     compared: str
     inputs: str
     tolerance: float
+    top1: float | None = None
     comparisons: tuple[Comparison, ...]
     reason: str
 

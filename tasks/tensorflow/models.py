@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
-from tasks.children.sources import source_digest
+from tasks.children.sources import GATE, source_digest
 from tasks.domain.record import TensorSpec
 from tasks.domain.release import ModelFormat
 from tasks.domain.request import ShapeRange
@@ -84,7 +84,7 @@ class Converted:
 
 def conversion_tools() -> dict[str, str]:
     """Return the versions of what takes part in a conversion, the farm's own code included, by package."""
-    own = {"enginefarm-conversion": source_digest("tensorflow", "onnx", "children")}
+    own = {"enginefarm-conversion": source_digest("tensorflow", "onnx", "children", GATE)}
     return {package: version(package) for package in _PACKAGES} | own
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.children.sources import source_digest
+from tasks.children.sources import GATE, source_digest
 from tasks.tensorrt.toolchain import Toolchain
 
 
@@ -25,4 +25,4 @@ class BuildSite:
 
 def build_tools() -> dict[str, str]:
     """Return the digest of the farm's own code that builds plans, as one of the tools that decide them."""
-    return {"enginefarm-build": source_digest("tensorrt", "children")}
+    return {"enginefarm-build": source_digest("tensorrt", "children", GATE)}

@@ -11,12 +11,14 @@ import pytest
 
 from tasks.children.compare import (
     LARGEST_ERROR,
+    are_probabilities,
     compare_outputs,
     compared_values,
     relative_error,
     top1_agreement,
 )
 from tasks.children.reference import Corner, read_reference, write_reference
+from tasks.domain.record import Comparison
 
 
 def test_the_error_is_relative_to_the_largest_value() -> None:
@@ -60,19 +62,44 @@ def test_only_values_that_are_finite_on_both_sides_count_as_compared() -> None:
 
 def test_top1_speaks_of_rows_of_scores_only() -> None:
     scores = np.array([[1, 2, 3], [3, 2, 1]], np.float32)
-    assert top1_agreement(scores, scores[:, ::-1]) == 0.0
-    assert top1_agreement(scores, np.array([[1, 2, 3], [1, 2, 3]], np.float32)) == 0.5
-    for other in (scores[0], scores[:, :1], scores.astype(np.int32), scores[None]):
-        assert top1_agreement(other, other) is None
+    assert top1_agreement(scores, scores[:, ::-1], 0.0) == (0.0, 2)
+    assert top1_agreement(scores, np.array([[1, 2, 3], [1, 2, 3]], np.float32), 0.0) == (0.5, 2)
+    for other in (scores[0], scores[:, :1], scores.astype(np.int32), scores[None], scores[:0]):
+        assert top1_agreement(other, other, 0.0) == (None, 0)
+    assert top1_agreement(scores, scores[:1], 0.0) == (None, 0)
+
+
+def test_rows_whose_best_two_are_within_the_noise_do_not_count() -> None:
+    expected = np.array([[10.0, 1.0, 0.0], [5.0, 4.9, 0.0], [3.0, 3.0, 0.0]], np.float32)
+    swapped = expected[:, [1, 0, 2]]
+    assert top1_agreement(expected, swapped, 0.0) == (0.0, 2)  # a tie never tells
+    assert top1_agreement(expected, swapped, 0.004) == (0.0, 2)  # noise moves each score by up to 0.04
+    assert top1_agreement(expected, swapped, 0.006) == (0.0, 1)
+    assert top1_agreement(expected, swapped, 1.0) == (None, 0)
+
+
+def test_scores_that_are_not_finite_do_not_tell() -> None:
+    expected = np.array([[np.nan, 1.0], [np.inf, np.inf], [2.0, 1.0]], np.float32)
+    assert top1_agreement(expected, expected, 1e-7) == (1.0, 1)
+
+
+def test_probabilities_are_rows_that_sum_to_one() -> None:
+    rows = np.array([[0.25, 0.75], [1.0, 0.0]], np.float32)
+    assert are_probabilities(rows)
+    assert are_probabilities(rows.astype(np.float16))
+    for other in (rows * 2, rows - 0.5, rows[0], rows[:, :1], rows[:0], rows * np.nan, rows.astype(int)):
+        assert not are_probabilities(other)
 
 
 def test_an_output_that_is_missing_is_as_wrong_as_can_be() -> None:
-    scores = np.ones((1, 3), np.float32)
+    scores = np.array([[1, 2, 0]], np.float32)
     rows = compare_outputs("opt", {"a": scores, "b": scores}, {"a": scores}, {"a": 0.0, "b": 1e-7})
     assert [(row["output"], row["values"], row["relative"], row["noise"], row["top1"]) for row in rows] == [
         ("a", 3, 0.0, 0.0, 1.0),
         ("b", 0, LARGEST_ERROR, 1e-7, None),
     ]
+    assert {row["top1_rows"] for row in rows} == {0, 1}
+    assert {Comparison(**row).output for row in rows} == {"a", "b"}
 
 
 def test_a_reference_file_is_read_back_exactly(tmp_path: Path) -> None:

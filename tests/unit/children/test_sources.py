@@ -33,7 +33,18 @@ def test_every_change_of_a_module_changes_the_digest(tree: Path) -> None:
     assert digest("onnx") in seen
 
 
+def test_a_single_module_counts_like_a_package(tree: Path) -> None:
+    digest = sources.source_digest.__wrapped__
+    (tree / "gate.py").write_text("FACTOR = 1\n")
+    before = digest("onnx", "gate.py")
+    (tree / "gate.py").write_text("FACTOR = 2\n")
+    assert digest("onnx", "gate.py") != before
+    with pytest.raises(FileNotFoundError):  # a part that is renamed must not silently drop out
+        digest("onnx", "absent")
+
+
 def test_conversion_and_build_name_the_code_that_made_them() -> None:
     conversion = conversion_tools()["enginefarm-conversion"]
-    assert conversion == sources.source_digest("tensorflow", "onnx", "children")
-    assert build_tools() == {"enginefarm-build": sources.source_digest("tensorrt", "children")}
+    assert conversion == sources.source_digest("tensorflow", "onnx", "children", "domain/gate.py")
+    build = sources.source_digest("tensorrt", "children", "domain/gate.py")
+    assert build_tools() == {"enginefarm-build": build}

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from tasks.domain.gate import judge, not_measured
+from tasks.domain.gate import NOISE_FACTOR, Top1, judge, not_measured, wanted_top1
 from tasks.domain.record import Comparison, Verdict
+from tasks.domain.request import Precision
 
 
 def row(relative: float, noise: float = 1e-7, output: str = "y", values: int = 3) -> Comparison:
@@ -26,7 +27,19 @@ def row(relative: float, noise: float = 1e-7, output: str = "y", values: int = 3
             Verdict.FAILED,
             "output bad at max is off by 2.00e-03",
         ),
-        ([row(1e-5, noise=1e-2, output="loud"), row(5.0)], Verdict.INCONCLUSIVE, "noise on output loud"),
+        # What is loud says nothing; what is off beyond all rounding still fails.
+        ([row(1e-5, noise=1e-2, output="loud"), row(1e-5)], Verdict.INCONCLUSIVE, "noise on output loud"),
+        ([row(1e-5, noise=1e-2, output="loud"), row(5.0)], Verdict.FAILED, "output y at max is off by"),
+        ([row(0.5, noise=2e-3)], Verdict.FAILED, "noise there is 2.00e-03"),
+        ([row(1e-2, noise=2e-3)], Verdict.INCONCLUSIVE, "noise on output y"),
+        # Just above the tolerance: a failure where TensorFlow is exact, unknown where it is about as far off.
+        ([row(1.1e-3, noise=1e-7)], Verdict.FAILED, "above the tolerance"),
+        ([row(1.1e-3, noise=5e-4)], Verdict.INCONCLUSIVE, "rounding alone may come to 10 times"),
+        ([row(NOISE_FACTOR * 2e-4, noise=2e-4)], Verdict.INCONCLUSIVE, "noise there is 2.00e-04"),
+        ([row(NOISE_FACTOR * 2.1e-4, noise=2e-4)], Verdict.FAILED, "above the tolerance"),
+        # Within the tolerance: passes up to a noise of the tolerance itself.
+        ([row(9e-4, noise=9e-4)], Verdict.PASSED, "9.00e-04"),
+        ([row(9e-4, noise=1.1e-3)], Verdict.INCONCLUSIVE, "noise on output y"),
         ([row(1e-5), row(math.nan, output="bad")], Verdict.FAILED, "output bad"),
         ([row(math.nan, output="bad"), row(1e-5)], Verdict.FAILED, "output bad"),
         ([row(1e-5, noise=math.nan), row(1e-5)], Verdict.INCONCLUSIVE, "noise on output y"),
@@ -59,3 +72,57 @@ def test_the_worst_comparison_is_named_and_nothing_measured_is_said() -> None:
     nothing = not_measured(tolerance=1e-3, reason="no GPU")
     assert nothing.worst is None
     assert (nothing.verdict, nothing.reason, nothing.comparisons) == (Verdict.NOT_MEASURED, "no GPU", ())
+
+
+def scores(share: float | None, rows: int, *, output: str = "y", probabilities: bool = True) -> Comparison:
+    return Comparison(
+        corner="opt", output=output, values=9, max_abs=0.0, relative=1e-5, noise=1e-7,
+        top1=share, top1_rows=rows, probabilities=probabilities,
+    )  # fmt: skip
+
+
+ASKED, DEFAULT = Top1(least=0.9, asked=True), Top1(least=0.9, asked=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "top1", "verdict", "says"),
+    [
+        ([scores(0.5, 2), scores(1.0, 18)], ASKED, Verdict.PASSED, "19 of 20 rows of output y"),
+        ([scores(0.9, 10)], ASKED, Verdict.PASSED, "9 of 10 rows"),
+        ([scores(0.5, 2), scores(0.875, 8)], ASKED, Verdict.FAILED, "8 of 10 rows of output y"),
+        ([scores(0.0, 1)], ASKED, Verdict.FAILED, "below the share of 0.9"),
+        ([scores(1.0, 4), scores(0.5, 4, output="z")], ASKED, Verdict.FAILED, "2 of 4 rows of output z"),
+        # A corner in which no row tells counts for nothing; none that tells at all leaves a question open.
+        ([scores(None, 0), scores(1.0, 3)], ASKED, Verdict.PASSED, "3 of 3 rows"),
+        ([scores(None, 0)], ASKED, Verdict.INCONCLUSIVE, "no output has rows of scores"),
+        ([scores(None, 0)], DEFAULT, Verdict.PASSED, "largest error"),
+        # By default only what is a distribution is a classifier.
+        ([scores(0.5, 4)], DEFAULT, Verdict.FAILED, "2 of 4 rows"),
+        ([scores(0.5, 4, probabilities=False)], DEFAULT, Verdict.PASSED, "largest error"),
+        ([scores(0.5, 4, probabilities=False)], ASKED, Verdict.FAILED, "2 of 4 rows"),
+        ([scores(0.0, 4)], None, Verdict.PASSED, "largest error"),
+    ],
+)
+def test_the_best_class_must_be_tensorflows(
+    rows: list[Comparison], top1: Top1 | None, verdict: Verdict, says: str
+) -> None:
+    verification = judge(tuple(rows), compared="", inputs="", tolerance=1e-3, top1=top1)
+    assert verification.verdict is verdict
+    assert says in verification.reason
+    assert verification.top1 == (None if top1 is None else top1.least)
+
+
+def test_an_error_is_told_before_other_classes_and_those_before_doubts() -> None:
+    wrong, other, loud = row(1.0), scores(0.0, 3), row(0.0, noise=1.0, output="loud")
+    both = judge((other, wrong, loud), compared="", inputs="", tolerance=1e-3, top1=ASKED)
+    assert "is off by" in both.reason
+    classes = judge((other, loud), compared="", inputs="", tolerance=1e-3, top1=ASKED)
+    assert (classes.verdict, "0 of 3 rows" in classes.reason) == (Verdict.FAILED, True)
+
+
+def test_what_is_asked_goes_before_the_default_which_needs_samples() -> None:
+    assert wanted_top1(Precision.INT8, 0.98, samples=False) == Top1(least=0.98, asked=True)
+    assert wanted_top1(Precision.FP32, 1.0, samples=True) == Top1(least=1.0, asked=True)
+    assert wanted_top1(Precision.INT8, None, samples=True) == Top1(least=0.9, asked=False)
+    assert wanted_top1(Precision.INT8, None, samples=False) is None
+    assert wanted_top1(Precision.FP16, None, samples=True) is None
