@@ -19,9 +19,9 @@ import tf2onnx.tf_utils
 import tf2onnx.tfonnx
 
 from tasks.domain.errors import OperationUnsupported
-from tasks.tensorflow import erfc_child  # noqa: F401 (registers itself with tf2onnx)
 from tasks.tensorflow.freeze_child import FrozenGraph, failures_named
 from tasks.tensorflow.graph_rules import nearest_fix
+from tasks.tensorflow.rewrites.apply import apply_rewrites
 
 _MOST_NAMES = 3
 _update_proto = tf2onnx.graph.Node.update_proto
@@ -33,6 +33,17 @@ def _update_all_but_constants(self: Any, external_tensor_storage: Any = None) ->
 
 
 tf2onnx.graph.Node.update_proto = _update_all_but_constants
+_resolve_functions = tf2onnx.tfonnx.resolve_functions
+
+
+def _rewritten_functions(graph: Any) -> Any:
+    functions = _resolve_functions(graph)
+    for function in functions:  # bodies of loops and branches
+        apply_rewrites(function)
+    return functions
+
+
+tf2onnx.tfonnx.resolve_functions = _rewritten_functions
 
 
 def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int) -> None:
@@ -50,17 +61,18 @@ def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int) -> None:
 def _convert(frozen: FrozenGraph, opset: int) -> onnx.ModelProto:
     frozen_graph = frozen.take()
     weights = tf2onnx.tf_utils.compress_graph_def(frozen_graph)
-    renamed = {tensor: name for name, tensor in (frozen.inputs | frozen.outputs).items()}
     with tf.device("/cpu:0"), tf.Graph().as_default() as graph:
         tf.import_graph_def(frozen_graph, name="")
         del frozen_graph
+        replaced = apply_rewrites(graph)
+        outputs = {name: replaced.get(tensor, tensor) for name, tensor in frozen.outputs.items()}
         converted = tf2onnx.tfonnx.process_tf_graph(
             graph,
             opset=opset,
             input_names=list(frozen.inputs.values()),
-            output_names=list(frozen.outputs.values()),
+            output_names=list(outputs.values()),
             const_node_values=weights,
-            tensors_to_rename=renamed,
+            tensors_to_rename={tensor: name for name, tensor in (frozen.inputs | outputs).items()},
         )
         # Catching errors would mean a deep copy of the graph, weights included, per optimiser pass.
         optimised = tf2onnx.optimizer.optimize_graph(converted, catch_errors=False)

@@ -1,0 +1,66 @@
+"""Applies every rewrite to a graph, in place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
+    colours,
+    counting,
+    diagonals,
+    dilated_convolution,
+    einsum_ellipsis,
+    exact_gelu,
+    fake_quantisation,
+    fixed_resize,
+    near_zero,
+    patches,
+    plain_forms,
+    running,
+    small_matrices,
+    spectra,
+)
+from tasks.tensorflow.rewrites.rules import RULES, Pair, Site
+
+_NOT_IN_A_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/-]")
+
+
+def apply_rewrites(graph: Any, tables: dict[str, tuple[Any, Any]] | None = None) -> dict[str, str]:
+    """Rewrite `graph` (a `tf.Graph`): who read a rewritten operation reads what took its place.
+
+    The old operations stay in the graph, unread. The new ones are named below the old one's name, so that a
+    later error still leads to the layer.
+
+    Returns:
+        Names of the new tensors by the names of those whose place they took.
+    """
+    pairs: dict[str, Pair] = {}
+    replaced: dict[str, str] = {}
+    with graph.as_default():
+        for op in graph.get_operations():  # in an order in which inputs come first
+            if op.type not in RULES:
+                continue
+            inputs = [pairs.get(tensor.name, tensor) for tensor in op.inputs]
+            with tf.name_scope(_NOT_IN_A_SCOPE.sub("_", op.name) + "/"), graph.control_dependencies(None):
+                results = RULES[op.type](Site(op=op, inputs=inputs, tables=tables or {}))
+            for old, new in zip(op.outputs, results or (), strict=False):
+                if isinstance(new, Pair):
+                    pairs[old.name] = new
+                elif new is not None:
+                    _redirect(old, new)
+                    replaced[old.name] = new.name
+    return replaced
+
+
+def _redirect(old: Any, new: Any) -> None:
+    for reader in old.consumers():
+        for index, tensor in enumerate(reader.inputs):
+            if tensor is old:
+                reader._update_input(index, new)  # noqa: SLF001 (TensorFlow has no public way)
+    if isinstance(old.graph, tf.__internal__.FuncGraph):
+        outputs: Sequence[Any] = old.graph.outputs
+        old.graph.outputs = [new if tensor is old else tensor for tensor in outputs]

@@ -1,0 +1,86 @@
+"""Counts and sums by index become comparisons with every index.
+
+tf2onnx writes them with `Unique` and scattered sums, and TensorRT has neither. CategoryEncoding,
+Discretization and the segment sums of recommenders need them. Where the number of indices is not known at
+conversion, nothing here serves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites.rules import Site, rewrites, static_value
+
+
+@rewrites("DenseBincount", "Bincount")
+def bincount(site: Site) -> list[Any] | None:
+    """Return how often each index occurs in each row, or the sum of its weights."""
+    if site.op.type == "Bincount":
+        indices, size, weights = site.inputs
+        binary = False
+    else:
+        indices, size, weights = site.inputs
+        binary = site.attr("binary_output")
+    count = static_value(size)
+    if count is None or indices.shape.rank is None:
+        return None
+    dtype = site.op.outputs[0].dtype
+    hits = _hits(indices, int(count), dtype)
+    if weights.shape.num_elements() != 0:
+        hits *= weights[..., None]
+    if indices.shape.rank == 0:
+        return [hits]
+    over = [0] if site.op.outputs[0].shape.rank == 1 else [1]
+    if site.op.outputs[0].shape.rank == 1 and indices.shape.rank > 1:
+        hits = tf.reshape(hits, [-1, int(count)])
+    return [tf.reduce_max(hits, over) if binary else tf.reduce_sum(hits, over)]
+
+
+@rewrites("UnsortedSegmentSum")
+def unsorted_segment_sum(site: Site) -> list[Any] | None:
+    """Return the sum of the rows of each segment, as a product with who belongs to which."""
+    data, segments, number = site.inputs
+    count = static_value(number)
+    if count is None or segments.shape.rank != 1 or data.shape.rank is None or not data.dtype.is_floating:
+        return None
+    rows = tf.reshape(data, [tf.shape(data)[0], -1])
+    sums = tf.matmul(_hits(segments, int(count), data.dtype), rows, transpose_a=True)
+    return [tf.reshape(sums, tf.concat([[int(count)], tf.shape(data)[1:]], 0))]
+
+
+@rewrites("Bucketize")
+def bucketize(site: Site) -> list[Any]:
+    """Return how many boundaries are not above each value."""
+    (x,) = site.inputs
+    boundaries = tf.constant(site.attr("boundaries"), tf.float32)
+    return [tf.reduce_sum(tf.cast(tf.cast(x, tf.float32)[..., None] >= boundaries, tf.int32), -1)]
+
+
+@rewrites("LowerBound", "UpperBound")
+def bound(site: Site) -> list[Any]:
+    """Return how many of the row's sorted numbers are below (or not above) each value."""
+    ordered, values = (tensor[:, None, :] if index == 0 else tensor[:, :, None]
+                       for index, tensor in enumerate(site.inputs))  # fmt: skip
+    before = ordered < values if site.op.type == "LowerBound" else ordered <= values
+    return [tf.reduce_sum(tf.cast(before, site.attr("out_type")), -1)]
+
+
+@rewrites("OneHot")
+def one_hot(site: Site) -> list[Any] | None:
+    """Return one-hot rows in which an index below 0 is nowhere: ONNX counts it from the end."""
+    indices, depth, on, off = site.inputs
+    count = static_value(depth)
+    if count is None or indices.shape.rank is None:
+        return None
+    axis = site.attr("axis") % (indices.shape.rank + 1)
+    each = tf.reshape(
+        tf.range(int(count), dtype=tf.int32),
+        [1] * axis + [int(count)] + [1] * (indices.shape.rank - axis),
+    )
+    return [tf.where(tf.equal(tf.expand_dims(tf.cast(indices, tf.int32), axis), each), on, off)]
+
+
+def _hits(indices: Any, count: int, dtype: Any) -> Any:
+    return tf.cast(tf.equal(tf.cast(indices, tf.int32)[..., None], tf.range(count)), dtype)

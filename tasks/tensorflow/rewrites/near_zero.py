@@ -1,0 +1,46 @@
+"""Elementwise functions that are made to be exact near zero and that ONNX lacks.
+
+`Log1p` (features of recommenders, mel spectra), `Expm1` (CELU), and the products and quotients that are 0
+where one side is 0 (cross entropies, masked means).
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites.rules import Site, rewrites
+
+
+@rewrites("Log1p")
+def log1p(site: Site) -> list[tf.Tensor]:
+    """Return log(1 + x), exact where 1 + x rounds: the quotient cancels the rounding of 1 + x."""
+    (x,) = site.inputs
+    one = tf.ones((), x.dtype)
+    above = x + one
+    step = above - one
+    rounded = tf.equal(step, 0)
+    quotient = tf.math.log(above) * x / tf.where(rounded, one, step)
+    return [tf.where(rounded, x, quotient)]
+
+
+@rewrites("Expm1")
+def expm1(site: Site) -> list[tf.Tensor]:
+    """Return exp(x) - 1 as tanh(x / 2) (exp(x) + 1), which cancels nothing near 0."""
+    (x,) = site.inputs
+    return [tf.tanh(x / 2) * (tf.exp(x) + 1)]
+
+
+@rewrites("Xlogy", "Xlog1py", "Xdivy", "MulNoNan")
+def zero_where_zero(site: Site) -> list[tf.Tensor]:
+    """Return x log(y), x log(1 + y), x / y or x y; 0 where x (for `MulNoNan`: y) is 0."""
+    x, y = site.inputs
+    decides = y if site.op.type == "MulNoNan" else x
+    nothing = tf.equal(decides, 0)
+    safe = tf.where(nothing, tf.ones((), y.dtype), y)
+    value = {
+        "Xlogy": lambda: x * tf.math.log(safe),
+        "Xlog1py": lambda: x * tf.math.log(1 + safe),
+        "Xdivy": lambda: x / safe,
+        "MulNoNan": lambda: x * safe,
+    }[site.op.type]()
+    return [tf.where(nothing, tf.zeros((), value.dtype), value)]

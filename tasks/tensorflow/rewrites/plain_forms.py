@@ -1,0 +1,88 @@
+"""Operations without an ONNX form that are a line or two of operations with one.
+
+`PreventGradient` and `L2Loss` are left over from training, `InTopKV2` and `ApproxTopK` from metrics and
+retrieval, `Cross` from geometry; TensorRT takes no pooling with a second output, even one that nobody reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites.rules import Site, rewrites, static_value
+
+
+@rewrites("PreventGradient")
+def prevent_gradient(site: Site) -> list[Any]:
+    """Return the input: an engine has no gradients."""
+    return [tf.identity(site.inputs[0])]
+
+
+@rewrites("L2Loss")
+def l2_loss(site: Site) -> list[Any]:
+    """Return half the sum of squares."""
+    return [tf.reduce_sum(tf.square(site.inputs[0])) / 2]
+
+
+@rewrites("Cross")
+def cross(site: Site) -> list[Any]:
+    """Return the cross products of the last axis."""
+    (a, b, c), (x, y, z) = (tf.unstack(side, num=3, axis=-1) for side in site.inputs)
+    return [tf.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)]
+
+
+@rewrites("InTopK", "InTopKV2")
+def in_top_k(site: Site) -> list[Any]:
+    """Return whether fewer than k scores are above the target's."""
+    scores, targets = site.inputs[:2]
+    k = site.attr("k") if site.op.type == "InTopK" else site.inputs[2]
+    own = tf.gather(scores, targets, axis=1, batch_dims=1)
+    above = tf.reduce_sum(tf.cast(scores > own[:, None], tf.int32), axis=1)
+    return [above < tf.cast(k, tf.int32)]
+
+
+@rewrites("ApproxTopK")
+def approx_top_k(site: Site) -> list[Any] | None:
+    """Return the exact largest (or smallest), which TensorFlow computes on a CPU, too."""
+    (x,) = site.inputs
+    if x.shape.rank is None or site.attr("reduction_dimension") % x.shape.rank != x.shape.rank - 1:
+        return None
+    largest = site.attr("is_max_k")
+    values, indices = tf.math.top_k(x if largest else -x, site.attr("k"))
+    return [values if largest else -values, indices]
+
+
+@rewrites("MaxPoolWithArgmax")
+def max_pool(site: Site) -> list[Any] | None:
+    """Return plain pooling where nobody reads the indices."""
+    if site.op.outputs[1].consumers():
+        return None
+    pooled = tf.raw_ops.MaxPool(
+        input=site.inputs[0],
+        ksize=site.attr("ksize"),
+        strides=site.attr("strides"),
+        padding=site.attr("padding"),
+    )
+    return [pooled]
+
+
+@rewrites("MirrorPad")
+def symmetric_pad(site: Site) -> list[Any] | None:
+    """Return symmetric padding by constant widths as slices: tf2onnx's `Compress` is not in TensorRT."""
+    x, widths = site.inputs[0], static_value(site.inputs[1])
+    if site.attr("mode") != b"SYMMETRIC" or widths is None or x.shape.rank is None:
+        return None
+    for axis, (low, high) in enumerate(widths):
+        before, after = (_end(x, axis, int(low), first=True), _end(x, axis, int(high), first=False))
+        parts = [part for part in (before, x, after) if part is not None]
+        x = tf.concat(parts, axis) if len(parts) > 1 else x
+    return [tf.identity(x)]
+
+
+def _end(x: Any, axis: int, width: int, *, first: bool) -> Any:
+    """Return the `width` lines at one end of `axis`, turned round; None where there are none."""
+    if not width:
+        return None
+    cut = slice(0, width) if first else slice(-width, None)
+    return tf.reverse(x[tuple(cut if dim == axis else slice(None) for dim in range(axis + 1))], [axis])
