@@ -57,9 +57,11 @@ async def verify_graph(
         f"ONNX graph in onnxruntime {version('onnxruntime')} on the CPU, without optimisations, "
         f"against TensorFlow {evidence.tensorflow}"
     )
-    if precision is Precision.FP16:
-        # The processor has no FP16 arithmetic: onnxruntime rounds weights and casts, not each operation.
-        compared += "; FP16 nodes were computed in FP32, so only the rounding of weights and casts shows"
+    if precision in {Precision.FP16, Precision.BF16}:
+        # The processor has no such arithmetic; a GPU adds up in FP32, too, and rounds what it stores.
+        compared += (
+            f"; {precision.upper()} nodes computed in FP32, each result rounded to {precision.upper()}"
+        )
     verification = evidence.judge(comparisons, compared)
     return _passed_or_raise(verification, "the ONNX graph")
 

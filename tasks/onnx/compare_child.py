@@ -1,9 +1,7 @@
 """Runs a graph in onnxruntime and compares it with TensorFlow's outputs. In a child process.
 
 onnxruntime's optimisations are off: on, it fuses the graph before and after a change of ours alike, and
-the figures would speak of its own fusions. Its CPU kernels compute FP16 nodes in FP32 and drop the rounding
-between them: for an FP16 graph the figures show what the rounded weights do, and only the engine on its GPU
-shows the rest.
+the figures would speak of its own fusions. FP16 and BF16 nodes are emulated, see `tasks.onnx.emulate`.
 """
 
 from __future__ import annotations
@@ -18,10 +16,12 @@ import onnxruntime
 from tasks.children.compare import Arrays, compare_outputs
 from tasks.children.reference import Corner, read_reference
 from tasks.domain.errors import ChildOutOfMemory, VerificationFailed
+from tasks.onnx.emulate import emulated
 
 _LONGEST_MESSAGE = 600
 _ONLY_ERRORS = 3
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation")
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"  # for graphs given as bytes
 # onnxruntime names element types as C++ does.
 _NUMPY_NAMES = {"float": "float32", "double": "float64"}
 
@@ -49,8 +49,10 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = _ONLY_ERRORS
+    options.add_session_config_entry(_WEIGHTS_FOLDER, str(path.parent))
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        source = emulated(path) or str(path)
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 (onnxruntime's classes have no other common base)
         _refuse(error, f"onnxruntime {onnxruntime.__version__} to load {path.name}")
 

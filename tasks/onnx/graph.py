@@ -70,7 +70,8 @@ async def lower_graph(
         one_file: up to so many bytes of large weights, the result is one file.
 
     Raises:
-        OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs.
+        OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs, or an operation
+            has no form in the opset.
         ModelRefused: the graph refers to weights elsewhere than beside it.
         FarmError: the child process failed, see `run_child`.
     """
@@ -92,7 +93,8 @@ def _lowering(raw: Path, wanted: GraphWanted, workdir: Path, one_file: int) -> d
     return {
         "raw": str(raw.absolute()),
         "lowered": str(Path(own) / "model.onnx"),
-        "half": wanted.precision is Precision.FP16,
+        "precision": wanted.precision.value,
+        "opset": wanted.opset,
         "one_file": one_file,
     }
 

@@ -10,7 +10,10 @@ from onnx import ModelProto, checker, shape_inference
 
 from tasks.children.weights import opened, save
 from tasks.domain.errors import OperationUnsupported
-from tasks.onnx.half import cast_to_half
+from tasks.domain.request import Precision
+from tasks.onnx.casts import cast_to
+from tasks.onnx.low_float import LOW_FLOATS
+from tasks.onnx.opset import in_opset
 from tasks.onnx.simplify import simplified
 from tasks.onnx.structure import Interface, all_nodes, interface
 
@@ -18,10 +21,11 @@ _LONGEST_MESSAGE = 600
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Lower `request["raw"]` to `request["lowered"]`, with FP16 casts where `request["half"]`.
+    """Lower `request["raw"]` to `request["lowered"]`: simplified, in `opset` at least, and in `precision`.
 
     Raises:
-        OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs.
+        OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs, or an operation
+            has no form in the opset.
         ModelRefused: the graph refers to weights elsewhere than beside it.
     """
     report("load", 0.0)
@@ -30,13 +34,16 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report("simplify", 0.1)
         model = simplified(raw, room)
         model = _checked(model, "after simplification", "report it with the model's structure")
-        if request["half"]:
-            report("cast to FP16", 0.6)
-            cast_to_half(model)
+        precision = Precision(request["precision"])
+        model = in_opset(model, request["opset"])
+        if precision in LOW_FLOATS:
+            report(f"cast to {precision}", 0.6)
+            model = _checked(model, f"in opset {request['opset']}", "report it with the model's structure")
+            cast_to(model, LOW_FLOATS[precision])
             room.keep(model)
-            model = _checked(
-                model, "with FP16 casts", "leave fp16 out of precisions in build.yaml, and report it"
-            )
+        if precision is not Precision.FP32:
+            fix = f"leave {precision} out of precisions in build.yaml, and report it"
+            model = _checked(model, f"in {precision}", fix)
         _same_interface(interface(model.graph), wanted)
         report("write", 0.9)
         weights = save(model, Path(request["lowered"]), one_file=request["one_file"])

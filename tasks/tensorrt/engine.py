@@ -78,16 +78,16 @@ class BuiltEngine:
 
 
 def graph_precision(target: EngineTarget, precision: Precision) -> Precision:
-    """Return what must be written into the graph for `target`, FP32 or FP16.
+    """Return what must be written into the graph for `target`; FP32 where `precision` is a flag of the build.
 
-    Strongly typed families take FP16 from casts in the graph; the others from a flag on an FP32 graph.
-    TF32 is a flag everywhere.
+    TensorRT 11 and TensorRT-RTX take FP16 and BF16 from casts in the graph, 8 and 10 from flags. INT8 and
+    FP8 are Q/DQ nodes everywhere, and what is not quantised computes in FP32. TF32 is a flag everywhere.
 
     Raises:
         ToolchainBroken: the farm does not know the target's TensorRT family.
     """
     family = family_of(target.flavour.value, str(target.version))
-    return Precision.FP16 if family.STRONGLY_TYPED and precision is Precision.FP16 else Precision.FP32
+    return precision if precision in family.IN_GRAPH else Precision.FP32
 
 
 async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> BuiltEngine:

@@ -112,10 +112,10 @@ def _builder(trt: Any, logger: Any, messages: Messages) -> Any:
 
 
 def _read_graph(session: _Session, path: str) -> tuple[Any, Any]:
-    network = session.family.create_network(session.trt, session.builder)
+    network = session.family.create_network(session.trt, session.builder, session.options)
     parser = session.trt.OnnxParser(network, session.logger)
     parse_onnx(parser, network, path, session.family, session.messages)
-    session.family.check_network(session.trt, network, session.options)
+    session.family.check_network(network, session.options)
     return network, parser
 
 

@@ -14,8 +14,8 @@ from tasks.tensorrt.inside.options import Device, Node, Options
 class Family(Protocol):
     """What differs between the families."""
 
-    STRONGLY_TYPED: bool
-    """Whether arithmetic comes from the graph's own types, and not from flags."""
+    IN_GRAPH: frozenset[str]
+    """Precisions that are casts or Q/DQ nodes in the graph; the others are flags on an FP32 graph."""
 
     NEEDS_GPU: bool
     """Whether building needs a GPU of the target's model."""
@@ -26,10 +26,10 @@ class Family(Protocol):
     def find_device(self, trt: Any, options: Options) -> Device:
         """Return what the plan will run on; raise TargetUnavailable or GpuUnavailable."""
 
-    def create_network(self, trt: Any, builder: Any) -> Any:
-        """Return an empty network definition."""
+    def create_network(self, trt: Any, builder: Any, options: Options) -> Any:
+        """Return an empty network definition for the precision that is asked for."""
 
-    def check_network(self, trt: Any, network: Any, options: Options) -> None:
+    def check_network(self, network: Any, options: Options) -> None:
         """Raise BuildRefused where the parsed graph does not fit the precision that is asked for."""
 
     def configure(self, trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:

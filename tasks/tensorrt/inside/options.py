@@ -11,7 +11,7 @@ class Options:
     """What decides the engine besides the graph.
 
     Attributes:
-        precision: `fp32`, `tf32` or `fp16`.
+        precision: `fp32`, `tf32`, `fp16`, `bf16`, `int8` or `fp8`.
         workspace_mib: most scratch memory on the GPU, in MiB.
         optimization_level: 0 (fast build) to 5 (fast engine).
         shapes: `min`, `opt` and `max` shape by input name.

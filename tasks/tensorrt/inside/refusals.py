@@ -23,6 +23,10 @@ _FIXES = (
         "ask for fp16, or take rtx-sm75 out of targets: TensorRT-RTX has no FP32 matrix product for it",
     ),
     (
+        r"model contains HW-specific datatypes",
+        "leave this precision out for this target: its GPUs have no arithmetic for it",
+    ),
+    (
         r"[Pp]lugin not found|No importer registered|Unsupported operator",
         "TensorRT has no such operation: replace the layer that makes this node by standard operations",
     ),

@@ -6,24 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.domain.errors import TargetUnavailable
+from tasks.tensorrt.inside.element_types import check_strong
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
 from tasks.tensorrt.inside.options import Device, Node, Options
-from tasks.tensorrt.inside.strong import check_network, create_network, set_tf32
+from tasks.tensorrt.inside.strong import create_network as create_strong
+from tasks.tensorrt.inside.strong import set_tf32
 
-__all__ = [
-    "NEEDS_GPU",
-    "OLDEST",
-    "STRONGLY_TYPED",
-    "check_network",
-    "configure",
-    "create_network",
-    "failed_node",
-    "find_device",
-]
-
-STRONGLY_TYPED = True
+IN_GRAPH = frozenset({"fp16", "bf16", "int8", "fp8"})
 NEEDS_GPU = False
 OLDEST = (1, 0)
 
@@ -43,6 +34,17 @@ def find_device(trt: Any, options: Options) -> Device:
                 fix="build with a toolchain of TensorRT (module tensorrt) on a host with that GPU",
             )
     return Device(gpu=None, compute_capabilities=options.compute_capabilities)
+
+
+def create_network(trt: Any, builder: Any, options: Options) -> Any:
+    """Return an empty network whose types are kept."""
+    del options
+    return create_strong(trt, builder)
+
+
+def check_network(network: Any, options: Options) -> None:
+    """Hold the graph's types against the precision."""
+    check_strong(network, options.precision)
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:

@@ -1,18 +1,26 @@
-"""TensorRT 10."""
+"""TensorRT 10: weakly typed with flags for FP32, TF32, FP16 and BF16, strongly typed for INT8 and FP8.
+
+NVIDIA: "Use explicit quantization with Strong Typing. Precision-control build flags are not required and
+should not be specified."
+https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/quantized-types-explicit-quantization.html
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from tasks.tensorrt.inside.element_types import check_strong, check_weak
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
 from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.strong import create_network as create_strong
+from tasks.tensorrt.inside.strong import set_tf32
 from tasks.tensorrt.inside.weak import set_precision
 
-STRONGLY_TYPED = False
+IN_GRAPH = frozenset({"int8", "fp8"})
 NEEDS_GPU = True
 OLDEST = (10, 0)
 
@@ -23,20 +31,26 @@ def find_device(trt: Any, options: Options) -> Device:
     return gpu_device(options)
 
 
-def create_network(trt: Any, builder: Any) -> Any:
+def create_network(trt: Any, builder: Any, options: Options) -> Any:
     """Return an empty network; the batch is always a dimension like others."""
-    del trt
+    if options.precision in IN_GRAPH:
+        return create_strong(trt, builder)
     return builder.create_network(0)
 
 
-def check_network(trt: Any, network: Any, options: Options) -> None:
-    """Any graph will do: flags decide."""
-    del trt, network, options
+def check_network(network: Any, options: Options) -> None:
+    """Hold the graph's types against the precision; of FP16 and BF16, flags decide."""
+    check = check_strong if options.precision in IN_GRAPH else check_weak
+    check(network, options.precision)
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
     """Set precision and progress."""
-    set_precision(trt, config, options.precision)
+    if options.precision in IN_GRAPH:
+        set_tf32(trt, config, options.precision)
+    else:
+        flags = {"tf32": trt.BuilderFlag.TF32, "fp16": trt.BuilderFlag.FP16, "bf16": trt.BuilderFlag.BF16}
+        set_precision(config, flags, options.precision)
     config.progress_monitor = progress_monitor(trt, advance)
 
 

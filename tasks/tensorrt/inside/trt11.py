@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tasks.tensorrt.inside.element_types import check_strong
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
 from tasks.tensorrt.inside.options import Device, Node, Options
-from tasks.tensorrt.inside.strong import check_network, create_network, set_tf32
+from tasks.tensorrt.inside.strong import create_network as create_strong
+from tasks.tensorrt.inside.strong import set_tf32
 
-__all__ = [
-    "NEEDS_GPU",
-    "OLDEST",
-    "STRONGLY_TYPED",
-    "check_network",
-    "configure",
-    "create_network",
-    "failed_node",
-    "find_device",
-]
-
-STRONGLY_TYPED = True
+IN_GRAPH = frozenset({"fp16", "bf16", "int8", "fp8"})
 NEEDS_GPU = True
 OLDEST = (11, 0)
 
@@ -32,6 +23,17 @@ def find_device(trt: Any, options: Options) -> Device:
     """Return the GPU that is built on, made the current one."""
     del trt
     return gpu_device(options)
+
+
+def create_network(trt: Any, builder: Any, options: Options) -> Any:
+    """Return an empty network whose types are kept."""
+    del options
+    return create_strong(trt, builder)
+
+
+def check_network(network: Any, options: Options) -> None:
+    """Hold the graph's types against the precision."""
+    check_strong(network, options.precision)
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:

@@ -1,4 +1,4 @@
-"""TensorRT 8.6."""
+"""TensorRT 8.6: weakly typed; INT8 is Q/DQ nodes in the graph and a flag that lets them in."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tasks.tensorrt.inside.element_types import check_weak
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Device, Node, Options
 from tasks.tensorrt.inside.weak import set_precision
 
-STRONGLY_TYPED = False
+IN_GRAPH = frozenset({"int8"})
 NEEDS_GPU = True
 OLDEST = (8, 6)
 
@@ -22,20 +23,22 @@ def find_device(trt: Any, options: Options) -> Device:
     return gpu_device(options)
 
 
-def create_network(trt: Any, builder: Any) -> Any:
+def create_network(trt: Any, builder: Any, options: Options) -> Any:
     """Return an empty network with the batch as a dimension like others."""
+    del options
     return builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
 
 
-def check_network(trt: Any, network: Any, options: Options) -> None:
-    """Any graph will do: flags decide."""
-    del trt, network, options
+def check_network(network: Any, options: Options) -> None:
+    """Hold Q/DQ layers against the precision; of FP16, flags decide."""
+    check_weak(network, options.precision)
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
     """Set precision; keep out cuBLAS and cuDNN."""
     del advance  # this version does not say how far it is
-    set_precision(trt, config, options.precision)
+    flags = {"tf32": trt.BuilderFlag.TF32, "fp16": trt.BuilderFlag.FP16, "int8": trt.BuilderFlag.INT8}
+    set_precision(config, flags, options.precision)
     # A plan with kernels of cuBLAS or cuDNN needs the same libraries wherever it runs.
     config.set_tactic_sources(0)
 

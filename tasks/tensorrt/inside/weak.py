@@ -1,13 +1,19 @@
-"""Up to TensorRT 10: an FP32 graph, and flags that allow lower precision."""
+"""Weakly typed networks: flags allow lower precision, and TensorRT chooses where it uses it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def set_precision(trt: Any, config: Any, precision: str) -> None:
-    """Set the flags for `precision` and clear the others: TF32 is on by default and is no FP32."""
-    for flag, wanted in ((trt.BuilderFlag.TF32, "tf32"), (trt.BuilderFlag.FP16, "fp16")):
+def set_precision(config: Any, flags: dict[str, Any], precision: str) -> None:
+    """Set the flag of `precision` and clear the others: TF32 is on by default and is no FP32.
+
+    Args:
+        config: what the build is configured by.
+        flags: the family's flags by precision; FP32 has none.
+        precision: what is asked for.
+    """
+    for wanted, flag in flags.items():
         if precision == wanted:
             config.set_flag(flag)
         else:

@@ -14,7 +14,9 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from tasks.onnx.half import cast_to_half
+from tasks.onnx.casts import cast_to
+from tasks.onnx.emulate import emulate
+from tasks.onnx.low_float import FP16
 from tasks.onnx.structure import interface
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -39,13 +41,16 @@ def parse() -> Parse:
 
 @pytest.fixture(scope="session")
 def run_graph() -> Run:
-    """Run a graph on the CPU and return its outputs in order."""
+    """Run a graph on the CPU, FP16 and BF16 emulated, and return its outputs in order."""
 
     def run(model: onnx.ModelProto, feeds: Arrays) -> list[npt.NDArray[Any]]:
+        runnable = onnx.ModelProto()
+        runnable.CopyFrom(model)
+        emulate(runnable)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            runnable.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         return [np.asarray(value) for value in session.run(None, feeds)]
 
@@ -69,7 +74,7 @@ def halved() -> Halve:
     def halve(model: onnx.ModelProto) -> onnx.ModelProto:
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-        cast_to_half(copy)
+        cast_to(copy, FP16)
         del copy.graph.value_info[:]
         onnx.checker.check_model(copy)
         inferred = onnx.shape_inference.infer_shapes(copy, check_type=True, strict_mode=True, data_prop=True)

@@ -133,29 +133,31 @@ def test_a_graph_that_does_not_run_fails_verification(inputs: Arrays, says: str,
     assert list(network_file.parent.glob("child-*")) == []
 
 
-def run_in_place(model: onnx.ModelProto, folder: Path, *, half: bool) -> dict[str, Any]:
+def run_in_place(model: onnx.ModelProto, folder: Path, precision: str) -> dict[str, Any]:
     onnx.save(model, folder / "raw.onnx")
     paths = {"raw": str(folder / "raw.onnx"), "lowered": str(folder / "lowered.onnx")}
-    return lower_child.main(paths | {"half": half, "one_file": 1 << 30}, lambda *_: None)
+    return lower_child.main(
+        paths | {"precision": precision, "opset": 17, "one_file": 1 << 30}, lambda *_: None
+    )
 
 
 def test_an_unknown_operation_is_refused_by_name(parse: Parse, tmp_path: Path) -> None:
     model = parse("g (float[n] x) => (float[n] y) { y = Relu (x) }")
     model.graph.node[0].op_type = "MatrixInverse"
     with pytest.raises(OperationUnsupported, match="MatrixInverse"):
-        run_in_place(model, tmp_path, half=False)
+        run_in_place(model, tmp_path, "fp32")
 
 
 def test_types_that_contradict_each_other_are_refused(parse: Parse, tmp_path: Path) -> None:
     model = parse("g (float[n] x) => (float[n] y) { y = Relu (x) }")
     model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
     with pytest.raises(OperationUnsupported, match="y"):
-        run_in_place(model, tmp_path, half=True)
+        run_in_place(model, tmp_path, "fp16")
 
 
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_outputs_that_are_inputs_or_constants_keep_their_names(
-    parse: Parse, run_graph: Run, tmp_path: Path, *, half: bool
+    parse: Parse, run_graph: Run, tmp_path: Path, precision: str
 ) -> None:
     model = parse(
         """
@@ -168,7 +170,7 @@ def test_outputs_that_are_inputs_or_constants_keep_their_names(
         """,
         one=np.ones(2, np.float32),
     )
-    run_in_place(model, tmp_path, half=half)
+    run_in_place(model, tmp_path, precision)
     lowered = onnx.load(tmp_path / "lowered.onnx")
     assert interface(lowered.graph) == interface(model.graph)
     feeds = {"x": np.array([1, -2], np.float32), "unused": np.zeros(2, np.float32)}

@@ -1,4 +1,4 @@
-"""FP16 as casts in the graph: what TensorRT 11 and TensorRT-RTX need, and older ones read, too.
+"""FP16 and BF16 as casts in the graph: what TensorRT 11 and TensorRT-RTX need, and older ones read, too.
 
 Why not a library: on eight graphs that tf2onnx made from TensorFlow models (three of them trained),
 `onnxruntime.transformers.float16` 1.32 has the same error as this module where its graph runs (fer
@@ -6,28 +6,23 @@ Why not a library: on eight graphs that tf2onnx made from TensorFlow models (thr
 same size. But it leaves every graph unsorted, so that the checker refuses it; it gives a Resize by sizes
 a second, wrong argument; it stops with an AssertionError at a Loop beside an If; it computes sizes in FP16
 (4101 became 4100); and a mask of -1e9 becomes -65504, so that a masked row of attention became NaN.
-onnxconverter-common is its older sibling, and modelopt's autocast needs PyTorch and moves the opset.
+onnxconverter-common is its older sibling; neither writes BF16. modelopt's autocast does, but needs PyTorch.
 
-A node computes in FP16 where its ONNX definition allows that. In FP32 stay the bodies of Loop, If and
-Scan, sizes computed from shapes, and the operations in `_KEPT`. Whether the result is accurate enough is
-not decided here but by the comparison with TensorFlow.
+A node computes in the low type where its ONNX definition allows that. In FP32 stay the bodies of Loop, If
+and Scan, sizes computed from shapes, and the operations in `_KEPT`. Whether the result is accurate enough
+is not decided here but by the comparison with TensorFlow.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
+from tasks.onnx.low_float import LowFloat
+from tasks.onnx.opset import opset_of
 from tasks.onnx.structure import all_nodes, captured, subgraphs
 
-_LARGEST = float(np.finfo(np.float16).max)
-_SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
-# Constants beyond FP16 are nearly always attention masks (-1e9, the smallest FP32). Half of FP16's range
-# leaves room: two masks and a score can be added without becoming an infinity, whose Softmax is NaN.
-_MASK = _LARGEST / 2
 _BOUNDING = frozenset({"Clip", "Max", "Min"})  # here a constant is a bound and keeps all of the range
 _KEPT = frozenset(
     {
@@ -42,55 +37,40 @@ _KEPT = frozenset(
 _FP32_INPUTS = {"Resize": {1, 2}}  # region and scales decide the output's size
 
 
-def cast_to_half(model: ModelProto) -> None:
-    """Let `model` compute in FP16, in place; its inputs and outputs keep their names and types.
+def cast_to(model: ModelProto, low: LowFloat) -> None:
+    """Let `model` compute in `low`, in place; its inputs and outputs keep their names and types.
 
     `model` is valid, sorted, and has every type inferred. Afterwards it is valid and sorted, too.
     """
-    rewriter = _Rewriter(model)
+    rewriter = _Rewriter(model, low)
     for node in model.graph.node:
         rewriter.add(node)
     rewriter.finish()
 
 
-def to_half(values: npt.NDArray[Any], *, limit: float = _LARGEST) -> npt.NDArray[np.float16]:
-    """Round to FP16. What is beyond FP16 becomes `limit`, and what is not zero does not become zero."""
-    held = _bounded(values, limit)
-    tiny = (held != 0) & (np.abs(held) < _SMALLEST)
-    return np.where(tiny, np.copysign(_SMALLEST, held), held).astype(np.float16)
-
-
-def _bounded(values: npt.NDArray[Any], limit: float) -> npt.NDArray[Any]:
-    return np.where(_beyond(values), np.copysign(limit, values), values).astype(values.dtype)
-
-
-def _beyond(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    return np.asarray(np.isfinite(values) & (np.abs(values) > _LARGEST))
-
-
 class _Rewriter:
-    """Takes nodes in their order. A name always stands for FP32; its FP16 twin has another name."""
+    """Takes nodes in their order. A name always stands for FP32; its low twin has another name."""
 
-    def __init__(self, model: ModelProto) -> None:
-        self.graph = model.graph
-        self.opset = next(one.version for one in model.opset_import if one.domain in {"", "ai.onnx"})
+    def __init__(self, model: ModelProto, low: LowFloat) -> None:
+        self.graph, self.low = model.graph, low
+        self.opset = opset_of(model)
         self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
         self.types = _types(self.graph)
-        self.shapes = _shape_arithmetic(self.graph, self.constants)
+        self.shapes = _shape_arithmetic(self.graph, self.constants, low)
         self.names = {name for node in all_nodes(self.graph) for name in (*node.input, *node.output)}
         self.twins: dict[tuple[str, float], str] = {}
-        self.only_half: set[str] = set()
+        self.only_low: set[str] = set()
         self.nodes: list[NodeProto] = []
 
     def add(self, node: NodeProto) -> None:
         """Append `node`, with the casts that it needs before it."""
-        if self._computes_in_half(node):
-            self._halve(node)
+        if self._computes_low(node):
+            self._lower(node)
             return
         for name in (*node.input, *captured(node)):
             self._need_single(name)
         if node.op_type == "ConstantOfShape":
-            _bound_value(node)
+            _bound_value(node, self.low)
         self.nodes.append(node)
 
     def finish(self) -> None:
@@ -108,65 +88,69 @@ class _Rewriter:
             if self.graph.initializer[index].name not in used:
                 del self.graph.initializer[index]
 
-    def _computes_in_half(self, node: NodeProto) -> bool:
+    def _computes_low(self, node: NodeProto) -> bool:
         if node.op_type in _KEPT or node.domain not in {"", "ai.onnx"} or any(subgraphs(node)):
             return False
         if any(name and name not in self.types for name in node.output):
             return False
         floats = [index for index, name in enumerate(node.output) if self._is_float(name)]
         if not floats:  # a comparison, a shape: takes what is there
-            return any(name in self.only_half for name in node.input)
+            return any(name in self.only_low for name in node.input)
         if node.op_type == "Cast" and not self._is_float(node.input[0]):
             return False
         if self.shapes.issuperset(node.output):
             return False
         schema = defs.get_schema(node.op_type, self.opset, node.domain)
-        return "dtype" not in schema.attributes and all(_takes_half(schema.outputs, i) for i in floats)
+        return "dtype" not in schema.attributes and all(self._takes(schema.outputs, i) for i in floats)
 
-    def _halve(self, node: NodeProto) -> None:
+    def _lower(self, node: NodeProto) -> None:
         schema = defs.get_schema(node.op_type, self.opset, node.domain)
         for index, name in enumerate(node.input):
             if not self._is_float(name):
                 continue
-            if _takes_half(schema.inputs, index) and index not in _FP32_INPUTS.get(node.op_type, ()):
+            if self._takes(schema.inputs, index) and index not in _FP32_INPUTS.get(node.op_type, ()):
                 node.input[index] = self._twin(name, node.op_type)
             else:
                 self._need_single(name)
         for index, name in enumerate(node.output):
             if self._is_float(name):
                 node.output[index] = self.twins[name, 0.0] = self._fresh(name)
-                self.only_half.add(name)
+                self.only_low.add(name)
         if node.op_type == "Cast" and self._is_float(node.input[0]):
-            next(one for one in node.attribute if one.name == "to").i = TensorProto.FLOAT16
+            next(one for one in node.attribute if one.name == "to").i = self.low.onnx
         self.nodes.append(node)
+
+    def _takes(self, formal: Any, index: int) -> bool:
+        """Say whether the operation's definition allows the low type at `index`; the last may repeat."""
+        return self.low.schema in formal[min(index, len(formal) - 1)].types
 
     def _is_float(self, name: str) -> bool:
         return self.types.get(name) == TensorProto.FLOAT
 
     def _twin(self, name: str, consumer: str) -> str:
-        """Return the name under which `name` can be read in FP16."""
+        """Return the name under which `name` can be read in the low type."""
         constant = self.constants.get(name)
-        limit = 0.0 if constant is None else _LARGEST if consumer in _BOUNDING else _MASK
+        limit = 0.0 if constant is None else self.low.largest if consumer in _BOUNDING else self.low.mask
         if (name, limit) not in self.twins:
             twin = self.twins[name, limit] = self._fresh(name)
             if constant is None:
-                self._cast(name, twin, TensorProto.FLOAT16)
+                self._cast(name, twin, self.low.onnx)
             else:
-                values = to_half(numpy_helper.to_array(constant), limit=limit)
+                values = self.low.rounded(numpy_helper.to_array(constant), limit=limit)
                 self.graph.initializer.append(numpy_helper.from_array(values, twin))
         return self.twins[name, limit]
 
     def _need_single(self, name: str) -> None:
         """Make `name` readable in FP32."""
-        if name in self.only_half:
-            self.only_half.remove(name)
+        if name in self.only_low:
+            self.only_low.remove(name)
             self._cast(self.twins[name, 0.0], name, TensorProto.FLOAT)
 
     def _cast(self, source: str, result: str, to: int) -> None:
         self.nodes.append(helper.make_node("Cast", [source], [result], f"{result}/cast", to=to))
 
     def _fresh(self, name: str) -> str:
-        twin = f"{name}_fp16"
+        twin = f"{name}_{self.low.name}"
         while twin in self.names:
             twin += "_"
         self.names.add(twin)
@@ -180,21 +164,16 @@ def _types(graph: GraphProto) -> dict[str, int]:
     return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
 
 
-def _takes_half(formal: Any, index: int) -> bool:
-    """Say whether the operation's definition allows FP16 at `index`; the last parameter may repeat."""
-    return "tensor(float16)" in formal[min(index, len(formal) - 1)].types
-
-
-def _shape_arithmetic(graph: GraphProto, constants: dict[str, TensorProto]) -> set[str]:
+def _shape_arithmetic(graph: GraphProto, constants: dict[str, TensorProto], low: LowFloat) -> set[str]:
     """Return the tensors that follow from shapes and constants alone.
 
-    FP16 counts exactly only to 2048, so a size that was computed in it would be another size. A constant
-    beyond FP16 is no size but a mask.
+    FP16 counts exactly only to 2048 and BF16 to 256, so a size that was computed in them would be another
+    size. A constant beyond the low type is no size but a mask.
     """
     masks = {
         name
         for name, tensor in constants.items()
-        if tensor.data_type == TensorProto.FLOAT and _beyond(numpy_helper.to_array(tensor)).any()
+        if tensor.data_type == TensorProto.FLOAT and low.beyond(numpy_helper.to_array(tensor)).any()
     }
     found: set[str] = set()
     for node in graph.node:
@@ -205,8 +184,8 @@ def _shape_arithmetic(graph: GraphProto, constants: dict[str, TensorProto]) -> s
     return found
 
 
-def _bound_value(node: NodeProto) -> None:
+def _bound_value(node: NodeProto, low: LowFloat) -> None:
     for attribute in node.attribute:
         if attribute.t.data_type == TensorProto.FLOAT:
-            values = _bounded(numpy_helper.to_array(attribute.t), _MASK)
+            values = low.bounded(numpy_helper.to_array(attribute.t), low.mask)
             attribute.t.CopyFrom(numpy_helper.from_array(values))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.onnx.half import to_half
+from tasks.onnx.low_float import FP16
 
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
@@ -138,7 +138,7 @@ def test_bounds_keep_the_range_of_half(parse: Parse, run_rounding: Run, halved: 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(width=32))
 def test_to_half_keeps_sign_finiteness_and_what_is_not_zero(value: float) -> None:
-    half = float(to_half(np.array([value], np.float32))[0])
+    half = float(FP16.rounded(np.array([value], np.float32))[0])
     if np.isnan(value):
         assert np.isnan(half)
         return

@@ -1,0 +1,41 @@
+"""Lifts a graph to a newer opset: tf2onnx ends at 18, and some precisions can only be written in later ones.
+
+`onnx.version_converter` 1.23 has a way from 17 to 22 for every operation of opset 17. It keeps references to
+external weights as they are, and goes into the bodies of Loop, If and Scan.
+"""
+
+from __future__ import annotations
+
+from onnx import ModelProto, helper, version_converter
+
+from tasks.domain.errors import OperationUnsupported
+
+_LONGEST_MESSAGE = 400
+
+
+def in_opset(model: ModelProto, wanted: int) -> ModelProto:
+    """Return `model` with at least opset `wanted` for ONNX's own operations; other domains stay.
+
+    Raises:
+        OperationUnsupported: the converter has no way for one of its nodes.
+    """
+    found = opset_of(model)
+    if found >= wanted:
+        return model
+    try:
+        lifted: ModelProto = version_converter.convert_version(model, wanted)
+    except RuntimeError as error:  # the only class that the converter throws; its text names the operation
+        raise OperationUnsupported(
+            wanted=f"the graph in opset {wanted}, from opset {found}",
+            found=" ".join(str(error).split())[:_LONGEST_MESSAGE],
+            fix="ask for fp32, tf32 or fp16, which need no newer opset, or replace this operation's layer",
+        ) from error
+    # The converter leaves the version of the file format, which says what element types there are.
+    lifted.ir_version = max(lifted.ir_version, helper.find_min_ir_version_for(lifted.opset_import))
+    return lifted
+
+
+def opset_of(model: ModelProto) -> int:
+    """Return the version of ONNX's own operations that `model` is written in."""
+    versions = {one.domain: int(one.version) for one in model.opset_import}
+    return versions[""] if "" in versions else versions["ai.onnx"]

@@ -1,0 +1,54 @@
+"""Holds the element types of a parsed network against the precision that it is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.domain.errors import BuildRefused
+
+# TensorRT's name of the type that carries a precision, and ours.
+_HALVES = {"HALF": "fp16", "BF16": "bf16"}
+_QUANTISED = {"INT8": "int8", "FP8": "fp8"}
+
+
+def check_strong(network: Any, precision: str) -> None:
+    """Hold a strongly typed network against `precision`: its types are its arithmetic.
+
+    Raises:
+        BuildRefused: there is no tensor of the precision's type, or one of another low precision.
+    """
+    _check(network, precision, _HALVES | _QUANTISED)
+
+
+def check_weak(network: Any, precision: str) -> None:
+    """Hold Q/DQ layers against `precision`: TensorRT obeys them also in a weakly typed network.
+
+    Raises:
+        BuildRefused: INT8 is asked for and nothing is quantised, or the other way round.
+    """
+    _check(network, precision, _QUANTISED)
+
+
+def _check(network: Any, precision: str, carriers: dict[str, str]) -> None:
+    found = {carriers[name] for name in _element_types(network) if name in carriers}
+    wanted = {precision} & set(carriers.values())
+    if found == wanted:
+        return
+    extra = " and ".join(name.upper() for name in sorted(found - wanted))
+    raise BuildRefused(
+        wanted=f"a graph for {precision}, whose element types this TensorRT takes as its arithmetic",
+        found=f"{extra} tensors in the graph" if extra else f"no {precision.upper()} tensor in the graph",
+        fix=f"ask for {' or '.join(sorted(found))}, or take {extra} out of the model"
+        if extra
+        else f"leave {precision} out of precisions: nothing in this model computes in it",
+    )
+
+
+def _element_types(network: Any) -> set[str]:
+    names = set()
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        for number in range(layer.num_outputs):
+            tensor = layer.get_output(number)
+            names.add(tensor.dtype.name)
+    return names
