@@ -17,10 +17,11 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 import tensorflow as tf
 
 from tasks.children.reference import write_reference
+from tasks.children.weights import scratch
 from tasks.domain.errors import ModelUnreadable
 from tasks.tensorflow.documents import shapes_of, specs_of
 from tasks.tensorflow.feeds import read_samples
-from tasks.tensorflow.freeze_child import fold, freeze
+from tasks.tensorflow.freeze_child import freeze
 from tasks.tensorflow.graph_child import write_onnx
 from tasks.tensorflow.reference_child import answer_corners
 
@@ -47,12 +48,12 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
             write_reference(Path(request["reference"]), corners)
             del corners, samples
     report("convert", 0.6)
-    with _timed(seconds, "convert"):
-        frozen = freeze(function, inputs, outputs)
+    with _timed(seconds, "convert"), scratch() as room:
+        frozen = freeze(function, inputs, outputs, room)
         del function, loaded
         gc.collect()  # a loaded model is full of cycles, which would hold its variables until the end
-        write_onnx(fold(frozen), Path(request["onnx"]), opset=request["opset"])
-    return {"seconds": seconds}
+        weights = write_onnx(frozen, Path(request["onnx"]), opset=request["opset"])
+    return {"seconds": seconds, "weights": None if weights is None else str(weights)}
 
 
 @contextmanager

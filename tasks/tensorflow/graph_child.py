@@ -1,8 +1,9 @@
 """Child: a frozen TensorFlow graph becomes an ONNX graph by tf2onnx, without its copies of the weights.
 
-tf2onnx writes the weights anew into each constant's message on every optimiser pass, and no message
-gives its memory back: a 100 MB network then needs gigabytes. A constant's message is not read before the
-model is made, and then from its attributes, so leaving constants alone changes nothing else.
+tf2onnx writes the constants that it computes (transposed kernels) anew into their messages on every
+optimiser pass, and no message gives its memory back: a 100 MB network then needs gigabytes. A constant's
+message is not read before the model is made, and then from its attributes, so leaving constants alone
+changes nothing else.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import onnx
 import tensorflow as tf
 import tf2onnx.graph
 import tf2onnx.optimizer
-import tf2onnx.tf_utils
-import tf2onnx.tfonnx
+from tf2onnx import tfonnx
 
+from tasks.children.weights import save
 from tasks.domain.errors import OperationUnsupported
+from tasks.tensorflow.fold_child import fold
 from tasks.tensorflow.freeze_child import FrozenGraph, failures_named
 from tasks.tensorflow.graph_rules import nearest_fix
 from tasks.tensorflow.rewrites.apply import apply_rewrites
+from tasks.tensorflow.weights_child import Weights
 
 _MOST_NAMES = 3
 _update_proto = tf2onnx.graph.Node.update_proto
@@ -46,38 +49,50 @@ def _rewritten_functions(graph: Any) -> Any:
 tf2onnx.tfonnx.resolve_functions = _rewritten_functions
 
 
-def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int) -> None:
-    """Write the ONNX form of `frozen` to `target`, tensors named as in the signature.
+def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int) -> Path | None:
+    """Write the ONNX form of `frozen` as `target`, tensors named as in the signature.
+
+    Returns:
+        The file of its large weights beside it; None where it has none.
 
     Raises:
         OperationUnsupported: an operation has no ONNX form at `opset`.
     """
+    graph = fold(frozen)
     with failures_named(f"an ONNX form of the model at opset {opset}"):
-        model = _convert(frozen, opset)
+        model = _convert(frozen, graph, opset)
     refuse_leftovers(model, opset)
-    target.write_bytes(model.SerializeToString())
+    target.parent.mkdir(exist_ok=True)
+    return save(model, target, one_file=0)
 
 
-def _convert(frozen: FrozenGraph, opset: int) -> onnx.ModelProto:
-    frozen_graph = frozen.take()
-    weights = tf2onnx.tf_utils.compress_graph_def(frozen_graph)
+def _convert(frozen: FrozenGraph, folded: Any, opset: int) -> onnx.ModelProto:
+    """Do what `tf2onnx.tfonnx.process_tf_graph` does; before any value is asked for, weights get theirs."""
+    tfonnx.clear_functions()
     with tf.device("/cpu:0"), tf.Graph().as_default() as graph:
-        tf.import_graph_def(frozen_graph, name="")
-        del frozen_graph
+        tf.import_graph_def(folded, name="")
         replaced = apply_rewrites(graph)
         outputs = {name: replaced.get(tensor, tensor) for name, tensor in frozen.outputs.items()}
-        converted = tf2onnx.tfonnx.process_tf_graph(
-            graph,
-            opset=opset,
-            input_names=list(frozen.inputs.values()),
-            output_names=list(outputs.values()),
-            const_node_values=weights,
-            tensors_to_rename={tensor: name for name, tensor in (frozen.inputs | outputs).items()},
-        )
-        # Catching errors would mean a deep copy of the graph, weights included, per optimiser pass.
+        main, inner = tfonnx.graphs_from_tf(graph, list(frozen.inputs.values()), list(outputs.values()))
+        for one in (main, *inner):
+            one.set_config(opset=opset)
+        _give_weights(main, frozen.weights)
+        renamed = {tensor: name for name, tensor in (frozen.inputs | outputs).items()}
+        converted = tfonnx.process_graphs(main, inner, None, [], [], False, None, None, renamed)
+        # Catching errors would mean a deep copy of the graph per optimiser pass.
         optimised = tf2onnx.optimizer.optimize_graph(converted, catch_errors=False)
         model: onnx.ModelProto = optimised.make_model("converted from TensorFlow")
         return model
+
+
+def _give_weights(graph: Any, weights: Weights) -> None:
+    """Make constants of the placeholders; tf2onnx reads the file where it asks one for its value."""
+    for node in graph.get_nodes():
+        if node.name in weights.tensors:
+            tensor = weights.tensors[node.name]
+            tensor.name = node.output[0]
+            node.type = "Const"
+            node.set_attr("value", tensor)
 
 
 def refuse_leftovers(model: onnx.ModelProto, opset: int) -> None:

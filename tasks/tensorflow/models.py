@@ -58,7 +58,8 @@ class Converted:
     """A converted signature.
 
     Attributes:
-        onnx: the graph; its tensors have the signature's names.
+        onnx: the graph, in a folder of its own; its tensors have the signature's names.
+        weights: its large weights, beside it; None where it has none.
         reference: TensorFlow's answers, see `tasks.children.reference`.
         signature: name of the signature.
         inputs: the signature's inputs, sorted by name.
@@ -71,6 +72,7 @@ class Converted:
     """
 
     onnx: Path
+    weights: Path | None
     reference: Path
     signature: str
     inputs: tuple[TensorSpec, ...]
@@ -153,7 +155,7 @@ async def convert_saved_model(
         "shapes": {name: asdict(shape) for name, shape in wanted.shapes.items()},
     }
     planned = await run_child(_PLAN, shared | asked, workdir=workdir, limits=limits)
-    onnx, reference = _new(workdir, "model", ".onnx"), _new(workdir, "reference", ".npz")
+    onnx, reference = _new(workdir, "onnx") / "model.onnx", _new(workdir, "reference", ".npz")
     targets = {"onnx": str(onnx), "reference": str(reference), "opset": wanted.opset}
     request = shared | targets | {"plan": planned.result}
     converted = await run_child(_CONVERT, request, workdir=workdir, limits=limits)
@@ -164,6 +166,7 @@ def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: Chi
     plan = planned.result
     return Converted(
         onnx=onnx,
+        weights=None if converted.result["weights"] is None else Path(converted.result["weights"]),
         reference=reference,
         signature=plan["name"],
         inputs=specs_of(plan["inputs"]),

@@ -67,9 +67,9 @@ class Many(tf.Module):
         _, y = tf.while_loop(lambda step, _: step < 5, lambda step, y: (step + 1, y @ square), (0, x))
         return {"y": tf.cond(tf.reduce_sum(x) > 0, lambda: y, lambda: -y)}
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 3, 3), tf.float32, "x")], jit_compile=True)
+    @tf.function(input_signature=[tf.TensorSpec((None, 4, 4), tf.float32, "x")], jit_compile=True)
     def inverse(self, x: Any) -> dict[str, Any]:
-        return {"y": tf.linalg.inv(x + 4 * tf.eye(3))}
+        return {"y": tf.linalg.inv(x + 4 * tf.eye(4))}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "text")])
     def strings(self, text: Any) -> dict[str, Any]:

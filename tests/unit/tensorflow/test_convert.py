@@ -129,7 +129,7 @@ def test_integer_inputs_are_not_mixed_up_and_have_no_noise(
 def test_left_over_operations_are_named(many: Path, tmp_path: Path, limits: Limits) -> None:
     with pytest.raises(OperationUnsupported, match=r"MatrixInverse \(node .*MatrixInverse\)"):
         _convert(many, _wanted(signature="inverse"), tmp_path, limits)
-    assert not list(tmp_path.glob("*.onnx"))
+    assert not list(tmp_path.rglob("*.onnx"))
 
 
 @pytest.mark.parametrize(
