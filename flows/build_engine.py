@@ -18,9 +18,12 @@ from tasks.domain.errors import RecordInvalid
 from tasks.domain.gate import wanted_top1
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder
+from tasks.domain.record import WEIGHTS_FILE
 from tasks.fetch import FetchedConversion, fetch_conversion
 from tasks.publish import VerifiedEngine, publish_engine
+from tasks.quarantine import Suspect, quarantining
 from tasks.store.store import Store
+from tasks.tensorrt.engine import BuiltEngine
 from tasks.tensorrt.plugins import plugin_files
 from tasks.verify import Evidence, verify_on_gpu
 
@@ -66,6 +69,28 @@ def _evidence(order: EngineOrder, conversion: FetchedConversion) -> Evidence:
     )
 
 
+def _suspect(
+    order: EngineOrder, conversion: FetchedConversion, built: BuiltEngine, evidence: Evidence
+) -> Suspect:
+    weights = None if conversion.record.weights is None else conversion.onnx.with_name(WEIGHTS_FILE)
+    return Suspect(
+        store=order.store,
+        identity=order.build_key,
+        release=order.release,
+        opset=conversion.record.opset,
+        options=order.options,
+        onnx=conversion.onnx,
+        weights=weights,
+        reference=evidence.reference,
+        actual=evidence.actual,
+        inputs=evidence.inputs,
+        tools=order.tools,
+        target=built.target,
+        toolchain=built.info,
+        plan=built.plan,
+    )
+
+
 @flow(name="build-engine", flow_run_name=_run_name)
 async def build_engine(order: EngineOrder) -> CellOutcome:
     """Build, verify and publish one engine, or find that it is there.
@@ -86,7 +111,8 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
         evidence = _evidence(order, conversion)
         async with gpu_lock(site.gpu_uuid):
             built = await build(order, conversion.onnx, site, plugins=plugins, workdir=work, limits=limits)
-            verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
+            async with quarantining(_suspect(order, conversion, built, evidence)):
+                verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
         record = await publish_engine(
             VerifiedEngine(
                 order=order,

@@ -11,7 +11,8 @@ from prefect.artifacts import acreate_table_artifact
 from agents.probe import probe_host
 from flows.build_engine import build_engine, find_engine
 from flows.cells import cells_of
-from flows.convert_release import ConversionJob, convert_for
+from flows.conversion_job import ConversionJob
+from flows.convert_release import convert_for
 from flows.overrides import Overrides
 from flows.settings import settings
 from tasks.children.workspace import workspace

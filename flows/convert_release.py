@@ -9,78 +9,29 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from flows.cells import Cell
+from flows.conversion_job import ConversionJob
 from flows.settings import settings
 from tasks.convert import convert
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import OperationUnsupported
-from tasks.domain.gate import wanted_top1
 from tasks.domain.gpu_table import base_opsets, graph_opset
-from tasks.domain.keys import conversion_key, conversion_record_key
+from tasks.domain.keys import conversion_record_key
 from tasks.domain.record import ConversionRecord, Verification
-from tasks.domain.request import QUANTISED, BuildRequest, Precision
+from tasks.domain.request import Precision
 from tasks.export import export
-from tasks.fetch import FetchedRelease, fetch_graph
+from tasks.fetch import fetch_graph
 from tasks.lower import lower
 from tasks.onnx.graph import GraphWanted, LoweredGraph
 from tasks.preflight import preflight
 from tasks.publish import publish_conversion, put_blob
-from tasks.store.lease import Lease, once
+from tasks.quarantine import quarantining
+from tasks.store.lease import once
 from tasks.store.store import Store
 from tasks.tensorflow.models import ConversionWanted, Converted, conversion_tools
 from tasks.tensorrt.engine import graph_precision
 from tasks.verify import Evidence, verify_graph
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversionJob:
-    """What is converted, and where to.
-
-    Attributes:
-        fetched: the release on this host.
-        request: what is asked for, after the command line had its say.
-        store: URL of the store.
-        work: folder for files.
-    """
-
-    fetched: FetchedRelease
-    request: BuildRequest
-    store: str
-    work: Path
-
-    def key(self, opset: int, precision: Precision) -> str:
-        """Return the digest of all that decides the graph with `opset` in `precision`."""
-        release, request = self.fetched.release, self.request
-        return conversion_key(
-            model_digest=release.model_digest,
-            signature=request.signature,
-            shapes=request.inputs,
-            samples=release.digest_of(request.samples),
-            opset=opset,
-            graph_precision=precision,
-            calibration=request.calibration if precision in QUANTISED else None,
-            tolerance=request.tolerance(precision),
-            top1=request.top1.get(precision),
-            plugin_ops=request.plugin_ops,
-            tools=conversion_tools(),
-        )
-
-    def evidence(self, precision: Precision, reference: Path, inputs: str, tensorflow: str) -> Evidence:
-        """Return what a graph in `precision` is held against; see `Evidence`."""
-        asked, samples = self.request.top1.get(precision), self.request.samples
-        return Evidence(
-            reference=reference,
-            inputs=inputs,
-            tolerance=self.request.tolerance(precision),
-            top1=wanted_top1(precision, asked, samples=samples is not None),
-            tensorflow=tensorflow,
-        )
-
-    def lease(self, opset: int, precision: Precision) -> Lease:
-        """Return the lease of that graph: of all runs that want it at the same moment, one makes it."""
-        return Lease(store=Store.connect(self.store), key=conversion_record_key(self.key(opset, precision)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +122,7 @@ async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
     graph = await lower(converted.onnx, form, workdir=job.work, limits=settings().limits)
     tensorflow = conversion_tools()["tensorflow-cpu"]
     evidence = job.evidence(Precision.FP32, converted.reference, converted.samples_used, tensorflow)
-    stored = await _verify_and_store(job, graph, form, evidence)
+    stored = await _verify_and_store(job, graph, form, evidence, converted)
     record = ConversionRecord(
         key=job.key(opset, Precision.FP32),
         release_digest=job.fetched.release.model_digest,
@@ -206,7 +157,7 @@ async def _lower(
     evidence = job.evidence(
         precision, source.reference, base.verification.inputs, base.tools["tensorflow-cpu"]
     )
-    stored = await _verify_and_store(job, graph, form, evidence)
+    stored = await _verify_and_store(job, graph, form, evidence, base)
     record = replace(
         base,
         key=job.key(opset, precision),
@@ -223,10 +174,17 @@ async def _lower(
 
 
 async def _verify_and_store(
-    job: ConversionJob, graph: LoweredGraph, form: GraphWanted, evidence: Evidence
+    job: ConversionJob,
+    graph: LoweredGraph,
+    form: GraphWanted,
+    evidence: Evidence,
+    source: Converted | ConversionRecord,
 ) -> _Stored:
     limits = settings().limits
-    verification = await verify_graph(graph.onnx, form.precision, evidence, workdir=job.work, limits=limits)
+    async with quarantining(job.suspect(graph, form, evidence, source)):
+        verification = await verify_graph(
+            graph.onnx, form.precision, evidence, workdir=job.work, limits=limits
+        )
     return _Stored(
         verification=verification,
         onnx=await put_blob(job.store, graph.onnx),

@@ -36,7 +36,7 @@ def list_engines(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of records.")] = False,
 ) -> None:
     """List the engines of a store."""
-    place = _store(store)
+    place = store_at(store)
     found = [
         record
         for record in place.engines(model=model, version=version)
@@ -51,7 +51,7 @@ def list_engines(
 @app.command()
 def show(key: Key, *, store: StoreUrl = None) -> None:
     """Print the record of one engine as JSON: what it is, what it was made from, what was measured."""
-    print(json.dumps(records_json([_record(_store(store), key)])[0], indent=2))  # noqa: T201
+    print(json.dumps(records_json([_record(store_at(store), key)])[0], indent=2))  # noqa: T201
 
 
 @app.command()
@@ -66,7 +66,7 @@ def fetch(
     store: StoreUrl = None,
 ) -> None:
     """Download one engine's plan. The file appears only after its size and digest are checked."""
-    place = _store(store)
+    place = store_at(store)
     record = _record(place, key)
     path = output or Path(_file_name(record))
     if path.exists() and not force:
@@ -112,7 +112,12 @@ def _record(store: Store, key: str) -> EngineRecord:
     return record
 
 
-def _store(url: str | None) -> Store:
+def store_at(url: str | None) -> Store:
+    """Return the store at `url`, or the one that the settings name.
+
+    Raises:
+        RequestInvalid: neither names one.
+    """
     url = url or settings().store
     if url is None:
         raise RequestInvalid(

@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tasks.children.run import Limits
-from tasks.domain.errors import RunnerMissing, VerificationFailed, VerificationInconclusive
-from tasks.domain.gate import Top1, judge, not_measured
-from tasks.domain.record import Comparison, Verdict, Verification
+from tasks.domain.errors import RunnerMissing
+from tasks.domain.gate import Top1, judge, not_measured, require_pass
+from tasks.domain.record import Comparison, Verification
 from tasks.domain.request import Precision
 from tasks.onnx.graph import compare_graph
 from tasks.step import step
@@ -35,6 +35,11 @@ class Evidence:
     tensorflow: str
     top1: Top1 | None = None
 
+    @property
+    def actual(self) -> Path:
+        """Where the other side's answers are left, in the layout of the reference; absent if it gave none."""
+        return self.reference.with_name(f"actual-{self.reference.name}")
+
     def judge(self, comparisons: tuple[Comparison, ...], compared: str) -> Verification:
         """Return the gate's verdict; `compared` says for people what was compared with what."""
         return judge(
@@ -52,7 +57,10 @@ async def verify_graph(
         VerificationFailed: an output is off by more than the tolerance.
         VerificationInconclusive: TensorFlow's own noise is above the tolerance.
     """
-    comparisons = await compare_graph(onnx, evidence.reference, workdir=workdir, limits=limits)
+    evidence.actual.unlink(missing_ok=True)  # another graph's
+    comparisons = await compare_graph(
+        onnx, evidence.reference, actual=evidence.actual, workdir=workdir, limits=limits
+    )
     compared = (
         f"ONNX graph in onnxruntime {version('onnxruntime')} on the CPU, without optimisations, "
         f"against TensorFlow {evidence.tensorflow}"
@@ -63,7 +71,7 @@ async def verify_graph(
             f"; {precision.upper()} nodes computed in FP32, each result rounded to {precision.upper()}"
         )
     verification = evidence.judge(comparisons, compared)
-    return _passed_or_raise(verification, "the ONNX graph")
+    return require_pass(verification, "the ONNX graph")
 
 
 @step
@@ -90,6 +98,7 @@ async def verify_on_gpu(
             built.plan,
             built.ref,
             evidence.reference,
+            actual=evidence.actual,
             plugins=built.plugins,
             gpu_index=site.gpu_index,
             workdir=workdir,
@@ -102,20 +111,4 @@ async def verify_on_gpu(
         f"against TensorFlow {evidence.tensorflow}"
     )
     verification = evidence.judge(comparisons, compared)
-    return _passed_or_raise(verification, "the engine")
-
-
-def _passed_or_raise(verification: Verification, what: str) -> Verification:
-    if verification.verdict is Verdict.FAILED:
-        raise VerificationFailed(
-            wanted=f"{what} to compute what TensorFlow computes",
-            found=verification.reason,
-            fix="ask for a higher precision, or raise `tolerances` in build.yaml if this error is acceptable",
-        )
-    if verification.verdict is Verdict.INCONCLUSIVE:
-        raise VerificationInconclusive(
-            wanted=f"a verdict on {what}",
-            found=verification.reason,
-            fix="give real samples (`samples`), or raise `tolerances` above the noise if that is acceptable",
-        )
-    return verification
+    return require_pass(verification, "the engine")

@@ -6,6 +6,7 @@ module also runs inside the interpreters of toolchains, so it keeps to Python 3.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from tasks.domain.printable import printable, without_users
@@ -27,15 +28,11 @@ class FarmError(Exception):
         super().__init__(f"wanted {self.wanted}; found {self.found}. To fix: {self.fix}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.wanted, self.found, self.fix)
+        return partial(type(self), wanted=self.wanted, found=self.found, fix=self.fix), (), self.__dict__
 
     def to_document(self) -> dict[str, str]:
         """Return the error as JSON-ready names and texts; `error_from_document` reads it back."""
         return {"class": type(self).__name__, "wanted": self.wanted, "found": self.found, "fix": self.fix}
-
-
-def _rebuild(cls: type[FarmError], wanted: str, found: str, fix: str) -> FarmError:
-    return cls(wanted=wanted, found=found, fix=fix)
 
 
 def error_from_document(document: dict[str, str]) -> FarmError:
@@ -226,13 +223,19 @@ class PluginRefused(FarmError):
     exit_code = 46
 
 
-class VerificationFailed(FarmError):
+class GateError(FarmError):
+    """The base of what the accuracy gate says; `verification` is the `Verification`, if there is one."""
+
+    verification: object = None
+
+
+class VerificationFailed(GateError):
     """The result differs from TensorFlow's by more than the tolerance."""
 
     exit_code = 50
 
 
-class VerificationInconclusive(FarmError):
+class VerificationInconclusive(GateError):
     """TensorFlow's own rounding noise is too high for a verdict, or no finite value could be compared."""
 
     exit_code = 51

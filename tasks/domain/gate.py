@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from tasks.domain.errors import GateError, VerificationFailed, VerificationInconclusive
 from tasks.domain.printable import printable_name
 from tasks.domain.record import Comparison, Verdict, Verification
 from tasks.domain.request import Precision
@@ -88,6 +89,33 @@ def judge(
         comparisons=comparisons,
         reason=reason,
     )
+
+
+def require_pass(verification: Verification, what: str) -> Verification:
+    """Return `verification` where it passed, or was not measured; `what` was compared, for people.
+
+    Raises:
+        VerificationFailed: the verdict is that; the error carries the verification.
+        VerificationInconclusive: the same.
+    """
+    error: GateError
+    if verification.verdict is Verdict.FAILED:
+        error = VerificationFailed(
+            wanted=f"{what} to compute what TensorFlow computes",
+            found=verification.reason,
+            fix="ask for a higher precision, or change `tolerances` or `top1` in build.yaml if this "
+            "difference is acceptable",
+        )
+    elif verification.verdict is Verdict.INCONCLUSIVE:
+        error = VerificationInconclusive(
+            wanted=f"a verdict on {what}",
+            found=verification.reason,
+            fix="give real samples (`samples`), or raise `tolerances` above the noise if that is acceptable",
+        )
+    else:
+        return verification
+    error.verification = verification
+    raise error
 
 
 def _verdict(comparisons: tuple[Comparison, ...], tolerance: float, top1: Top1 | None) -> tuple[Verdict, str]:

@@ -9,7 +9,7 @@ from tasks.domain.digest import BlobRef
 from tasks.domain.keys import build_key, engine_key
 from tasks.domain.record import CellOptions, ConversionRecord
 from tasks.domain.release import Release, ReleaseRef
-from tasks.domain.request import QUANTISED, BuildRequest, Precision
+from tasks.domain.request import QUANTISED, BuildRequest, Precision, ShapeRange
 from tasks.domain.target import EngineTarget
 
 
@@ -57,7 +57,9 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
     build_tools: Mapping[str, str],
 ) -> EngineOrder:
     """Return the order for one cell; `build_tools` join those of the conversion."""
-    options = _options(release, conversion, request, precision)
+    options = cell_options(
+        release, request, precision, signature=conversion.signature, shapes=conversion.shapes
+    )
     tools = {**conversion.tools, **build_tools}
     digest = build_key(
         model_digest=release.model_digest,
@@ -77,13 +79,19 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
     )
 
 
-def _options(
-    release: Release, conversion: ConversionRecord, request: BuildRequest, precision: Precision
+def cell_options(
+    release: Release,
+    request: BuildRequest,
+    precision: Precision,
+    *,
+    signature: str,
+    shapes: Mapping[str, ShapeRange],
 ) -> CellOptions:
+    """Return what `request` asks for in one cell, with the converted signature and its shapes."""
     return CellOptions(
-        signature=conversion.signature,
+        signature=signature,
         precision=precision,
-        shapes=conversion.shapes,
+        shapes=shapes,
         tolerance=request.tolerance(precision),
         top1=request.top1.get(precision),
         samples=release.digest_of(request.samples),

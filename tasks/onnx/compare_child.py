@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 
 from tasks.children.compare import Arrays, compare_outputs
-from tasks.children.reference import Corner, read_reference
+from tasks.children.reference import Corner, answer, read_reference, write_reference
 from tasks.domain.errors import ChildOutOfMemory, VerificationFailed
 from tasks.onnx.emulate import emulated
 
@@ -29,6 +29,9 @@ _NUMPY_NAMES = {"float": "float32", "double": "float64"}
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Compare `request["onnx"]` with `request["reference"]` on every corner.
 
+    What onnxruntime answered is left in `request["actual"]` in the layout of `tasks.children.reference`, up
+    to the corner that it could not run.
+
     Raises:
         VerificationFailed: onnxruntime cannot run the graph, or the reference lacks one of its inputs.
         ChildOutOfMemory: onnxruntime could not allocate what the graph needs.
@@ -37,11 +40,16 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     report("load", 0.0)
     session = _session(path)
     corners = read_reference(Path(request["reference"]))
-    comparisons = []
-    for done, corner in enumerate(corners):
-        report(f"run {corner.name}", (done + 1) / (len(corners) + 1))
-        actual = _run(session, corner, path)
-        comparisons += compare_outputs(corner.name, corner.outputs, actual, corner.noise)
+    comparisons, answers = [], list[Corner]()
+    try:
+        for done, corner in enumerate(corners):
+            report(f"run {corner.name}", (done + 1) / (len(corners) + 1))
+            actual = _run(session, corner, path)
+            answers.append(answer(corner.name, actual))
+            comparisons += compare_outputs(corner.name, corner.outputs, actual, corner.noise)
+    finally:
+        if answers and request["actual"] is not None:
+            write_reference(Path(request["actual"]), answers)
     return {"comparisons": comparisons}
 
 

@@ -100,13 +100,15 @@ def _lowering(raw: Path, wanted: GraphWanted, workdir: Path, one_file: int) -> d
 
 
 async def compare_graph(
-    onnx: Path, reference: Path, *, workdir: Path, limits: Limits
+    onnx: Path, reference: Path, *, actual: Path | None = None, workdir: Path, limits: Limits
 ) -> tuple[Comparison, ...]:
     """Run the graph `onnx` in onnxruntime on the CPU and compare with TensorFlow's outputs.
 
     Args:
         onnx: the graph.
         reference: inputs and TensorFlow's outputs, see `tasks.children.reference`.
+        actual: where onnxruntime's outputs are left, in the same layout, up to where the graph stops; None
+            to forget them.
         workdir: folder for temporary files.
         limits: what the child process may use.
 
@@ -119,8 +121,16 @@ async def compare_graph(
     """
     answer = await run_child(
         ChildProgram(module="tasks.onnx.compare_child", step="compare"),
-        {"onnx": str(onnx), "reference": str(reference)},
+        _comparison(onnx, reference, actual),
         workdir=workdir,
         limits=limits,
     )
     return tuple(Comparison(**row) for row in answer.result["comparisons"])
+
+
+def _comparison(onnx: Path, reference: Path, actual: Path | None) -> dict[str, Any]:
+    return {
+        "onnx": str(onnx.absolute()),
+        "reference": str(reference.absolute()),
+        "actual": None if actual is None else str(actual.absolute()),
+    }

@@ -12,12 +12,13 @@ from pydantic_core import PydanticSerializationError
 
 from tasks.domain.errors import RecordInvalid
 from tasks.domain.printable import printable
+from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import ConversionRecord, EngineRecord
 
-R = TypeVar("R", EngineRecord, ConversionRecord)
+R = TypeVar("R", EngineRecord, ConversionRecord, QuarantineRecord)
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (EngineRecord, ConversionRecord)
+    kind: TypeAdapter(kind) for kind in (EngineRecord, ConversionRecord, QuarantineRecord)
 }
 _SCHEMAS: dict[type, str] = {
     kind: next(str(field.default) for field in fields(kind) if field.name == "schema") for kind in _ADAPTERS
@@ -26,7 +27,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SHOWN_ERRORS = 5
 
 
-def record_to_json(record: EngineRecord | ConversionRecord) -> bytes:
+def record_to_json(record: EngineRecord | ConversionRecord | QuarantineRecord) -> bytes:
     """Return the UTF-8 JSON document of `record`, indented for people, ending in a line feed.
 
     Raises:

@@ -20,6 +20,7 @@ from tasks.domain.errors import (
     RequestInvalid,
     StoreUnsafe,
 )
+from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.store.conditional import prove_conditional_writes
 from tasks.store.listing import pages
@@ -39,7 +40,7 @@ from tasks.store.transfer import (
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-R = TypeVar("R", EngineRecord, ConversionRecord)
+R = TypeVar("R", EngineRecord, ConversionRecord, QuarantineRecord)
 
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[!-~]*?))?/?")
 _VERSION = 2  # its place in `engines/MODEL/VERSION/...`
@@ -173,7 +174,7 @@ class Store:
         for _ in range(_COMMIT_ROUNDS):
             if put_if_absent(self.client, address, data, blob_ref(data)):
                 return record
-            standing = self._find(key, type(record))
+            standing = self.find(key, type(record))
             if standing is not None:
                 return standing
         raise StoreUnsafe(
@@ -189,7 +190,7 @@ class Store:
             RecordInvalid: what lies there cannot be read, or belongs at another key.
             FarmError: as `s3_errors`.
         """
-        return self._find(key, EngineRecord)
+        return self.find(key, EngineRecord)
 
     def find_conversion(self, key: str) -> ConversionRecord | None:
         """Return the conversion record at `key`, relative to the store's root; None where there is none.
@@ -198,7 +199,7 @@ class Store:
             RecordInvalid: what lies there cannot be read, or belongs at another key.
             FarmError: as `s3_errors`.
         """
-        return self._find(key, ConversionRecord)
+        return self.find(key, ConversionRecord)
 
     def engines(self, *, model: str | None = None, version: str | None = None) -> Iterator[EngineRecord]:
         """Yield the engines of the store by key; of one model or version only, if named.
@@ -224,7 +225,8 @@ class Store:
             _LOG.warning("left out: %s", error)
             return None
 
-    def _find(self, key: str, kind: type[R]) -> R | None:
+    def find(self, key: str, kind: type[R]) -> R | None:
+        """Return the record of `kind` at `key`, like `find_engine`."""
         address = self._address(key)
         data = read_small(self.client, address, most=_LARGEST_RECORD, refusal=RecordInvalid)
         if data is None:

@@ -123,12 +123,15 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
     expected: BlobRef,
     reference: Path,
     *,
+    actual: Path | None = None,
     plugins: tuple[PluginFile, ...] = (),
     gpu_index: int,
     workdir: Path,
     limits: Limits,
 ) -> tuple[Comparison, ...]:
     """Run the plan on a GPU at each corner of `reference` and compare it with TensorFlow.
+
+    The engine's outputs are left in `actual`, in the layout of `reference`; None forgets them.
 
     Raises:
         DigestMismatch: the file is not `expected`; TensorRT has not seen it.
@@ -138,7 +141,7 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
         GpuUnavailable: there is no such GPU, or it is out of memory.
         VerificationFailed: the engine does not take the inputs, or stops with an error.
     """
-    request = _verify_request(plan, expected, reference) | {
+    request = _verify_request(plan, expected, reference, actual) | {
         "module": toolchain.flavour.value,
         "gpu_index": gpu_index,
         "plugins": plugins_document(plugins),
@@ -155,12 +158,13 @@ def _new_plan(workdir: Path) -> Path:
     return workdir.absolute() / f"engine-{uuid4().hex}.plan"
 
 
-def _verify_request(plan: Path, expected: BlobRef, reference: Path) -> dict[str, Any]:
+def _verify_request(plan: Path, expected: BlobRef, reference: Path, actual: Path | None) -> dict[str, Any]:
     return {
         "plan": str(plan.absolute()),
         "sha256": expected.sha256,
         "size": expected.size,
         "reference": str(reference.absolute()),
+        "actual": None if actual is None else str(actual.absolute()),
     }
 
 

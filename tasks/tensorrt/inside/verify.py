@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.children.compare import compare_outputs
-from tasks.children.reference import read_reference
+from tasks.children.reference import Corner, answer, read_reference, write_reference
 from tasks.domain.errors import DigestMismatch, RunnerMissing
 from tasks.tensorrt.inside.execution import Execution
 from tasks.tensorrt.inside.library import load
@@ -21,7 +21,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     """Run the engine at each corner of the reference.
 
     Args:
-        request: `module`, `plan`, `sha256`, `size`, `reference`, `gpu_index` and `plugins`.
+        request: `module`, `plan`, `sha256`, `size`, `reference`, `gpu_index`, `plugins`, and `actual`: where
+            to leave what the engine answered, in the layout of `tasks.children.reference`.
         report: takes the phases `load` and `run`.
 
     Returns:
@@ -42,16 +43,19 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         trt, cuda = load(request["module"]), _pycuda()
         load_plugins(trt, request["plugins"])
         execution = Execution(trt, cuda, plan, request["gpu_index"])
-    comparisons = []
+    comparisons, answers = [], list[Corner]()
     corners = read_reference(Path(request["reference"]))
     try:
         with phases.timed("run") as advance:
             for number, corner in enumerate(corners, start=1):
                 actual = execution.run(corner.inputs)
+                answers.append(answer(corner.name, actual))
                 comparisons += compare_outputs(corner.name, corner.outputs, actual, corner.noise)
                 advance(number / len(corners))
     finally:
         execution.close()
+        if answers and request["actual"] is not None:
+            write_reference(Path(request["actual"]), answers)
     return {"comparisons": comparisons, "seconds": phases.seconds}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import pytest
 
-from tasks.domain.gate import NOISE_FACTOR, Top1, judge, not_measured, wanted_top1
+from tasks.domain.errors import VerificationFailed, VerificationInconclusive
+from tasks.domain.gate import NOISE_FACTOR, Top1, judge, not_measured, require_pass, wanted_top1
 from tasks.domain.record import Comparison, Verdict
 from tasks.domain.request import Precision
 
@@ -126,3 +128,18 @@ def test_what_is_asked_goes_before_the_default_which_needs_samples() -> None:
     assert wanted_top1(Precision.INT8, None, samples=True) == Top1(least=0.9, asked=False)
     assert wanted_top1(Precision.INT8, None, samples=False) is None
     assert wanted_top1(Precision.FP16, None, samples=True) is None
+
+
+def test_what_is_refused_carries_what_was_measured_also_to_another_process() -> None:
+    failed = judge((row(1.0),), compared="", inputs="", tolerance=1e-3)
+    doubtful = judge((row(1e-5, noise=1.0),), compared="", inputs="", tolerance=1e-3)
+    for verification, kind in ((failed, VerificationFailed), (doubtful, VerificationInconclusive)):
+        with pytest.raises(kind) as caught:
+            require_pass(verification, "the graph")
+        assert verification.reason in caught.value.found
+        again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 (our own)
+        assert (type(again), str(again), again.verification) == (kind, str(caught.value), verification)
+    fine = judge((row(1e-5),), compared="", inputs="", tolerance=1e-3)
+    assert require_pass(fine, "the graph") is fine
+    nothing = not_measured(tolerance=1e-3, reason="no GPU")
+    assert require_pass(nothing, "the engine") is nothing

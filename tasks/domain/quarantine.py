@@ -1,0 +1,99 @@
+"""What did not pass the gate, with all that it takes to see that again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from tasks.domain.digest import BlobRef, document_digest
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.record import CellOptions, ToolchainInfo, Verification
+from tasks.domain.release import Release
+from tasks.domain.target import EngineTarget
+
+_SHORT = 12
+
+
+class Subject(StrEnum):
+    """What was held against TensorFlow."""
+
+    GRAPH = "graph"
+    ENGINE = "engine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineRecord:
+    """One graph or engine that differs from TensorFlow, or of which nobody can tell.
+
+    Attributes:
+        key: the record's key in the store, relative to its root; made from its contents.
+        model: name of the model.
+        version: name of the release.
+        subject: what was compared.
+        identity: digest of all that decides the graph or the engine: its conversion key or build key.
+        release: the bytes that it was made from.
+        opset: ONNX opset of the graph.
+        options: what was asked for; the precision is the graph's own where a graph was compared.
+        target: where the engine ran; None for a graph.
+        toolchain: what built the engine; None for a graph.
+        onnx: the graph.
+        weights: its external data; None where it is one file.
+        plan: the engine, bare; None for a graph.
+        reference: an `.npz` with the inputs, and TensorFlow's outputs for them, at each corner.
+        actual: the other side's outputs in the same layout; None where it gave none.
+        inputs: where the input values came from, for people.
+        error: the error's class, and what was wanted, found and to do.
+        exit_code: of the error.
+        verification: what was measured; None where there was nothing to compare.
+        tools: versions of what took part, by package.
+        command: what runs the same comparison again.
+        created: when, UTC, ISO 8601.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    schema: Literal["enginefarm.quarantine/1"] = "enginefarm.quarantine/1"
+    key: str
+    model: str
+    version: str
+    subject: Subject
+    identity: str
+    release: Release
+    opset: int
+    options: CellOptions
+    target: EngineTarget | None
+    toolchain: ToolchainInfo | None
+    onnx: BlobRef
+    weights: BlobRef | None
+    plan: BlobRef | None
+    reference: BlobRef
+    actual: BlobRef | None
+    inputs: str
+    error: Mapping[str, str]
+    exit_code: int
+    verification: Verification | None
+    tools: Mapping[str, str]
+    command: str
+    created: str
+
+    @property
+    def device(self) -> str:
+        """The target as people write it; `graph` where none was run on."""
+        return "graph" if self.target is None else f"{device_slug(self.target)}/{self.target.version}"
+
+
+def quarantine_key(record: QuarantineRecord) -> str:
+    """Return where `record` belongs: the same failure once more belongs at the same key, another does not."""
+    actual = None if record.actual is None else record.actual.sha256
+    digest = document_digest(
+        {
+            "kind": "quarantine/1",
+            "identity": record.identity,
+            "actual": actual,
+            "error": dict(record.error),
+        }
+    )
+    ref, precision = record.release.ref, record.options.precision
+    return f"quarantine/{ref.model}/{ref.version}/{record.device}/{precision}-{digest[:_SHORT]}.json"
