@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.domain.errors import RequestInvalid
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.record import Comparison
-from tasks.domain.request import Calibration, Precision
+from tasks.domain.request import DEFAULT_TOLERANCES, QUANTISED, Calibration, Precision, ShapeRange
 
 _ONE_FILE = 1 << 30
 
@@ -24,12 +26,17 @@ class GraphWanted:
         opset: ONNX opset, at least that of the raw graph.
         samples: an `.npz` with arrays by input name, first dimension the batch; INT8 and FP8 need it.
         calibration: how INT8 and FP8 choose their ranges.
+        shapes: the shapes that are asked for, by input; samples are repeated or cut to them.
+        tolerance: the largest error that is accepted, where it is not the precision's own: what makes a
+            larger one is not quantised.
     """
 
     precision: Precision
     opset: int
     samples: Path | None = None
     calibration: Calibration = Calibration.AUTO
+    shapes: Mapping[str, ShapeRange] = field(default_factory=dict)
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +80,8 @@ async def lower_graph(
         OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs, or an operation
             has no form in the opset.
         ModelRefused: the graph refers to weights elsewhere than beside it.
+        RequestInvalid: INT8 or FP8 is wanted and there are no samples, or nothing in the graph can be in it.
+        SamplesInvalid: the samples do not fit the graph's inputs.
         FarmError: the child process failed, see `run_child`.
     """
     request = _lowering(raw, wanted, workdir, one_file)
@@ -81,6 +90,7 @@ async def lower_graph(
     return LoweredGraph(
         onnx=Path(request["lowered"]),
         weights=None if answer.result["weights"] is None else Path(answer.result["weights"]),
+        quantisation=_quantisation(answer.result["quantisation"]),
         nodes=answer.result["nodes"],
         nodes_before=answer.result["nodes_before"],
         seconds=answer.seconds,
@@ -89,14 +99,33 @@ async def lower_graph(
 
 
 def _lowering(raw: Path, wanted: GraphWanted, workdir: Path, one_file: int) -> dict[str, Any]:
+    if wanted.precision in QUANTISED and wanted.samples is None:
+        raise RequestInvalid(
+            wanted=f"samples, on which the ranges of values for {wanted.precision} are measured",
+            found="none in build.yaml",
+            fix="add an .npz with one array per input to the release and name it in `samples`, "
+            f"or leave {wanted.precision} out of precisions",
+        )
     own = mkdtemp(prefix=f"lowered-{wanted.precision}-", dir=workdir.absolute())
     return {
-        "raw": str(raw.absolute()),
+        "raw": raw,
+        "folder": raw.parent,  # opens the weights beside the graph, too
         "lowered": str(Path(own) / "model.onnx"),
         "precision": wanted.precision.value,
         "opset": wanted.opset,
         "one_file": one_file,
+        "samples": wanted.samples,
+        "calibration": wanted.calibration.value,
+        "shapes": {name: asdict(shapes) for name, shapes in wanted.shapes.items()},
+        "tolerance": wanted.tolerance or DEFAULT_TOLERANCES[wanted.precision],
     }
+
+
+def _quantisation(document: dict[str, Any] | None) -> Quantisation | None:
+    if document is None:
+        return None
+    errors = {Calibration(name): error for name, error in document["errors"].items()}
+    return Quantisation(**document | {"calibration": Calibration(document["calibration"]), "errors": errors})
 
 
 async def compare_graph(
@@ -130,7 +159,8 @@ async def compare_graph(
 
 def _comparison(onnx: Path, reference: Path, actual: Path | None) -> dict[str, Any]:
     return {
-        "onnx": str(onnx.absolute()),
-        "reference": str(reference.absolute()),
+        "onnx": onnx,
+        "folder": onnx.parent,  # opens the weights beside the graph, too
+        "reference": reference,
         "actual": None if actual is None else str(actual.absolute()),
     }

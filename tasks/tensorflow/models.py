@@ -103,7 +103,7 @@ async def preflight_model(model: LocalModel, *, workdir: Path, limits: Limits) -
         SignatureUnknown: a SavedModel has no signature.
     """
     request = {
-        "path": _absolute(model.path),
+        "path": model.path,
         "format": model.format,
         "unpacked": str(_new(workdir, "unpacked")),
     }
@@ -125,10 +125,10 @@ async def export_saved_model(model: LocalModel, *, workdir: Path, limits: Limits
         raise ValueError(f"preflight_model unpacks {model.format} first")
     target = _new(workdir, "saved_model")
     if model.format is ModelFormat.SAVED_MODEL:
-        request = {"path": _absolute(model.path), "format": model.format, "sanitised": str(target)}
+        request = {"path": model.path, "format": model.format, "sanitised": str(target)}
         await run_child(_PREFLIGHT, request, workdir=workdir, limits=limits)
     else:
-        request = {"path": _absolute(model.path), "saved_model": str(target)}
+        request = {"path": model.path, "saved_model": str(target)}
         await run_child(_EXPORT, request, workdir=workdir, limits=limits)
     return target
 
@@ -147,8 +147,8 @@ async def convert_saved_model(
         SamplesInvalid: the samples do not fit the inputs.
     """
     shared = {
-        "saved_model": _absolute(saved_model),
-        "samples": None if wanted.samples is None else _absolute(wanted.samples),
+        "saved_model": saved_model,
+        "samples": wanted.samples,
     }
     asked = {
         "signature": wanted.signature,
@@ -177,11 +177,6 @@ def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: Chi
         seconds=converted.result["seconds"] | {"total": planned.seconds + converted.seconds},
         peak_mib=max(planned.peak_mib, converted.peak_mib),
     )
-
-
-def _absolute(path: Path) -> str:
-    """Return `path` as a child writes it, which has a working folder of its own."""
-    return str(path.absolute())
 
 
 def _new(workdir: Path, name: str, suffix: str = "") -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
+from tasks.children.run import ChildAnswer, ChildProgram, Confinement, Limits, run_child
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import DigestMismatch
 from tasks.domain.record import Comparison, TensorSpec, ToolchainInfo
@@ -108,9 +108,8 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
     """
     plan = _new_plan(workdir)
     try:
-        answer = await run_child(
-            _program(job.toolchain, "build"), _build_request(job, plan), workdir=workdir, limits=limits
-        )
+        program = _program(job.toolchain, "build", job.gpu_index)
+        answer = await run_child(program, _build_request(job, plan), workdir=workdir, limits=limits)
         return _built(job, plan, answer)
     except BaseException:
         plan.unlink(missing_ok=True)
@@ -146,12 +145,18 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
         "gpu_index": gpu_index,
         "plugins": plugins_document(plugins),
     }
-    answer = await run_child(_program(toolchain, "verify"), request, workdir=workdir, limits=limits)
+    program = _program(toolchain, "verify", gpu_index)
+    answer = await run_child(program, request, workdir=workdir, limits=limits)
     return tuple(Comparison(**row) for row in answer.result["comparisons"])
 
 
-def _program(toolchain: Toolchain, name: str) -> ChildProgram:
-    return ChildProgram(module=f"tasks.tensorrt.inside.{name}", step=name, interpreter=toolchain.interpreter)
+def _program(toolchain: Toolchain, name: str, gpu_index: int | None) -> ChildProgram:
+    return ChildProgram(
+        module=f"tasks.tensorrt.inside.{name}",
+        step=name,
+        interpreter=toolchain.interpreter,
+        confinement=Confinement.NETWORK if gpu_index is None else Confinement.DEVICE,
+    )
 
 
 def _new_plan(workdir: Path) -> Path:
@@ -160,10 +165,10 @@ def _new_plan(workdir: Path) -> Path:
 
 def _verify_request(plan: Path, expected: BlobRef, reference: Path, actual: Path | None) -> dict[str, Any]:
     return {
-        "plan": str(plan.absolute()),
+        "plan": plan,
         "sha256": expected.sha256,
         "size": expected.size,
-        "reference": str(reference.absolute()),
+        "reference": reference,
         "actual": None if actual is None else str(actual.absolute()),
     }
 
@@ -172,7 +177,7 @@ def _build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
     return {
         "module": job.toolchain.flavour.value,
         "target": target_document(job.target),
-        "onnx": str(job.onnx.absolute()),
+        "onnx": job.onnx,
         "plan": str(plan),
         "precision": job.precision.value,
         "shapes": shapes_document(job.shapes),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.children.run import ChildProgram, Confinement, Limits, run_child
 from tasks.domain.errors import ChildCrashed, ChildFailed, ChildOutOfMemory, ChildTimedOut, ToolchainBroken
 from tasks.domain.gpu_table import gpu_table
 from tasks.domain.record import ToolchainInfo
@@ -102,7 +102,10 @@ async def probe_toolchain(toolchain: Toolchain, *, workdir: Path, limits: Limits
             not known.
     """
     program = ChildProgram(
-        module="tasks.tensorrt.inside.probe", step="probe", interpreter=toolchain.interpreter
+        module="tasks.tensorrt.inside.probe",
+        step="probe",
+        interpreter=toolchain.interpreter,
+        confinement=Confinement.NONE,  # it sees nothing of strangers, and may set up the driver's devices
     )
     request = {"module": toolchain.flavour.value}
     try:

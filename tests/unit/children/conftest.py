@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -45,14 +44,16 @@ def workdir(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def ended() -> Callable[[int], bool]:
-    """Say whether the process with this number has ended; one that nobody has waited for counts."""
+def living(tmp_path: Path) -> Callable[[], list[int]]:
+    """List the processes that have this test's folder in their command line."""
 
-    def has_ended(pid: int) -> bool:
+    def find() -> list[int]:
+        return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _mentions(path)]
+
+    def _mentions(path: Path) -> bool:
         try:
-            fields: Any = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(") ")[2].split()
+            return str(tmp_path).encode() in path.read_bytes()
         except (FileNotFoundError, ProcessLookupError):
-            return True
-        return bool(fields[0] in {"Z", "X"})
+            return False
 
-    return has_ended
+    return find

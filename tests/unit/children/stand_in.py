@@ -64,9 +64,16 @@ def exits(request: dict[str, Any], report: Report) -> dict[str, Any]:
     os._exit(request["status"])
 
 
+def _start_helper(request: dict[str, Any]) -> None:
+    """Start a process that stays, in a session of its own if asked; `mark` is in its command line."""
+    mark = Path(request["mark"])
+    mark.touch()
+    subprocess.Popen(["/usr/bin/tail", "-f", str(mark)], start_new_session=request.get("session", False))
+    mark.with_suffix(".started").touch()
+
+
 def hang(request: dict[str, Any], report: Report) -> dict[str, Any]:
-    helper = subprocess.Popen(["/bin/sleep", "600"])
-    Path(request["pids"]).write_text(f"{os.getpid()} {helper.pid}", "utf-8")
+    _start_helper(request)
     report("hanging", 0.5)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(600)
@@ -75,8 +82,7 @@ def hang(request: dict[str, Any], report: Report) -> dict[str, Any]:
 
 def leave_grandchild(request: dict[str, Any], report: Report) -> dict[str, Any]:
     del report
-    helper = subprocess.Popen(["/bin/sleep", "600"])  # holds our output open
-    Path(request["pids"]).write_text(f"{os.getpid()} {helper.pid}", "utf-8")
+    _start_helper(request)  # holds our output open
     return {"done": True}
 
 

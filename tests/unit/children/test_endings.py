@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,13 +14,22 @@ from typing import Any
 import pytest
 
 import tasks
+from tasks.children import sandbox
 from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
-from tasks.domain.errors import (
-    ChildTimedOut,
-)
+from tasks.domain.errors import ChildTimedOut
 
-Ended = Callable[[int], bool]
+Living = Callable[[], list[int]]
 LIMITS = Limits(memory_mib=1024, seconds=60)
+
+
+@pytest.fixture(params=["with namespaces", "without"])
+def mark(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the child's helper has in its command line; once where namespaces are forbidden."""
+    if request.param == "without":
+        monkeypatch.setattr(sandbox, "_namespaces", lambda: None)
+    elif sandbox._namespaces() is None:
+        pytest.skip("this kernel or container forbids namespaces")
+    return tmp_path / "mark"
 
 
 def run(program: ChildProgram, workdir: Path, limits: Limits = LIMITS, **request: Any) -> ChildAnswer:
@@ -35,62 +43,61 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def pids(path: Path) -> tuple[int, int]:
-    wait_for(lambda: path.exists() and len(path.read_text("utf-8").split()) == 2)
-    child, helper = path.read_text("utf-8").split()
-    return int(child), int(helper)
+def wait_for_start(mark: Path, living: Living) -> None:
+    wait_for(mark.with_suffix(".started").exists)
+    assert len(living()) >= 2
 
 
-def test_a_grandchild_that_holds_the_output_open_is_ended(
-    program: ChildProgram, workdir: Path, tmp_path: Path, ended: Ended
+@pytest.mark.parametrize("session", [False, True])
+def test_a_grandchild_is_ended_in_whatever_session(
+    program: ChildProgram, workdir: Path, mark: Path, living: Living, *, session: bool
 ) -> None:
-    answer = run(program, workdir, do="leave_grandchild", pids=str(tmp_path / "pids"))
+    answer = run(program, workdir, do="leave_grandchild", mark=str(mark), session=session)
     assert answer.result == {"done": True}
     assert answer.seconds < 30
-    both = pids(tmp_path / "pids")
-    wait_for(lambda: all(ended(pid) for pid in both))
+    assert mark.with_suffix(".started").exists()
+    wait_for(lambda: living() == [])
 
 
-def test_the_time_limit_ends_the_whole_group(
-    program: ChildProgram, workdir: Path, tmp_path: Path, ended: Ended
+def test_the_time_limit_ends_everything(
+    program: ChildProgram, workdir: Path, mark: Path, living: Living
 ) -> None:
     with pytest.raises(ChildTimedOut, match="within 2 s"):
-        run(program, workdir, Limits(memory_mib=1024, seconds=2), do="hang", pids=str(tmp_path / "pids"))
-    both = pids(tmp_path / "pids")
-    wait_for(lambda: all(ended(pid) for pid in both))
+        run(program, workdir, Limits(memory_mib=1024, seconds=2), do="hang", mark=str(mark), session=True)
+    assert mark.with_suffix(".started").exists()
+    wait_for(lambda: living() == [])
 
 
-def test_cancelling_ends_the_whole_group(
-    program: ChildProgram, workdir: Path, tmp_path: Path, ended: Ended
-) -> None:
+def test_cancelling_ends_everything(program: ChildProgram, workdir: Path, mark: Path, living: Living) -> None:
     async def cancel() -> None:
-        request = {"do": "hang", "pids": str(tmp_path / "pids")}
+        request = {"do": "hang", "mark": str(mark), "session": True}
         work = asyncio.create_task(run_child(program, request, workdir=workdir, limits=LIMITS))
-        await asyncio.to_thread(pids, tmp_path / "pids")
+        await asyncio.to_thread(wait_for_start, mark, living)
         work.cancel()
         await work
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancel())
-    both = pids(tmp_path / "pids")
-    wait_for(lambda: all(ended(pid) for pid in both))
+    wait_for(lambda: living() == [])
 
 
-def test_a_child_ends_when_its_parent_is_killed(interpreter: str, tmp_path: Path, ended: Ended) -> None:
+def test_everything_ends_when_the_farm_is_killed(
+    interpreter: str, tmp_path: Path, mark: Path, living: Living
+) -> None:
     code = f"""
 import asyncio, sys
 from pathlib import Path
+from tasks.children import sandbox
 from tasks.children.run import ChildProgram, Limits, run_child
+if {sandbox._namespaces() is None}:
+    sandbox._namespaces = lambda: None
 program = ChildProgram(module="tasks.stand_in", step="try", interpreter={interpreter!r})
-request = {{"do": "hang", "pids": {str(tmp_path / "pids")!r}}}
+request = {{"do": "hang", "mark": {str(mark)!r}, "session": True}}
 asyncio.run(run_child(program, request, workdir=Path({str(tmp_path)!r}), limits=Limits(memory_mib=1024)))
 """
     root = str(Path(tasks.__file__).parent.parent)
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=root, env=os.environ | {"PYTHONPATH": root})
-    child, helper = pids(tmp_path / "pids")
+    wait_for_start(mark, living)
     parent.kill()
     parent.wait()
-    try:
-        wait_for(lambda: ended(child))
-    finally:
-        os.kill(helper, signal.SIGKILL)
+    wait_for(lambda: living() == [])

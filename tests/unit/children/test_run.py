@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from tasks.domain.errors import (
     ToolchainBroken,
 )
 
-Ended = Callable[[int], bool]
 LIMITS = Limits(memory_mib=1024, seconds=60)
 
 

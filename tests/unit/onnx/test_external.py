@@ -71,7 +71,8 @@ def dense(parse: Parse) -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def raw(dense: onnx.ModelProto, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The graph with external data, as the conversion writes it."""
-    folder = tmp_path_factory.mktemp("raw")
+    folder = tmp_path_factory.mktemp("work") / "raw"  # in a run's own folder, where children may write
+    folder.mkdir()
     onnx.save(dense, folder / "inner.onnx")
     (folder / "own").mkdir()
     with opened(folder / "inner.onnx") as (model, _):
@@ -85,12 +86,9 @@ def lower(raw: Path, workdir: Path, precision: Precision, one_file: int) -> Lowe
 
 
 @pytest.fixture(scope="module", params=[Precision.FP32, Precision.FP16])
-def pair(
-    raw: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> tuple[LoweredGraph, LoweredGraph]:
+def pair(raw: Path, request: pytest.FixtureRequest) -> tuple[LoweredGraph, LoweredGraph]:
     """The same graph with external data and as one file."""
-    workdir = tmp_path_factory.mktemp("pair")
-    beside, single = (lower(raw, workdir, request.param, limit) for limit in (0, 1 << 30))
+    beside, single = (lower(raw, raw.parent.parent, request.param, limit) for limit in (0, 1 << 30))
     return beside, single
 
 

@@ -51,6 +51,6 @@ def test_cancelled_build_leaves_nothing(
                 await task
 
     asyncio.run(cancel_during_the_build())
-    assert len(seen) == 1
+    assert any("tasks.tensorrt.inside.build" in line for line in seen)
     assert processes_below(tmp_path) == []
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,148 @@
+"""What a child left behind: its answer, or why there is none. It may have been written by a stranger."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+from typing import NoReturn
+
+from tasks.children.program import ChildAnswer, ChildProgram, Limits
+from tasks.domain.errors import (
+    ChildCrashed,
+    ChildFailed,
+    ChildOutOfMemory,
+    DiskFull,
+    FarmError,
+    ToolchainBroken,
+    error_from_document,
+)
+from tasks.domain.printable import printable_name
+
+_LAST_OUTPUT = 2000
+_LARGEST_ANSWER = 64 << 20
+_SIGNALLED = 128  # the launcher's status for a child that was ended by a signal
+_DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+_OUT_OF_MEMORY = (
+    "bad_alloc",
+    "MemoryError",
+    "OOM when allocating",
+    "Cannot allocate memory",
+    "out of memory",
+)
+
+
+def read_plain(path: Path, start: int, most: int) -> bytes:
+    """Return up to `most` bytes of a file in a child's folder, from byte `start` (below 0: from its end).
+
+    The child may have put anything there: a link, a pipe, a device or terabytes. What is no plain file is
+    read as empty.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor has no path)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return b""
+        file.seek(start if start >= 0 else max(0, status.st_size + start))
+        return file.read(most)
+
+
+def not_started(program: ChildProgram, error: OSError) -> FarmError:
+    """Return what it means that `program` could not be started."""
+    wanted = f"to start {program.interpreter}"
+    no_program = isinstance(error, (FileNotFoundError, PermissionError, NotADirectoryError))
+    if no_program or error.errno == errno.ENOEXEC:
+        return ToolchainBroken(
+            wanted=wanted,
+            found=str(error),
+            fix="give the path of a Python interpreter that this user may run",
+        )
+    return ChildFailed(
+        wanted=wanted,
+        found=str(error),
+        fix="give this host more memory, processes or open files (see `ulimit -a`), or run less on it",
+    )
+
+
+def read_answer(
+    program: ChildProgram, home: Path, status: int, limits: Limits, seconds: float
+) -> ChildAnswer:
+    """Return what the ended child answered.
+
+    Raises:
+        FarmError: see `tasks.children.run.run_child`.
+    """
+    answer = read_plain(home / "answer.json", 0, _LARGEST_ANSWER)
+    if refused := read_plain(home / "not-started", 0, _LAST_OUTPUT):
+        number, found = json.loads(refused)
+        raise not_started(program, OSError(number, found))
+    if not (home / "answer.json").is_file():
+        _raise_crash(program, status, _last_output(home), limits)
+    try:
+        document = json.loads(answer)
+        if "error" not in document:
+            peak = float(document["peak_mib"])
+            return ChildAnswer(result=dict(document["result"]), seconds=seconds, peak_mib=peak)
+        failure = _on_one_line(error_from_document(document["error"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ChildFailed(
+            wanted=f"an answer of step {program.step}",
+            found=f"one that cannot be read ({error!r}); last output: {_last_output(home) or 'none'}",
+            fix="try again; if it stays, the model or a library overwrites the answer: report it",
+        ) from error
+    raise failure
+
+
+def _on_one_line(error: FarmError) -> FarmError:
+    """Return `error` with line feeds escaped: names of strangers must not write lines of their own."""
+    texts = error.wanted, error.found, error.fix
+    wanted, found, fix = (printable_name(text) for text in texts)
+    return type(error)(wanted=wanted, found=found, fix=fix)
+
+
+def _last_output(home: Path) -> str:
+    text = read_plain(home / "output", -_LAST_OUTPUT, _LAST_OUTPUT).decode("utf-8", "replace").strip()
+    return "\n  | ".join(printable_name(line) for line in text.splitlines())
+
+
+def _raise_crash(program: ChildProgram, status: int, output: str, limits: Limits) -> NoReturn:
+    if any(sign in output for sign in _OUT_OF_MEMORY):
+        raise ChildOutOfMemory(
+            wanted=f"step {program.step} within {limits.memory_mib} MiB",
+            found=f"an allocation that did not fit; last output: {output}",
+            fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
+        )
+    number = status - _SIGNALLED if status > _SIGNALLED else -status
+    if number <= 0 or number not in {*signal.Signals}:
+        _raise_exit(program, status, output)
+    name = signal.Signals(number).name
+    raise ChildCrashed(
+        wanted=f"step {program.step} to end by itself",
+        found=f"the process was ended by {name}; last output: {output or 'none'}",
+        fix=(
+            "the kernel or an operator killed it: give the host more memory"
+            if name == "SIGKILL"
+            else "the library crashed on this model: try another opset, precision or TensorRT version"
+        ),
+    )
+
+
+def _raise_exit(program: ChildProgram, status: int, output: str) -> NoReturn:
+    if any(sign in output for sign in _DISK_FULL):
+        raise DiskFull(
+            wanted=f"step {program.step} to write its files",
+            found=f"exit status {status}; last output: {output}",
+            fix="free disk space, or give another folder by ENGINEFARM_WORK_DIR",
+        )
+    raise ChildFailed(
+        wanted=f"{program.interpreter} to run {program.module}",
+        found=f"exit status {status} before it answered; last output: {output or 'none'}",
+        fix="run `enginefarm doctor`, which tries each interpreter; if they are fine, "
+        "the model or a library ended the process: report it with this output",
+    )

@@ -1,0 +1,150 @@
+"""Starts one child, closes the host to it, and ends everything that it started.
+
+Runs as a script in the farm's own Python, without its libraries:
+
+    python -S launcher.py WORKDIR
+
+Reads `launch.json` there, see `tasks.children.sandbox`. It is the first process of its number space, where
+there is one, and the parent of all orphans otherwise. Standard input is a pipe that the farm holds open:
+when it closes, the farm has ended the call or has itself been killed, and everything here ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_NOT_STARTED = 127
+_SIGNALLED = 128
+_PAUSE_SECONDS = 0.005
+# What sockets can be made of, and what looks into other processes or the kernel.
+_CLOSED = ("ptrace", "process_vm_readv", "process_vm_writev", "keyctl", "add_key", "request_key", "bpf",
+           "perf_event_open", "userfaultfd")  # fmt: skip
+_AF_INET = (2, 10)
+
+
+def main() -> int:
+    """Run the child of the folder given as argument; return its status, 128 and more for a signal."""
+    home = Path(sys.argv[1])
+    plan = json.loads((home / "launch.json").read_text("utf-8"))
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    launcher = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _become(plan, home, launcher)
+    try:
+        return _wait(child, woken)
+    finally:
+        _end_all()
+
+
+def _wait(child: int, woken: int) -> int:
+    while True:
+        ready, _, _ = select.select([0, woken], [], [])
+        if 0 in ready and not os.read(0, 1):
+            return _NOT_STARTED  # nobody reads this: the farm has gone, or has ended the call
+        if woken in ready:
+            os.read(woken, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == child:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else _SIGNALLED - code
+            if pid == 0:
+                break
+
+
+def _end_all() -> None:
+    """End what is left. The kernel does it where this process is the first of its number space."""
+    listed = Path(f"/proc/self/task/{os.getpid()}/children")
+    while os.getpid() != 1 and listed.exists():
+        for pid in listed.read_text("ascii").split():
+            os.kill(int(pid), signal.SIGKILL)  # its own children become ours
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _become(plan: dict[str, Any], home: Path, launcher: int) -> NoReturn:
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != launcher:  # it ended before the line above
+            os._exit(_NOT_STARTED)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.path[:0] = plan["libraries"]
+        _confine(plan)
+        os.execve(plan["command"][0], plan["command"], plan["environment"])  # noqa: S606 (no shell is meant)
+    except BaseException as error:  # noqa: BLE001 (a child that is not closed off must not run)
+        number = error.errno if isinstance(error, OSError) else errno.EPROTO
+        (home / "not-started").write_text(json.dumps([number, f"{type(error).__name__}: {error}"]), "utf-8")
+        os._exit(_NOT_STARTED)
+
+
+def _confine(plan: dict[str, Any]) -> None:
+    if plan["landlock"]:
+        _close_files(plan["files"])
+    if plan["seccomp"]:
+        _close_calls(sockets=plan["files"] is not None)
+
+
+def _close_files(files: dict[str, list[str]] | None) -> None:
+    """Close processes outside, and but for what `files` names also files, and TCP where Landlock can."""
+    from landlockpy import AccessFS, AccessNet, Ruleset, Scope  # noqa: PLC0415
+
+    if files is None:
+        with Ruleset(handled_fs=AccessFS.NONE, scoped=Scope.SIGNAL) as rules:
+            rules.restrict()
+        return
+    everything, sockets = ~AccessFS.NONE, ~AccessNet.NONE
+    reading = AccessFS.READ_FILE | AccessFS.EXECUTE
+    # A rule for our own folder of /proc holds while its entry lives, and this open file keeps it alive.
+    os.set_inheritable(os.open("/proc/self", os.O_PATH), True)
+    with Ruleset(handled_fs=everything, handled_net=sockets, scoped=~Scope.NONE) as rules:
+        for path in files["read"]:
+            rules.allow_path(path, reading | AccessFS.READ_DIR if Path(path).is_dir() else reading)
+        for path in files["write"]:
+            rules.allow_path(path, everything)
+        rules.allow_path(os.devnull, AccessFS.READ_FILE | AccessFS.WRITE_FILE | AccessFS.TRUNCATE)
+        rules.restrict()
+
+
+def _close_calls(*, sockets: bool) -> None:
+    """Let the kernel refuse calls: all sockets, or those of the internet alone."""
+    import pyseccomp  # noqa: PLC0415
+
+    rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    refused = pyseccomp.ERRNO(errno.EACCES)
+    rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "io_uring_setup")
+    if sockets:
+        for name in ("socket", *_CLOSED):
+            rules.add_rule(refused, name)
+    else:
+        for family in _AF_INET:
+            rules.add_rule(refused, "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
+    rules.load()
+
+
+if __name__ == "__main__":
+    os._exit(main())

@@ -1,0 +1,165 @@
+"""Closes the host to child processes, as far as its kernel allows, and says how far that is.
+
+Three mechanisms, none of which needs root or a service, and each of which holds without the others:
+
+- Landlock (landlockpy): which files may be read and written, the environment of other processes among
+  them; no signals to processes outside.
+- seccomp (libseccomp by pyseccomp): no sockets, no io_uring, which makes sockets too, no ptrace, no keyrings.
+- namespaces (`unshare` of util-linux): a network without interfaces, and a process number space that the
+  kernel empties when the call ends, whatever a child started and wherever it moved it.
+
+Containers often forbid the last, old kernels lack the first. What is not there is left out, and
+`protection` says what holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import site
+import subprocess
+import sys
+from collections.abc import Iterable
+from ctypes.util import find_library
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import landlockpy
+
+from tasks.children.environment import child_environment
+from tasks.children.program import ChildProgram, Confinement
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_ENTRY = Path(__file__).with_name("entry.py")
+_TASKS = Path(__file__).resolve().parent.parent
+_SCOPED_SIGNALS = 6  # version of Landlock
+_TRY_SECONDS = 10.0
+
+_OWN_PROCESSES = ("--net", "--ipc", "--pid", "--fork", "--kill-child")
+_NAMESPACES = (
+    # Mounting /proc is what containers forbid most; without it other processes can be listed.
+    ("--user", "--map-current-user", *_OWN_PROCESSES, "--mount-proc"),
+    (*_OWN_PROCESSES, "--mount-proc"),
+    ("--user", "--map-current-user", *_OWN_PROCESSES),
+    _OWN_PROCESSES,
+)
+_SYSTEM = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/sys",
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/timezone",
+    "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/mime.types",
+    "/dev/zero", "/dev/random", "/dev/urandom",
+)  # fmt: skip
+# Where /proc shows other processes, too: Landlock does not keep their environment from being read.
+_OWN_PROC = (
+    "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems",
+    "/proc/loadavg", "/proc/uptime", "/proc/vmstat", "/proc/sys",
+)  # fmt: skip
+_PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """What holds for a child that loads a stranger's model on this host.
+
+    Attributes:
+        network: it reaches no address, the loopback included, and no socket of another process.
+        files: it reads the system's and the run's own files alone, and writes the latter alone.
+        processes: it sends no signals to, and reads no environment or memory of, processes outside.
+        descendants: whatever it started ends with it, also what moved to a session of its own.
+        missing: for people, what this host lacks.
+    """
+
+    network: bool
+    files: bool
+    processes: bool
+    descendants: bool
+    missing: tuple[str, ...]
+
+
+@cache
+def protection() -> Protection:
+    """Find out what this host's kernel allows; the answer stays the same while the farm runs."""
+    own_processes, filters, version = _namespaces() is not None, _has_seccomp(), landlockpy.abi_version()
+    missing = (
+        (not own_processes, "namespaces (unshare is missing or this container or kernel forbids it)"),
+        (not filters, "libseccomp (install libseccomp2)"),
+        (version < 1, "Landlock (Linux 5.13 or later, with landlock among its security modules)"),
+        (0 < version < _SCOPED_SIGNALS, f"signals in Landlock (Linux 6.12; this one has version {version})"),
+    )
+    return Protection(
+        network=own_processes or filters,
+        files=version >= 1,
+        processes=version >= (1 if own_processes else _SCOPED_SIGNALS),
+        descendants=own_processes or Path("/proc/self/task").is_dir(),
+        missing=tuple(text for absent, text in missing if absent),
+    )
+
+
+@cache
+def _namespaces() -> tuple[str, ...] | None:
+    """Return the command that makes as many namespaces as are allowed; None for none at all."""
+    unshare = shutil.which("unshare")
+    for options in _NAMESPACES if unshare else ():
+        command = (str(unshare), *options)
+        try:
+            done = subprocess.run([*command, "true"], capture_output=True, check=False, timeout=_TRY_SECONDS)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if done.returncode == 0:
+            return command
+    return None
+
+
+@cache
+def _has_seccomp() -> bool:
+    return find_library("seccomp") is not None
+
+
+def launch_command(program: ChildProgram, home: Path, *, reads: Iterable[Path], writes: Path) -> list[str]:
+    """Return the command that runs `program`, after writing to `home` how it is closed off.
+
+    Args:
+        program: what runs.
+        home: the child's own folder.
+        reads: files and folders that it may read besides the system's.
+        writes: a folder below which it may write.
+    """
+    level = program.confined
+    spaces = (_namespaces() or ()) if level in (Confinement.FULL, Confinement.NETWORK) else ()
+    proc = ("/proc",) if "--mount-proc" in spaces else _OWN_PROC
+    readable = [path for path in (*_readable(), *proc, *map(str, reads)) if Path(path).exists()]
+    files = {"read": readable, "write": [str(writes.absolute()), str(home.absolute())]}
+    plan = {
+        "command": [program.interpreter, str(_ENTRY), program.module, str(home)],
+        "environment": child_environment(program.interpreter, home),
+        "files": files if level is Confinement.FULL else None,
+        "landlock": level in (Confinement.FULL, Confinement.NETWORK) and landlockpy.supported(),
+        "seccomp": level is not Confinement.NONE and _has_seccomp(),
+        "libraries": _libraries(),
+    }
+    (home / "launch.json").write_text(json.dumps(plan), "utf-8")
+    return [*spaces, sys.executable, "-S", str(_LAUNCHER), str(home)]
+
+
+def launcher_environment() -> dict[str, str]:
+    """Return the environment of the launcher, which runs in the farm's own Python."""
+    return {name: os.environ[name] for name in ("PYTHONHOME", "LD_LIBRARY_PATH") if name in os.environ}
+
+
+def _readable() -> list[str]:
+    """Return what the farm's own interpreter, its libraries and the system consist of."""
+    own = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, str(_TASKS), *_libraries()}
+    own |= {*site.getsitepackages(), site.getusersitepackages()}
+    named = {part for name in _PATHS for part in os.environ.get(name, "").split(os.pathsep) if part}
+    return sorted({*_SYSTEM, *own, *named})
+
+
+@cache
+def _libraries() -> list[str]:
+    """Return the folders of the two libraries that the launcher needs, which starts without any."""
+    origins = [spec.origin for name in ("landlockpy", "pyseccomp") if (spec := find_spec(name)) is not None]
+    folders = [Path(origin).parent for origin in origins if origin is not None]
+    return sorted({str(folder.parent if folder.name == "landlockpy" else folder) for folder in folders})

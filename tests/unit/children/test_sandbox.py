@@ -1,0 +1,172 @@
+"""What a child that loads a stranger's model reaches of the host: nothing that another test does not need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import landlockpy
+import pytest
+
+from tasks.children import sandbox
+from tasks.children.run import ChildProgram, Confinement, Limits, run_child
+from tasks.domain.errors import ChildFailed
+
+LIMITS = Limits(memory_mib=1024, seconds=60)
+PROGRAM = ChildProgram(module="stranger", step="try")
+NOT_OURS = {"tcp", "udp", "abstract socket", "unix socket", "read", "list", "write", "append", "truncate",
+            "environment", "memory", "signal", "rename", "remove"}  # fmt: skip
+NETWORK = {"tcp", "udp"}
+SOCKETS = {"tcp", "udp", "abstract socket", "unix socket"}
+FILES = {"read", "list", "write", "append", "truncate", "rename", "remove"}
+PROCESSES = {"environment", "memory", "signal"}
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the farm's own Python find `stranger` beside this file."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+@pytest.fixture
+def attempts(tmp_path: Path, workdir: Path) -> Iterator[dict[str, Any]]:
+    """What the stranger tries: sockets that somebody listens on, files of others, the farm's process."""
+    folder = tmp_path / "of others"
+    folder.mkdir()
+    for name in ("read", "append", "truncate", "rename", "remove"):
+        (folder / name).write_bytes(b"secret")
+    with contextlib.ExitStack() as open_sockets:
+        tcp, udp, abstract, unix = (
+            open_sockets.enter_context(socket.socket(family, kind))
+            for family, kind in (
+                (socket.AF_INET, socket.SOCK_STREAM),
+                (socket.AF_INET, socket.SOCK_DGRAM),
+                (socket.AF_UNIX, socket.SOCK_STREAM),
+                (socket.AF_UNIX, socket.SOCK_STREAM),
+            )
+        )
+        name = f"enginefarm-test-{os.getpid()}"
+        addresses: tuple[Any, ...] = (("127.0.0.1", 0), ("127.0.0.1", 0), f"\0{name}", str(folder / "socket"))
+        for one, address in zip((tcp, udp, abstract, unix), addresses, strict=True):
+            one.bind(address)
+        for one in (tcp, abstract, unix):
+            one.listen()
+        yield {
+            "tcp": tcp.getsockname()[1],
+            "udp": udp.getsockname()[1],
+            "abstract socket": name,
+            "unix socket": str(folder / "socket"),
+            **{attempt: str(folder / attempt) for attempt in sorted(FILES - {"list"})},
+            "list": str(folder),
+            **dict.fromkeys(sorted(PROCESSES), os.getpid()),
+            "own folder": "",
+            "work folder": str(workdir / "file"),
+        }
+        (workdir / "file").unlink(missing_ok=True)
+
+
+def outcomes(program: ChildProgram, workdir: Path, request: dict[str, Any]) -> dict[str, str]:
+    return asyncio.run(run_child(program, request, workdir=workdir, limits=LIMITS)).result
+
+
+def refused(results: dict[str, str]) -> set[str]:
+    return {name for name, outcome in results.items() if outcome != "done"}
+
+
+def test_a_strangers_code_reaches_nothing(workdir: Path, attempts: dict[str, Any]) -> None:
+    holds = sandbox.protection()
+    if holds.missing:
+        pytest.skip(f"this host lacks {', '.join(holds.missing)}")
+    results = outcomes(PROGRAM, workdir, attempts)
+    assert refused(results) == NOT_OURS
+    assert {results[name] for name in FILES | SOCKETS} == {"PermissionError"}
+    folder = Path(attempts["list"])
+    assert (folder / "append").read_bytes() == (folder / "truncate").read_bytes() == b"secret"
+    assert (folder / "remove").exists()
+
+
+def test_without_confinement_the_same_code_reaches_all_of_it(workdir: Path, attempts: dict[str, Any]) -> None:
+    results = outcomes(replace(PROGRAM, confinement=Confinement.NONE), workdir, attempts)
+    assert refused(results) == set()
+
+
+@pytest.mark.parametrize(
+    ("lost", "open_now"),
+    [("namespaces", set()), ("seccomp", {"unix socket"}), ("landlock", FILES)],
+)
+def test_what_holds_without_one_of_the_mechanisms(
+    lost: str, open_now: set[str], workdir: Path, attempts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sandbox.protection().missing:
+        pytest.skip("this host lacks a mechanism as it is")
+    match lost:
+        case "namespaces":
+            monkeypatch.setattr(sandbox, "_namespaces", lambda: None)
+        case "seccomp":
+            monkeypatch.setattr(sandbox, "_has_seccomp", lambda: False)
+        case _:
+            monkeypatch.setattr(landlockpy, "supported", lambda: False)
+    assert NOT_OURS - refused(outcomes(PROGRAM, workdir, attempts)) == open_now
+
+
+@pytest.mark.parametrize("level", [Confinement.NETWORK, Confinement.DEVICE])
+def test_a_toolchain_has_no_network_and_its_files(
+    level: Confinement, workdir: Path, attempts: dict[str, Any]
+) -> None:
+    if not sandbox.protection().network:
+        pytest.skip("this host can close no network")
+    closed = refused(outcomes(replace(PROGRAM, confinement=level), workdir, attempts))
+    assert closed >= NETWORK
+    assert not closed & (FILES | {"unix socket"})
+
+
+def test_a_path_in_the_request_opens_what_it_names_and_a_text_does_not(
+    workdir: Path, attempts: dict[str, Any]
+) -> None:
+    if not sandbox.protection().files:
+        pytest.skip("this host can close no files")
+    path = attempts["read"]
+    assert outcomes(PROGRAM, workdir, {"read": Path(path)}) == {"read": "done"}
+    assert outcomes(PROGRAM, workdir, {"read": path, "nested": {"path": path}}) == {"read": "PermissionError"}
+    assert outcomes(PROGRAM, workdir, {"append": Path(path)}) == {"append": "PermissionError"}
+
+
+def test_a_child_that_cannot_be_closed_off_does_not_run(
+    workdir: Path, attempts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_libraries", lambda: [str(workdir)])  # nothing to close it off with
+    if not sandbox.protection().files:
+        pytest.skip("this host can close no files")
+    with pytest.raises(ChildFailed, match="No module named 'landlockpy'"):
+        outcomes(PROGRAM, workdir, attempts)
+    assert not (workdir / "file").exists()
+
+
+def test_what_holds_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.protection.cache_clear()
+    monkeypatch.setattr(sandbox, "_namespaces", lambda: None)
+    monkeypatch.setattr(sandbox, "_has_seccomp", lambda: False)
+    monkeypatch.setattr(landlockpy, "abi_version", lambda: 4)
+    holds = sandbox.protection()
+    sandbox.protection.cache_clear()
+    assert (holds.network, holds.files, holds.processes) == (False, True, False)
+    assert [text.split()[0] for text in holds.missing] == ["namespaces", "libseccomp", "signals"]
+
+
+def test_closing_off_costs_little(workdir: Path) -> None:
+    seconds = {}
+    for level in (Confinement.NONE, Confinement.FULL):
+        program, times = replace(PROGRAM, confinement=level), []
+        for _ in range(3):
+            started = time.monotonic()
+            outcomes(program, workdir, {})
+            times.append(time.monotonic() - started)
+        seconds[level] = min(times)
+    assert seconds[Confinement.FULL] - seconds[Confinement.NONE] < 0.5  # measured: see the documentation
