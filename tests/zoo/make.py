@@ -14,6 +14,7 @@ import importlib
 import os
 import shutil
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import tensorflow as tf
 
 from tasks.domain.release import ModelFormat
 from tests.zoo.models import MODELS
+from tests.zoo.row import FAILURE, ZooModel
 
 
 def write(made: Any, form: ModelFormat, target: Path) -> None:
@@ -41,6 +43,18 @@ def write(made: Any, form: ModelFormat, target: Path) -> None:
         shutil.make_archive(str(target.parent / "saved_model"), kind, target.parent / "unpacked")
 
 
+def make(model: ZooModel, folder: Path, wheels: Path | None) -> None:
+    """Make one model in `folder`."""
+    module = importlib.import_module(f"tests.zoo.builders.{model.builder}")
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    made = module.build(model.name, wheels) if model.needs == "wheels" else module.build(model.name)
+    made, samples = made if isinstance(made, tuple) else (made, None)
+    write(made, model.form, folder / model.form.value)
+    if samples:
+        np.savez(folder / "samples.npz", **samples)
+
+
 def main() -> None:
     """Make the models that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -53,17 +67,12 @@ def main() -> None:
         sys.path.append(str(options.hub))
     for name in options.names:
         model = MODELS[name]
-        module = importlib.import_module(f"tests.zoo.builders.{model.builder}")
-        keras.backend.clear_session()
-        keras.config.set_dtype_policy("float32")
-        keras.utils.set_random_seed(0)
-        made = module.build(name, options.wheels) if model.needs == "wheels" else module.build(name)
-        made, samples = made if isinstance(made, tuple) else (made, None)
         folder = options.folder / name
         folder.mkdir()
-        write(made, model.form, folder / model.form.value)
-        if samples:
-            np.savez(folder / "samples.npz", **samples)
+        try:
+            make(model, folder, options.wheels)
+        except Exception:  # noqa: BLE001 (the others are made all the same)
+            (folder / FAILURE).write_text(traceback.format_exc(), "utf-8")
 
 
 if __name__ == "__main__":

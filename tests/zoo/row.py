@@ -10,6 +10,9 @@ from tasks.domain.request import ShapeRange
 
 Dim = int | tuple[int, int, int]
 
+FAILURE = "failure"
+"""The file in a model's folder that says why it could not be made."""
+
 BATCH: Dim = (1, 2, 3)
 """A batch at the smallest, best and largest shape."""
 

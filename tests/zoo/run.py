@@ -29,7 +29,7 @@ from typing import Any
 from tasks.children.run import Limits
 from tasks.domain.request import Precision
 from tests.zoo.models import MODELS
-from tests.zoo.row import ZooModel
+from tests.zoo.row import FAILURE, ZooModel
 from tests.zoo.sweep import Bench, bench, sweep
 from tests.zoo.table import Results
 
@@ -37,6 +37,7 @@ _HERE = Path(__file__).parent
 _RESULTS = _HERE / "results" / "zoo.json"
 _PROCESSORS = 2
 _TOGETHER = 4
+_LAST_OUTPUT = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def _batched(rows: list[ZooModel], count: int) -> Iterator[list[ZooModel]]:
 
 
 def make(models: list[ZooModel], folder: Path, sources: Sources, seconds: float) -> str:
-    """Make `models` below `folder` in a child; return the end of its output where that failed."""
+    """Make `models` below `folder` in a child; return the end of its output."""
     command = [sys.executable, str(_HERE / "make.py"), str(folder), *(model.name for model in models)]
     for option in ("hub", "wheels"):
         if (path := getattr(sources, option)) is not None:
@@ -78,26 +79,32 @@ def make(models: list[ZooModel], folder: Path, sources: Sources, seconds: float)
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"not made within {seconds:.0f} s"
-    return done.stderr[-2000:] if done.returncode else ""
+    return done.stderr[-_LAST_OUTPUT:]
 
 
 def take(job: list[ZooModel], the_bench: Bench, sources: Sources, work: Path) -> Iterator[dict[str, Any]]:
     """Make the models of a job and return the row of each."""
     with tempfile.TemporaryDirectory(dir=work) as name:
         folder, started = Path(name), time.monotonic()
-        failure = make(job, folder, sources, the_bench.limits.seconds)
+        output = make(job, folder, sources, the_bench.limits.seconds)
         making = round((time.monotonic() - started) / len(job), 2)
         for model in job:
-            if not (folder / model.name / model.form.value).exists():
-                yield {"model": model.name, "error": _not_made(failure), "seconds": {"make": making}}
+            failure = _failure(folder / model.name, model, output)
+            if failure:
+                yield {"model": model.name, "error": failure, "seconds": {"make": making}}
                 continue
             with tempfile.TemporaryDirectory(dir=work) as own:
                 row = asyncio.run(sweep(model, folder / model.name, the_bench, Path(own)))
             yield {"model": model.name} | row | {"seconds": {"make": making} | row["seconds"]}
 
 
-def _not_made(failure: str) -> dict[str, str]:
-    return {"step": "make", "class": "not made", "wanted": "", "found": failure, "fix": ""}
+def _failure(made: Path, model: ZooModel, output: str) -> dict[str, str] | None:
+    """Return why the model was not made; None where it was."""
+    told = made / FAILURE
+    if not told.exists() and (made / model.form.value).exists():
+        return None
+    found = told.read_text("utf-8")[-_LAST_OUTPUT:] if told.exists() else output
+    return {"step": "make", "class": "not made", "wanted": "", "found": found, "fix": ""}
 
 
 def run(models: list[ZooModel], the_bench: Bench, sources: Sources, results: Results, workers: int) -> None:

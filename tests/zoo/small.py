@@ -157,13 +157,13 @@ _OPERATIONS = (
 )
 
 _REFUSED = (
-    _refused("strings", "ModelRefused", "string", {"text": "string"}),
-    _refused("pictures_in_files", "ModelRefused", "string", {"data": "string"}),
+    _refused("strings", "ModelRefused", "string", {"text": "string"}, text=(BATCH,)),
+    _refused("pictures_in_files", "ModelRefused", "string", {"data": "string"}, data=()),
     _refused("drawn_noise", "ModelRefused", "RandomStandardNormal", x=(BATCH, 3)),
     _refused("drawn_stateless", "ModelRefused", "Stateless", x=(BATCH, 3)),
     _refused("python_code", "ModelRefused", "PyFunc", x=(BATCH, 3)),
     _refused("inverse", "OperationUnsupported", "MatrixInverse", x=(BATCH, 3, 3)),
-    _refused("complex_input", "ModelRefused", "complex", {"x": "complex64"}),
+    _refused("complex_input", "ModelRefused", "complex", {"x": "complex64"}, x=(BATCH, 3)),
     _refused("scan", "OperationUnsupported", "", x=((2, 3, 5), 3)),
     _refused("counted", "ModelRefused", "Assign", x=(BATCH, 3)),
     _refused("lanczos", "OperationUnsupported", "ScaleAndTranslate", image=(BATCH, 12, 12, 3)),

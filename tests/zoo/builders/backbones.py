@@ -25,7 +25,7 @@ _CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "Roberta": _TEXT | _WIDTHS | _LENGTH,
     "DistilBert": _TEXT | _WIDTHS | _LENGTH,
     "Albert": _TEXT | _WIDTHS | {"embedding_dim": 8, "max_sequence_length": 32},
-    "Electra": _TEXT | _WIDTHS | {"embedding_dim": 8, "max_sequence_length": 32},
+    "Electra": {"vocab_size": _VOCABULARY} | _WIDTHS | {"embedding_dim": 8, "max_sequence_length": 32},
     "DebertaV3": _TEXT | _WIDTHS | {"max_sequence_length": 32, "bucket_size": 8},
     "GPT2": _TEXT | _WIDTHS | _LENGTH,
     "OPT": _TEXT | _WIDTHS | _LENGTH,

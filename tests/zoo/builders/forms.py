@@ -29,7 +29,7 @@ def network() -> Any:
     return model
 
 
-class _Subclassed(keras.Model):
+class Subclassed(keras.Model):
     def __init__(self) -> None:
         super().__init__()
         self.hidden = keras.layers.Dense(8, activation="relu")
@@ -41,13 +41,13 @@ class _Subclassed(keras.Model):
 
 def subclassed() -> Any:
     """A subclassed model, as `tf.saved_model.save(model, folder)` takes it."""
-    model = _Subclassed()
+    model = Subclassed()
     model(np.zeros((2, 5), np.float32))
     settle(model, np.random.default_rng(0).standard_normal((4, 5)))
     return model
 
 
-class _Signatures(tf.Module):
+class Signatures(tf.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight = tf.Variable(np.random.default_rng(0).standard_normal((4, 3)), dtype=tf.float32)
@@ -64,7 +64,7 @@ class _Signatures(tf.Module):
 
 def signatures() -> Any:
     """A module with two signatures; the row names one."""
-    return _Signatures()
+    return Signatures()
 
 
 signatures_unnamed = signatures

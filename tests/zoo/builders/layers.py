@@ -119,7 +119,7 @@ def multi_head_causal(x: Any, memory: Any) -> Any:
 
 
 def grouped_query(x: Any) -> Any:
-    return kl.GroupedQueryAttention(8, 4, 2)(x, x, use_causal_mask=True)
+    return kl.GroupQueryAttention(8, 4, 2)(x, x, use_causal_mask=True)
 
 
 def transformer(tokens: Any) -> Any:

@@ -14,7 +14,10 @@ from tests.zoo.builders.inputs import Call
 
 def build(name: str) -> Any:
     """Return a module with the function as its signature."""
-    return Call(name, globals()[name])
+    made = Call(name, globals()[name])
+    # What a function uses must belong to the module, or it cannot be saved.
+    made.kept = [_COUNT, _TABLE]
+    return made
 
 
 def strings(text: Any) -> Any:
@@ -62,11 +65,10 @@ def antialiased(image: Any) -> Any:
 
 
 def table(key: Any) -> Any:
-    values = tf.lookup.KeyValueTensorInitializer(tf.constant([1, 2], tf.int64), tf.constant([5, 6], tf.int64))
-    table = tf.lookup.StaticHashTable(values, -1)
-    _KEPT.append(table)
-    return table.lookup(key)
+    return _TABLE.lookup(key)
 
 
 _COUNT = tf.Variable(0.0)
-_KEPT: list[Any] = []
+_TABLE = tf.lookup.StaticHashTable(
+    tf.lookup.KeyValueTensorInitializer(tf.constant([1, 2], tf.int64), tf.constant([5, 6], tf.int64)), -1
+)
