@@ -17,7 +17,10 @@ class Quantisation:
         rows: rows of the release's samples that they were measured on.
         quantised: operations that compute in the low precision.
         quantisable: operations that could, by their type.
-        errors: relative error against the FP32 graph on these rows, by calibration that was tried.
+        work: share of the multiply-adds of `quantisable` that `quantised` has: one large layer may count for
+            more than thirty small ones.
+        errors: relative error against the FP32 graph, by calibration that was tried, each with the operations
+            that it keeps; on other rows where there are enough.
         tool: the library and its version.
     """
 
@@ -25,5 +28,6 @@ class Quantisation:
     rows: int
     quantised: int
     quantisable: int
+    work: float
     errors: Mapping[Calibration, float]
     tool: str

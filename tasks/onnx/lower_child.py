@@ -8,12 +8,13 @@ from typing import Any
 
 from onnx import ModelProto, checker, shape_inference
 
-from tasks.children.weights import opened, save
+from tasks.children.weights import Scratch, opened, save
 from tasks.domain.errors import OperationUnsupported
-from tasks.domain.request import Precision
+from tasks.domain.request import QUANTISED, Precision
 from tasks.onnx.casts import cast_to
 from tasks.onnx.low_float import LOW_FLOATS
 from tasks.onnx.opset import in_opset
+from tasks.onnx.quantise_child import quantise, wanted_from
 from tasks.onnx.simplify import simplified
 from tasks.onnx.structure import Interface, all_nodes, interface
 
@@ -27,6 +28,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs, or an operation
             has no form in the opset.
         ModelRefused: the graph refers to weights elsewhere than beside it.
+        RequestInvalid: nothing in the graph can compute in the precision.
+        SamplesInvalid: INT8 and FP8 are measured on samples that do not fit the graph's inputs.
     """
     report("load", 0.0)
     with opened(Path(request["raw"])) as (raw, room):
@@ -34,14 +37,11 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report("simplify", 0.1)
         model = simplified(raw, room)
         model = _checked(model, "after simplification", "report it with the model's structure")
-        precision = Precision(request["precision"])
         model = in_opset(model, request["opset"])
-        if precision in LOW_FLOATS:
-            report(f"cast to {precision}", 0.6)
-            model = _checked(model, f"in opset {request['opset']}", "report it with the model's structure")
-            cast_to(model, LOW_FLOATS[precision])
-            room.keep(model)
+        precision, quantisation = Precision(request["precision"]), None
         if precision is not Precision.FP32:
+            model = _checked(model, f"in opset {request['opset']}", "report it with the model's structure")
+            model, quantisation = _in_precision(model, request, room, report)
             fix = f"leave {precision} out of precisions in build.yaml, and report it"
             model = _checked(model, f"in {precision}", fix)
         _same_interface(interface(model.graph), wanted)
@@ -51,7 +51,21 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         "nodes": _count(model),
         "nodes_before": before,
         "weights": None if weights is None else str(weights),
+        "quantisation": quantisation,
     }
+
+
+def _in_precision(
+    model: ModelProto, request: dict[str, Any], room: Scratch, report: Callable[[str, float], None]
+) -> tuple[ModelProto, dict[str, Any] | None]:
+    """Return `model` with the precision written into it, and how it was quantised, if it was."""
+    precision = Precision(request["precision"])
+    if precision in QUANTISED:
+        return quantise(model, wanted_from(request), room, report)
+    report(f"cast to {precision}", 0.6)
+    cast_to(model, LOW_FLOATS[precision])
+    room.keep(model)
+    return model, None
 
 
 def _same_interface(found: tuple[Interface, Interface], wanted: tuple[Interface, Interface]) -> None:

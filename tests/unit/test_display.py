@@ -67,6 +67,7 @@ def test_the_error_of_a_quantised_engine_stands_beside_its_coverage(engine_recor
         rows=32,
         quantised=2,
         quantisable=32,
+        work=0.9,
         errors={Calibration.ENTROPY: 1e-4},
         tool="a library",
     )

@@ -1,0 +1,143 @@
+"""INT8 and FP8 as Q/DQ pairs in the graph, with ranges and errors measured on the release's samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto, helper
+
+from tasks.children.compare import Arrays
+from tasks.children.weights import Scratch
+from tasks.domain.errors import RequestInvalid
+from tasks.domain.quantisation import Quantisation
+from tasks.domain.request import Calibration, Precision, ShapeRange
+from tasks.onnx.quantise_ranges import Magnitudes, largest_magnitude
+from tasks.onnx.quantise_samples import Samples
+from tasks.onnx.quantise_search_child import Ranges, Search, Trials, session
+from tasks.onnx.quantise_sites import Site, find_sites
+from tasks.onnx.quantise_work import multiply_adds
+
+_TRIED = (Calibration.MINMAX, Calibration.ENTROPY, Calibration.PERCENTILE)
+_Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantisationWanted:
+    """How a graph is quantised.
+
+    Attributes:
+        precision: INT8 or FP8.
+        samples: an `.npz` with one array per input, first dimension the batch.
+        calibration: how ranges are chosen.
+        shapes: the shapes that are asked for, by input.
+        tolerance: the largest error that is accepted; where it is exceeded, operations are left out.
+    """
+
+    precision: Precision
+    samples: Path
+    calibration: Calibration
+    shapes: Mapping[str, ShapeRange] = field(default_factory=dict)
+    tolerance: float
+
+
+def wanted_from(request: dict[str, Any]) -> QuantisationWanted:
+    """Read what the parent asks for; see `tasks.onnx.graph`."""
+    return QuantisationWanted(
+        precision=Precision(request["precision"]),
+        samples=Path(request["samples"]),
+        calibration=Calibration(request["calibration"]),
+        shapes={
+            name: ShapeRange(**{corner: tuple(shape) for corner, shape in one.items()})
+            for name, one in request["shapes"].items()
+        },
+        tolerance=request["tolerance"],
+    )
+
+
+def quantise(
+    model: ModelProto, wanted: QuantisationWanted, room: Scratch, report: _Report
+) -> tuple[ModelProto, dict[str, Any]]:
+    """Return `model` quantised, and `tasks.domain.quantisation.Quantisation` as JSON.
+
+    Args:
+        model: a valid FP32 graph with every type inferred; its folder is the working folder.
+        wanted: how.
+        room: takes large weights.
+        report: takes what is being done.
+
+    Raises:
+        RequestInvalid: nothing in the graph can compute in this precision.
+        SamplesInvalid: the samples do not fit the graph's inputs.
+    """
+    sites, quantisable = find_sites(model, wanted.precision)
+    samples = Samples(wanted.samples, model, wanted.shapes)
+    calibrations = _TRIED if wanted.calibration is Calibration.AUTO else (wanted.calibration,)
+    report("measure ranges", 0.3)
+    ranges = _measure(model, sites, samples, calibrations)
+    # Where a value is NaN or infinite on the samples, no range holds it.
+    finite = {name for name, largest in ranges[calibrations[0]].items() if np.isfinite(largest)}
+    sites = tuple(site for site in sites if finite.issuperset(site.activations.values()))
+    if not sites:
+        raise _nothing(wanted.precision, quantisable)
+    report("measure errors", 0.6)
+    work = multiply_adds(model, samples.shapes)
+    search = Search(Trials(model, wanted.precision, samples, room), sites, work)
+    found = search.best(ranges, wanted.tolerance, report)
+    result = Quantisation(
+        calibration=found.calibration,
+        rows=len(samples.measured),
+        quantised=len(found.sites),
+        quantisable=quantisable,
+        work=sum(work[site.node] for site in found.sites) / max(sum(work.values()), 1),
+        errors=found.errors,
+        tool=f"enginefarm, measured by onnxruntime {onnxruntime.__version__}",
+    )
+    return search.trials.graphs.make(found.sites, ranges[found.calibration]), asdict(result)
+
+
+def _nothing(precision: Precision, quantisable: int) -> RequestInvalid:
+    return RequestInvalid(
+        wanted=f"convolutions or matrix products that can compute in {precision}",
+        found=f"none of {quantisable} can" if quantisable else "none in the graph",
+        fix=f"leave {precision} out of precisions in build.yaml",
+    )
+
+
+def _measure(
+    model: ModelProto, sites: Collection[Site], samples: Samples, calibrations: Collection[Calibration]
+) -> dict[Calibration, Ranges]:
+    """Return the range of every activation of `sites`, by calibration."""
+    names = sorted({name for site in sites for name in site.activations.values()})
+    largest = dict.fromkeys(names, 0.0)
+    for values in _values(model, names, samples):
+        for name in names:
+            largest[name] = float(np.maximum(largest[name], largest_magnitude(values[name])))  # keeps NaN
+    counted = {name: Magnitudes(one) for name, one in largest.items() if np.isfinite(one)}
+    if set(calibrations) != {Calibration.MINMAX}:
+        for values in _values(model, list(counted), samples):
+            for name, magnitudes in counted.items():
+                magnitudes.add(values[name])
+    return {
+        calibration: largest | {name: one.range(calibration) for name, one in counted.items()}
+        for calibration in calibrations
+    }
+
+
+def _values(model: ModelProto, names: list[str], samples: Samples) -> Iterator[Arrays]:
+    """Yield what `names` are on each batch of samples."""
+    tapped = ModelProto()
+    tapped.CopyFrom(model)
+    known = {value.name for value in (*tapped.graph.output, *tapped.graph.input)}
+    tapped.graph.output.extend(
+        helper.make_empty_tensor_value_info(name) for name in names if name not in known
+    )
+    with session(tapped) as running:
+        inside = [output.name for output in running.get_outputs() if output.name in set(names)]
+        for feeds in samples.batches(samples.measured):
+            values = dict(zip(inside, running.run(inside, feeds), strict=True)) if inside else {}
+            yield {name: values[name] if name in values else feeds[name] for name in names}

@@ -1,0 +1,145 @@
+"""The calibration and the operations that lose the least, by the error of the outputs on samples.
+
+onnxruntime's optimisations are off: on, it would fuse pairs into kernels of its own, and the error would be
+that of these. What a pair does to the values is the same everywhere.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto
+
+from tasks.children.compare import LARGEST_ERROR, relative_error
+from tasks.children.weights import Scratch
+from tasks.domain.request import Calibration, Precision
+from tasks.onnx.quantise_graph import QuantisedGraphs
+from tasks.onnx.quantise_samples import Samples
+from tasks.onnx.quantise_sites import Site
+
+_ONLY_ERRORS = 3
+_MOST_RANKED = 256
+_HEADROOM = 0.5  # of the tolerance: the gate compares on other rows as well
+_LEAST_WORK = 0.5  # with less of the arithmetic in it, a precision would be one in name only
+Ranges = Mapping[str, float]
+
+
+class Trials:
+    """Measures what quantising some operations does to the outputs, on rows that are held out."""
+
+    def __init__(self, model: ModelProto, precision: Precision, samples: Samples, room: Scratch) -> None:
+        self.graphs = QuantisedGraphs(model, precision, room)
+        self._batches = list(samples.batches(samples.held_out))
+        with session(model) as running:
+            self._names = [output.name for output in running.get_outputs()]
+            self._wanted = [running.run(self._names, feeds) for feeds in self._batches]
+
+    def error(self, sites: Collection[Site], ranges: Ranges, *, batches: int | None = None) -> float:
+        """Return the largest |difference| over the largest |value|, of the worst output; see the gate."""
+        worst: dict[str, float] = dict.fromkeys(self._names, 0.0)
+        scale = dict.fromkeys(self._names, 0.0)
+        with session(self.graphs.make(sites, ranges)) as running:
+            for feeds, wanted in list(zip(self._batches, self._wanted, strict=True))[:batches]:
+                for name, one, found in zip(
+                    self._names, wanted, running.run(self._names, feeds), strict=True
+                ):
+                    worst[name] = max(worst[name], relative_error(one, found)[0])
+                    finite = np.abs(one[np.isfinite(one)])
+                    scale[name] = max(scale[name], float(finite.max(initial=0)))
+        return min(max(worst[name] / (scale[name] or 1.0) for name in self._names), LARGEST_ERROR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The best of what was tried.
+
+    Attributes:
+        calibration: how the ranges are chosen.
+        sites: operations that compute in low precision.
+        errors: by calibration that was tried, with the operations that it keeps.
+    """
+
+    calibration: Calibration
+    sites: tuple[Site, ...]
+    errors: Mapping[Calibration, float]
+
+
+class Search:
+    """Looks for the calibration with the smallest error, and for what to leave out where it is too large.
+
+    Args:
+        trials: measures errors.
+        sites: what can compute in low precision.
+        work: multiply-adds by node.
+    """
+
+    def __init__(self, trials: Trials, sites: tuple[Site, ...], work: Mapping[int, int]) -> None:
+        self.trials = trials
+        self._sites = sites
+        self._work = work
+
+    def best(
+        self, ranges: Mapping[Calibration, Ranges], tolerance: float, report: Callable[[str, float], None]
+    ) -> Found:
+        """Return the calibration with the smallest error; where that is above half of `tolerance`, with less.
+
+        Operations are left out by the error that each makes alone, for its work. At least half of the work
+        of all stays: whether the error is small enough then is for the accuracy gate to say.
+        """
+        wanted = tolerance * _HEADROOM
+        errors = {one: self.trials.error(self._sites, ranges[one]) for one in ranges}
+        calibration = min(errors, key=lambda one: errors[one])
+        if errors[calibration] <= wanted or len(self._sites) > _MOST_RANKED:
+            return Found(calibration=calibration, sites=self._sites, errors=errors)
+        report("leave out", 0.7)
+        ranked = self._ranked(ranges[calibration])
+        kept = {one: self._kept(ranked, ranges[one], wanted, errors[one]) for one in ranges}
+        errors = {one: error for one, (_, error) in kept.items()}
+        # Among those that are good enough, the one that keeps the most.
+        calibration = min(errors, key=lambda one: (max(errors[one], wanted), -len(kept[one][0]), errors[one]))
+        return Found(calibration=calibration, sites=kept[calibration][0], errors=errors)
+
+    def _ranked(self, ranges: Ranges) -> list[Site]:
+        alone = {site: self.trials.error((site,), ranges, batches=1) for site in self._sites}
+        return sorted(self._sites, key=lambda site: -alone[site] / max(self._work[site.node], 1))
+
+    def _kept(
+        self, ranked: list[Site], ranges: Ranges, wanted: float, error: float
+    ) -> tuple[tuple[Site, ...], float]:
+        """Return what stays, and its error: as much as `wanted` allows, else what has the smallest error."""
+        measured = {0: error}
+        low, high = 0, self._most_left_out(ranked)
+        while low < high:
+            middle = (low + high) // 2
+            if middle not in measured:
+                measured[middle] = self.trials.error(ranked[middle:], ranges)
+            low, high = (low, middle) if measured[middle] <= wanted else (middle + 1, high)
+        if high not in measured:
+            measured[high] = self.trials.error(ranked[high:], ranges)
+        count = min(measured, key=lambda one: (max(measured[one], wanted), one))
+        left_out = set(ranked[:count])
+        return tuple(site for site in self._sites if site not in left_out), measured[count]
+
+    def _most_left_out(self, ranked: list[Site]) -> int:
+        work = np.cumsum([self._work[site.node] for site in ranked])
+        return min(int(np.searchsorted(work, work[-1] * (1 - _LEAST_WORK), "right")), len(ranked) - 1)
+
+
+@contextmanager
+def session(model: ModelProto) -> Iterator[onnxruntime.InferenceSession]:
+    """Give a session that runs `model` from a file in the working folder, where its weights are."""
+    path = Path(f"trial-{uuid.uuid4().hex}.onnx")
+    path.write_bytes(model.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = _ONLY_ERRORS
+    try:
+        yield onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    finally:
+        path.unlink()

@@ -1,0 +1,46 @@
+"""How much work each convolution and matrix product is: ten small filters may be less than one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from onnx import ModelProto, NodeProto, shape_inference
+
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+
+
+def multiply_adds(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[int, int]:
+    """Return the multiply-adds of each product in the main graph, by the node's index.
+
+    Where a shape depends on values, so that it is not known, they are those for one output position.
+
+    Args:
+        model: the graph.
+        shapes: the shapes of its inputs.
+    """
+    fixed = ModelProto()
+    fixed.CopyFrom(model)
+    for value in (*fixed.graph.input, *fixed.graph.output):
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            dim.Clear()
+            if value.name in shapes:
+                dim.dim_value = shapes[value.name][axis]
+    del fixed.graph.value_info[:]
+    graph = shape_inference.infer_shapes(fixed, data_prop=True).graph
+    known = {
+        value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.value_info, *graph.input, *graph.output)
+    }
+    known |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    return {index: _of(node, known) for index, node in enumerate(graph.node) if node.op_type in PRODUCTS}
+
+
+def _of(node: NodeProto, known: Mapping[str, list[int]]) -> int:
+    first, second, result = (known.get(name) or [1] for name in (*node.input[:2], node.output[0]))
+    if node.op_type == "ConvTranspose":
+        return prod(first) * prod(second[1:])
+    if node.op_type == "Conv":
+        return prod(result) * prod(second[1:])
+    turned = any(one.name == "transA" and one.i for one in node.attribute)
+    return prod(result) * (first[0] if turned else first[-1])
