@@ -46,7 +46,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report("reference", 0.3)
         with _timed(seconds, "reference"):
             samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
-            corners = answer_corners(function, inputs, shapes_of(plan["shapes"]), samples)
+            shapes, vocabularies = shapes_of(plan["shapes"]), plan["vocabularies"]
+            corners = answer_corners(function, inputs, shapes, samples, vocabularies)
             write_reference(Path(request["reference"]), corners)
             del corners, samples
     report("convert", 0.6)

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ import numpy.typing as npt
 
 from tasks.children.compare import Arrays
 from tasks.domain.errors import SamplesInvalid
+from tasks.domain.printable import printable_name
 from tasks.domain.record import TensorSpec
 from tasks.tensorflow.npz_check import check_npz
 from tasks.tensorflow.shapes import written
+from tasks.tensorflow.vocabulary import drawable
 
 _SEED = 0
+_BYTES = 256
 _FLOAT32_STEP = 1.2e-7
 
 
@@ -66,12 +70,24 @@ def _check_sample(path: Path, spec: TensorSpec, array: npt.NDArray[Any]) -> None
         )
 
 
-def feed(inputs: tuple[TensorSpec, ...], shapes: Mapping[str, tuple[int, ...]], samples: Arrays) -> Arrays:
-    """Return one array per input in the given shapes; samples are repeated or cut along each dimension."""
+def feed(
+    inputs: tuple[TensorSpec, ...],
+    shapes: Mapping[str, tuple[int, ...]],
+    samples: Arrays,
+    vocabularies: Mapping[str, int] = MappingProxyType({}),
+) -> Arrays:
+    """Return one array per input in the given shapes; samples are repeated or cut along each dimension.
+
+    Args:
+        inputs: the signature's inputs.
+        shapes: the shape of each, by name.
+        samples: arrays of the sample file by input; the others are drawn, the same in every run.
+        vocabularies: how many ids there are for inputs that take ids, see `tasks.tensorflow.vocabulary`.
+    """
     return {
         spec.name: _fitted(samples[spec.name], shapes[spec.name])
         if spec.name in samples
-        else _drawn(spec, index, shapes[spec.name])
+        else _drawn(spec, index, shapes[spec.name], vocabularies)
         for index, spec in enumerate(inputs)
     }
 
@@ -81,13 +97,28 @@ def _fitted(sample: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any
     return np.ascontiguousarray(np.tile(sample, repeats)[tuple(slice(dim) for dim in shape)]).reshape(shape)
 
 
-def _drawn(spec: TensorSpec, index: int, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Return numbers that any model takes: standard normal, or 0 and 1, which every vocabulary has."""
+def _drawn(
+    spec: TensorSpec, index: int, shape: tuple[int, ...], vocabularies: Mapping[str, int]
+) -> npt.NDArray[Any]:
+    """Return numbers that the model takes, each drawn by the input's own seed."""
     draw = np.random.default_rng([_SEED, index])
+    dtype, end = np.dtype(spec.dtype), _end(spec, vocabularies)
+    return (draw.standard_normal(shape) if end is None else draw.integers(0, end, shape)).astype(dtype)
+
+
+def _end(spec: TensorSpec, vocabularies: Mapping[str, int]) -> int | None:
+    """Return where the whole numbers for an input end; None where numbers are standard normal.
+
+    Ids go up to the smallest table that they reach. Other integers are 0 and 1, as masks and kinds of tokens
+    are, and as every table has; only bytes are known to go up to 255.
+    """
     dtype = np.dtype(spec.dtype)
+    ids = drawable(vocabularies, spec.name, dtype)
+    if ids is not None:
+        return ids
     if dtype.kind == "f":
-        return draw.standard_normal(shape).astype(dtype)
-    return draw.integers(0, 256 if dtype == np.uint8 else 2, shape).astype(dtype)
+        return None
+    return _BYTES if dtype == np.uint8 else 2
 
 
 def one_step_off(inputs: Arrays) -> Arrays | None:
@@ -103,10 +134,24 @@ def _moved(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return moved
 
 
-def describe(inputs: tuple[TensorSpec, ...], samples: Arrays) -> str:
-    """Return for people where the values came from."""
-    drawn = [spec.name for spec in inputs if spec.name not in samples]
+def describe(
+    inputs: tuple[TensorSpec, ...], samples: Arrays, vocabularies: Mapping[str, int] = MappingProxyType({})
+) -> str:
+    """Return for people where the values came from, and from which range those come that were drawn."""
+    ranges = [
+        f"{printable_name(spec.name)} {_range(spec, vocabularies)}"
+        for spec in inputs
+        if spec.name not in samples
+    ]
+    drawn = f"drawn numbers (seed {_SEED}): {', '.join(ranges)}"
     if not samples:
-        return f"drawn numbers (seed {_SEED})"
+        return drawn
     text = "the release's samples, repeated or cut to each shape"
-    return f"{text}; drawn numbers (seed {_SEED}) for {', '.join(drawn)}" if drawn else text
+    return f"{text}; {drawn}" if ranges else text
+
+
+def _range(spec: TensorSpec, vocabularies: Mapping[str, int]) -> str:
+    end = _end(spec, vocabularies)
+    if end is None:
+        return "standard normal"
+    return "false and true" if spec.dtype == "bool" else f"0 to {end - 1}"

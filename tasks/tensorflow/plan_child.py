@@ -13,6 +13,7 @@ from tasks.tensorflow.graph_check import check_signature
 from tasks.tensorflow.preflight_child import parse_saved_model
 from tasks.tensorflow.shapes import effective_shapes
 from tasks.tensorflow.signatures import choose_signature, serving_graph
+from tasks.tensorflow.vocabulary import vocabularies
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
@@ -23,8 +24,10 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     samples = read_samples(Path(request["samples"]), signature.inputs) if request["samples"] else {}
     sampled = {name: array.shape for name, array in samples.items()}
     shapes, derived = effective_shapes(signature.inputs, shapes_of(request["shapes"]), sampled)
+    limits = vocabularies(graph, signature.name)
     return asdict(signature) | {
         "shapes": {name: asdict(shape) for name, shape in shapes.items()},
         "derived_shapes": derived,
-        "samples_used": describe(signature.inputs, samples),
+        "samples_used": describe(signature.inputs, samples, limits),
+        "vocabularies": limits,
     }

@@ -18,7 +18,11 @@ _CORNERS = ("min", "opt", "max")
 
 
 def answer_corners(
-    function: Any, inputs: tuple[TensorSpec, ...], shapes: Mapping[str, ShapeRange], samples: Arrays
+    function: Any,
+    inputs: tuple[TensorSpec, ...],
+    shapes: Mapping[str, ShapeRange],
+    samples: Arrays,
+    vocabularies: Mapping[str, int],
 ) -> list[Corner]:
     """Run the loaded signature `function` at min, opt and max.
 
@@ -28,7 +32,7 @@ def answer_corners(
     corners = []
     for name in _CORNERS:
         sizes = {key: shape.corners[name] for key, shape in shapes.items()}
-        fed = feed(inputs, sizes, samples)
+        fed = feed(inputs, sizes, samples, vocabularies)
         outputs = _run(function, fed, name)
         corners.append(Corner(name, fed, outputs, _noise(function, fed, outputs, name)))
     return corners

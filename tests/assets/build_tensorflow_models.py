@@ -30,6 +30,20 @@ def two_by_two() -> Any:
     return model
 
 
+def tokens() -> Any:
+    """A functional model that takes ids of several kinds, a mask and bytes."""
+    ids, kinds = (keras.Input((6,), dtype=dtype, name=dtype) for dtype in ("int32", "int64"))
+    whole = keras.Input((6,), name="whole")  # a float, which is what Keras makes of an input unless told
+    chosen = keras.Input((), dtype="int16", name="chosen")
+    mask, pixels = (keras.Input((6,), dtype=dtype, name=dtype) for dtype in ("bool", "uint8"))
+    table = keras.layers.Embedding(50, 4)(ids) + keras.layers.Embedding(40, 4)(ids)
+    hidden = table + keras.layers.Embedding(2, 4)(kinds) + keras.layers.Embedding(7, 4)(whole)
+    kept = keras.ops.cast(mask, "float32") + keras.ops.cast(pixels, "float32") / 255
+    rows = keras.ops.sum(hidden * keras.ops.expand_dims(kept, -1), axis=1)
+    scores = keras.ops.concatenate([rows, keras.ops.one_hot(chosen, 5)], axis=-1)
+    return keras.Model([ids, kinds, whole, chosen, mask, pixels], {"scores": scores})
+
+
 class Many(tf.Module):
     """Signatures that convert, and signatures that must be refused."""
 
@@ -145,6 +159,7 @@ def main(folder: Path) -> None:
     model.save(folder / "two.keras")
     model.save(folder / "two.h5")
     model.save_weights(folder / "only.weights.h5")
+    tokens().save(folder / "tokens.keras")
     many = Many()
     names = ("gelu", "minus", "loop", "open", "inverse", "strings", "noisy", "counts")
     _save(many, folder / "many", **{name: getattr(many, name) for name in names})

@@ -93,7 +93,7 @@ def test_keras_files_keep_their_names_and_their_numbers(
     np.testing.assert_array_equal(corner.inputs["zebra"][3:6], image)
     assert all(0 <= noise < 1e-5 for noise in corner.noise.values())
     assert "release's samples" in converted.samples_used
-    assert "drawn numbers (seed 0) for apple" in converted.samples_used
+    assert "drawn numbers (seed 0): apple standard normal" in converted.samples_used
     assert set(converted.seconds) == {"load", "convert", "reference", "total"}
     assert converted.peak_mib > 100
     assert (models / name).read_bytes() == before
@@ -104,7 +104,7 @@ def test_exact_gelu_converts(many: Path, tmp_path: Path, limits: Limits) -> None
     converted = _convert(many, _wanted(signature="gelu", shapes=given), tmp_path, limits)
     assert converted.shapes == given
     assert converted.derived_shapes == ()
-    assert converted.samples_used == "drawn numbers (seed 0)"
+    assert converted.samples_used == "drawn numbers (seed 0): x standard normal"
     assert _worst_error(converted) < 1e-6
 
 

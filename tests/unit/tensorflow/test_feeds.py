@@ -26,7 +26,36 @@ def test_drawn_numbers_have_the_type_and_repeat() -> None:
         assert first[spec.name].shape == SHAPES[spec.name]
         np.testing.assert_array_equal(first[spec.name], second[spec.name])
     assert set(np.unique(first["ids"])) <= {0, 1}
-    assert describe(INPUTS, {}) == "drawn numbers (seed 0)"
+    assert set(np.unique(first["mask"])) <= {False, True}
+    assert describe(INPUTS, {}) == (
+        "drawn numbers (seed 0): image standard normal, ids 0 to 1, pixels 0 to 255, mask false and true"
+    )
+
+
+def test_ids_go_up_to_their_table() -> None:
+    shapes = SHAPES | {"ids": (40, 50), "pixels": (100, 3), "image": (50, 4)}
+    limits = {"ids": 700, "pixels": 5, "image": 3}
+    fed = feed(INPUTS, shapes, {}, limits)
+    for name, end in limits.items():
+        assert set(np.unique(fed[name])) <= set(range(end))
+    assert fed["ids"].max() > 600
+    assert fed["image"].dtype == np.float32
+    np.testing.assert_array_equal(fed["mask"], feed(INPUTS, shapes, {})["mask"])
+    assert describe(INPUTS, {}, limits) == (
+        "drawn numbers (seed 0): image 0 to 2, ids 0 to 699, pixels 0 to 4, mask false and true"
+    )
+
+
+def test_ids_fit_into_their_type() -> None:
+    def largest(dtype: str) -> float:
+        spec = TensorSpec(name="ids", dtype=dtype, shape=(None,))
+        return float(feed((spec,), {"ids": (50_000,)}, {}, {"ids": 1 << 40})["ids"].max())
+
+    assert largest("int8") == 127
+    assert largest("uint8") == 255
+    assert 60_000 < largest("uint16") < 1 << 16
+    assert 2000 < largest("float16") < 1 << 11
+    assert largest("bool") == 1
 
 
 def test_samples_are_repeated_and_cut(tmp_path: Path) -> None:
@@ -38,7 +67,7 @@ def test_samples_are_repeated_and_cut(tmp_path: Path) -> None:
     np.testing.assert_array_equal(feed(INPUTS, SHAPES | {"image": (1, 4)}, samples)["image"], image[:1])
     said = describe(INPUTS, samples)
     assert "release's samples" in said
-    assert "drawn numbers (seed 0) for ids, pixels, mask" in said
+    assert "drawn numbers (seed 0): ids 0 to 1, pixels 0 to 255, mask false and true" in said
 
 
 @pytest.mark.parametrize(
