@@ -31,7 +31,8 @@ def in_opset(model: ModelProto, wanted: int) -> ModelProto:
             fix="ask for fp32, tf32 or fp16, which need no newer opset, or replace this operation's layer",
         ) from error
     # The converter leaves the version of the file format, which says what element types there are.
-    lifted.ir_version = max(lifted.ir_version, helper.find_min_ir_version_for(lifted.opset_import))
+    least = helper.find_min_ir_version_for(lifted.opset_import, ignore_unknown=True)
+    lifted.ir_version = max(lifted.ir_version, least)
     return lifted
 
 

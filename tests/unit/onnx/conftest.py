@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +14,18 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from tasks.domain.gpu_table import graph_opset
+from tasks.domain.request import Precision
 from tasks.onnx.casts import cast_to
 from tasks.onnx.emulate import emulate
-from tasks.onnx.low_float import FP16
+from tasks.onnx.low_float import BF16, FP16, LowFloat
+from tasks.onnx.opset import in_opset
 from tasks.onnx.structure import interface
 
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
 Parse = Callable[..., onnx.ModelProto]
-Halve = Callable[[onnx.ModelProto], onnx.ModelProto]
+Lower = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>\n'
 
@@ -67,21 +70,38 @@ def run_rounding() -> Run:
     return run
 
 
-@pytest.fixture(scope="session")
-def halved() -> Halve:
-    """Return a checked FP16 copy of a graph, with every type inferred."""
+@pytest.fixture(scope="session", params=[FP16, BF16], ids=lambda low: low.name)
+def low(request: pytest.FixtureRequest) -> LowFloat:
+    """FP16, then BF16."""
+    return cast("LowFloat", request.param)
 
-    def halve(model: onnx.ModelProto) -> onnx.ModelProto:
+
+@pytest.fixture(scope="session")
+def close(low: LowFloat) -> float:
+    """What a handful of roundings may come to, for values of about 1."""
+    return 2e-3 if low is FP16 else 1.6e-2
+
+
+@pytest.fixture(scope="session")
+def lowered(low: LowFloat) -> Lower:
+    """Return a checked copy of a graph in FP16 or BF16, with every type inferred."""
+
+    def lower(model: onnx.ModelProto) -> onnx.ModelProto:
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-        cast_to(copy, FP16)
-        del copy.graph.value_info[:]
-        onnx.checker.check_model(copy)
-        inferred = onnx.shape_inference.infer_shapes(copy, check_type=True, strict_mode=True, data_prop=True)
-        assert interface(inferred.graph) == interface(model.graph)
-        return inferred
+        copy = inferred(in_opset(copy, graph_opset(17, Precision(low.name))))
+        cast_to(copy, low)
+        copy = inferred(copy)
+        assert interface(copy.graph) == interface(model.graph)
+        return copy
 
-    return halve
+    return lower
+
+
+def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model)
+    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""FP16 casts: the graph stays valid, its interface stays, and its numbers stay close."""
+"""FP16 and BF16 casts: the graph stays valid, its interface stays, and its numbers stay close."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
+from tasks.onnx.low_float import LowFloat
 from tasks.onnx.structure import all_nodes
 
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
 Parse = Callable[..., onnx.ModelProto]
-Halve = Callable[[onnx.ModelProto], onnx.ModelProto]
+Lower = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 RNG = np.random.default_rng(3)
 
@@ -28,22 +29,24 @@ def input_types(model: onnx.ModelProto, operation: str) -> list[int]:
     return [types[name] for name in node.input if name]
 
 
-def test_the_work_is_done_in_half_and_the_weights_take_half_the_space(
-    network: onnx.ModelProto, run_graph: Run, halved: Halve
+def test_the_work_is_done_low_and_the_weights_take_half_the_space(
+    network: onnx.ModelProto, run_graph: Run, low: LowFloat, lowered: Lower, close: float
 ) -> None:
-    half = halved(network)
+    half = lowered(network)
     image = RNG.normal(size=(2, 3, 8, 8)).astype(np.float32)
     (wanted,), (found,) = run_graph(network, {"image": image}), run_graph(half, {"image": image})
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    np.testing.assert_allclose(found, wanted, atol=close)
     assert not np.array_equal(found, wanted)
     for operation in ("Conv", "Relu", "MatMul", "Softmax"):
-        assert set(input_types(half, operation)) == {TensorProto.FLOAT16}
-    assert {tensor.data_type for tensor in half.graph.initializer} == {TensorProto.FLOAT16}
+        assert set(input_types(half, operation)) == {low.onnx}
+    assert {tensor.data_type for tensor in half.graph.initializer} == {low.onnx}
     assert sum(node.op_type == "Cast" for node in half.graph.node) == 2
 
 
-def test_operations_without_a_half_form_keep_single(parse: Parse, run_graph: Run, halved: Halve) -> None:
+def test_operations_without_a_low_form_keep_single(
+    parse: Parse, run_graph: Run, low: LowFloat, lowered: Lower
+) -> None:
     model = parse(
         """
         g (float[n] x) => (float[k] best, int64[k] places, float[m] steps, float[n] sums, uint8[n] small) {
@@ -61,16 +64,18 @@ def test_operations_without_a_half_form_keep_single(parse: Parse, run_graph: Run
         axis=np.int64(0),
         point=np.uint8(0),
     )
-    half = halved(model)
+    half = lowered(model)
     for operation, inputs in (("TopK", 1), ("Range", 3), ("CumSum", 1), ("QuantizeLinear", 2)):
         assert input_types(half, operation)[:inputs] == [TensorProto.FLOAT] * inputs, operation
-    assert set(input_types(half, "Mul")) == {TensorProto.FLOAT16}
+    assert set(input_types(half, "Mul")) == {low.onnx}
     feeds = {"x": np.array([1, -3, 2, 0.5], np.float32)}
     for wanted, found in zip(run_graph(model, feeds), run_graph(half, feeds), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_bodies_stay_single_and_captures_are_cast(parse: Parse, run_graph: Run, halved: Halve) -> None:
+def test_bodies_stay_single_and_captures_are_cast(
+    parse: Parse, run_graph: Run, low: LowFloat, lowered: Lower, close: float
+) -> None:
     model = parse(
         """
         g (float[n, 2] x, bool go) => (float[n, 2] y) {
@@ -94,19 +99,19 @@ def test_bodies_stay_single_and_captures_are_cast(parse: Parse, run_graph: Run, 
         times=np.int64(3),
         zero=np.float32(0),
     )
-    half = halved(model)
+    half = lowered(model)
     (loop,) = (node for node in half.graph.node if node.op_type == "Loop")
     original = next(node for node in model.graph.node if node.op_type == "Loop")
     assert list(all_nodes(loop.attribute[0].g)) == list(all_nodes(original.attribute[0].g))
-    assert set(input_types(half, "Tanh")) == {TensorProto.FLOAT16}
+    assert set(input_types(half, "Tanh")) == {low.onnx}
     for sign in (1, -1):
         x = sign * np.array([[1, 2], [0.5, 3]], np.float32)
         feeds = {"x": x, "go": np.array(True)}
         (wanted,), (found,) = run_graph(model, feeds), run_graph(half, feeds)
-        np.testing.assert_allclose(found, wanted, atol=2e-3)
+        np.testing.assert_allclose(found, wanted, atol=close)
 
 
-def test_taken_names_and_outputs_that_are_read_again(parse: Parse, run_graph: Run, halved: Halve) -> None:
+def test_taken_names_and_outputs_that_are_read_again(parse: Parse, run_graph: Run, lowered: Lower) -> None:
     model = parse(
         """
         g (float[n] x) => (float[n] y, float[n] x_fp16, bool[n] more, int64[1] size) {
@@ -118,10 +123,10 @@ def test_taken_names_and_outputs_that_are_read_again(parse: Parse, run_graph: Ru
         """
     )
     feeds = {"x": np.array([1, -2, 3], np.float32)}
-    for wanted, found in zip(run_graph(model, feeds), run_graph(halved(model), feeds), strict=True):
+    for wanted, found in zip(run_graph(model, feeds), run_graph(lowered(model), feeds), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_a_graph_of_integers_stays_as_it_is(parse: Parse, halved: Halve) -> None:
+def test_a_graph_of_integers_stays_as_it_is(parse: Parse, lowered: Lower) -> None:
     model = parse("g (int64[n] x) => (int64[n] y) { y = Add (x, x) }")
-    assert [node.op_type for node in halved(model).graph.node] == ["Add"]
+    assert [node.op_type for node in lowered(model).graph.node] == ["Add"]

@@ -1,4 +1,4 @@
-"""The narrow range and the few digits of FP16: masks, sizes and bounds survive them."""
+"""The narrow range and the few digits of FP16 and BF16: masks, sizes and bounds survive them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.onnx.low_float import FP16
+from tasks.onnx.low_float import BF16, FP16, LowFloat
 
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
 Parse = Callable[..., onnx.ModelProto]
-Halve = Callable[[onnx.ModelProto], onnx.ModelProto]
+Lower = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 RNG = np.random.default_rng(3)
 
@@ -30,8 +30,8 @@ RNG = np.random.default_rng(3)
         "one = Cast <to = 1> (hide)  p = Mul (one, masked)  once = Add (x, p)  score = Add (once, p)",
     ],
 )
-def test_masks_beyond_fp16_give_finite_attention(
-    parse: Parse, run_graph: Run, run_rounding: Run, halved: Halve, apply: str
+def test_masks_give_finite_attention(
+    parse: Parse, run_graph: Run, run_rounding: Run, lowered: Lower, close: float, apply: str
 ) -> None:
     for masked in (-1e9, np.finfo(np.float32).min):
         model = parse(
@@ -41,12 +41,14 @@ def test_masks_beyond_fp16_give_finite_attention(
         hide = np.array([[0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]], bool)
         feeds = {"x": np.full((3, 4), -7, np.float32), "hide": hide}
         (wanted,) = run_graph(model, feeds)
-        (found,) = run_rounding(halved(model), feeds)
+        (found,) = run_rounding(lowered(model), feeds)
         assert np.isfinite(found).all()
-        np.testing.assert_allclose(found[[0, 2]], wanted[[0, 2]], atol=1e-3)
+        np.testing.assert_allclose(found[[0, 2]], wanted[[0, 2]], atol=close / 2)
 
 
-def test_a_mask_made_from_shapes_alone_stays_finite(parse: Parse, run_rounding: Run, halved: Halve) -> None:
+def test_a_mask_made_from_shapes_alone_stays_finite(
+    parse: Parse, run_rounding: Run, lowered: Lower, close: float
+) -> None:
     model = parse(
         """
         g (float[k, k] x) => (float[k, k] y) {
@@ -65,12 +67,12 @@ def test_a_mask_made_from_shapes_alone_stays_finite(parse: Parse, run_rounding: 
         never=np.array([False]),
     )
     feeds = {"x": RNG.normal(size=(6, 6)).astype(np.float32) - 9}
-    (wanted,), (found,) = run_rounding(model, feeds), run_rounding(halved(model), feeds)
-    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    (wanted,), (found,) = run_rounding(model, feeds), run_rounding(lowered(model), feeds)
+    np.testing.assert_allclose(found, wanted, atol=close)
     assert found[0, 0] == 1
 
 
-def test_sizes_are_not_computed_in_half(parse: Parse, run_rounding: Run, halved: Halve) -> None:
+def test_sizes_are_not_computed_low(parse: Parse, run_rounding: Run, lowered: Lower) -> None:
     model = parse(
         """
         g (float[n, 1] x) => (float[m] y) {
@@ -92,13 +94,15 @@ def test_sizes_are_not_computed_in_half(parse: Parse, run_rounding: Run, halved:
         two=np.float32(2),
         one=np.float32(1),
     )
-    (found,) = run_rounding(halved(model), {"x": np.full((2050, 1), 9, np.float32)})
+    (found,) = run_rounding(lowered(model), {"x": np.full((2050, 1), 9, np.float32)})
     assert found.shape == (4101,)
     assert (found == 3).all()
 
 
 @pytest.mark.parametrize("arguments", ["warm, , scales", "warm, , , sizes", "warm, roi, scales"])
-def test_resize_keeps_its_output_size(parse: Parse, run_graph: Run, arguments: str, halved: Halve) -> None:
+def test_resize_keeps_its_output_size(
+    parse: Parse, run_graph: Run, arguments: str, lowered: Lower, close: float
+) -> None:
     model = parse(
         f"""
         g (float[1, 2, h, w] x) => (float[1, 2, p, q] y) {{
@@ -115,34 +119,44 @@ def test_resize_keeps_its_output_size(parse: Parse, run_graph: Run, arguments: s
         roi=np.zeros(0, np.float32),
     )
     feeds = {"x": RNG.normal(size=(1, 2, 7, 11)).astype(np.float32)}
-    (wanted,), (found,) = run_graph(model, feeds), run_graph(halved(model), feeds)
+    (wanted,), (found,) = run_graph(model, feeds), run_graph(lowered(model), feeds)
     assert found.shape == wanted.shape == (1, 2, 30, 1023)
-    np.testing.assert_allclose(found, wanted, atol=5e-3)
+    np.testing.assert_allclose(found, wanted, atol=2 * close)
 
 
-def test_bounds_keep_the_range_of_half(parse: Parse, run_rounding: Run, halved: Halve) -> None:
+def test_bounds_keep_the_range(parse: Parse, run_rounding: Run, low: LowFloat, lowered: Lower) -> None:
     model = parse(
         "g (float[n] x, float[n] w) => (float[n] y, float[n] z)"
-        "{ y = Clip (x, low, high)  z = Mul (w, high) }",
-        low=np.float32(-3e38),
-        high=np.float32(3e38),
+        "{ y = Clip (x, lowest, high)  z = Mul (w, high) }",
+        lowest=np.float32(np.finfo(np.float32).min),
+        high=np.float32(np.finfo(np.float32).max),
     )
-    y, z = run_rounding(
-        halved(model),
-        {"x": np.array([65504, -65504, 0.5], np.float32), "w": np.array([1, -1, 0.5], np.float32)},
-    )
-    assert y.tolist() == [65504, -65504, 0.5]
-    assert z.tolist() == [32752, -32752, 16376]
+    most = low.largest
+    feeds = {"x": np.array([most, -most, 0.5], np.float32), "w": np.array([1, -1, 0.5], np.float32)}
+    y, z = run_rounding(lowered(model), feeds)
+    assert y.tolist() == [most, -most, 0.5]
+    assert z.tolist() == [most / 2, -most / 2, most / 4]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.floats(width=32))
-def test_to_half_keeps_sign_finiteness_and_what_is_not_zero(value: float) -> None:
-    half = float(FP16.rounded(np.array([value], np.float32))[0])
+@given(value=st.floats(width=32), low=st.sampled_from([FP16, BF16]))
+def test_rounding_keeps_sign_finiteness_and_what_is_not_zero(value: float, low: LowFloat) -> None:
+    rounded = float(low.rounded(np.array([value], np.float32))[0])
     if np.isnan(value):
-        assert np.isnan(half)
+        assert np.isnan(rounded)
         return
-    assert np.isfinite(half) == np.isfinite(value)
-    assert np.sign(half) == np.sign(value)
-    if 2**-14 <= abs(value) <= 65504:
-        assert abs(half - value) <= abs(value) * 2**-11
+    assert np.isfinite(rounded) == np.isfinite(value)
+    assert np.sign(rounded) == np.sign(value)
+    smallest_normal, digits = (2**-14, 11) if low is FP16 else (2**-126, 8)
+    if smallest_normal <= abs(value) <= low.largest:
+        assert abs(rounded - value) <= abs(value) * 2**-digits
+
+
+@pytest.mark.parametrize("low", [FP16, BF16], ids=lambda low: low.name)
+def test_the_range_is_that_of_the_type(low: LowFloat) -> None:
+    for edge in (low.largest, low.smallest):
+        assert float(low.rounded(np.array([edge], np.float32))[0]) == edge
+    dtype = low.rounded(np.zeros(1, np.float32)).dtype
+    with np.errstate(over="ignore"):
+        assert np.isinf(np.array([low.largest * (1 + 2**-7)]).astype(dtype)).all()
+    assert not np.array([low.smallest / 2]).astype(dtype).any()

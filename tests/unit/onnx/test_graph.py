@@ -18,6 +18,7 @@ import pytest
 from tasks.children.reference import Corner, write_reference
 from tasks.children.run import Limits
 from tasks.domain.errors import OperationUnsupported, VerificationFailed
+from tasks.domain.gpu_table import graph_opset
 from tasks.domain.request import Precision
 from tasks.onnx import lower_child
 from tasks.onnx.graph import GraphWanted, LoweredGraph, compare_graph, lower_graph
@@ -47,7 +48,7 @@ plan = builder.build_serialized_network(network, config)
 layers = [network.get_layer(i) for i in range(network.num_layers)]
 print(json.dumps({
     "bytes": plan.nbytes,
-    "halves": sum(layer.get_output(0).dtype == trt.DataType.HALF for layer in layers),
+    "types": [layer.get_output(0).dtype.name for layer in layers],
     "inputs": [str(network.get_input(i).dtype) for i in range(network.num_inputs)],
     "outputs": [str(network.get_output(i).dtype) for i in range(network.num_outputs)],
 }))
@@ -55,9 +56,8 @@ print(json.dumps({
 
 
 def lower(raw: Path, precision: Precision) -> LoweredGraph:
-    return asyncio.run(
-        lower_graph(raw, GraphWanted(precision=precision, opset=17), workdir=raw.parent, limits=LIMITS)
-    )
+    wanted = GraphWanted(precision=precision, opset=graph_opset(17, precision))
+    return asyncio.run(lower_graph(raw, wanted, workdir=raw.parent, limits=LIMITS))
 
 
 def reference_for(model: onnx.ModelProto, run_graph: Run, path: Path) -> Path:
@@ -85,20 +85,28 @@ def test_fp32_is_simplified_and_equals_the_original(
     assert all(row.relative < 1e-6 and row.noise == 1e-7 and row.top1 == 1 for row in rows)
 
 
-def test_fp16_is_close_to_the_original_and_builds_in_tensorrt_rtx(
-    network: onnx.ModelProto, network_file: Path, run_graph: Run
+@pytest.mark.parametrize(
+    ("precision", "error", "carrier"), [(Precision.FP16, 5e-3, "HALF"), (Precision.BF16, 4e-2, "BF16")]
+)
+def test_low_graphs_are_close_to_the_original_and_build_in_tensorrt_rtx(
+    precision: Precision,
+    error: float,
+    carrier: str,
+    network: onnx.ModelProto,
+    network_file: Path,
+    run_graph: Run,
 ) -> None:
-    lowered = lower(network_file, Precision.FP16)
+    lowered = lower(network_file, precision)
     reference = reference_for(network, run_graph, network_file.with_name("reference.npz"))
     rows = asyncio.run(compare_graph(lowered.onnx, reference, workdir=network_file.parent, limits=LIMITS))
-    assert all(0 < row.relative < 5e-3 for row in rows)
+    assert all(0 < row.relative < error for row in rows)
     done = subprocess.run(
         [sys.executable, "-c", BUILD_FOR_SM89, str(lowered.onnx)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     built = json.loads(done.stdout.splitlines()[-1])
     assert built["bytes"] > 1000
-    assert built["halves"] >= 5
+    assert built["types"].count(carrier) >= 5
     assert built["inputs"] == built["outputs"] == ["DataType.FLOAT"]
 
 
