@@ -160,10 +160,19 @@ def test_what_later_versions_removed_is_found(line: str) -> None:
     assert missing(touches(line), "rtx-1.7.1.116")
 
 
-def test_precision_flags_exist_only_up_to_10() -> None:
-    touched = touches("config.set_flag(trt.BuilderFlag.FP16)")
-    assert missing(touched, "8.6.0") == missing(touched, "10.16.1.11") == []
-    assert missing(touched, "11.4.0.106") == ["line 1: BuilderFlag.FP16"]
+@pytest.mark.parametrize(
+    ("flag", "versions"),
+    [
+        ("TF32", ["8.6.0", "10.13.3.9", "10.16.1.11", "11.4.0.106", "rtx-1.7.1.116"]),
+        ("FP16", ["8.6.0", "10.13.3.9", "10.16.1.11"]),
+        ("INT8", ["8.6.0", "10.13.3.9", "10.16.1.11"]),
+        ("BF16", ["10.13.3.9", "10.16.1.11"]),
+    ],
+)
+def test_which_versions_have_a_flag_for_a_precision(flag: str, versions: list[str]) -> None:
+    touched = touches(f"config.set_flag(trt.BuilderFlag.{flag})")
+    everything = [version for family in FAMILIES.values() for version in family]
+    assert [version for version in everything if not missing(touched, version)] == versions
 
 
 def test_objects_have_the_names_that_the_check_goes_by() -> None:

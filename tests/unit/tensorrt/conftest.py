@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from tasks.children.run import Limits
 from tasks.domain.request import Precision, ShapeRange
@@ -73,9 +73,9 @@ def save_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             [helper.make_tensor_value_info("y", dtype, out_shape or shape)],
             [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()],
         )
-        opset = [helper.make_opsetid("", 17)]
+        opset = [helper.make_opsetid("", 22)]
         path = folder / f"{len(list(folder.iterdir()))}.onnx"
-        onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+        onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
         return path
 
     return save
@@ -83,13 +83,13 @@ def save_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def conv_net(save_graph: Callable[..., Path]) -> Callable[..., Path]:
-    """A function that writes a convolutional classifier with a dynamic batch, of so many layers."""
+    """A function that writes a convolutional classifier of so many layers and an element type."""
 
-    def make(layers: int = 2, *, half: bool = False) -> Path:
+    def make(layers: int = 2, kind: int = TensorProto.FLOAT) -> Path:
         rng = np.random.default_rng(0)
-        dtype = np.float16 if half else np.float32
+        dtype = helper.tensor_dtype_to_np_dtype(kind)
         weights = {"dense": rng.standard_normal((16, 10)).astype(dtype)}
-        nodes = [helper.make_node("Cast", ["x"], ["h0"], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))]
+        nodes = [helper.make_node("Cast", ["x"], ["h0"], to=kind)]
         for layer in range(layers):
             shape = (16, 16 if layer else 3, 3, 3)
             weights[f"w{layer}"] = (rng.standard_normal(shape) * 0.1).astype(dtype)
@@ -104,6 +104,36 @@ def conv_net(save_graph: Callable[..., Path]) -> Callable[..., Path]:
             helper.make_node("Cast", ["scores"], ["y"], to=onnx.TensorProto.FLOAT),
         ]
         return save_graph(nodes, ["N", 3, 32, 32], weights, out_shape=["N", 10])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def quantised_net(save_graph: Callable[..., Path]) -> Callable[[int], Path]:
+    """A function that writes a convolution between Q/DQ pairs of a type, its weights quantised by channel."""
+
+    def make(kind: int) -> Path:
+        dtype = helper.tensor_dtype_to_np_dtype(kind)
+        kernel = np.random.default_rng(0).standard_normal((16, 3, 3, 3)).astype(np.float32)
+        most = 127 if kind == TensorProto.INT8 else 448
+        step = np.abs(kernel).max(axis=(1, 2, 3)) / most
+        codes = kernel / step[:, None, None, None]
+        weights = {
+            "codes": (np.rint(codes) if kind == TensorProto.INT8 else codes).astype(dtype),
+            "step": step,
+            "zeros": np.zeros(16, dtype),
+            "input_step": np.float32(0.05),
+            "zero": np.zeros((), dtype),
+        }
+        pair = ["input_step", "zero"]
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", *pair], ["xq"]),
+            helper.make_node("DequantizeLinear", ["xq", *pair], ["xd"]),
+            helper.make_node("DequantizeLinear", ["codes", "step", "zeros"], ["kernel"], axis=0),
+            helper.make_node("Conv", ["xd", "kernel"], ["c"], pads=[1] * 4),
+            helper.make_node("Relu", ["c"], ["y"]),
+        ]
+        return save_graph(nodes, ["N", 3, 32, 32], weights, out_shape=["N", 16, 32, 32])
 
     return make
 

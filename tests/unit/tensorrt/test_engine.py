@@ -15,8 +15,8 @@ from tasks.domain.digest import blob_ref
 from tasks.domain.errors import BuildRefused, DigestMismatch, RequestInvalid, TargetUnavailable
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision, ShapeRange
-from tasks.domain.target import EngineTarget, Flavour, TensorRTVersion
-from tasks.tensorrt.engine import BuiltEngine, EngineJob, graph_precision
+from tasks.domain.target import TensorRTVersion
+from tasks.tensorrt.engine import BuiltEngine, EngineJob
 
 Build = Callable[[EngineJob], BuiltEngine]
 Job = Callable[..., EngineJob]
@@ -88,15 +88,6 @@ def test_plan_that_is_cut_short_is_refused(
     with pytest.raises(DigestMismatch, match="as TensorRT built it"):
         build(job(conv_net()))
     assert list(tmp_path.glob("*.plan")) == []
-
-
-def test_fp16_comes_from_the_graph(build: Build, job: Job, conv_net: Graph) -> None:
-    built = build(job(conv_net(half=True), precision=Precision.FP16))
-    assert built.inputs[0].dtype == built.outputs[0].dtype == "float32"
-    with pytest.raises(BuildRefused, match="no FP16 tensor in the graph"):
-        build(job(conv_net(), precision=Precision.FP16))
-    with pytest.raises(BuildRefused, match="FP16 tensors in the graph"):
-        build(job(conv_net(half=True), precision=Precision.FP32))
 
 
 def test_one_portable_plan_for_two_generations(build: Build, job: Job, conv_net: Graph) -> None:
@@ -190,23 +181,3 @@ def test_weights_beside_the_graph_are_read(build: Build, job: Job, conv_net: Gra
     onnx.save(whole, tmp_path / "big.onnx", save_as_external_data=True, location="big.data", size_threshold=0)
     assert (tmp_path / "big.data").stat().st_size > 1000
     assert build(job(tmp_path / "big.onnx")).plan.read_bytes() == build(job(conv_net())).plan.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("flavour", "version", "gpu", "expected"),
-    [
-        (Flavour.RTX, "1.7.1.116", None, "fp16"),
-        (Flavour.TENSORRT, "11.4.0.106", "NVIDIA L4", "fp16"),
-        (Flavour.TENSORRT, "10.13.3.9", "NVIDIA L4", "fp32"),
-        (Flavour.TENSORRT, "8.6.0.12", "NVIDIA L4", "fp32"),
-    ],
-)
-def test_graph_precision(
-    flavour: Flavour, version: str, gpu: str | None, expected: str, rtx_target: Callable[..., EngineTarget]
-) -> None:
-    target = dataclasses.replace(
-        rtx_target("8.9"), flavour=flavour, version=TensorRTVersion.parse(version), gpu=gpu
-    )
-    assert graph_precision(target, Precision.FP16) == expected
-    assert graph_precision(target, Precision.TF32) is Precision.FP32
-    assert graph_precision(target, Precision.FP32) is Precision.FP32
