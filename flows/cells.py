@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tasks.domain.errors import TargetUnavailable
+from tasks.domain.errors import RequestInvalid, TargetUnavailable
 from tasks.domain.gpu_table import device_slug, why_impossible
 from tasks.domain.order import SkippedCell
-from tasks.domain.request import ALL_TARGETS, BuildRequest, Precision
+from tasks.domain.request import ALL_TARGETS, QUANTISED, BuildRequest, Precision
 from tasks.domain.target import EngineTarget
 
 Cell = tuple[EngineTarget, Precision]
@@ -17,8 +17,15 @@ def cells_of(
     """Return the cells to build, and those that no hardware or TensorRT can do.
 
     Raises:
+        RequestInvalid: INT8 or FP8 is asked for without samples.
         TargetUnavailable: no cell is left, or the request itself names a target for one that cannot be.
     """
+    if request.samples is None and not QUANTISED.isdisjoint(request.precisions):
+        raise RequestInvalid(
+            wanted="`samples` in build.yaml: int8 and fp8 measure ranges of values and errors on them",
+            found="none",
+            fix="add an .npz with one array per input to the release and name it, or ask for others",
+        )
     cells: list[Cell] = []
     skipped: list[SkippedCell] = []
     for target in targets:

@@ -52,6 +52,17 @@ class ConversionJob:
             tools=conversion_tools(),
         )
 
+    def form(self, base: ConversionRecord, opset: int, precision: Precision) -> GraphWanted:
+        """Return what the graph of `base` becomes in `precision`."""
+        return GraphWanted(
+            precision=precision,
+            opset=opset,
+            samples=self.fetched.samples,
+            calibration=self.request.calibration,
+            shapes=base.shapes,
+            tolerance=self.request.tolerance(precision),
+        )
+
     def evidence(self, precision: Precision, reference: Path, inputs: str, tensorflow: str) -> Evidence:
         """Return what a graph in `precision` is held against; see `Evidence`."""
         asked, samples = self.request.top1.get(precision), self.request.samples

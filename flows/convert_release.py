@@ -148,11 +148,9 @@ async def _lower(
     job: ConversionJob, base: ConversionRecord, opset: int, precision: Precision
 ) -> ConversionRecord:
     """Write `precision` into the graph of `base`, check it against TensorFlow and publish it."""
-    work, limits, request = job.work, settings().limits, job.request
+    work, limits = job.work, settings().limits
     source = await fetch_graph(job.store, base, work)
-    form = GraphWanted(
-        precision=precision, opset=opset, samples=job.fetched.samples, calibration=request.calibration
-    )
+    form = job.form(base, opset, precision)
     graph = await lower(source.onnx, form, workdir=work, limits=limits)
     evidence = job.evidence(
         precision, source.reference, base.verification.inputs, base.tools["tensorflow-cpu"]

@@ -22,7 +22,7 @@ from tasks.tensorrt.engine import BuiltEngine
 from tasks.verify import verify_on_gpu
 
 REQUEST = """
-precisions: [fp32, fp16]
+precisions: [fp32, fp16, int8]
 targets: [rtx-sm89]
 samples: samples.npz
 """
@@ -41,7 +41,11 @@ def test_a_release_becomes_engines_once(
     outcome = asyncio.run(build_release(release))
 
     records = read_all(outcome)
-    assert [record.options.precision for record in records] == [Precision.FP32, Precision.FP16]
+    assert [record.options.precision for record in records] == [
+        Precision.FP32,
+        Precision.FP16,
+        Precision.INT8,
+    ]
     assert all(cell.built for cell in outcome.cells)
     assert sorted(cell.key for cell in outcome.cells) == stored_keys("engines/")
     client = boto3.session.Session().client("s3")
@@ -60,8 +64,13 @@ def test_a_release_becomes_engines_once(
         assert [spec.name for spec in record.outputs] == ["scores"]
         assert record.derived_shapes == ("image",)
         assert {file.path for file in record.release.files} == {"build.yaml", *files}
-    fp32, fp16 = records
-    assert fp32.onnx != fp16.onnx
+    fp32, fp16, int8 = records
+    assert len({fp32.onnx, fp16.onnx, int8.onnx}) == 3
+    assert fp32.quantisation is None
+    assert int8.quantisation is not None
+    assert (int8.quantisation.quantised, int8.quantisation.quantisable, int8.quantisation.work) == (4, 4, 1.0)
+    assert len(int8.quantisation.errors) == 3
+    assert int8.quantisation.errors[int8.quantisation.calibration] < 0.05
     assert fp32.reference == fp16.reference
     assert 0 < fp32.graph_verification.comparisons[0].noise < 1e-5
 
@@ -70,8 +79,8 @@ def test_a_release_becomes_engines_once(
 
     # One more target: the conversions are found, only the new cells are built.
     wider = asyncio.run(build_release(release, Overrides(targets=("rtx-sm89", "rtx-sm120"))))
-    assert [cell.built for cell in wider.cells] == [False, False, True, True]
-    assert len(stored_keys("conversions/")) == 2
+    assert [cell.built for cell in wider.cells] == [False] * 3 + [True] * 3
+    assert len(stored_keys("conversions/")) == 3
 
     # A plan that changes on this host's disk after it was built is not published.
     async def damage_and_verify(built: BuiltEngine, *rest: Any, **named: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flows.cells import cells_of
-from tasks.domain.errors import TargetUnavailable
+from tasks.domain.errors import RequestInvalid, TargetUnavailable
 from tasks.domain.request import BuildRequest, Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 
@@ -24,7 +24,7 @@ def rtx(compute: str) -> EngineTarget:
 
 
 OLD, NEW = rtx("7.5"), rtx("8.9")
-REQUEST = BuildRequest(precisions=(Precision.FP32, Precision.FP8))
+REQUEST = BuildRequest(precisions=(Precision.FP32, Precision.FP8), samples="samples.npz")
 
 
 def test_all_leaves_out_what_cannot_be_and_tells_it() -> None:
@@ -43,3 +43,11 @@ def test_a_named_target_that_cannot_is_refused_before_anything_is_built() -> Non
 def test_nothing_left_is_refused_too() -> None:
     with pytest.raises(TargetUnavailable, match="fp8 needs compute capability"):
         cells_of(replace(REQUEST, precisions=(Precision.FP8,)), (OLD,))
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8])
+def test_quantised_precisions_without_samples_are_refused(precision: Precision) -> None:
+    request = BuildRequest(precisions=(Precision.FP32, precision))
+    with pytest.raises(RequestInvalid, match="samples"):
+        cells_of(request, (NEW,))
+    assert cells_of(replace(request, samples="samples.npz"), (NEW,))[0]
