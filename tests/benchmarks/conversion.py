@@ -1,70 +1,102 @@
 """Measures conversion to ONNX: `python -m tf2onnx.convert` against the farm's own children.
 
-    python tests/benchmarks/conversion.py --repetitions 3
+    python tests/benchmarks/conversion.py                                  # all of keras.applications
+    python tests/benchmarks/conversion.py ResNet50 --repetitions 3 --reference
+    python tests/benchmarks/conversion.py --workers 16 --seconds 300       # each worker has two processors
 
-Prints a Markdown table and writes `results/conversion.json`. Each run is a fresh process; the runs of
-the three ways alternate. Memory is the most resident memory of a process (none of them starts others).
-"With reference" also lets TensorFlow answer at batch 1, 8 and 32, twice each. The farm's preflight and
-export, which come before, are not in it.
+Prints a Markdown table of medians and writes `results/conversion.json`. Each run is a fresh process, and the
+ways alternate on one model. Memory is the most resident memory of a process. "farm" is the farm's planning
+and converting child, each closed off as always; `--reference` adds a way in which TensorFlow also answers at
+batch 1, 8 and 32, twice each. The farm's preflight and export, which come before, are not in it. A run that
+fails or exceeds `--seconds` is in the table with its reason.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import datetime as dt
-import hashlib
 import json
 import os
 import platform
+import queue
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import onnx
-
-import tasks.children.entry
+from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.domain.errors import FarmError
 from tasks.tensorflow.models import conversion_tools
+from tests.benchmarks.graph_digest import NoGraphError, described
+from tests.zoo.large import APPLICATIONS
 
-_MODELS = ("MobileNetV2", "ResNet50")
 _OPSET = 17
 _RESULTS = Path(__file__).parent / "results" / "conversion.json"
 _EXPORT = "import keras, sys; getattr(keras.applications, sys.argv[1])(weights=None).export(sys.argv[2])"
-_MEMORY_MIB = 65536
+_MEMORY_MIB = 131072
+_PROCESSORS = 2
+_LAST_OUTPUT = 300
+_digesting = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One process.
+    """One way, once.
 
     Attributes:
-        seconds: wall time from start to end.
-        peak_mib: most resident memory.
+        seconds: wall time from start to end, or up to the failure.
+        peak_mib: most resident memory; 0 where it failed.
+        nodes: nodes of the graph.
         graph: digest of the graph that it wrote.
+        failure: why there is no graph; None where there is one.
     """
 
     seconds: float
-    peak_mib: float
-    graph: str
+    peak_mib: float = 0.0
+    nodes: int = 0
+    graph: str = ""
+    failure: str | None = None
 
 
-def command_line(model: Path, folder: Path) -> Run:
-    """Run the usual way."""
+Runs = dict[str, list[Run]]
+
+
+def command_line(model: Path, folder: Path, limit: float) -> float:
+    """Run the usual way; return its peak memory."""
     options = ["--saved-model", str(model), "--opset", str(_OPSET), "--output", str(folder / "model.onnx")]
-    seconds, peak = _process([sys.executable, "-m", "tf2onnx.convert", *options], folder)
-    return Run(seconds=seconds, peak_mib=peak, graph=graph_digest(folder / "model.onnx"))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tf2onnx.convert", *options],
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+        )
+        timer = threading.Timer(limit, process.kill)
+        timer.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        in_time = timer.is_alive()
+        timer.cancel()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        said = (folder / "log").read_text("utf-8", "replace").strip().splitlines() or ["nothing said"]
+        reason = f"status {process.returncode}: {said[-1][:_LAST_OUTPUT]}"
+        raise NoGraphError(reason if in_time else f"over {limit:.0f} s")
+    return usage.ru_maxrss / 1024
 
 
-def farm(model: Path, folder: Path, *, reference: bool) -> Run:
-    """Run the farm's two children, planning and converting, as `convert_saved_model` does."""
+def farm(model: Path, folder: Path, limit: float, *, reference: bool) -> float:
+    """Run the farm's two children, as `convert_saved_model` does; return the larger peak memory."""
     request: dict[str, Any] = {
-        "saved_model": str(model),
+        "saved_model": model,
         "samples": None,
         "signature": None,
         "shapes": {},
@@ -72,91 +104,95 @@ def farm(model: Path, folder: Path, *, reference: bool) -> Run:
         "onnx": str(folder / "model.onnx"),
         "reference": str(folder / "reference.npz") if reference else None,
     }
-    planned = _child("plan_child", request, folder)
-    plan = json.loads((folder / "answer.json").read_text("utf-8"))["result"]
-    converted = _child("convert_child", request | {"plan": plan}, folder)
-    seconds, peak = planned[0] + converted[0], max(planned[1], converted[1])
-    return Run(seconds=seconds, peak_mib=peak, graph=graph_digest(folder / "model.onnx"))
+    limits = Limits(memory_mib=_MEMORY_MIB, seconds=limit)
+
+    async def both() -> float:
+        plan = await run_child(_child("plan"), request, workdir=folder, limits=limits)
+        asked = request | {"plan": plan.result}
+        done = await run_child(_child("convert"), asked, workdir=folder, limits=limits)
+        return max(plan.peak_mib, done.peak_mib)
+
+    try:
+        return asyncio.run(both())
+    except FarmError as error:
+        raise NoGraphError(str(error)[:_LAST_OUTPUT]) from error
 
 
-def _child(module: str, request: dict[str, Any], folder: Path) -> tuple[float, float]:
-    document = {"memory_mib": _MEMORY_MIB, "parent": os.getpid(), "request": request}
-    (folder / "request.json").write_text(json.dumps(document), "utf-8")
-    entry = tasks.children.entry.__file__
-    return _process([sys.executable, entry, f"tasks.tensorflow.{module}", str(folder)], folder)
+def _child(step: str) -> ChildProgram:
+    return ChildProgram(module=f"tasks.tensorflow.{step}_child", step=step)
 
 
-def _process(command: list[str], folder: Path) -> tuple[float, float]:
-    """Return the wall time and the peak memory in MiB of one process."""
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-    with (folder / "log").open("ab") as log:
-        started = time.monotonic()
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{(folder / 'log').read_text('utf-8')[-2000:]}")
-    return seconds, usage.ru_maxrss / 1024
-
-
-_WAYS: dict[str, Callable[[Path, Path], Run]] = {
-    "tf2onnx command line": command_line,
-    "farm, graph alone": partial(farm, reference=False),
-    "farm, with reference": partial(farm, reference=True),
-}
-
-
-def measure(way: str, model: Path, workdir: Path) -> Run:
+def measure(way: Callable[[Path, Path, float], float], model: Path, workdir: Path, limit: float) -> Run:
     """Run one way on one SavedModel, in a folder of its own."""
     with tempfile.TemporaryDirectory(dir=workdir) as name:
-        return _WAYS[way](model, Path(name))
+        started = time.monotonic()
+        try:
+            peak = way(model, Path(name), limit)
+            seconds = time.monotonic() - started
+            with _digesting:  # one at a time: it needs memory for a graph
+                nodes, digest = described(Path(name) / "model.onnx", _OPSET)
+        except NoGraphError as error:
+            return Run(seconds=time.monotonic() - started, failure=str(error))
+        return Run(seconds=seconds, peak_mib=peak, nodes=nodes, graph=digest)
 
 
-def graph_digest(path: Path) -> str:
-    """Return a digest of what the graph computes, whatever its inner names and order of nodes are."""
-    graph = onnx.load(path).graph
-    known = {value.name: f"input {value.name}" for value in graph.input}
-    for tensor in graph.initializer:
-        array = onnx.numpy_helper.to_array(tensor)
-        known[tensor.name] = _sha256(str((array.dtype, array.shape)).encode() + array.tobytes())
-    for node in graph.node:
-        attributes = sorted((one.name, one.SerializeToString()) for one in node.attribute)
-        inputs = [known.get(name, name) for name in node.input]
-        digest = _sha256(repr((node.domain, node.op_type, attributes, inputs)).encode())
-        known.update({name: f"{digest} {index}" for index, name in enumerate(node.output)})
-    return _sha256(repr([(value.name, known[value.name]) for value in graph.output]).encode())
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def measure_all(repetitions: int, workdir: Path) -> dict[str, dict[str, list[Run]]]:
-    """Return the runs by model and way."""
-    runs: dict[str, dict[str, list[Run]]] = {}
-    for name in _MODELS:
-        model = workdir / name
+def measure_model(name: str, options: argparse.Namespace) -> Runs:
+    """Return the runs of one model by way."""
+    ways: dict[str, Callable[[Path, Path, float], float]] = {
+        "tf2onnx": command_line,
+        "farm": partial(farm, reference=False),
+    }
+    if options.reference:
+        ways["farm, with reference"] = partial(farm, reference=True)
+    runs: Runs = {way: [] for way in ways}
+    with tempfile.TemporaryDirectory() as folder:
+        workdir, model = Path(folder), Path(folder) / name
         subprocess.run([sys.executable, "-c", _EXPORT, name, str(model)], check=True, capture_output=True)
-        runs[name] = {way: [] for way in _WAYS}
-        for _ in range(repetitions):
-            for way in _WAYS:
-                runs[name][way].append(measure(way, model, workdir))
+        for _ in range(options.repetitions):
+            for way, run in ways.items():
+                runs[way].append(measure(run, model, workdir, options.seconds))
+                print(f"{name}, {way}: {runs[way][-1]}", file=sys.stderr, flush=True)  # noqa: T201 (progress)
     return runs
 
 
-def table(runs: dict[str, dict[str, list[Run]]]) -> str:
-    """Return the medians as a Markdown table."""
-    lines = ["| model | way | wall time, s | peak memory, MiB | same graph |", "|---|---|---|---|---|"]
-    for model, ways in runs.items():
-        first = next(iter(ways.values()))
-        for way, several in ways.items():
-            seconds, peak = _median(several, "seconds"), _median(several, "peak_mib")
-            share = f"({seconds / _median(first, 'seconds'):.2f}x)"
-            memory = f"({peak / _median(first, 'peak_mib'):.2f}x)"
-            same = "yes" if {run.graph for run in several} == {run.graph for run in first} else "no"
-            lines.append(f"| {model} | {way} | {seconds:.1f} {share} | {peak:.0f} {memory} | {same} |")
+def measure_all(options: argparse.Namespace) -> dict[str, Runs]:
+    """Return the runs by model; each worker and its processes keep to two processors of their own."""
+    free = queue.SimpleQueue[set[int]]()
+    processors = sorted(os.sched_getaffinity(0))
+    for index in range(options.workers):
+        free.put(set(processors[index * _PROCESSORS : (index + 1) * _PROCESSORS]))
+
+    def take_processors() -> None:
+        os.sched_setaffinity(0, free.get())  # of this thread; its processes inherit it
+
+    with ThreadPoolExecutor(options.workers, initializer=take_processors) as workers:
+        runs = workers.map(partial(measure_model, options=options), options.models)
+        return dict(zip(options.models, runs, strict=True))
+
+
+def table(runs: dict[str, Runs]) -> str:
+    """Return the medians as a Markdown table, by name."""
+    ways = list(next(iter(runs.values())))
+    heads = [f"{way}{unit}" for way in ways for unit in (", s", ", MiB")]
+    lines = [f"| model | {' | '.join(heads)} | same graph |", f"|{'---|' * (len(heads) + 2)}"]
+    for model, by_way in sorted(runs.items()):
+        usual, digests = by_way[ways[0]], {run.graph for several in by_way.values() for run in several}
+        cells = [cell for way in ways for cell in _cells(by_way[way], usual)]
+        same = "yes" if len(digests) == 1 and "" not in digests else "no"
+        lines.append(f"| {model} | {' | '.join(cells)} | {same} |")
     return "\n".join(lines)
+
+
+def _cells(runs: list[Run], usual: list[Run]) -> list[str]:
+    failure = next((run.failure for run in runs if run.failure is not None), None)
+    if failure is not None:
+        return [failure.replace("|", "/"), "-"]
+    figures = [_median(runs, "seconds"), _median(runs, "peak_mib")]
+    texts = [f"{figures[0]:.1f}", f"{figures[1]:.0f}"]
+    if runs is usual or any(run.failure is not None for run in usual):
+        return texts
+    shares = [figures[0] / _median(usual, "seconds"), figures[1] / _median(usual, "peak_mib")]
+    return [f"{text} ({share:.2f}×)" for text, share in zip(texts, shares, strict=True)]  # noqa: RUF001
 
 
 def _median(runs: list[Run], figure: str) -> float:
@@ -166,16 +202,21 @@ def _median(runs: list[Run], figure: str) -> float:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("models", nargs="*", default=[model.name for model in APPLICATIONS])
+    parser.add_argument("--repetitions", type=int, default=1)
+    parser.add_argument("--reference", action="store_true", help="also measure with TensorFlow's answers")
+    parser.add_argument("--workers", type=int, default=1, help="models at a time")
+    parser.add_argument("--seconds", type=float, default=600.0, help="time limit of one run")
     parser.add_argument("--output", type=Path, default=_RESULTS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as workdir:
-        runs = measure_all(options.repetitions, Path(workdir))
+    if options.workers * _PROCESSORS > len(os.sched_getaffinity(0)):
+        parser.error(f"--workers {options.workers} needs {options.workers * _PROCESSORS} processors")
+    runs = measure_all(options)
     document: dict[str, Any] = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "opset": _OPSET,
         "python": platform.python_version(),
-        "processors": os.cpu_count(),
+        "processors": f"{_PROCESSORS} for each of {options.workers} workers",
         "tools": conversion_tools(),
         "runs": {
             model: {way: [asdict(run) for run in several] for way, several in ways.items()}
