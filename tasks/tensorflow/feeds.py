@@ -23,6 +23,7 @@ from tasks.tensorflow.vocabulary import drawable
 _SEED = 0
 _BYTES = 256
 _FLOAT32_STEP = 1.2e-7
+_FLOAT32_MANTISSA = 23
 
 
 def read_samples(path: Path, inputs: tuple[TensorSpec, ...]) -> Arrays:
@@ -131,6 +132,18 @@ def one_step_off(inputs: Arrays) -> Arrays | None:
 def _moved(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
     step = max(_FLOAT32_STEP, float(np.finfo(value.dtype).eps))  # engines compute float64 as float32
     moved: npt.NDArray[Any] = value * np.asarray(1 + step, value.dtype)
+    return moved
+
+
+def flipped(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return `value` with every finite number moved by one rounding step, half of them up and half down.
+
+    What moves is the last bit of the mantissa, in float64 the last that float32 has. So the same call on the
+    answer gives `value` back, bit by bit.
+    """
+    bits = value.view(f"u{value.itemsize}")
+    step = bits.dtype.type(1 << max(0, np.finfo(value.dtype).nmant - _FLOAT32_MANTISSA))
+    moved: npt.NDArray[Any] = np.where(np.isfinite(value), bits ^ step, bits).view(value.dtype)
     return moved
 
 

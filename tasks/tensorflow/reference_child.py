@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tasks.children.compare import Arrays, relative_error
@@ -12,9 +14,10 @@ from tasks.children.reference import Corner
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import ShapeRange
-from tasks.tensorflow.feeds import feed, one_step_off
+from tasks.tensorflow.feeds import feed, flipped, one_step_off
 
 _CORNERS = ("min", "opt", "max")
+_FLOATS = ("float16", "float32", "float64")
 
 
 def answer_corners(
@@ -33,9 +36,26 @@ def answer_corners(
     for name in _CORNERS:
         sizes = {key: shape.corners[name] for key, shape in shapes.items()}
         fed = feed(inputs, sizes, samples, vocabularies)
-        outputs = _run(function, fed, name)
-        corners.append(Corner(name, fed, outputs, _noise(function, fed, outputs, name)))
+        corners.append(Corner(name, fed, _run(function, fed, name), {}))
+    # Where there is no float to move in the inputs, the weights are moved, which are rounded, too.
+    floats = any(np.dtype(spec.dtype).kind == "f" for spec in inputs)
+    with nullcontext() if floats else _weights_moved(function):
+        for corner in corners:
+            again = _run(function, one_step_off(corner.inputs) or corner.inputs, corner.name)
+            for name, value in corner.outputs.items():
+                corner.noise[name] = relative_error(value, again[name])[1]
     return corners
+
+
+@contextmanager
+def _weights_moved(function: Any) -> Iterator[None]:
+    """Move every weight of `function` by one rounding step, and back afterwards."""
+    floats = [variable for variable in function.variables if variable.dtype.name in _FLOATS]
+    for variable in floats:
+        variable.assign(flipped(variable.numpy()))
+    yield
+    for variable in floats:  # an error before ends the process
+        variable.assign(flipped(variable.numpy()))
 
 
 def _run(function: Any, fed: Arrays, corner: str) -> Arrays:
@@ -52,11 +72,3 @@ def _run(function: Any, fed: Arrays, corner: str) -> Arrays:
             "and samples where values matter",
         ) from error
     return {name: value.numpy() for name, value in answers.items()}
-
-
-def _noise(function: Any, fed: Arrays, outputs: Arrays, corner: str) -> dict[str, float]:
-    moved = one_step_off(fed)
-    if moved is None:
-        return dict.fromkeys(outputs, 0.0)
-    again = _run(function, moved, corner)
-    return {name: relative_error(value, again[name])[1] for name, value in outputs.items()}

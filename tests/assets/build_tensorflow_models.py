@@ -44,6 +44,13 @@ def tokens() -> Any:
     return keras.Model([ids, kinds, whole, chosen, mask, pixels], {"scores": scores})
 
 
+def only_ids() -> Any:
+    """A functional model without an input of floats."""
+    ids = keras.Input((6,), dtype="int32", name="ids")
+    rows = keras.layers.Flatten()(keras.layers.Embedding(9, 8)(ids))
+    return keras.Model(ids, {"y": keras.layers.Dense(3)(rows)})
+
+
 class Many(tf.Module):
     """Signatures that convert, and signatures that must be refused."""
 
@@ -160,6 +167,7 @@ def main(folder: Path) -> None:
     model.save(folder / "two.h5")
     model.save_weights(folder / "only.weights.h5")
     tokens().save(folder / "tokens.keras")
+    only_ids().save(folder / "only_ids.keras")
     many = Many()
     names = ("gelu", "minus", "loop", "open", "inverse", "strings", "noisy", "counts")
     _save(many, folder / "many", **{name: getattr(many, name) for name in names})

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.domain.errors import SamplesInvalid
 from tasks.domain.record import TensorSpec
-from tasks.tensorflow.feeds import describe, feed, one_step_off, read_samples
+from tasks.tensorflow.feeds import describe, feed, flipped, one_step_off, read_samples
 
 INPUTS = (
     TensorSpec(name="image", dtype="float32", shape=(None, 4)),
@@ -112,3 +112,23 @@ def test_only_floats_move_by_one_step() -> None:
     assert half["x"].dtype == np.float16
     assert (half["x"] > 1).all()
     assert one_step_off({"ids": fed["ids"]}) is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "step"), [("float16", 2.0**-10), ("float32", 2.0**-23), ("float64", 2.0**-23)]
+)
+def test_weights_move_by_one_step_and_back(dtype: str, step: float) -> None:
+    weights = np.random.default_rng(1).standard_normal((50, 40)).astype(dtype)
+    weights[0, :5] = [0.0, -0.0, np.inf, -np.inf, np.nan]
+    moved = flipped(weights)
+    assert moved.dtype == weights.dtype
+    usual = (slice(1, None), slice(None))
+    change = (moved[usual].astype(float) - weights[usual].astype(float)) / np.abs(
+        weights[usual].astype(float)
+    )
+    assert np.abs(change).max() <= step
+    assert np.abs(change).min() >= step / 2.01
+    assert 0.4 < np.mean(change > 0) < 0.6, "not all in one direction"
+    np.testing.assert_array_equal(np.isfinite(moved), np.isfinite(weights))
+    assert flipped(moved).tobytes() == weights.tobytes()
+    assert flipped(flipped(weights[1, 1])).tobytes() == weights[1, 1].tobytes()

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from tasks.children.reference import read_reference
 from tasks.children.run import Limits
 from tasks.domain.release import ModelFormat
-from tasks.tensorflow.models import ConversionWanted, LocalModel, convert_saved_model, export_saved_model
+from tasks.tensorflow.models import (
+    ConversionWanted,
+    Converted,
+    LocalModel,
+    convert_saved_model,
+    export_saved_model,
+)
 from tasks.tensorflow.preflight_child import parse_saved_model
 from tasks.tensorflow.vocabulary import vocabularies
 
@@ -21,15 +32,21 @@ _INT32 = 3
 Node = Callable[..., None]
 
 
-def test_a_model_gets_ids_of_its_smallest_table(models: Path, tmp_path: Path, limits: Limits) -> None:
-    model = LocalModel(format=ModelFormat.KERAS, path=models / "tokens.keras")
-    wanted = ConversionWanted(signature=None, shapes={}, opset=17, samples=None)
+@pytest.fixture
+def convert(models: Path, tmp_path: Path, limits: Limits) -> Callable[[str], Converted]:
+    """A function that converts a Keras model."""
 
-    async def convert() -> Any:
+    async def run(name: str) -> Converted:
+        model = LocalModel(format=ModelFormat.KERAS, path=models / name)
+        wanted = ConversionWanted(signature=None, shapes={}, opset=17, samples=None)
         folder = await export_saved_model(model, workdir=tmp_path, limits=limits)
         return await convert_saved_model(folder, wanted, workdir=tmp_path, limits=limits)
 
-    converted = asyncio.run(convert())
+    return lambda name: asyncio.run(run(name))
+
+
+def test_a_model_gets_ids_of_its_smallest_table(convert: Callable[[str], Converted]) -> None:
+    converted = convert("tokens.keras")
     assert converted.samples_used == (
         "drawn numbers (seed 0): bool false and true, chosen 0 to 4, int32 0 to 39, int64 0 to 1, "
         "uint8 0 to 255, whole 0 to 6"
@@ -38,6 +55,24 @@ def test_a_model_gets_ids_of_its_smallest_table(models: Path, tmp_path: Path, li
     assert set(np.unique(fed["whole"])) == set(range(7))
     assert set(np.unique(fed["int64"])) == {0, 1}
     assert 30 < fed["int32"].max() < 40
+
+
+def test_a_model_of_ids_alone_has_the_noise_of_its_weights(
+    convert: Callable[[str], Converted], models: Path
+) -> None:
+    converted = convert("only_ids.keras")
+    for corner in read_reference(converted.reference):
+        assert 0 < corner.noise["y"] < 1e-5
+    # Afterwards they are what they were, bit by bit.
+    with zipfile.ZipFile(models / "only_ids.keras") as archive, archive.open("model.weights.h5") as file:
+        stored: list[bytes] = []
+        h5py.File(io.BytesIO(file.read())).visititems(
+            lambda _, item: stored.append(item[()].tobytes()) if isinstance(item, h5py.Dataset) else None
+        )
+    written = {numpy_helper.to_array(one).tobytes() for one in onnx.load(converted.onnx).graph.initializer}
+    large = {one for one in stored if len(one) > 3 * 4}
+    assert len(large) == 2
+    assert large <= written
 
 
 @pytest.fixture
