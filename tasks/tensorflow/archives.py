@@ -69,11 +69,12 @@ def unpack_tar(archive: Path, target: Path, limits: ArchiveLimits | None = None)
         _CarefulGzip(archive) as data,
         tarfile.open(fileobj=data, mode="r:") as tar,
     ):
-        members = []
+        members, total = list[_Member](), 0
         for info in tar:
             members.append(_Member(name=info.name, size=info.size, kind=_tar_kind(info)))
-            _check(members, archive, limits or ArchiveLimits(), complete=False)
-        names = _check(members, archive, limits or ArchiveLimits())
+            total += info.size
+            _check_size(len(members), total, info.name, archive, limits or ArchiveLimits())
+        names = _safe_paths(members, archive)
         for info, name in zip(tar.getmembers(), names, strict=True):
             _write(tar.extractfile(info) if info.isreg() else None, target / name)
         for _ in range(_MOST_PADDING):  # gzip's checksum comes after the padding
@@ -108,7 +109,9 @@ def check_zip(archive: Path, limits: ArchiveLimits | None = None) -> list[PurePo
             _Member(name=info.orig_filename, size=info.file_size, kind=_zip_kind(info))
             for info in packed.infolist()
         ]
-    return _check(members, archive, limits or ArchiveLimits())
+    total, last = sum(member.size for member in members), members[-1].name if members else ""
+    _check_size(len(members), total, last, archive, limits or ArchiveLimits())
+    return _safe_paths(members, archive)
 
 
 @contextmanager
@@ -149,22 +152,19 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
     return "folder" if info.is_dir() else "file"
 
 
-def _check(
-    members: list[_Member], archive: Path, limits: ArchiveLimits, *, complete: bool = True
-) -> list[PurePosixPath]:
-    """Refuse hostile members; `complete` False checks only what must stop a reader half-way."""
-    total = sum(member.size for member in members)
-    allowed = min(limits.total, limits.free + limits.ratio * archive.stat().st_size)
-    if len(members) > limits.members:
+def _check_size(count: int, total: int, last: str, archive: Path, limits: ArchiveLimits) -> None:
+    """Refuse `count` members of `total` bytes, the last of which is `last`, where these are too many."""
+    packed = archive.stat().st_size
+    allowed = min(limits.total, limits.free + limits.ratio * packed)
+    if count > limits.members:
         raise _refused(archive, f"more than {limits.members} members", "pack only the model's own files")
     if total > allowed:
         raise _refused(
             archive,
-            f"{total} bytes when unpacked (counted up to member {members[-1].name!r}) from "
-            f"{archive.stat().st_size} packed bytes, where at most {allowed} are accepted",
+            f"{total} bytes when unpacked (counted up to member {last!r}) from {packed} packed bytes, "
+            f"where at most {allowed} are accepted",
             "upload the SavedModel as a folder, saved_model/, instead of an archive",
         )
-    return _safe_paths(members, archive) if complete else []
 
 
 def _safe_paths(members: Iterable[_Member], archive: Path) -> list[PurePosixPath]:

@@ -6,9 +6,11 @@ Only what is reached counts: a model's saver may write checkpoints, its serving 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 from typing import Any
 
 from tasks.domain.errors import FarmError, ModelRefused
+from tasks.domain.layers import placed
 from tasks.tensorflow.graph_reach import (
     PlacedNode,
     nodes_of_restore,
@@ -23,6 +25,7 @@ from tasks.tensorflow.graph_rules import (
     WRITES_CHECKPOINTS,
     OpRule,
     first_match,
+    is_number_table,
 )
 from tasks.tensorflow.graph_size import check_size
 from tasks.tensorflow.signatures import (
@@ -47,6 +50,7 @@ def check_graph(graph: Any) -> None:
         SignatureUnknown: there is no signature.
     """
     check_size(graph)
+    _check_assets(graph)
     _check_nodes(nodes_run_by_load(graph), _REFUSED, "where TensorFlow loads or serves the model")
     _check_nodes(nodes_of_restore(graph), NEVER_RUN + WRITES_CHECKPOINTS, "where the checkpoint is read")
     _check_nodes(nodes_of_save(graph), NEVER_RUN, "where a checkpoint is written")
@@ -67,6 +71,17 @@ def check_signature(graph: Any, name: str) -> Signature:
     _check_names(signature)
     _check_nodes(nodes_of_signature(graph, name), _REFUSED + NOT_IN_AN_ENGINE, f"in signature {name}")
     return signature
+
+
+def _check_assets(graph: Any) -> None:
+    for asset in graph.asset_file_def:
+        path = PurePosixPath(asset.filename)
+        if path.is_absolute() or ".." in path.parts:
+            raise ModelRefused(
+                wanted="assets in the model's own folder",
+                found=asset.filename,
+                fix="save the model again with tf.saved_model.save or model.export",
+            )
 
 
 def _check_names(signature: Signature) -> None:
@@ -95,10 +110,10 @@ def _check_nodes(nodes: Iterable[PlacedNode], rules: tuple[OpRule, ...], where: 
         if node.op in accepted:
             continue
         accepted.add(node.op)
-        rule = first_match(node.op, rules)
+        rule = None if is_number_table(node) else first_match(node.op, rules)
         if rule is not None:
             raise ModelRefused(
                 wanted=f"only computation on tensors {where}",
-                found=f"operation {node.op} (node {node.name}{place}), which {rule.why}",
+                found=f"operation {node.op} ({placed(node.name)}{place}), which {rule.why}",
                 fix=rule.advice,
             )

@@ -180,3 +180,16 @@ def test_what_tensorflow_saves_has_its_saver_apart(models: Path, name: str) -> N
         check_graph(found)
         return
     _refused(found, "strings" if name == "only_strings" else "WriteFile")
+
+
+def test_functions_may_share_others_and_constants_may_repeat_a_value(graph: Any) -> None:
+    for name in ("left", "right"):
+        _node(_function(graph, name).node_def, "call", "PartitionedCall", calls="shared")
+        _node(graph.graph_def.library.function[0].node_def, name, "PartitionedCall", calls=name)
+    _function(graph, "shared", "MatMul")
+    graph.graph_def.node.add(name="ones", op="Const")
+    tensor = graph.graph_def.node[-1].attr["value"].tensor
+    tensor.dtype = _FLOAT
+    tensor.float_val.append(1.0)
+    tensor.tensor_shape.dim.add(size=1 << 20)
+    check_graph(graph)

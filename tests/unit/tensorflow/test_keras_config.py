@@ -89,3 +89,24 @@ def test_keras_files_without_their_parts_are_unreadable(tmp_path: Path) -> None:
     path.write_bytes(b"not a zip")
     with pytest.raises(ModelUnreadable, match="not a zip file"):
         check_keras(path)
+
+
+def test_names_that_lead_in_circles_are_visited_once(tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = "{}"
+        group = file
+        for _ in range(60):  # two names for each group: 2^60 ways to the last one
+            group = group.create_group("a")
+            group.parent["b"] = group
+        group["again"] = file["a"]
+        group["soft"] = h5py.SoftLink("/nowhere")
+    check_h5(path)
+
+
+@pytest.mark.parametrize(
+    "module", ["keras.activations", "keras.src.activations", "builtins", "keras.ops", None]
+)
+def test_functions_that_only_compute_pass(module: str | None) -> None:
+    relu = {"class_name": "function", "module": module, "config": "relu", "registered_name": "relu"}
+    check_config(_layer(config={"name": "odd", "activation": relu}))

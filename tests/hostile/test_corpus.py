@@ -1,0 +1,112 @@
+"""Every attack of the corpus: refused before it runs, with its reason, soon, and with nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.children.run import Limits
+from tasks.children.workspace import workspace
+from tasks.domain.errors import FarmError
+from tasks.domain.release import ModelFormat
+from tasks.store.request_file import parse_request
+from tasks.tensorflow.models import (
+    ConversionWanted,
+    LocalModel,
+    convert_saved_model,
+    export_saved_model,
+    preflight_model,
+)
+from tests.hostile.corpus import ATTACKS, Attack, damaged_variables
+from tests.hostile.saved_models import small
+
+LIMITS = Limits(memory_mib=3072, seconds=120)
+SECONDS = 30  # on a busy machine; alone none takes more than three
+SECONDS_OF_TENSORFLOW = 90
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """The folder that an attack is written to; what is outside of it stays as it is."""
+    folder = tmp_path / "farm" / "release"
+    folder.mkdir(parents=True)
+    (tmp_path / "farm" / "of others").write_bytes(b"untouched")
+    return folder
+
+
+def everything(root: Path) -> dict[str, str]:
+    """Say what lies below `root`, with the digests of files of a usual size."""
+    return {str(path.relative_to(root)): _content(path) for path in sorted(root.rglob("*"))}
+
+
+def _content(path: Path) -> str:
+    status = path.lstat()
+    if stat.S_ISDIR(status.st_mode):
+        return "a folder"
+    if not stat.S_ISREG(status.st_mode) or status.st_size > 1 << 24:
+        return f"{status.st_mode} {status.st_size} {status.st_mtime_ns}"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def handed_in(release: Path, models: Path, work: Path) -> None:
+    """Take the release the farm's own way, up to where its attack must have been noticed."""
+    if (release / "build.yaml").exists():
+        parse_request((release / "build.yaml").read_text("utf-8"))
+        return
+    if (release / "samples.npz").exists():
+        wanted = ConversionWanted(signature="gelu", shapes={}, opset=17, samples=release / "samples.npz")
+        asyncio.run(convert_saved_model(models / "many", wanted, workdir=work, limits=LIMITS))
+        return
+    form = next(form for form in ModelFormat if (release / form).exists())
+    model = LocalModel(format=form, path=release / form)
+    asyncio.run(preflight_model(model, workdir=work, limits=LIMITS))
+    if (release / form / "variables").is_dir():
+        clean = asyncio.run(export_saved_model(model, workdir=work, limits=LIMITS))
+        wanted = ConversionWanted(signature="gelu", shapes={}, opset=17, samples=None)
+        asyncio.run(convert_saved_model(clean, wanted, workdir=work, limits=LIMITS))
+
+
+def check_refusal(attack: Attack, release: Path, models: Path, seconds: float) -> None:
+    attack.make(release)
+    outside = release.parent.parent
+    work = outside / "work"
+    work.mkdir()
+    before = everything(outside)
+    started = time.monotonic()
+    with pytest.raises(FarmError) as caught, workspace(work) as own:
+        handed_in(release, models, own)
+    assert time.monotonic() - started < seconds
+    error = caught.value
+    assert type(error) is attack.error, error
+    assert all(word in error.found for word in attack.words), error.found
+    assert error.wanted
+    assert error.fix
+    lines = str(error).split("\n")
+    assert all(line.isprintable() for line in lines), "it would move the cursor of a terminal"
+    assert not any(line.startswith("to fix") for line in lines), "a stranger wrote a line of ours"
+    assert everything(outside) == before
+    assert not (models / "proof").exists()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_refused_before_tensorflow_starts(name: str, release: Path, models: Path) -> None:
+    check_refusal(ATTACKS[name], release, models, SECONDS)
+
+
+@pytest.mark.parametrize("name", ["variables: cut off", "variables: flipped bit", "variables: missing index"])
+def test_damaged_variables(name: str, release: Path, models: Path) -> None:
+    check_refusal(damaged_variables(models)[name], release, models, SECONDS_OF_TENSORFLOW)
+
+
+def test_what_tensorflow_might_read_instead_is_left_behind(release: Path, tmp_path: Path) -> None:
+    folder = small(release)
+    for name in ("saved_model.pbtxt", "fingerprint.pb", "saved_model.cpb", "keras_metadata.pb"):
+        (folder / name).write_bytes(b"another model")
+    model = LocalModel(format=ModelFormat.SAVED_MODEL, path=folder)
+    clean = asyncio.run(export_saved_model(model, workdir=tmp_path, limits=LIMITS))
+    assert sorted(path.name for path in clean.iterdir()) == ["saved_model.pb"]
