@@ -56,9 +56,10 @@ def _form(name: str, form: ModelFormat, **more: Any) -> ZooModel:
 _FORMS = (
     _form("form_keras", ModelFormat.KERAS),
     _form("form_h5", ModelFormat.H5),
-    _form("form_saved_model", ModelFormat.SAVED_MODEL),
-    _form("form_tar", ModelFormat.SAVED_MODEL_TAR),
-    _form("form_zip", ModelFormat.SAVED_MODEL_ZIP),
+    # What TensorFlow itself saves of a Keras model has an input of this name, whatever the model calls it.
+    _form("form_saved_model", ModelFormat.SAVED_MODEL, inputs={"inputs": (BATCH, 12, 12, 3)}),
+    _form("form_tar", ModelFormat.SAVED_MODEL_TAR, inputs={"inputs": (BATCH, 12, 12, 3)}),
+    _form("form_zip", ModelFormat.SAVED_MODEL_ZIP, inputs={"inputs": (BATCH, 12, 12, 3)}),
     _form("subclassed", ModelFormat.SAVED_MODEL, inputs={}),
     _form("tf_module", ModelFormat.SAVED_MODEL, inputs={"x": (BATCH, 5)}),
     _form("signatures", ModelFormat.SAVED_MODEL, inputs={"code": (BATCH, 3)}, signature="decode"),
@@ -97,6 +98,7 @@ _LAYERS = (
     _layers("embedded", _WORDS, tokens=(BATCH, TIME)),
     _layers("preprocessed", {"kind": "int32"}, image=(BATCH, 12, 14, 3), kind=(BATCH, 1)),
     _layers("discretised", x=(BATCH, 5)),
+    _layers("integer_lookup", {"kind": "int64"}, kind=(BATCH, 4)),
     _layers("attention", query=(BATCH, TIME, 6), value=(BATCH, (4, 5, 7), 6)),
     _layers("multi_head", x=(BATCH, TIME, 16)),
     _layers("multi_head_causal", x=(BATCH, TIME, 16), memory=(BATCH, (4, 5, 7), 16)),
@@ -119,7 +121,9 @@ _RECURRENT = (
     _recurrent("gru_before", x=(BATCH, TIME, 5)),
     _recurrent("bidirectional", x=(BATCH, TIME, 5)),
     _recurrent("conv_lstm", video=(BATCH, (3, 4, 5), 6, 6, 2)),
-    _recurrent("time_distributed", video=(BATCH, 4, 8, 8, 3)),
+    _recurrent("conv_lstm1d", x=(BATCH, (3, 4, 5), 6, 2)),
+    _recurrent("time_distributed", video=(BATCH, (3, 4, 5), 8, 8, 3)),
+    _recurrent("time_distributed_dense", x=(BATCH, TIME, 3)),
     _recurrent("encoder_decoder", source=(BATCH, TIME, 4), target=(BATCH, (3, 5, 8), 4)),
 )
 
@@ -153,6 +157,10 @@ _OPERATIONS = (
     _operations("ranges", x=(BATCH, TIME, 3)),
     _operations("masks", x=(BATCH, TIME, 3)),
     _operations("gelu_exact", x=(BATCH, 4)),
+    _operations("lanczos", image=(BATCH, 12, 12, 3)),
+    _operations("antialiased", image=(BATCH, 12, 12, 3)),
+    _operations("inverse", x=(BATCH, 3, 3)),
+    _operations("table", {"key": "int64"}, key=(BATCH,)),
     _operations("lookup", {"key": "int32"}, key=(BATCH,)),
 )
 
@@ -162,13 +170,11 @@ _REFUSED = (
     _refused("drawn_noise", "ModelRefused", "RandomStandardNormal", x=(BATCH, 3)),
     _refused("drawn_stateless", "ModelRefused", "Stateless", x=(BATCH, 3)),
     _refused("python_code", "ModelRefused", "PyFunc", x=(BATCH, 3)),
-    _refused("inverse", "OperationUnsupported", "MatrixInverse", x=(BATCH, 3, 3)),
+    _refused("inverse_large", "OperationUnsupported", "MatrixInverse", x=(BATCH, 8, 8)),
     _refused("complex_input", "ModelRefused", "complex", {"x": "complex64"}, x=(BATCH, 3)),
-    _refused("scan", "OperationUnsupported", "", x=((2, 3, 5), 3)),
+    _refused("scan", "OperationUnsupported", "scan", x=((2, 3, 5), 3)),
     _refused("counted", "ModelRefused", "Assign", x=(BATCH, 3)),
-    _refused("lanczos", "OperationUnsupported", "ScaleAndTranslate", image=(BATCH, 12, 12, 3)),
-    _refused("antialiased", "OperationUnsupported", "ScaleAndTranslate", image=(BATCH, 12, 12, 3)),
-    _refused("table", "OperationUnsupported", "", {"key": "int64"}, key=(BATCH,)),
+    _refused("lanczos_dynamic", "OperationUnsupported", "ScaleAndTranslate", image=(BATCH, SIDE, SIDE, 3)),
 )
 
 SMALL = (*_RECURRENT, *_LAYERS, *_OPERATIONS, *_FORMS, *_REFUSED)

@@ -102,6 +102,10 @@ def discretised(x: Any) -> Any:
     return kl.Embedding(4, 3)(kl.Discretization([-0.5, 0.0, 0.7])(x))
 
 
+def integer_lookup(kind: Any) -> Any:
+    return kl.Embedding(5, 3)(kl.IntegerLookup(vocabulary=[1, 5, 9])(kind))
+
+
 def attention(query: Any, value: Any) -> Any:
     dot = kl.Attention(use_scale=True)([query, value])
     added = kl.AdditiveAttention()([query, value])

@@ -15,6 +15,8 @@ from tests.zoo.builders.inputs import Call
 def build(name: str) -> Any:
     """Return a module with the function as its signature; some come with samples."""
     made = Call(name, globals()[name])
+    # What a function uses must belong to its module, or it cannot be saved.
+    made.kept = [_TABLE] if name == "table" else []
     samples = _SAMPLES.get(name)
     return (made, samples()) if samples else made
 
@@ -205,8 +207,24 @@ def gelu_exact(x: Any) -> Any:
     return tf.nn.gelu(x @ _weight(4, 5), approximate=False)
 
 
+def table(key: Any) -> Any:
+    return _TABLE.lookup(key)
+
+
 def lookup(key: Any) -> Any:
     return tf.gather(_weight(7), key) + tf.cast(tf.searchsorted([1, 3, 5], key), tf.float32)
+
+
+def lanczos(image: Any) -> Any:
+    return tf.image.resize(image, [7, 9], method="lanczos3")
+
+
+def antialiased(image: Any) -> Any:
+    return tf.image.resize(image, [3, 4], antialias=True)
+
+
+def inverse(x: Any) -> Any:
+    return tf.linalg.inv(x + 4 * tf.eye(3))
 
 
 def _boxes() -> dict[str, Any]:
@@ -220,4 +238,7 @@ def _scored_boxes() -> dict[str, Any]:
     return _boxes() | {"scores": scores}
 
 
+_TABLE = tf.lookup.StaticHashTable(
+    tf.lookup.KeyValueTensorInitializer(tf.constant([0, 2], tf.int64), tf.constant([5, 6], tf.int64)), -1
+)
 _SAMPLES = {"crops": _boxes, "detections": _scored_boxes}

@@ -50,7 +50,15 @@ def bidirectional(x: Any) -> Any:
 
 def conv_lstm(video: Any) -> Any:
     x = kl.ConvLSTM2D(3, 3, padding="same", return_sequences=True)(video)
-    return kl.ConvLSTM1D(2, 3)(kl.TimeDistributed(kl.Reshape((6, 18)))(x))
+    return kl.ConvLSTM2D(2, 3)(x)
+
+
+def conv_lstm1d(x: Any) -> Any:
+    return kl.ConvLSTM1D(2, 3)(x)
+
+
+def time_distributed_dense(x: Any) -> Any:
+    return kl.LSTM(4)(kl.TimeDistributed(kl.Dense(5, activation="tanh"))(x))
 
 
 def time_distributed(video: Any) -> Any:

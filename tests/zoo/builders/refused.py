@@ -16,7 +16,7 @@ def build(name: str) -> Any:
     """Return a module with the function as its signature."""
     made = Call(name, globals()[name])
     # What a function uses must belong to the module, or it cannot be saved.
-    made.kept = [_COUNT, _TABLE]
+    made.kept = [_COUNT]
     return made
 
 
@@ -40,8 +40,8 @@ def python_code(x: Any) -> Any:
     return tf.numpy_function(np.sin, [x], tf.float32)
 
 
-def inverse(x: Any) -> Any:
-    return tf.linalg.inv(x + 4 * tf.eye(3))
+def inverse_large(x: Any) -> Any:
+    return tf.linalg.inv(x + 9 * tf.eye(8))
 
 
 def complex_input(x: Any) -> Any:
@@ -56,19 +56,8 @@ def counted(x: Any) -> Any:
     return x + _COUNT.assign_add(1.0)
 
 
-def lanczos(image: Any) -> Any:
-    return tf.image.resize(image, [7, 9], method="lanczos3")
-
-
-def antialiased(image: Any) -> Any:
-    return tf.image.resize(image, [3, 4], antialias=True)
-
-
-def table(key: Any) -> Any:
-    return _TABLE.lookup(key)
+def lanczos_dynamic(image: Any) -> Any:
+    return tf.image.resize(image, tf.shape(image)[1:3] // 2, method="lanczos3")
 
 
 _COUNT = tf.Variable(0.0)
-_TABLE = tf.lookup.StaticHashTable(
-    tf.lookup.KeyValueTensorInitializer(tf.constant([1, 2], tf.int64), tf.constant([5, 6], tf.int64)), -1
-)
