@@ -9,8 +9,8 @@ a second, wrong argument; it stops with an AssertionError at a Loop beside an If
 onnxconverter-common is its older sibling; neither writes BF16. modelopt's autocast does, but needs PyTorch.
 
 A node computes in the low type where its ONNX definition allows that. In FP32 stay the bodies of Loop, If
-and Scan, sizes computed from shapes, and the operations in `_KEPT`. Whether the result is accurate enough
-is not decided here but by the comparison with TensorFlow.
+and Scan, sizes computed from shapes, and the operations in `_KEPT` and `_WITHOUT_BF16`. Whether the result
+is accurate enough is not decided here but by the comparison with TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
-from tasks.onnx.low_float import LowFloat
+from tasks.onnx.low_float import BF16, LowFloat
 from tasks.onnx.opset import opset_of
 from tasks.onnx.structure import all_nodes, captured, subgraphs
 
@@ -34,6 +34,9 @@ _KEPT = frozenset(
         "TopK",
     }
 )
+# TensorRT-RTX 1.7 builds these in FP16, but not in BF16. Nor GRU, which it does not build in FP32 behind a
+# cast either: that is left to its parser, which names the node.
+_WITHOUT_BF16 = frozenset({"ConvTranspose", "HardSwish"})
 _FP32_INPUTS = {"Resize": {1, 2}}  # region and scales decide the output's size
 
 
@@ -53,6 +56,7 @@ class _Rewriter:
 
     def __init__(self, model: ModelProto, low: LowFloat) -> None:
         self.graph, self.low = model.graph, low
+        self.kept = _KEPT | _WITHOUT_BF16 if low is BF16 else _KEPT
         self.opset = opset_of(model)
         self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
         self.types = _types(self.graph)
@@ -89,7 +93,7 @@ class _Rewriter:
                 del self.graph.initializer[index]
 
     def _computes_low(self, node: NodeProto) -> bool:
-        if node.op_type in _KEPT or node.domain not in {"", "ai.onnx"} or any(subgraphs(node)):
+        if node.op_type in self.kept or node.domain not in {"", "ai.onnx"} or any(subgraphs(node)):
             return False
         if any(name and name not in self.types for name in node.output):
             return False

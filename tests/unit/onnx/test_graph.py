@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,30 +26,6 @@ Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
 Parse = Callable[..., onnx.ModelProto]
 
 LIMITS = Limits(memory_mib=4096, seconds=120)
-
-BUILD_FOR_SM89 = """
-import json, sys
-import tensorrt_rtx as trt
-logger = trt.Logger(trt.Logger.WARNING)
-builder = trt.Builder(logger)
-network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-parser = trt.OnnxParser(network, logger)
-assert parser.parse_from_file(sys.argv[1]), parser.get_error(0).desc()
-config = builder.create_builder_config()
-config.num_compute_capabilities = 1
-config.set_compute_capability(trt.ComputeCapability.SM89, 0)
-profile = builder.create_optimization_profile()
-profile.set_shape("image", (1, 3, 8, 8), (4, 3, 8, 8), (8, 3, 8, 8))
-config.add_optimization_profile(profile)
-plan = builder.build_serialized_network(network, config)
-layers = [network.get_layer(i) for i in range(network.num_layers)]
-print(json.dumps({
-    "bytes": plan.nbytes,
-    "types": [layer.get_output(0).dtype.name for layer in layers],
-    "inputs": [str(network.get_input(i).dtype) for i in range(network.num_inputs)],
-    "outputs": [str(network.get_output(i).dtype) for i in range(network.num_outputs)],
-}))
-"""
 
 
 def lower(raw: Path, precision: Precision) -> LoweredGraph:
@@ -95,16 +68,13 @@ def test_low_graphs_are_close_to_the_original_and_build_in_tensorrt_rtx(
     network: onnx.ModelProto,
     network_file: Path,
     run_graph: Run,
+    build_rtx: Callable[[Path, tuple[int, ...]], dict[str, Any]],
 ) -> None:
     lowered = lower(network_file, precision)
     reference = reference_for(network, run_graph, network_file.with_name("reference.npz"))
     rows = asyncio.run(compare_graph(lowered.onnx, reference, workdir=network_file.parent, limits=LIMITS))
     assert all(0 < row.relative < error for row in rows)
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD_FOR_SM89, str(lowered.onnx)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    built = json.loads(done.stdout.splitlines()[-1])
+    built = build_rtx(lowered.onnx, (3, 8, 8))
     assert built["bytes"] > 1000
     assert built["types"].count(carrier) >= 5
     assert built["inputs"] == built["outputs"] == ["DataType.FLOAT"]
