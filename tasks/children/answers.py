@@ -45,12 +45,13 @@ def read_plain(path: Path, start: int, most: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return b""
-    with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor has no path)
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return b""
-        file.seek(start if start >= 0 else max(0, status.st_size + start))
-        return file.read(most)
+        return os.pread(descriptor, most, start if start >= 0 else max(0, status.st_size + start))
+    finally:
+        os.close(descriptor)
 
 
 def not_started(program: ChildProgram, error: OSError) -> FarmError:

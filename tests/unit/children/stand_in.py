@@ -60,7 +60,7 @@ def signalled(request: dict[str, Any], report: Report) -> dict[str, Any]:
 
 def exits(request: dict[str, Any], report: Report) -> dict[str, Any]:
     del report
-    say("cannot go on")
+    say(request.get("words", "cannot go on"))
     os._exit(request["status"])
 
 
@@ -102,6 +102,26 @@ def answer(request: dict[str, Any], report: Report) -> dict[str, Any]:
     say("I answer for myself")
     Path("answer.json").write_bytes(bytes.fromhex(request["hex"]))
     os._exit(0)
+
+
+def traps(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Put what no reader gets to the end of in the place of one of our files, and end without an answer."""
+    del report
+    say("last words")
+    path = Path(request["file"])
+    path.unlink(missing_ok=True)
+    match request["kind"]:
+        case "link":
+            path.symlink_to("/dev/zero")
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case _:
+            with path.open("wb") as file:
+                file.truncate(10 << 30)
+    time.sleep(0.5)
+    os._exit(3)
 
 
 def no_space_for_the_answer(request: dict[str, Any], report: Report) -> dict[str, Any]:

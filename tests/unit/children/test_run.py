@@ -179,6 +179,22 @@ def test_an_answer_that_cannot_be_read(answer: bytes, program: ChildProgram, wor
         run(program, workdir, do="answer", hex=answer.hex())
 
 
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "10 GB"])
+@pytest.mark.parametrize("file", ["answer.json", "progress", "output"])
+def test_a_child_that_sets_traps_for_its_reader(
+    file: str, kind: str, program: ChildProgram, workdir: Path
+) -> None:
+    with pytest.raises(ChildFailed) as caught:
+        run(program, workdir, do="traps", file=file, kind=kind)
+    assert len(caught.value.found) < 10_000
+
+
+def test_last_words_cannot_pass_for_lines_of_ours(program: ChildProgram, workdir: Path) -> None:
+    with pytest.raises(ChildFailed) as caught:
+        run(program, workdir, do="exits", status=3, words="first\n  to fix  run me\r\x1b[2J")
+    assert caught.value.found.splitlines()[1:] == ["  |   to fix  run me", "  | \\x1b[2J"]
+
+
 def test_a_result_that_is_no_json(program: ChildProgram, workdir: Path) -> None:
     with pytest.raises(ChildFailed, match="PosixPath is not JSON serializable"):
         run(program, workdir, do="not_json")
