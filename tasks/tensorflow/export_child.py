@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,22 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tasks.domain.errors import ModelRefused, ModelUnreadable
 from tasks.tensorflow.graph_check import check_graph
+from tasks.tensorflow.keras2_child import modern_h5
 from tasks.tensorflow.sanitise import GRAPH_FILE, write_sanitised
 from tasks.tensorflow.signatures import serving_graph
+
+_NOT_OF_KERAS = ("Unknown layer", "Could not locate class")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Load the Keras file at `path` and write a sanitised SavedModel to `saved_model`."""
     path, target = Path(request["path"]), Path(request["saved_model"])
+    keras.config.disable_traceback_filtering()  # the frames that it hides tell which layer failed
     report("load", 0.0)
-    model = _load(path)
+    rewritten = target.with_name(f"{target.name}.h5")
+    model = _load(path, rewritten)
+    rewritten.unlink(missing_ok=True)
     report("export", 0.5)
     raw = target.with_name(f"{target.name}.raw")
     _export(model, path, raw)
@@ -32,17 +41,20 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     return {}
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, scratch: Path) -> Any:
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        readable = path if path.suffix == ".keras" else modern_h5(path, scratch)
+        model = keras.saving.load_model(readable, compile=False, safe_mode=True)
     except MemoryError:
         raise
     except Exception as error:
         # Keras raises anything from TypeError to KeyError for unknown layers and damaged weights.
         raise ModelUnreadable(
             wanted=f"a model that Keras {keras.__version__} loads from {path.name}",
-            found=f"{type(error).__name__}: {str(error)[:500]}",
-            fix="save it with a current Keras, or upload a SavedModel (model.export)",
+            found=f"{type(error).__name__}: {_plain(str(error))[:500]}",
+            fix="upload a SavedModel (model.export), which holds the computation of layers that Keras lacks"
+            if any(sign in str(error) for sign in _NOT_OF_KERAS)
+            else "save it with a current Keras, or upload a SavedModel (model.export)",
         ) from error
     if not getattr(model, "inputs", None):
         raise ModelUnreadable(
@@ -73,12 +85,28 @@ def _export(model: Any, path: Path, target: Path) -> None:
     except MemoryError:
         raise
     except Exception as error:
+        layer = _failing_layer(error)
         raise ModelRefused(
             wanted=f"a model in {path.name} that Keras can export",
-            found=f"{type(error).__name__}: {str(error)[:500]}",
-            fix="give every dimension that the failing layer needs a fixed size, "
-            "or export a SavedModel yourself (model.export)",
+            found=f"{type(error).__name__}{layer and f' in layer {layer}'}: {_plain(str(error))[:500]}",
+            fix=f"give every dimension that {layer or 'the failing layer'} needs a fixed size "
+            "(keras.Input(shape=...)), or export a SavedModel yourself (model.export)",
         ) from error
+
+
+def _failing_layer(error: BaseException) -> str:
+    """Return name and class of the innermost layer that `error` passed through; empty where it did not."""
+    layers = []
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, keras.Layer) and not isinstance(owner, keras.Model):
+            layers.append(f"{owner.name} ({type(owner).__name__})")
+    return layers[-1] if layers else ""
+
+
+def _plain(message: str) -> str:
+    """Return `message` on one line and without Keras' terminal colours."""
+    return " ".join(_COLOURS.sub("", message).split())
 
 
 def _named_outputs(model: Any, result: Any) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from tensorflow.python.framework import op_def_registry
 from tensorflow.python.grappler import tf_optimizer
 
 from tasks.children.weights import LARGE
-from tasks.tensorflow.freeze_child import FrozenGraph, failures_named
+from tasks.tensorflow.failures_child import failures_named
+from tasks.tensorflow.freeze_child import FrozenGraph
 from tasks.tensorflow.weights_child import Weights, become, node_name
 
 # What marks a quantised model would be folded away; the rest is control flow of TensorFlow 1.

@@ -9,19 +9,21 @@ alone is computed here, since an optimiser that sees placeholders cannot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import tensorflow as tf
 import tf2onnx.tf_loader
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.python.framework import convert_to_constants as tf_freezing
+from tensorflow.python.framework import tensor_util
 
 from tasks.children.weights import Scratch
-from tasks.domain.errors import FarmError, OperationUnsupported
 from tasks.domain.record import TensorSpec
+from tasks.tensorflow.failures_child import failures_named
+from tasks.tensorflow.rewrites.lookup_tables import read_tables
 from tasks.tensorflow.weights_child import Weights, is_large
 
 
@@ -34,12 +36,14 @@ class FrozenGraph:
         weights: the large weights, by the name of their node.
         inputs: tensor names in `graph` by the signature's input names.
         outputs: tensor names in `graph` by the signature's output names.
+        tables: keys and values of the lookup tables, by the names of their tensors.
     """
 
     graph: Any
     weights: Weights
     inputs: dict[str, str]
     outputs: dict[str, str]
+    tables: dict[str, tuple[Any, Any]]
 
 
 def freeze(
@@ -50,7 +54,8 @@ def freeze(
     Raises:
         OperationUnsupported: TensorFlow cannot make it a graph without variables.
     """
-    names = {_user_name(tensor): tensor.name for tensor in function.inputs if tensor.dtype != tf.resource}
+    given = function.inputs[: len(function.inputs) - len(function.captured_inputs)]
+    names = {_user_name(tensor): tensor.name for tensor in given}
     fed = {spec.name: names[spec.name] for spec in inputs}
     # A loaded signature returns its outputs in the order of their sorted names.
     taken = dict(
@@ -58,19 +63,49 @@ def freeze(
     )
     fetched = {spec.name: taken[spec.name] for spec in outputs}
     with failures_named("a graph without variables"):
-        captures = _SmallCaptures(func=function, lower_control_flow=False, aggressive_inlining=True)
-        graph, _ = tf_freezing._replace_variables_by_constants(captures)
-        graph = tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
+        large = _large_captures(function)
+        graph = _without_variables(function, large)
         weights = Weights(room)
-        weights.take(graph, _large_captures(function))
-    return FrozenGraph(graph=graph, weights=weights, inputs=fed, outputs=fetched)
+        weights.take(graph, large)
+        tables = read_tables(function, graph)
+    return FrozenGraph(graph=graph, weights=weights, inputs=fed, outputs=fetched, tables=tables)
 
 
-class _SmallCaptures(tf_freezing._FunctionConverterDataInEager):  # type: ignore[misc]
-    """What a function captures, as values; of a large weight only its type, which decides those of nodes."""
+def _without_variables(function: Any, large: dict[str, Any]) -> Any:
+    """Return the graph of `function` with constants for variables; those for `large` have no values."""
+    make_proto = tensor_util.make_tensor_proto
 
-    def _eval(self, tensor: Any) -> Any:
-        return np.zeros((), tensor.dtype.as_numpy_dtype) if is_large(tensor) else super()._eval(tensor)
+    def make(values: Any, dtype: Any = None, shape: Any = None, **options: Any) -> Any:
+        if isinstance(values, np.ndarray) and values.size > 1 and not any(values.strides):  # a stand-in
+            return tensor_pb2.TensorProto(dtype=dtype, tensor_shape=tf.TensorShape(shape).as_proto())
+        return make_proto(values, dtype, shape, **options)
+
+    with patch.object(tensor_util, "make_tensor_proto", make):
+        graph, _ = tf_freezing._replace_variables_by_constants(_Captures(function, large))
+    return tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
+
+
+class _Captures(tf_freezing._FunctionConverterDataInEager):  # type: ignore[misc]
+    """What a function captures, as values; of a large weight only type and shape, which nodes show."""
+
+    def __init__(self, function: Any, large: dict[str, Any]) -> None:
+        self._large = large
+        super().__init__(
+            func=function,
+            lower_control_flow=False,
+            aggressive_inlining=True,
+            variable_names_denylist=set(large),
+        )
+
+    def _build_tensor_data(self) -> None:
+        super()._build_tensor_data()
+        for index, inner in enumerate(self._func.graph.internal_captures):
+            value = self._large.get(inner.op.name)
+            if value is not None:
+                stand_in = np.broadcast_to(np.zeros((), value.dtype.as_numpy_dtype), value.shape)
+                self._tensor_data[inner.op.name] = tf_freezing._TensorData(
+                    numpy=stand_in, dtype=value.dtype.as_datatype_enum, index=index
+                )
 
 
 def _large_captures(function: Any) -> dict[str, Any]:
@@ -79,21 +114,6 @@ def _large_captures(function: Any) -> dict[str, Any]:
     captures = zip(function.captured_inputs, function.graph.internal_captures, strict=True)
     found = {inner.op.name: variables.get(id(outer), outer) for outer, inner in captures}
     return {name: value for name, value in found.items() if value.dtype != tf.resource and is_large(value)}
-
-
-@contextmanager
-def failures_named(wanted: str) -> Iterator[None]:
-    """Turn whatever TensorFlow's and tf2onnx's rewriters run into to `OperationUnsupported`."""
-    try:
-        yield
-    except (FarmError, MemoryError):
-        raise
-    except Exception as error:
-        raise OperationUnsupported(
-            wanted=wanted,
-            found=f"{type(error).__name__}: {str(error)[:500]}",
-            fix="replace the operation that the message names, or compute it outside the engine",
-        ) from error
 
 
 def _user_name(tensor: Any) -> str:

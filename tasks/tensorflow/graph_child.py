@@ -20,10 +20,13 @@ from tf2onnx import tfonnx
 
 from tasks.children.weights import save
 from tasks.domain.errors import OperationUnsupported
+from tasks.domain.layers import placed
+from tasks.tensorflow.failures_child import failures_named
 from tasks.tensorflow.fold_child import fold
-from tasks.tensorflow.freeze_child import FrozenGraph, failures_named
+from tasks.tensorflow.freeze_child import FrozenGraph
 from tasks.tensorflow.graph_rules import nearest_fix
 from tasks.tensorflow.rewrites.apply import apply_rewrites
+from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
 from tasks.tensorflow.weights_child import Weights
 
 _MOST_NAMES = 3
@@ -36,7 +39,7 @@ def _update_all_but_constants(self: Any, external_tensor_storage: Any = None) ->
 
 
 tf2onnx.graph.Node.update_proto = _update_all_but_constants
-_resolve_functions = tf2onnx.tfonnx.resolve_functions
+_resolve_functions = tfonnx.resolve_functions
 
 
 def _rewritten_functions(graph: Any) -> Any:
@@ -46,7 +49,7 @@ def _rewritten_functions(graph: Any) -> Any:
     return functions
 
 
-tf2onnx.tfonnx.resolve_functions = _rewritten_functions
+tfonnx.resolve_functions = _rewritten_functions
 
 
 def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int) -> Path | None:
@@ -71,7 +74,7 @@ def _convert(frozen: FrozenGraph, folded: Any, opset: int) -> onnx.ModelProto:
     tfonnx.clear_functions()
     with tf.device("/cpu:0"), tf.Graph().as_default() as graph:
         tf.import_graph_def(folded, name="")
-        replaced = apply_rewrites(graph)
+        replaced = apply_rewrites(graph, frozen.tables)
         outputs = {name: replaced.get(tensor, tensor) for name, tensor in frozen.outputs.items()}
         main, inner = tfonnx.graphs_from_tf(graph, list(frozen.inputs.values()), list(outputs.values()))
         for one in (main, *inner):
@@ -82,6 +85,7 @@ def _convert(frozen: FrozenGraph, folded: Any, opset: int) -> onnx.ModelProto:
         # Catching errors would mean a deep copy of the graph per optimiser pass.
         optimised = tf2onnx.optimizer.optimize_graph(converted, catch_errors=False)
         model: onnx.ModelProto = optimised.make_model("converted from TensorFlow")
+        round_as_tensorrt(_nodes(model.graph))
         return model
 
 
@@ -111,7 +115,7 @@ def refuse_leftovers(model: onnx.ModelProto, opset: int) -> None:
         others = f"; also {', '.join(list(left)[1:])}" if len(left) > 1 else ""
         raise OperationUnsupported(
             wanted=f"an ONNX form of every operation at opset {opset}",
-            found=f"{op} (node {', '.join(names[:_MOST_NAMES])}{more}){others}",
+            found=f"{op} ({'; '.join(map(placed, names[:_MOST_NAMES]))}{more}){others}",
             fix=nearest_fix(op),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +94,8 @@ NOT_IN_AN_ENGINE: tuple[OpRule, ...] = (
     ),
     _rule(
         r"LookupTable\w+|(Mutable|Anonymous|Mutable\w*|Anonymous\w*)?HashTable\w*|StaticHashTable\w*",
-        "looks values up in a table, which TensorRT cannot",
-        "map strings and keys to numbers before the engine; for integer keys use tf.gather on a constant",
+        "looks values up in a table of strings, or in one that changes",
+        "map strings to numbers before the engine; for numbers use tf.lookup.StaticHashTable",
     ),
     _rule(
         r"Decode(Jpeg|Png|Gif|Bmp|Image|AndCropJpeg|Raw|Base64|Csv|Wav)\w*|Parse\w*Example\w*|String\w+"
@@ -111,26 +112,57 @@ NOT_IN_AN_ENGINE: tuple[OpRule, ...] = (
 """Refused where the signature needs them."""
 
 
+_NUMBER_TABLES = {"HashTableV2": ("key_dtype", "value_dtype"), "LookupTableFindV2": ("Tin", "Tout")}
+_STRING = 7
+
+
+def is_number_table(node: Any) -> bool:
+    """Say whether `node` makes or reads a table without strings, whose content is known once it is loaded."""
+    types = _NUMBER_TABLES.get(node.op)
+    return types is not None and all(node.attr[name].type != _STRING for name in types)
+
+
 def first_match(op: str, rules: tuple[OpRule, ...]) -> OpRule | None:
     """Return the rule that refuses `op`; None where none does."""
     return next((rule for rule in rules if rule.ops.fullmatch(op)), None)
 
 
+_FIXED_SIZES = (
+    "give the image a fixed size, as in keras.Input(shape=(224, 224, 3)), "
+    "or use tf.image.resize with method='bilinear' or 'nearest' and antialias=False"
+)
+_FIXED_LENGTH = "transform along an axis of fixed length: give fft_length (or the input's shape) as numbers"
+_LINEAR_ALGEBRA = "compute it before the export where it is constant, or outside the engine"
+_KNOWN_COUNT = "give the number of indices: minlength=n, maxlength=n; or use tf.reduce_sum(tf.one_hot(...))"
+_NO_XLA = "export again without jit_compile=True"
 _NEAREST: dict[str, str] = {
-    "MatrixInverse": "compute the inverse before the export where it is constant, or outside the engine",
-    "Cholesky": "factorise outside the engine",
-    "Svd": "decompose outside the engine",
-    "ScaleAndTranslate": "use tf.image.resize with method='bilinear' or 'nearest' and antialias=False",
-    "ResizeArea": "use tf.image.resize with method='bilinear' or 'nearest', or average pooling",
-    "ResizeBicubic": "use tf.image.resize with method='bilinear'",
-    "PartitionedCall": "export again without jit_compile=True",
-    "StatefulPartitionedCall": "export again without jit_compile=True",
-    "FFT": "use tf.signal.rfft on real input",
-    "Unique": "compute unique values outside the engine",
-    "UniqueV2": "compute unique values outside the engine",
-    "Bincount": "use tf.reduce_sum(tf.one_hot(...))",
-    "DenseBincount": "use tf.reduce_sum(tf.one_hot(...))",
+    "ScaleAndTranslate": _FIXED_SIZES,
+    "ResizeArea": _FIXED_SIZES,
+    "ResizeBicubic": _FIXED_SIZES,
+    "MatrixInverse": f"{_LINEAR_ALGEBRA}; matrices up to 3 by 3 are converted",
+    "MatrixDeterminant": f"{_LINEAR_ALGEBRA}; matrices up to 3 by 3 are converted",
+    "MatrixSolve": f"{_LINEAR_ALGEBRA}; matrices up to 3 by 3 are converted",
+    **dict.fromkeys(
+        ("Cholesky", "Svd", "Qr", "SelfAdjointEigV2", "MatrixTriangularSolve", "MatrixLogarithm"),
+        _LINEAR_ALGEBRA,
+    ),
+    **dict.fromkeys(("PartitionedCall", "StatefulPartitionedCall"), _NO_XLA),
+    **dict.fromkeys(
+        ("FFT", "IFFT", "RFFT", "IRFFT", "FFT2D", "IFFT2D", "RFFT2D", "IRFFT2D", "Complex", "ComplexAbs"),
+        _FIXED_LENGTH,
+    ),
+    **dict.fromkeys(("Unique", "UniqueV2"), "compute unique values outside the engine"),
+    **dict.fromkeys(("Bincount", "DenseBincount"), _KNOWN_COUNT),
     "LabelEncoder": "map keys to numbers before the engine",
+    "NonMaxSuppressionV5": "use soft_nms_sigma=0, or suppress outside the engine",
+    "Cumprod": "multiply along an axis of fixed size",
+    "CumulativeLogsumexp": "add up along an axis of fixed size",
+    "ImageProjectiveTransformV3": "leave layers that augment images out of the export (training=False)",
+    "SparseTensorDenseMatMul": "use tf.matmul on dense tensors (tf.sparse.to_dense before the export)",
+    **dict.fromkeys(("_SwitchN", "Case"), "use nested tf.cond instead of tf.switch_case"),
+    **dict.fromkeys(
+        ("CTCBeamSearchDecoder", "CTCGreedyDecoder"), "return the logits and decode outside the engine"
+    ),
 }
 
 

@@ -11,27 +11,22 @@ from typing import Any
 
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Site, rewrites, static_value
+from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.values import static_value
 
 
 @rewrites("DenseBincount", "Bincount")
 def bincount(site: Site) -> list[Any] | None:
     """Return how often each index occurs in each row, or the sum of its weights."""
-    if site.op.type == "Bincount":
-        indices, size, weights = site.inputs
-        binary = False
-    else:
-        indices, size, weights = site.inputs
-        binary = site.attr("binary_output")
-    count = static_value(size)
-    if count is None or indices.shape.rank is None:
+    indices, size, weights = site.inputs
+    binary = site.op.type == "DenseBincount" and site.attr("binary_output")
+    count = _known_size(size)
+    if count is None or not indices.shape.rank:
         return None
     dtype = site.op.outputs[0].dtype
     hits = _hits(indices, int(count), dtype)
     if weights.shape.num_elements() != 0:
         hits *= weights[..., None]
-    if indices.shape.rank == 0:
-        return [hits]
     over = [0] if site.op.outputs[0].shape.rank == 1 else [1]
     if site.op.outputs[0].shape.rank == 1 and indices.shape.rank > 1:
         hits = tf.reshape(hits, [-1, int(count)])
@@ -80,6 +75,18 @@ def one_hot(site: Site) -> list[Any] | None:
         [1] * axis + [int(count)] + [1] * (indices.shape.rank - axis),
     )
     return [tf.where(tf.equal(tf.expand_dims(tf.cast(indices, tf.int32), axis), each), on, off)]
+
+
+def _known_size(size: Any) -> int | None:
+    """Return the value of `size`, which tf.math.bincount computes from the data, as min(n, max(n, ...))."""
+    value = static_value(size)
+    if value is None and size.op.type == "Minimum":
+        for most, rest in (size.op.inputs, reversed(size.op.inputs)):
+            bounds = [static_value(tensor) for tensor in rest.op.inputs] if rest.op.type == "Maximum" else []
+            limit = static_value(most)
+            if limit is not None and any(least is not None and least >= limit for least in bounds):
+                value = limit
+    return None if value is None else int(value)
 
 
 def _hits(indices: Any, count: int, dtype: Any) -> Any:

@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Site, rewrites, static_value
+from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.values import run_for_sizes, static_value
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "Conv3D")
-_OF_SHAPES = ("Shape", "ShapeN", "Size")
 _LARGEST_BLOCK = 64
-_MOST_NODES = 200
 _Padding = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
@@ -98,7 +97,7 @@ def _convolved(x: Any, convolution: Any, blocks: list[int], padding: _Padding, a
 def _padding_left_over(paddings: Any, crops: Any, block: int) -> _Padding | None:
     """Return what pads each side in the end; None where it depends on the length or cannot be known."""
     found: set[tuple[int, ...]] = set()
-    for added, cut in _for_each_length(paddings, crops, block):
+    for added, cut in run_for_sizes([paddings, crops], range(1, 2 * block + 1)):
         if cut[:, 0].any():
             return None
         found.add((*added[:, 0], *(added[:, 1] - cut[:, 1])))
@@ -107,38 +106,3 @@ def _padding_left_over(paddings: Any, crops: Any, block: int) -> _Padding | None
     (only,) = found
     low, high = np.split(np.asarray(only, np.int64), 2)
     return (low, high) if min(only) >= 0 else None
-
-
-def _for_each_length(paddings: Any, crops: Any, block: int) -> list[tuple[Any, Any]]:
-    """Run the arithmetic of the two tensors for two lengths of every remainder; empty where it is none."""
-    constant = static_value(paddings), static_value(crops)
-    if constant[0] is not None and constant[1] is not None:
-        return [constant]
-    shapes = _shapes_read([paddings, crops])
-    if shapes is None or any(shape.op.inputs[0].shape.rank is None for shape in shapes):
-        return []
-    with tf.compat.v1.Session(graph=paddings.graph) as session:
-        return [
-            session.run(
-                [paddings, crops],
-                {shape: np.full(shape.op.inputs[0].shape.rank, length) for shape in shapes},
-            )
-            for length in range(1, 2 * block + 1)
-        ]
-
-
-def _shapes_read(tensors: list[Any]) -> list[Any] | None:
-    """Return the shapes from which `tensors` are computed; None where they follow from anything else."""
-    waiting, seen, shapes = list(tensors), set[str](), dict[str, Any]()
-    while waiting:
-        tensor = waiting.pop()
-        if tensor.op.type == "Shape":
-            shapes[tensor.name] = tensor
-        elif tensor.op.type in _OF_SHAPES or (not tensor.op.inputs and tensor.op.type != "Const"):
-            return None
-        elif tensor.op.name not in seen:
-            seen.add(tensor.op.name)
-            waiting += tensor.op.inputs
-        if len(seen) > _MOST_NODES:
-            return None
-    return list(shapes.values())

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Site, rewrites, static_value
+from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
+from tasks.tensorflow.rewrites.values import static_value
 
 _Weights = npt.NDArray[np.float32]
 _Resize = Callable[[Any, int], Any]
@@ -30,7 +31,7 @@ def by_size(site: Site) -> list[Any] | None:
     if site.op.type == "ResizeBicubic":
         attributes["half_pixel_centers"] = site.attr("half_pixel_centers")
     if size is None:
-        return None
+        return _weighed(site, None, lambda _: run)
 
     def along(axis: int) -> _Resize:
         del axis
@@ -62,8 +63,8 @@ def by_scale(site: Site) -> list[Any] | None:
 def _weighed(site: Site, size: Any, along: Callable[[int], _Resize]) -> list[Any] | None:
     image = site.inputs[0]
     height, width = image.shape[1], image.shape[2]
-    if height is None or width is None:
-        return None
+    if size is None or height is None or width is None:
+        return refuse(site) if site.op.type == "ResizeArea" else None
     rows = _weights(along(0), int(height), int(size[0]))
     columns = _weights(along(1), int(width), int(size[1]))
     channels_first = tf.transpose(tf.cast(image, tf.float32), [0, 3, 1, 2])
@@ -73,7 +74,7 @@ def _weighed(site: Site, size: Any, along: Callable[[int], _Resize]) -> list[Any
 
 def _weights(resize: _Resize, have: int, wanted: int) -> _Weights:
     """Return how much each of `have` lines counts in each of the `wanted` ones, shape (wanted, have)."""
-    with tf.init_scope():  # runs it now
-        lines = tf.reshape(tf.eye(have), [1, have, 1, have])
-        weights: _Weights = resize(lines, wanted).numpy().reshape(wanted, have)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        lines = tf.constant(np.eye(have, dtype=np.float32).reshape(1, have, 1, have))
+        weights: _Weights = session.run(resize(lines, wanted)).reshape(wanted, have)
     return weights

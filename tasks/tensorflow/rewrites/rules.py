@@ -1,12 +1,14 @@
-"""The table of rewrites, and what they need: static values, and complex numbers as pairs of real tensors."""
+"""The table of rewrites, and what each gets: an operation, its inputs, and pairs for complex numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
-import tensorflow as tf
+from tasks.domain.errors import OperationUnsupported
+from tasks.domain.layers import placed
+from tasks.tensorflow.graph_rules import nearest_fix
 
 
 class Pair(NamedTuple):
@@ -40,6 +42,19 @@ Rewrite: TypeAlias = Callable[[Site], "Sequence[Any] | None"]
 RULES: dict[str, Rewrite] = {}
 
 
+def refuse(site: Site) -> NoReturn:
+    """Refuse an operation that tf2onnx would convert to another one.
+
+    Raises:
+        OperationUnsupported: always; the error names the layer.
+    """
+    raise OperationUnsupported(
+        wanted="an ONNX form with the same numbers",
+        found=f"{site.op.type} ({placed(site.op.name)}) with what has no such form",
+        fix=nearest_fix(site.op.type),
+    )
+
+
 def rewrites(*ops: str) -> Callable[[Rewrite], Rewrite]:
     """Register the decorated function for the operations `ops`."""
 
@@ -51,20 +66,3 @@ def rewrites(*ops: str) -> Callable[[Rewrite], Rewrite]:
         return rewrite
 
     return register
-
-
-def static_value(tensor: Any) -> Any:
-    """Return the value of `tensor` as a NumPy array; None where it is not known now.
-
-    Large constants are not in the graph while it is rewritten, and so are not known either.
-    """
-    try:
-        return tf.get_static_value(tensor)
-    except ValueError:  # the constant's bytes were taken out
-        return None
-
-
-def static_shape(tensor: Any) -> tuple[int, ...] | None:
-    """Return the shape of `tensor`; None where a dimension varies."""
-    shape = tensor.shape
-    return tuple(shape.as_list()) if shape.is_fully_defined() else None

@@ -10,7 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Site, rewrites, static_value
+from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.values import static_value
 
 _LONGEST = 1 << 16
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Pair, Site, rewrites, static_value
+from tasks.tensorflow.rewrites.rules import Pair, Site, rewrites
+from tasks.tensorflow.rewrites.values import static_value
 
 _LONGEST = 8192
 _REAL_OF = {tf.complex64: tf.float32, tf.complex128: tf.float64}

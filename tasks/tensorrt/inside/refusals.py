@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tasks.domain.errors import BuildRefused, FarmError, GpuUnavailable
+from tasks.domain.layers import placed
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Node
 
@@ -32,7 +33,7 @@ _FIXES = (
     ),
     (
         r"constant zero padding for slicing a shape tensor",
-        "give the model a fixed length in that dimension: a dilated convolution needs it",
+        "give the model a fixed length in that dimension: the convolution of this layer needs it",
     ),
     (
         r"must have same input types|same type",
@@ -56,7 +57,8 @@ def parse_refusal(node: Node, said: str, *, check: str) -> BuildRefused:
         said: the parser's words.
         check: the parser's own name of the check that failed.
     """
-    place = f"node {node.name or '?'} ({node.op or 'unknown operation'})" if node.name or node.op else ""
+    name = placed(node.name) if node.name else "node ?"
+    place = f"{name} ({node.op or 'unknown operation'})" if node.name or node.op else ""
     return BuildRefused(
         wanted="a graph that TensorRT can parse",
         found=": ".join(part for part in (place, f"{said} [{check}]") if part),

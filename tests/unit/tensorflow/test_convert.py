@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -18,7 +20,7 @@ from tasks.domain.errors import (
     RequestInvalid,
     SignatureUnknown,
 )
-from tasks.domain.record import TensorSpec
+from tasks.domain.record import WEIGHTS_FILE, TensorSpec
 from tasks.domain.release import ModelFormat
 from tasks.domain.request import ShapeRange
 from tasks.tensorflow.models import (
@@ -126,6 +128,24 @@ def test_integer_inputs_are_not_mixed_up_and_have_no_noise(
     assert _worst_error(converted) == 0.0
 
 
+def test_large_weights_are_beside_a_graph_that_is_as_simple_as_with_small_ones(
+    models: Path, tmp_path: Path, limits: Limits
+) -> None:
+    converted = _convert(models / "heavy", _wanted(), tmp_path, limits)
+    assert _worst_error(converted) < 1e-5
+    assert converted.weights == converted.onnx.with_name(WEIGHTS_FILE)
+    assert sorted(path.name for path in converted.onnx.parent.iterdir()) == ["model.onnx", WEIGHTS_FILE]
+    graph = onnx.load(converted.onnx, load_external_data=False).graph
+    counts = Counter(node.op_type for node in graph.node)
+    # What follows from weights alone was computed: casts, moments, parts, sums.
+    assert {"Cast", "Sqrt", "Split", "Slice", "ReduceMean", "ReduceSum"} & counts.keys() <= {"ReduceSum"}
+    assert (counts["ReduceSum"], counts["Conv"], counts["Gather"], counts["Loop"]) == (1, 1, 1, 1)
+    large = {tuple(one.dims): one for one in graph.initializer if one.external_data}
+    assert {(600, 64), (64, 600), (160, 160), (32, 64, 3, 3), (64, 288), (64, 576)} <= large.keys()
+    assert all(len(one.raw_data) < 1 << 16 for one in graph.initializer)
+    assert not any(one.raw_data for one in large.values())
+
+
 def test_left_over_operations_are_named(many: Path, tmp_path: Path, limits: Limits) -> None:
     with pytest.raises(OperationUnsupported, match=r"MatrixInverse \(node .*MatrixInverse\)"):
         _convert(many, _wanted(signature="inverse"), tmp_path, limits)
@@ -170,4 +190,6 @@ def test_truncated_variables_are_unreadable(many: Path, tmp_path: Path, limits: 
 def test_versions_of_the_tools_are_told() -> None:
     tools = conversion_tools()
     assert {"tensorflow-cpu", "keras", "tf2onnx", "onnx"} <= set(tools)
+    own = tools.pop("enginefarm-conversion")
+    assert int(own, 16) > 0
     assert all(version[0].isdigit() for version in tools.values())

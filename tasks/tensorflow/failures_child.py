@@ -1,0 +1,44 @@
+"""Child: what TensorFlow's and tf2onnx's rewriters run into, with the layer at which it happened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tasks.domain.errors import FarmError, OperationUnsupported
+from tasks.domain.layers import placed
+
+_LONGEST_MESSAGE = 500
+_LOGGER = logging.getLogger("tf2onnx.tfonnx")
+
+
+class _FailedNode(logging.Handler):
+    """Remembers the node that tf2onnx names when it gives up: its exception does not say."""
+
+    name_of_node = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take the name out of the message `Failed to convert node 'a/b' ...`."""
+        if str(record.msg).startswith("Failed to convert node") and isinstance(record.args, tuple):
+            self.name_of_node = self.name_of_node or str(record.args[0])
+
+
+@contextmanager
+def failures_named(wanted: str) -> Iterator[None]:
+    """Turn whatever the rewriters run into to `OperationUnsupported`."""
+    failed = _FailedNode(logging.ERROR)
+    _LOGGER.addHandler(failed)
+    try:
+        yield
+    except (FarmError, MemoryError):
+        raise
+    except Exception as error:
+        where = f" ({placed(failed.name_of_node)})" if failed.name_of_node else ""
+        raise OperationUnsupported(
+            wanted=wanted,
+            found=f"{type(error).__name__}: {str(error)[:_LONGEST_MESSAGE]}{where}",
+            fix="replace the operation that the message names, or compute it outside the engine",
+        ) from error
+    finally:
+        _LOGGER.removeHandler(failed)

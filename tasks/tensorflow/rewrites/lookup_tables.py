@@ -1,0 +1,60 @@
+"""Lookups of numbers in a static table, as `keras.layers.IntegerLookup` makes them.
+
+tf2onnx writes an operation of the domain ai.onnx.ml, which TensorRT does not read. What the table holds is
+known after loading, so the keys are searched as sorted constants, by halving: log2(n) steps of one gather.
+Strings are no numbers, and stay refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites.rules import Site, rewrites
+
+_FIND = "LookupTableFindV2"
+
+
+def read_tables(function: Any, graph: Any) -> dict[str, tuple[Any, Any]]:
+    """Return keys and values of every table that `graph` (the frozen `function`) looks up, by its tensor."""
+    handles = {inner.name: outer for outer, inner in function.graph.captures}
+    nodes = {node.name: node for node in graph.node}
+    tables: dict[str, tuple[Any, Any]] = {}
+    for node in graph.node:
+        if node.op != _FIND:
+            continue
+        source = nodes.get(node.input[0].split(":")[0])
+        while source is not None and source.op == "Identity":
+            source = nodes.get(source.input[0].split(":")[0])
+        name = f"{source.name}:0" if source is not None else ""
+        if name in handles:
+            exported = tf.raw_ops.LookupTableExportV2(
+                table_handle=handles[name],
+                Tkeys=tf.dtypes.as_dtype(node.attr["Tin"].type),
+                Tvalues=tf.dtypes.as_dtype(node.attr["Tout"].type),
+            )
+            tables[name] = exported.keys.numpy(), exported.values.numpy()
+    return tables
+
+
+@rewrites(_FIND)
+def find(site: Site) -> list[Any] | None:
+    """Return the values of the keys, and the default where there is none."""
+    table, wanted, default = site.inputs
+    while table.op.type == "Identity":
+        table = table.op.inputs[0]
+    keys, values = site.tables.get(table.name, (None, None))
+    if keys is None or not keys.size or keys.dtype.kind not in "iu" or values.dtype.kind not in "iuf":
+        return None
+    order = np.argsort(keys)
+    ordered = tf.constant(keys[order])
+    place = tf.zeros_like(wanted, tf.int32)
+    step = 1 << (int(keys.size) - 1).bit_length()
+    while step:
+        further = tf.minimum(place + step, int(keys.size) - 1)
+        place = tf.where(tf.gather(ordered, further) <= wanted, further, place)
+        step //= 2
+    found = tf.equal(tf.gather(ordered, place), wanted)
+    return [tf.where(found, tf.gather(tf.constant(values[order]), place), default)]

@@ -1,0 +1,64 @@
+"""What can be known of a tensor before anything runs: its value, if need be by running shape arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+_MOST_NODES = 200
+_TWO_SIZES = (61, 67)
+
+
+def static_value(tensor: Any) -> Any:
+    """Return the value of `tensor` as a NumPy array; None where it is not known now.
+
+    What is computed from shapes is known where it comes out alike for two sizes of the unknown dimensions.
+    Large constants are not in the graph while it is rewritten, and so are not known either.
+    """
+    try:
+        value = tf.get_static_value(tensor)
+    except ValueError:  # the constant's bytes were taken out
+        return None
+    if value is not None:
+        return value
+    found = list(run_for_sizes([tensor], _TWO_SIZES))
+    return found[0][0] if found and np.array_equal(found[0][0], found[1][0]) else None
+
+
+def run_for_sizes(tensors: list[Any], sizes: Any) -> Iterator[list[Any]]:
+    """Yield the values of `tensors` with every unknown dimension set to each of `sizes`.
+
+    Nothing is yielded where `tensors` follow from anything else than constants and shapes.
+    """
+    shapes = _shapes_read(tensors)
+    if shapes is None or any(shape.op.inputs[0].shape.rank is None for shape in shapes):
+        return
+    with tf.compat.v1.Session(graph=tensors[0].graph) as session:
+        for size in sizes:
+            dims = {shape: [dim or size for dim in shape.op.inputs[0].shape.as_list()] for shape in shapes}
+            yield session.run(tensors, {shape: np.array(value) for shape, value in dims.items()})
+
+
+def follows_from_shapes(tensor: Any) -> bool:
+    """Say whether `tensor` is computed from constants and shapes alone."""
+    return _shapes_read([tensor]) is not None
+
+
+def _shapes_read(tensors: list[Any]) -> list[Any] | None:
+    """Return the shapes from which `tensors` are computed; None where they follow from anything else."""
+    waiting, seen, shapes = list(tensors), set[str](), dict[str, Any]()
+    while waiting:
+        tensor = waiting.pop()
+        if tensor.op.type == "Shape":
+            shapes[tensor.name] = tensor
+        elif not tensor.op.inputs and tensor.op.type != "Const":
+            return None
+        elif tensor.op.name not in seen:
+            seen.add(tensor.op.name)
+            waiting += tensor.op.inputs
+        if len(seen) > _MOST_NODES:
+            return None
+    return list(shapes.values())

@@ -1,0 +1,75 @@
+"""Converts many small TensorFlow functions in one process, each as the farm's children do it.
+
+Usage: convert_functions.py MODULE FOLDER. MODULE is a file with `CASES`: name to (function, its specs, shapes
+of every input at min, opt and max, or None). FOLDER gets a SavedModel, a graph and a reference for each, and
+`converted.json` with the plan, or the error.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tasks.domain.errors import FarmError
+from tasks.tensorflow import convert_child, plan_child, preflight_child
+
+_OPSET = 17
+
+
+def _report(phase: str, fraction: float) -> None:
+    del phase, fraction
+
+
+def cases_of(path: str) -> dict[str, Any]:
+    """Return the cases of the file at `path`."""
+    spec = importlib.util.spec_from_file_location("cases", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    cases: dict[str, Any] = module.CASES
+    return cases
+
+
+def save(function: Any, specs: list[Any], folder: Path) -> None:
+    """Write a SavedModel whose only signature is `function`, with what it keeps in its attribute `holds`."""
+    module = tf.Module()
+    module.holds = getattr(function, "holds", None)
+    module.serve = tf.function(function, input_signature=specs, autograph=False)
+    tf.saved_model.save(module, str(folder), signatures=module.serve.get_concrete_function())
+
+
+def convert(folder: Path, name: str, shapes: dict[str, Any] | None) -> dict[str, Any]:
+    """Check, plan and convert the SavedModel of `name`; return the plan."""
+    sanitised = str(folder / f"{name}.sanitised")
+    request = {"path": str(folder / name), "format": "saved_model", "sanitised": sanitised}
+    preflight_child.main(request, _report)
+    shared: dict[str, Any] = {"saved_model": sanitised, "samples": None}
+    plan = plan_child.main(shared | {"signature": None, "shapes": shapes or {}}, _report)
+    files = {"onnx": str(folder / name / "model.onnx"), "reference": str(folder / f"{name}.npz")}
+    plan["seconds"] = convert_child.main(shared | files | {"opset": _OPSET, "plan": plan}, _report)["seconds"]
+    return plan
+
+
+def main(module: str, folder: Path) -> None:
+    """Convert every case of `module` into `folder`."""
+    answers: dict[str, Any] = {}
+    for name, (function, specs, shapes) in cases_of(module).items():
+        started = time.monotonic()
+        try:
+            save(function, specs, folder / name)
+            answers[name] = {"plan": convert(folder, name, shapes)}
+        except FarmError as error:
+            answers[name] = {"error": error.to_document()}
+        answers[name]["total"] = time.monotonic() - started
+    (folder / "converted.json").write_text(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]).resolve())
