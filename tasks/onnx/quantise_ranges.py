@@ -16,6 +16,7 @@ _BINS = 2048
 _LEVELS = 128  # magnitudes that INT8 has
 _STRIDE = 16  # a step of less than 1 % of the range
 _SHARE = 0.9999
+_SMOOTHING = 1e-4
 _Counts = npt.NDArray[np.int64]
 
 
@@ -79,8 +80,10 @@ def _divergence(counts: _Counts, bins: int) -> float:
     filled = np.add.reduceat((kept > 0).astype(np.float64), starts)
     means = np.add.reduceat(kept, starts) / np.maximum(filled, 1)
     levels = np.repeat(means, np.diff(starts, append=bins)) * (kept > 0)
-    if not levels.any() or (cut[-1] > 0) > (levels[-1] > 0):
+    if not levels.any():
         return np.inf
     there = cut > 0
-    wanted, found = cut[there] / cut.sum(), levels[there] / levels.sum()
+    wanted = cut[there] / cut.sum()
+    # What was cut lies where nothing was before: without a little everywhere, that would be infinitely bad.
+    found = (1 - _SMOOTHING) * levels[there] / levels.sum() + _SMOOTHING / bins
     return float(np.sum(wanted * np.log(wanted / found)))
