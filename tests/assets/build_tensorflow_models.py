@@ -105,6 +105,44 @@ class Many(tf.Module):
         return {"y": x + self.count.assign_add(1.0)}
 
 
+class Heavy(tf.Module):
+    """Weights that are large enough to be kept outside of the graph, read in every way that has an effect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = np.random.default_rng(0).normal
+        self.words = tf.Variable(draw(size=(600, 64)).astype(np.float32))
+        self.places = tf.Variable(draw(size=(512, 64)).astype(np.float32))
+        self.three = tf.Variable(draw(size=(64, 384)).astype(np.float32) / 8)
+        self.half = tf.Variable(draw(size=(64, 576)).astype(np.float16) / 8)
+        self.square = tf.Variable(draw(size=(160, 160)).astype(np.float32) / 16)
+        self.kernel = tf.Variable(draw(size=(3, 3, 64, 32)).astype(np.float32) / 24)
+        self.constant = tf.constant(draw(size=(64, 288)).astype(np.float32) / 8)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, 16), tf.int32, "ids"),
+            tf.TensorSpec((None, 160), tf.float32, "rows"),
+        ]
+    )
+    def serve(self, ids: Any, rows: Any) -> dict[str, Any]:
+        x = tf.gather(self.words, ids) + self.places[:16]
+        one, two, three = tf.split(self.three, 3, axis=1)
+        mean, variance = tf.nn.moments(self.kernel, [0, 1, 2], keepdims=True)
+        standard = (self.kernel - mean) * tf.math.rsqrt(variance + 1e-5)
+        image = tf.reshape(x, (-1, 4, 4, 64))
+        _, looped = tf.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, y @ self.square), (0, rows))
+        return {
+            "scores": tf.matmul(x, self.words, transpose_b=True) + tf.reduce_sum(self.places),
+            "parts": x @ one - x @ two * tf.sigmoid(x @ three),
+            "halves": x @ tf.cast(self.half, tf.float32),
+            "convolved": tf.nn.conv2d(image, standard, 1, "SAME"),
+            "looped": tf.cond(tf.reduce_sum(rows) > 0, lambda: looped @ self.square, lambda: -looped),
+            "constant": x @ self.constant,
+            "words": self.words.read_value(),
+        }
+
+
 class OneCall(tf.Module):
     """A module whose only function is `step`, on float rows of three."""
 
@@ -171,6 +209,8 @@ def main(folder: Path) -> None:
     many = Many()
     names = ("gelu", "minus", "loop", "open", "inverse", "strings", "noisy", "counts")
     _save(many, folder / "many", **{name: getattr(many, name) for name in names})
+    heavy = Heavy()
+    _save(heavy, folder / "heavy", serving_default=heavy.serve)
     _save(many, folder / "only_strings", serving_default=many.strings)
     for name, step in (("reads", _read_file), ("python", _call_python)):
         module = OneCall(step)

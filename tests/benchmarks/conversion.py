@@ -100,6 +100,7 @@ def farm(model: Path, folder: Path, limit: float, *, reference: bool) -> float:
         "samples": None,
         "signature": None,
         "shapes": {},
+        "plugin_ops": [],
         "opset": _OPSET,
         "onnx": str(folder / "model.onnx"),
         "reference": str(folder / "reference.npz") if reference else None,
