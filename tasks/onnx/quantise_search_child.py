@@ -18,12 +18,15 @@ from onnx import ModelProto
 
 from tasks.children.compare import LARGEST_ERROR, relative_error
 from tasks.children.weights import Scratch
+from tasks.domain.errors import ChildOutOfMemory, FarmError, OperationUnsupported
 from tasks.domain.request import Calibration, Precision
 from tasks.onnx.quantise_graph import QuantisedGraphs
 from tasks.onnx.quantise_samples import Samples
 from tasks.onnx.quantise_sites import Site
 
 _ONLY_ERRORS = 3
+_LONGEST_MESSAGE = 600
+_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation")
 _MOST_RANKED = 256
 _HEADROOM = 0.5  # of the tolerance: the gate compares on other rows as well
 _LEAST_WORK = 0.5  # with less of the arithmetic in it, a precision would be one in name only
@@ -133,7 +136,12 @@ class Search:
 
 @contextmanager
 def session(model: ModelProto) -> Iterator[onnxruntime.InferenceSession]:
-    """Give a session that runs `model` from a file in the working folder, where its weights are."""
+    """Give a session that runs `model` from a file in the working folder, where its weights are.
+
+    Raises:
+        ChildOutOfMemory: onnxruntime could not allocate what the graph needs.
+        OperationUnsupported: onnxruntime cannot run the graph on the samples.
+    """
     path = Path(f"trial-{uuid.uuid4().hex}.onnx")
     path.write_bytes(model.SerializeToString())
     options = onnxruntime.SessionOptions()
@@ -141,5 +149,18 @@ def session(model: ModelProto) -> Iterator[onnxruntime.InferenceSession]:
     options.log_severity_level = _ONLY_ERRORS
     try:
         yield onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        if type(error).__module__.startswith("onnxruntime"):  # its classes have no base of their own
+            raise _refusal(" ".join(str(error).split())[:_LONGEST_MESSAGE]) from error
+        raise
     finally:
         path.unlink()
+
+
+def _refusal(message: str) -> FarmError:
+    wanted = f"onnxruntime {onnxruntime.__version__} to run the graph on the samples"
+    if any(sign in message for sign in _OUT_OF_MEMORY):
+        fix = "raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the shapes in build.yaml"
+        return ChildOutOfMemory(wanted=wanted, found=message, fix=fix)
+    fix = "check that the model takes samples of the shapes in build.yaml, or leave int8 and fp8 out"
+    return OperationUnsupported(wanted=wanted, found=message, fix=fix)

@@ -14,7 +14,7 @@ import pytest
 
 from tasks.children.run import Limits
 from tasks.children.weights import scratch
-from tasks.domain.errors import RequestInvalid, SamplesInvalid
+from tasks.domain.errors import OperationUnsupported, RequestInvalid, SamplesInvalid
 from tasks.domain.request import Calibration, Precision, ShapeRange
 from tasks.onnx.graph import GraphWanted, LoweredGraph, lower_graph
 from tasks.onnx.quantise_child import QuantisationWanted, quantise
@@ -49,7 +49,7 @@ def in_process(
     } | wanted
     with scratch() as room:
         answer = quantise(
-            model, QuantisationWanted(samples=Path("samples.npz"), **asked), room, lambda *_: None
+            model, QuantisationWanted(samples=Path("samples.npz"), **asked | wanted), room, lambda *_: None
         )
     assert [path.name for path in folder.iterdir()] == ["samples.npz"]
     return answer
@@ -208,3 +208,16 @@ def test_values_without_a_range_stay_in_fp32(
     samples["x"][1, 0] = 0  # its logarithm has no finite value
     _, said = in_process(model, samples, tmp_path, monkeypatch)
     assert (said["quantised"], said["quantisable"]) == (2, 3)
+
+
+def test_samples_on_which_the_graph_stops(
+    parse: Parse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = parse(
+        "g (float[n, t] x) => (float[n, 2] y) { a = Reshape (x, size) y = MatMul (a, w) }",
+        size=np.array([-1, 16], np.int64),
+        w=np.ones((16, 2), np.float32),
+    )
+    with pytest.raises(OperationUnsupported, match="Reshape"):
+        in_process(model, {"x": np.ones((3, 7), np.float32)}, tmp_path, monkeypatch)
+    assert list(tmp_path.glob("*.onnx")) == []
