@@ -118,8 +118,9 @@ def markdown(document: dict[str, Any], rows: dict[str, dict[str, Any]]) -> str:
         f"TensorRT-RTX {document['tensorrt_rtx']} for {document['compute']}, Python {document['python']}.",
         "",
         "Seconds: preflight to the verified FP32 graph, TensorFlow's answers at three shapes included, on",
-        "two processors. Peak MB: the largest of its processes. Error and noise: relative to the largest",
-        "output, at the worst shape. RTX: whether TensorRT-RTX builds an engine.",
+        "two processors. Peak MB: the largest of the processes from planning to lowering.",
+        "Error and noise: relative to the largest output, at the worst shape.",
+        "RTX: whether TensorRT-RTX builds an engine.",
     ]
     for builder, title in _FAMILIES.items():
         names = [name for name, model in MODELS.items() if model.builder == builder and name in rows]
