@@ -79,7 +79,7 @@ def gpu_slug(name: str) -> str:
     row = gpu_table().gpus.get(name)
     if row is not None:
         return row.slug
-    return re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("nvidia ")).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("nvidia ")).strip("-") or "unnamed"
 
 
 def device_slug(target: EngineTarget) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.request import ALL_TARGETS, BuildRequest, Precision, ShapeRange
-from tasks.store.request_file import parse_request, render_request
+from tasks.store.request_file import parse_request
 
 FULL = """
 signature: serving_default
@@ -181,49 +179,3 @@ def test_the_error_names_the_file_and_escapes_what_a_terminal_would_obey() -> No
         parse_request('"\\e[2Jx": 1', source="s3://models/mnist/7/build.yaml")
     assert "s3://models/mnist/7/build.yaml" in str(caught.value)
     assert "\x1b" not in str(caught.value)
-
-
-DIMENSIONS = st.lists(st.tuples(*[st.integers(1, 2**40)] * 3).map(sorted), max_size=4)
-SHAPES = DIMENSIONS.map(
-    lambda axes: ShapeRange(
-        min=tuple(a for a, _, _ in axes), opt=tuple(b for _, b, _ in axes), max=tuple(c for _, _, c in axes)
-    )
-)
-NAMES = st.text(st.characters(codec="utf-8").filter(str.isprintable), max_size=12) | st.sampled_from(
-    ["yes", "null", "1e5", "010", "~", "<<", "=", "2001-01-01", ".nan", "a: b", "a#b", "- x"]
-)
-REQUESTS = st.builds(
-    BuildRequest,
-    signature=st.none() | NAMES,
-    inputs=st.dictionaries(NAMES, SHAPES, max_size=3),
-    precisions=st.lists(st.sampled_from(Precision), min_size=1, unique=True).map(tuple),
-    targets=st.just((ALL_TARGETS,))
-    | st.lists(NAMES.filter(lambda name: name.strip() != ""), min_size=1, max_size=3, unique=True).map(tuple),
-    tolerances=st.dictionaries(
-        st.sampled_from(Precision), st.floats(0, exclude_min=True, allow_infinity=False), max_size=3
-    ),
-    samples=st.none() | NAMES,
-    workspace_mib=st.integers(1, 2**40),
-    optimization_level=st.integers(0, 5),
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(REQUESTS)
-def test_what_is_written_is_read_back(request: BuildRequest) -> None:
-    assert parse_request(render_request(request)) == request
-
-
-WORDS = st.sampled_from(
-    [*"[]{}:,-?&*!|>'\"%@#~\n\t ", "  ", "inputs", "min", "precisions", "fp16", "targets", "all", "1", "1.5"]
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(WORDS | st.text(max_size=3), max_size=25).map("".join))
-def test_whatever_the_file_says_it_is_read_or_refused(text: str) -> None:
-    try:
-        request = parse_request(text)
-    except RequestInvalid:
-        return
-    assert parse_request(render_request(request)) == request
