@@ -15,11 +15,11 @@ from flows.conversion_job import ConversionJob
 from flows.settings import settings
 from tasks.convert import convert
 from tasks.domain.digest import BlobRef
-from tasks.domain.errors import OperationUnsupported
+from tasks.domain.errors import OperationUnsupported, RequestInvalid
 from tasks.domain.gpu_table import base_opsets, graph_opset
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.record import ConversionRecord, Verification
-from tasks.domain.request import Precision
+from tasks.domain.request import QUANTISED, Precision
 from tasks.export import export
 from tasks.fetch import fetch_graph
 from tasks.lower import lower
@@ -27,7 +27,7 @@ from tasks.onnx.graph import GraphWanted, LoweredGraph
 from tasks.preflight import preflight
 from tasks.publish import publish_conversion, put_blob
 from tasks.quarantine import quarantining
-from tasks.store.lease import once
+from tasks.store.once import once
 from tasks.store.store import Store
 from tasks.tensorflow.models import ConversionWanted, Converted, conversion_tools
 from tasks.tensorrt.engine import graph_precision
@@ -82,6 +82,12 @@ async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord
 async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: Precision) -> ConversionRecord:
     if precision is Precision.FP32:
         return base
+    if base.plugin_ops and precision in QUANTISED:
+        raise RequestInvalid(
+            wanted=f"{precision}, whose ranges are measured by running the graph",
+            found=f"operations that only TensorRT plugins compute: {', '.join(base.plugin_ops)}",
+            fix=f"leave {precision} out of precisions, or replace these operations in the model",
+        )
     opset = graph_opset(base.opset, precision)
     return await once(
         job.lease(opset, precision),
@@ -111,6 +117,7 @@ async def _converted(job: ConversionJob, opset: int) -> Converted:
         shapes=job.request.inputs,
         opset=opset,
         samples=job.fetched.samples,
+        plugin_ops=job.request.plugin_ops,
     )
     return await convert(saved_model, wanted, workdir=work, limits=limits)
 
@@ -136,6 +143,7 @@ async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
         outputs=converted.outputs,
         shapes=converted.shapes,
         derived_shapes=converted.derived_shapes,
+        plugin_ops=converted.plugin_ops,
         verification=stored.verification,
         seconds={**converted.seconds, "lower": graph.seconds},
         peak_mib=max(converted.peak_mib, graph.peak_mib),
@@ -178,7 +186,7 @@ async def _verify_and_store(
     evidence: Evidence,
     source: Converted | ConversionRecord,
 ) -> _Stored:
-    limits = settings().limits
+    limits, evidence = settings().limits, replace(evidence, plugin_ops=source.plugin_ops)
     async with quarantining(job.suspect(graph, form, evidence, source)):
         verification = await verify_graph(
             graph.onnx, form.precision, evidence, workdir=job.work, limits=limits

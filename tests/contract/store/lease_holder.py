@@ -14,7 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from tasks.store.lease import Lease, once
+from tasks.store.lease import Lease
+from tasks.store.once import once
 from tasks.store.store import Store
 
 

@@ -14,8 +14,9 @@ from threading import Barrier
 
 import pytest
 
-from tasks.domain.errors import ModelRefused
-from tasks.store.lease import Lease, once
+from tasks.domain.errors import ChildOutOfMemory, FarmError, ModelRefused
+from tasks.store.lease import Lease
+from tasks.store.once import once
 from tasks.store.store import Store
 
 KEY = "conversions/ab/abcd.json"
@@ -43,6 +44,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def lease_of(store: Store, *, key: str = KEY) -> Lease:
     return Lease(store=store, key=key, seconds=_SECONDS)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def all_at_once(calls: list[Callable[[], bool]]) -> list[bool]:
@@ -169,9 +177,10 @@ def test_one_of_ten_makes_what_all_get(store: Store) -> None:
     assert store.client.list_objects_v2(Bucket=store.bucket)["KeyCount"] == 0
 
 
-def test_who_fails_lets_the_next_try(store: Store) -> None:
+def failing_once(store: Store, failure: FarmError) -> tuple[list[str], int]:
+    """Let three ask at once where the first that makes the result fails; return answers and tries."""
     tries: list[str] = []
-    refusal = ModelRefused(wanted="a model", found="none", fix="give one")
+    leases = [lease_of(store) for _ in range(3)]
 
     async def find() -> str | None:
         return None
@@ -179,15 +188,30 @@ def test_who_fails_lets_the_next_try(store: Store) -> None:
     async def make() -> str:
         tries.append("")
         if len(tries) == 1:
-            raise refusal
+            await asyncio.to_thread(wait_until, lambda: sum(one._seen is not None for one in leases) == 2)
+            raise failure
         return "made"
 
-    async def two() -> list[str | BaseException]:
-        work = (once(lease_of(store), find, make) for _ in range(2))
+    async def three() -> list[str | BaseException]:
+        work = (once(lease, find, make) for lease in leases)
         return await asyncio.gather(*work, return_exceptions=True)
 
-    answers = asyncio.run(two())
-    assert sorted(map(str, answers)) == ["made", str(refusal)]
+    return sorted(map(str, asyncio.run(three()))), len(tries)
+
+
+def test_what_is_wrong_with_the_release_is_told_to_all_that_wait(store: Store) -> None:
+    refusal = ModelRefused(wanted="a model", found="none", fix="give one")
+    assert failing_once(store, refusal) == ([str(refusal)] * 3, 1)
+    # Who comes later tries anew, at once, and leaves nothing behind.
+    later = lease_of(store)
+    assert later.take()
+    later.release()
+    assert store.client.list_objects_v2(Bucket=store.bucket)["KeyCount"] == 0
+
+
+def test_what_is_wrong_with_one_host_lets_the_next_try(store: Store) -> None:
+    small = ChildOutOfMemory(wanted="memory", found="none", fix="add some")
+    assert failing_once(store, small) == (["made", "made", str(small)], 3)
 
 
 @pytest.fixture
@@ -208,14 +232,9 @@ def start(store: Store, tmp_path: Path) -> Iterator[Callable[[float], subprocess
 
 def makers(folder: Path, *, wanted: int) -> list[str]:
     """Return the processes that started to make the result as soon as there are `wanted`."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        made = folder / "made"
-        found = made.read_text("utf-8").split() if made.exists() else []
-        if len(found) >= wanted:
-            return found
-        time.sleep(0.02)
-    pytest.fail(f"{wanted} did not start")
+    made = folder / "made"
+    wait_until(lambda: made.exists() and len(made.read_text("utf-8").split()) >= wanted)
+    return made.read_text("utf-8").split()
 
 
 def test_another_process_goes_on_where_one_is_killed(

@@ -1,0 +1,77 @@
+"""One of many hosts makes a result, and the others wait until they find it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from tasks.domain.errors import FarmError
+from tasks.store.lease import Lease
+
+T = TypeVar("T")
+
+_BEATS = 3
+_POLL_SECONDS = 1.0
+_LOG = logging.getLogger(__name__)
+
+
+async def once(lease: Lease, find: Callable[[], Awaitable[T | None]], make: Callable[[], Awaitable[T]]) -> T:
+    """Return what `find` finds, or `make` it while all others that ask for the same lease wait.
+
+    Args:
+        lease: of the result, not held.
+        find: looks for the result in the store; asked again and again while another holds the lease.
+        make: makes the result and stores it, so that `find` finds it from then on.
+
+    Raises:
+        FarmError: of `find` and `make`, also of another's `make` where it is about what was asked for; and as
+            `s3_errors`.
+    """
+    while True:
+        found = await find()
+        if found is not None:
+            return found
+        if await asyncio.to_thread(lease.take):
+            break
+        # Not all at the same moment.
+        await asyncio.sleep(min(_POLL_SECONDS, lease.seconds / _BEATS) * random.uniform(0.5, 1.5))  # noqa: S311
+    async with _kept(lease):
+        found = await find()  # the last holder may have finished between our two looks
+        return found if found is not None else await make()
+
+
+@contextlib.asynccontextmanager
+async def _kept(lease: Lease) -> AsyncIterator[None]:
+    """Renew the held `lease` in the background, and give it back at the end."""
+    done = asyncio.Event()
+    beats = asyncio.create_task(_renew_until(done, lease))
+    failure: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        done.set()
+        await beats
+        try:
+            await asyncio.shield(asyncio.to_thread(lease.release, failure))
+        except FarmError as error:
+            _LOG.warning("%s", error)
+
+
+async def _renew_until(done: asyncio.Event, lease: Lease) -> None:
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(done.wait(), lease.seconds / _BEATS)
+            return
+        try:
+            if not await asyncio.to_thread(lease.renew):
+                _LOG.warning("another host took over the lease of %s: the work may be done twice", lease.key)
+                return
+        except FarmError as error:
+            _LOG.warning("%s", error)
