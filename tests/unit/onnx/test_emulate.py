@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from tasks.onnx.emulate import emulate, emulated
 from tasks.onnx.low_float import LowFloat
@@ -127,3 +127,20 @@ def test_it_is_given_as_bytes_with_weights_where_they_were(
     assert [tensor.data_type for tensor in found.graph.initializer] == [low.onnx]
     assert bool(found.graph.initializer[0].external_data) == outside
     assert sorted(tmp_path.iterdir()) == files
+
+
+def test_fp8_pairs_run_in_onnxruntime_as_they_are(run_graph: Run) -> None:
+    """With 3 bits behind the first, what lies between 1 and 1.125 goes to the nearer, and 448 is the end."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 9, opset_import: ["" : 19]>
+        g (float[n] x) => (float[n] y) {
+            q = QuantizeLinear (x, scale, zero)
+            y = DequantizeLinear (q, scale, zero)
+        }
+        """
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), "scale"))
+    zero = helper.make_tensor("zero", TensorProto.FLOAT8E4M3FN, (), b"\0", raw=True)
+    model.graph.initializer.append(zero)
+    feeds = {"x": np.array([1.05, 1.1, -1000], np.float32)}
+    assert run_graph(model, feeds)[0].tolist() == [1, 1.125, -448]
