@@ -81,8 +81,8 @@ def read_answer(
     """
     answer = read_plain(home / "answer.json", 0, _LARGEST_ANSWER)
     if refused := read_plain(home / "not-started", 0, _LAST_OUTPUT):
-        number, found = json.loads(refused)
-        raise not_started(program, OSError(number, found))
+        number, _, found = refused.decode("utf-8", "replace").partition(" ")
+        raise not_started(program, OSError(int(number) if number.isdigit() else 0, found))
     if not (home / "answer.json").is_file():
         _raise_crash(program, status, _last_output(home), limits)
     try:

@@ -14,7 +14,7 @@ Containers often forbid the last, old kernels lack the first. What is not there 
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import shutil
 import site
@@ -140,7 +140,7 @@ def launch_command(program: ChildProgram, home: Path, *, reads: Iterable[Path], 
         "seccomp": level is not Confinement.NONE and _has_seccomp(),
         "libraries": _libraries(),
     }
-    (home / "launch.json").write_text(json.dumps(plan), "utf-8")
+    (home / "launch").write_bytes(marshal.dumps(plan))
     return [*spaces, sys.executable, "-S", str(_LAUNCHER), str(home)]
 
 
