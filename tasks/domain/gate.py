@@ -35,8 +35,8 @@ from tasks.domain.request import Precision
 NOISE_FACTOR = 10.0
 """How many times TensorFlow's own noise rounding alone may come to.
 
-Graphs that convert right were seen within twice their noise, recurrent and 121 layers deep ones among them; the
-table of the zoo has both figures for each model. Ten leaves room for those that nobody has seen yet.
+Graphs that convert right were seen within twice their noise, recurrent and 121 layers deep ones among them;
+the table of the zoo has both figures for each model. Ten leaves room for those that nobody has seen yet.
 """
 
 DEFAULT_TOP1: Mapping[Precision, float] = MappingProxyType(
