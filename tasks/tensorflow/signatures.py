@@ -75,7 +75,9 @@ def choose_signature(graph: Any, wanted: str | None) -> str:
         found=f"the signatures {', '.join(names)}" if names else "a model without signatures",
         fix="set signature in build.yaml to one of them"
         if names
-        else "save the model with tf.saved_model.save(..., signatures=...) or model.export",
+        else "call a Keras model once before it is saved; give a function of a tf.Module "
+        "@tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)]); "
+        "or save it with tf.saved_model.save(..., signatures=...) or model.export",
     )
 
 

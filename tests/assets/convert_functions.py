@@ -1,8 +1,9 @@
 """Converts many small TensorFlow functions in one process, each as the farm's children do it.
 
 Usage: convert_functions.py MODULE FOLDER. MODULE is a file with `CASES`: name to (function, its specs, shapes
-of every input at min, opt and max, or None). FOLDER gets a SavedModel, a graph and a reference for each, and
-`converted.json` with the plan, or the error.
+of every input at min, opt and max, or None). Without specs the function is called with a path and writes a
+model itself, as a folder or beside it as `.keras` or `.h5`. FOLDER gets a SavedModel, a graph and a reference
+for each, and `converted.json` with the plan, or the error.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from tasks.domain.errors import FarmError
-from tasks.tensorflow import convert_child, plan_child, preflight_child
+from tasks.tensorflow import convert_child, export_child, plan_child, preflight_child
 
 _OPSET = 17
 
@@ -37,8 +38,11 @@ def cases_of(path: str) -> dict[str, Any]:
     return cases
 
 
-def save(function: Any, specs: list[Any], folder: Path) -> None:
+def save(function: Any, specs: list[Any] | None, folder: Path) -> None:
     """Write a SavedModel whose only signature is `function`, with what it keeps in its attribute `holds`."""
+    if specs is None:
+        function(folder)
+        return
     module = tf.Module()
     module.holds = getattr(function, "holds", None)
     module.serve = tf.function(function, input_signature=specs, autograph=False)
@@ -48,12 +52,19 @@ def save(function: Any, specs: list[Any], folder: Path) -> None:
 def convert(folder: Path, name: str, shapes: dict[str, Any] | None) -> dict[str, Any]:
     """Check, plan and convert the SavedModel of `name`; return the plan."""
     sanitised = str(folder / f"{name}.sanitised")
-    request = {"path": str(folder / name), "format": "saved_model", "sanitised": sanitised}
+    files = [folder / name, folder / f"{name}.keras", folder / f"{name}.h5"]
+    path = next(file for file in files if file.exists())
+    form = f"model{path.suffix}" if path.suffix else "saved_model"
+    request = {"path": str(path), "format": form, "sanitised": sanitised}
     preflight_child.main(request, _report)
+    if path.suffix:
+        export_child.main({"path": str(path), "saved_model": sanitised}, _report)
     shared: dict[str, Any] = {"saved_model": sanitised, "samples": None}
     plan = plan_child.main(shared | {"signature": None, "shapes": shapes or {}}, _report)
-    files = {"onnx": str(folder / name / "model.onnx"), "reference": str(folder / f"{name}.npz")}
-    plan["seconds"] = convert_child.main(shared | files | {"opset": _OPSET, "plan": plan}, _report)["seconds"]
+    targets = {"onnx": str(folder / name / "model.onnx"), "reference": str(folder / f"{name}.npz")}
+    plan["seconds"] = convert_child.main(
+        shared | targets | {"opset": _OPSET, "plan": plan, "plugin_ops": []}, _report
+    )["seconds"]
     return plan
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
+    brain_float,
     colours,
     counting,
     cropping,

@@ -39,6 +39,10 @@ _FIXES = (
         r"must have same input types|same type",
         "the graph mixes FP16 and FP32 at this node: ask for fp32, or report the model's structure",
     ),
+    (
+        r"NonMaxSuppression\S* has no runners",
+        "TensorRT-RTX has no non-maximum suppression: build for other targets, or suppress outside engines",
+    ),
     (r"workspace|insufficient memory on requested size", "raise workspace_mib in build.yaml"),
 )
 _OTHERWISE = "replace the layer that makes this node, or try another TensorRT version"

@@ -1,0 +1,219 @@
+"""What a release may hold, in small, for convert_functions.py: every form, type, name and kind of layer."""
+
+# TensorFlow and Keras have no types of their own.
+# mypy: disable-error-code="misc,untyped-decorator,no-untyped-call"
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+CASES: dict[str, Any] = {}
+_SEQUENCES = {"a": {"min": [1, 3, 4], "opt": [4, 7, 4], "max": [8, 12, 4]}}
+_TOKENS = {"a": {"min": [1, 3], "opt": [4, 7], "max": [8, 12]}}
+_PICTURES = {"a": {"min": [1, 9, 8, 3], "opt": [2, 16, 12, 3], "max": [3, 21, 30, 3]}}
+
+# Types of inputs and outputs.
+for _dtype in ("int8", "int16", "int32", "int64", "uint8", "bool", "float16", "float64"):
+    CASES[f"type_{_dtype}"] = (
+        lambda a: {"same": tf.identity(a), "half": tf.cast(a, tf.float32) / 2},
+        [tf.TensorSpec((None, 5), _dtype, "a")],
+        None,
+    )
+
+# Names.
+CASES["names"] = (
+    lambda left, right: {"scores:0": left + 2 * right, "boxes/raw": left - right, "Ünits": left},
+    [tf.TensorSpec((None, 3), tf.float32, "left"), tf.TensorSpec((None, 3), tf.float32, "right")],
+    None,
+)
+_captured = tf.constant([[1.0, 2.0], [3.0, 4.0]])
+CASES["captured_constant"] = (
+    lambda a: {"y": a @ _captured},
+    [tf.TensorSpec((None, 2), tf.float32, "a")],
+    None,
+)
+CASES["suppression"] = (
+    lambda a, b: {"kept": tf.image.non_max_suppression(a, b, 3, iou_threshold=0.3)},
+    [tf.TensorSpec((8, 4), tf.float32, "a"), tf.TensorSpec((8,), tf.float32, "b")],
+    None,
+)
+
+
+def form(name: str, shapes: Any = None) -> Callable[[Callable[[Path], None]], None]:
+    """Register a function that writes a model: a folder, or the same path with .keras or .h5."""
+
+    def register(save: Callable[[Path], None]) -> None:
+        CASES[name] = (save, None, shapes)
+
+    return register
+
+
+def layers(
+    name: str, shape: tuple[int | None, ...], *stack: Any, shapes: Any = None, dtype: str = "float32"
+) -> None:
+    """Register a .keras file of a sequence of layers with the input a."""
+
+    def save(path: Path) -> None:
+        inside = keras.Input(shape, name="a", dtype=dtype)
+        outside = inside
+        for one in stack:
+            outside = one(outside)
+        keras.Model(inside, outside).save(path.with_suffix(".keras"))
+
+    form(name, shapes)(save)
+
+
+layers("lstm", (None, 4), keras.layers.LSTM(5, return_sequences=True), shapes=_SEQUENCES)
+layers("gru", (None, 4), keras.layers.GRU(5), shapes=_SEQUENCES)
+layers(
+    "masked_both_ways",
+    (None,),
+    keras.layers.Embedding(2, 4, mask_zero=True),
+    keras.layers.Bidirectional(keras.layers.LSTM(3)),
+    shapes=_TOKENS,
+    dtype="int32",
+)
+layers("any_picture", (None, None, 3), keras.layers.Conv2D(4, 3, strides=2, padding="same"), shapes=_PICTURES)
+for _policy in ("mixed_float16", "mixed_bfloat16"):
+    layers(
+        _policy, (6,), keras.layers.Dense(8, "relu", dtype=_policy), keras.layers.Dense(3, dtype="float32")
+    )
+layers(
+    "upsampling_without_size",
+    (None, None, 3),
+    keras.layers.UpSampling2D(2, interpolation="bilinear", name="grow"),
+    shapes=_PICTURES,
+)
+
+
+@form("attention", _SEQUENCES)
+def _attention(path: Path) -> None:
+    inside = keras.Input((None, 4), name="a")
+    seen = keras.layers.MultiHeadAttention(2, 3, name="look")(inside, inside, use_causal_mask=True)
+    keras.Model(inside, keras.layers.LayerNormalization()(seen + inside)).save(path.with_suffix(".keras"))
+
+
+@form("shared_layer")
+def _shared_layer(path: Path) -> None:
+    one, two = keras.Input((3,), name="one"), keras.Input((3,), name="two")
+    score = keras.layers.Dense(2, name="score")
+    keras.Model({"one": one, "two": two}, [score(one), score(two)]).save(path.with_suffix(".keras"))
+
+
+@form("stateful")
+def _stateful(path: Path) -> None:
+    inside = keras.Input((3, 4), batch_size=2, name="a")
+    keras.Model(inside, keras.layers.LSTM(5, stateful=True, name="memory")(inside)).save(
+        path.with_suffix(".keras")
+    )
+
+
+class Doubling(keras.Model):
+    """A subclassed model, as in TensorFlow's own examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, inputs: Any) -> Any:
+        return 2 * self.dense(inputs)
+
+
+@form("subclassed_called")
+def _subclassed_called(path: Path) -> None:
+    model = Doubling()
+    model(np.zeros((1, 3), np.float32))
+    tf.saved_model.save(model, str(path))
+
+
+@form("subclassed_never_called")
+def _subclassed_never_called(path: Path) -> None:
+    tf.saved_model.save(Doubling(), str(path))
+
+
+class Plain(tf.Module):
+    """A module whose function knows its input."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float32, "a")])
+    def __call__(self, a: Any) -> Any:
+        return tf.nn.softmax(a)
+
+
+@form("module_with_a_call")
+def _module_with_a_call(path: Path) -> None:
+    tf.saved_model.save(Plain(), str(path))
+
+
+class Free(tf.Module):
+    """A module whose function takes anything."""
+
+    @tf.function
+    def __call__(self, a: Any) -> Any:
+        return tf.nn.softmax(a)
+
+
+@form("module_without_a_signature")
+def _module_without_a_signature(path: Path) -> None:
+    tf.saved_model.save(Free(), str(path))
+
+
+class Whitening(keras.layers.Layer):
+    """A layer with an operation that ONNX lacks."""
+
+    def call(self, x: Any) -> Any:
+        return tf.linalg.cholesky(x @ tf.transpose(x, [0, 2, 1]) + tf.eye(4))
+
+
+@form("no_onnx_form")
+def _no_onnx_form(path: Path) -> None:
+    inside = keras.Input((4, 4), name="a")
+    keras.Model(inside, Whitening(name="whiten")(inside)).export(str(path), verbose=False)
+
+
+@form("keras_2")
+def _keras_2(path: Path) -> None:
+    """Write the configuration as Keras 2 did; the weights lie in a `.h5` file as they always did."""
+    stack = [
+        keras.Input((6, 4, 2), name="a"),
+        keras.layers.DepthwiseConv2D(3, padding="same"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Reshape((6, 8)),
+        keras.layers.LSTM(5, return_sequences=True),
+        keras.layers.Bidirectional(keras.layers.GRU(3, return_sequences=True)),
+        keras.layers.TimeDistributed(keras.layers.Dense(2, "softmax")),
+    ]
+    file = path.with_suffix(".h5")
+    keras.Sequential(stack).save(file)
+    with h5py.File(file, "r+") as data:
+        data.attrs["model_config"] = json.dumps(_as_keras_2(json.loads(data.attrs["model_config"])))
+
+
+def _as_keras_2(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_keras_2(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    value = {
+        key: _as_keras_2(item) for key, item in value.items() if key not in ("module", "registered_name")
+    }
+    value.pop("build_config", None)
+    config = value.get("config")
+    if isinstance(config, dict) and "name" in config:
+        if isinstance(config.get("dtype"), dict):
+            config["dtype"] = "float32"
+        added: dict[str, dict[str, Any]] = {
+            "LSTM": {"time_major": False}, "GRU": {"time_major": False},
+            "DepthwiseConv2D": {"groups": 1}, "BatchNormalization": {"axis": [3]},
+        }  # fmt: skip
+        config |= added.get(value["class_name"], {})
+        if "batch_shape" in config:
+            config["batch_input_shape"] = config.pop("batch_shape")
+    return value

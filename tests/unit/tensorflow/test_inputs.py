@@ -1,0 +1,93 @@
+"""Every form, type and name that a release may have: what becomes of it, at all three corners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+SAME_TYPE = 0.0
+ROUNDED = 5e-6
+TYPES = ("int8", "int16", "int32", "int64", "uint8", "bool", "float16", "float64")
+# Outputs as the model calls them, and the largest error.
+MODELS: dict[str, tuple[list[str], list[str], float]] = {
+    **{f"type_{name}": (["a"], ["half", "same"], SAME_TYPE) for name in TYPES},
+    "names": (["left", "right"], ["boxes/raw", "scores:0", "Ünits"], ROUNDED),
+    "captured_constant": (["a"], ["y"], ROUNDED),
+    "suppression": (["a", "b"], ["kept"], SAME_TYPE),
+    "lstm": (["a"], ["lstm"], ROUNDED),
+    "gru": (["a"], ["gru"], ROUNDED),
+    "masked_both_ways": (["a"], ["bidirectional"], ROUNDED),
+    "any_picture": (["a"], ["conv2d"], ROUNDED),
+    "mixed_float16": (["a"], ["dense_1"], 2e-3),
+    "mixed_bfloat16": (["a"], ["dense_3"], 2e-2),
+    "attention": (["a"], ["layer_normalization"], ROUNDED),
+    "shared_layer": (["one", "two"], ["score", "score_1"], ROUNDED),
+    "subclassed_called": (["inputs"], ["output_0"], ROUNDED),
+    "module_with_a_call": (["a"], ["output_0"], ROUNDED),
+    "keras_2": (["a"], ["time_distributed"], ROUNDED),
+}
+REFUSED = {
+    "upsampling_without_size": ("ModelRefused", "in layer grow (UpSampling2D)", "fixed size"),
+    "stateful": ("ModelRefused", "AssignVariableOp (layer functional", "stateful=False"),
+    "subclassed_never_called": ("SignatureUnknown", "without signatures", "call a Keras model once"),
+    "module_without_a_signature": ("SignatureUnknown", "without signatures", "input_signature="),
+    "no_onnx_form": ("OperationUnsupported", "/whiten_", "outside the engine"),
+}
+# Engines take FP32 models in FP32; what TensorRT-RTX says to the others leads to the way out.
+ENGINES = {
+    "type_int8": "take INT8 out of the model",
+    "type_int16": "no such element type",
+    "type_float16": "ask for fp16",
+    "mixed_float16": "ask for fp16",
+    "mixed_bfloat16": "ask for bf16",
+    "suppression": "TensorRT-RTX has no non-maximum suppression",
+}
+
+
+@pytest.fixture(scope="module")
+def forms(convert_functions: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """What became of every model, by name."""
+    return convert_functions("input_forms.py")
+
+
+def test_every_model_is_here(forms: dict[str, Any]) -> None:
+    assert set(forms) == set(MODELS) | set(REFUSED)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_keeps_its_names_and_its_numbers(forms: dict[str, Any], name: str) -> None:
+    inputs, outputs, largest = MODELS[name]
+    answer = forms[name]
+    assert "error" not in answer
+    assert [spec["name"] for spec in answer["plan"]["inputs"]] == inputs
+    assert [spec["name"] for spec in answer["plan"]["outputs"]] == outputs
+    assert {(row["corner"], row["output"]) for row in answer["comparisons"]} == {
+        (corner, output) for corner in ("min", "opt", "max") for output in outputs
+    }
+    assert max(row["relative"] for row in answer["comparisons"]) <= largest
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_an_input_keeps_its_type(forms: dict[str, Any], name: str) -> None:
+    plan = forms[f"type_{name}"]["plan"]
+    assert {spec["name"]: spec["dtype"] for spec in (*plan["inputs"], *plan["outputs"])} == {
+        "a": name, "same": name, "half": "float32",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_becomes_an_engine_or_the_error_says_how(forms: dict[str, Any], name: str) -> None:
+    if name in ENGINES:
+        assert ENGINES[name] in forms[name]["engine"]
+    else:
+        assert forms[name]["engine"] == "built"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_become_an_engine_is_refused_with_the_way_out(forms: dict[str, Any], name: str) -> None:
+    error, found, fix = REFUSED[name]
+    assert forms[name]["error"]["class"] == error
+    assert found in forms[name]["error"]["found"]
+    assert fix in forms[name]["error"]["fix"]
