@@ -10,6 +10,10 @@ from tasks.domain.errors import FarmError, OperationUnsupported
 from tasks.domain.layers import placed
 
 _LONGEST_MESSAGE = 500
+_NO_SCAN = (
+    "write the loop as keras.layers.RNN, tf.map_fn or tf.while_loop instead of tf.scan or keras.ops.scan, "
+    "or compute it outside the engine"
+)
 _LOGGER = logging.getLogger("tf2onnx.tfonnx")
 
 
@@ -38,7 +42,9 @@ def failures_named(wanted: str) -> Iterator[None]:
         raise OperationUnsupported(
             wanted=wanted,
             found=f"{type(error).__name__}: {str(error)[:_LONGEST_MESSAGE]}{where}",
-            fix="replace the operation that the message names, or compute it outside the engine",
+            fix=_NO_SCAN
+            if "scan output index" in str(error)
+            else "replace the operation that the message names, or compute it outside the engine",
         ) from error
     finally:
         _LOGGER.removeHandler(failed)
