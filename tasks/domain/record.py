@@ -119,6 +119,7 @@ class ConversionRecord:
         outputs: outputs in the graph's order.
         shapes: the shapes that are asked for, by input.
         derived_shapes: inputs whose shapes the request left out.
+        plugin_ops: operations in the graph that are left to TensorRT plugins.
         verification: the graph against TensorFlow.
         quantisation: how the graph was quantised; None where it was not.
         seconds: wall time by step.
@@ -141,6 +142,7 @@ class ConversionRecord:
     outputs: tuple[TensorSpec, ...]
     shapes: Mapping[str, ShapeRange]
     derived_shapes: tuple[str, ...]
+    plugin_ops: tuple[str, ...] = ()
     verification: Verification
     quantisation: Quantisation | None = None
     seconds: Mapping[str, float]

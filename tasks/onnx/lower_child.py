@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from onnx import ModelProto, checker, shape_inference
+from onnx import ModelProto, ValueInfoProto, checker, shape_inference
 
+from tasks.children.plugin_domain import PLUGIN_DOMAIN
 from tasks.children.weights import Scratch, opened, save
 from tasks.domain.errors import OperationUnsupported
 from tasks.domain.request import QUANTISED, Precision
@@ -79,7 +80,9 @@ def _same_interface(found: tuple[Interface, Interface], wanted: tuple[Interface,
 
 def _checked(model: ModelProto, when: str, fix: str) -> ModelProto:
     """Return `model` with every type and shape inferred anew; what is not valid ONNX is refused."""
+    told = _types_of_plugins(model)
     del model.graph.value_info[:]
+    model.graph.value_info.extend(told)
     try:
         checker.check_model(model)
         inferred = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
@@ -89,7 +92,17 @@ def _checked(model: ModelProto, when: str, fix: str) -> ModelProto:
             found=" ".join(str(error).split())[:_LONGEST_MESSAGE],
             fix=fix,
         ) from error
+    for index in reversed(range(len(inferred.graph.value_info))):
+        kind = inferred.graph.value_info[index].type
+        if kind.WhichOneof("value") in {None, "tensor_type"} and not kind.tensor_type.elem_type:
+            del inferred.graph.value_info[index]
     return inferred
+
+
+def _types_of_plugins(model: ModelProto) -> list[ValueInfoProto]:
+    """Return the types of what plugins return, which the conversion told and nothing can infer."""
+    outputs = {name for node in model.graph.node if node.domain == PLUGIN_DOMAIN for name in node.output}
+    return [value for value in model.graph.value_info if value.name in outputs]
 
 
 def _count(model: ModelProto) -> int:

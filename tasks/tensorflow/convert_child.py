@@ -55,8 +55,10 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         frozen = freeze(function, inputs, outputs, room)
         del function, loaded
         gc.collect()  # a loaded model is full of cycles, which would hold its variables until the end
-        weights = write_onnx(frozen, Path(request["onnx"]), opset=request["opset"])
-    return {"seconds": seconds, "weights": None if weights is None else str(weights)}
+        plugin_ops = frozenset(request["plugin_ops"])
+        written = write_onnx(frozen, Path(request["onnx"]), opset=request["opset"], plugin_ops=plugin_ops)
+    weights = None if written.weights is None else str(written.weights)
+    return {"seconds": seconds, "weights": weights, "plugin_ops": written.plugin_ops}
 
 
 @contextmanager

@@ -9,6 +9,7 @@ changes nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import tf2onnx.graph
 import tf2onnx.optimizer
 from tf2onnx import tfonnx
 
+from tasks.children.plugin_domain import PLUGIN_DOMAIN
 from tasks.children.weights import save
 from tasks.domain.errors import OperationUnsupported
 from tasks.domain.layers import placed
@@ -52,24 +54,37 @@ def _rewritten_functions(graph: Any) -> Any:
 tfonnx.resolve_functions = _rewritten_functions
 
 
-def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int) -> Path | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """An ONNX graph on the disk.
+
+    Attributes:
+        weights: the file of its large weights beside it; None where it has none.
+        plugin_ops: TensorFlow operations in it that are left to TensorRT plugins, sorted.
+    """
+
+    weights: Path | None
+    plugin_ops: list[str]
+
+
+def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int, plugin_ops: frozenset[str]) -> Written:
     """Write the ONNX form of `frozen` as `target`, tensors named as in the signature.
 
-    Returns:
-        The file of its large weights beside it; None where it has none.
+    What has no ONNX form and is among `plugin_ops` stays as it is, in the domain of TensorRT's plugins.
 
     Raises:
         OperationUnsupported: an operation has no ONNX form at `opset`.
     """
     graph = fold(frozen)
     with failures_named(f"an ONNX form of the model at opset {opset}"):
-        model = _convert(frozen, graph, opset)
+        model = _convert(frozen, graph, opset, plugin_ops)
+    left = _left_to_plugins(model, opset, plugin_ops)
     refuse_leftovers(model, opset)
     target.parent.mkdir(exist_ok=True)
-    return save(model, target, one_file=0)
+    return Written(weights=save(model, target, one_file=0), plugin_ops=left)
 
 
-def _convert(frozen: FrozenGraph, folded: Any, opset: int) -> onnx.ModelProto:
+def _convert(frozen: FrozenGraph, folded: Any, opset: int, plugin_ops: frozenset[str]) -> onnx.ModelProto:
     """Do what `tf2onnx.tfonnx.process_tf_graph` does; before any value is asked for, weights get theirs."""
     tfonnx.clear_functions()
     with tf.device("/cpu:0"), tf.Graph().as_default() as graph:
@@ -85,8 +100,18 @@ def _convert(frozen: FrozenGraph, folded: Any, opset: int) -> onnx.ModelProto:
         # Catching errors would mean a deep copy of the graph per optimiser pass.
         optimised = tf2onnx.optimizer.optimize_graph(converted, catch_errors=False)
         model: onnx.ModelProto = optimised.make_model("converted from TensorFlow")
+        model.graph.value_info.extend(_types_of(optimised, plugin_ops))
         round_as_tensorrt(_nodes(model.graph))
         return model
+
+
+def _types_of(graph: Any, plugin_ops: frozenset[str]) -> Iterator[onnx.ValueInfoProto]:
+    """Yield the types of what plugins will return: nothing can infer them later."""
+    for node in graph.get_nodes():
+        if node.type in plugin_ops:
+            for name in node.output:
+                shape = [dim if dim >= 0 else None for dim in graph.get_shape(name) or ()]
+                yield onnx.helper.make_tensor_value_info(name, graph.get_dtype(name), shape)
 
 
 def _give_weights(graph: Any, weights: Weights) -> None:
@@ -99,6 +124,20 @@ def _give_weights(graph: Any, weights: Weights) -> None:
             node.set_attr("value", tensor)
 
 
+def _left_to_plugins(model: onnx.ModelProto, opset: int, plugin_ops: frozenset[str]) -> list[str]:
+    """Mark what a plugin computes; return its operations."""
+    left = [node for node in _nodes(model.graph) if node.op_type in plugin_ops and not _is_onnx(node, opset)]
+    for node in left:
+        node.domain = PLUGIN_DOMAIN
+    if left:
+        model.opset_import.append(onnx.helper.make_opsetid(PLUGIN_DOMAIN, 1))
+    return sorted({node.op_type for node in left})
+
+
+def _is_onnx(node: onnx.NodeProto, opset: int) -> bool:
+    return node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type, opset, "")
+
+
 def refuse_leftovers(model: onnx.ModelProto, opset: int) -> None:
     """Refuse operations that tf2onnx left as they were: it only logs them.
 
@@ -107,7 +146,7 @@ def refuse_leftovers(model: onnx.ModelProto, opset: int) -> None:
     """
     left: dict[str, list[str]] = {}
     for node in _nodes(model.graph):
-        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset, ""):
+        if node.domain != PLUGIN_DOMAIN and not _is_onnx(node, opset):
             left.setdefault(node.op_type, []).append(node.name)
     if left:
         op, names = next(iter(left.items()))

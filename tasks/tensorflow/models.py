@@ -45,12 +45,14 @@ class ConversionWanted:
         shapes: shapes by input name; inputs that are left out get theirs from the signature.
         opset: ONNX opset of the graph.
         samples: an `.npz` with arrays by input name, first dimension the batch; None to draw numbers.
+        plugin_ops: operations that may stay in the graph for TensorRT plugins.
     """
 
     signature: str | None
     shapes: Mapping[str, ShapeRange]
     opset: int
     samples: Path | None
+    plugin_ops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ class Converted:
         outputs: the signature's outputs, sorted by name.
         shapes: the shapes of every input.
         derived_shapes: inputs whose shapes the request left out.
+        plugin_ops: operations in the graph that are left to TensorRT plugins.
         samples_used: where the reference's input values came from, for people.
         seconds: wall time of `load`, `reference` and `convert`, and of both children as `total`.
         peak_mib: most resident memory of a child, in MiB.
@@ -79,6 +82,7 @@ class Converted:
     outputs: tuple[TensorSpec, ...]
     shapes: Mapping[str, ShapeRange]
     derived_shapes: tuple[str, ...]
+    plugin_ops: tuple[str, ...]
     samples_used: str
     seconds: Mapping[str, float]
     peak_mib: float
@@ -157,7 +161,7 @@ async def convert_saved_model(
     planned = await run_child(_PLAN, shared | asked, workdir=workdir, limits=limits)
     onnx, reference = _new(workdir, "onnx") / "model.onnx", _new(workdir, "reference", ".npz")
     targets = {"onnx": str(onnx), "reference": str(reference), "opset": wanted.opset}
-    request = shared | targets | {"plan": planned.result}
+    request = shared | targets | {"plan": planned.result, "plugin_ops": wanted.plugin_ops}
     converted = await run_child(_CONVERT, request, workdir=workdir, limits=limits)
     return _converted(onnx, reference, planned, converted)
 
@@ -173,6 +177,7 @@ def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: Chi
         outputs=specs_of(plan["outputs"]),
         shapes=shapes_of(plan["shapes"]),
         derived_shapes=tuple(plan["derived_shapes"]),
+        plugin_ops=tuple(converted.result["plugin_ops"]),
         samples_used=plan["samples_used"],
         seconds=converted.result["seconds"] | {"total": planned.seconds + converted.seconds},
         peak_mib=max(planned.peak_mib, converted.peak_mib),

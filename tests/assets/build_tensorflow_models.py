@@ -88,6 +88,12 @@ class Many(tf.Module):
         _, y = tf.while_loop(lambda step, _: step < 5, lambda step, y: (step + 1, y @ square), (0, x))
         return {"y": tf.cond(tf.reduce_sum(x) > 0, lambda: y, lambda: -y)}
 
+    @tf.function(input_signature=[tf.TensorSpec((None, 4, 4), tf.float32, "x")])
+    def factor(self, x: Any) -> dict[str, Any]:
+        """An operation without an ONNX form, between others that have one."""
+        positive = tf.matmul(x, x, transpose_b=True) + 4 * tf.eye(4)
+        return {"y": tf.reduce_sum(2 * tf.linalg.cholesky(positive), -1)}
+
     @tf.function(input_signature=[tf.TensorSpec((None, 4, 4), tf.float32, "x")], jit_compile=True)
     def inverse(self, x: Any) -> dict[str, Any]:
         return {"y": tf.linalg.inv(x + 4 * tf.eye(4))}
@@ -207,7 +213,7 @@ def main(folder: Path) -> None:
     tokens().save(folder / "tokens.keras")
     only_ids().save(folder / "only_ids.keras")
     many = Many()
-    names = ("gelu", "minus", "loop", "open", "inverse", "strings", "noisy", "counts")
+    names = ("gelu", "minus", "loop", "open", "factor", "inverse", "strings", "noisy", "counts")
     _save(many, folder / "many", **{name: getattr(many, name) for name in names})
     heavy = Heavy()
     _save(heavy, folder / "heavy", serving_default=heavy.serve)
