@@ -133,7 +133,7 @@ def crops(image: Any, boxes: Any) -> Any:
 
 def detections(boxes: Any, scores: Any) -> Any:
     chosen = tf.image.non_max_suppression(boxes, scores, 5, 0.5, 0.1)
-    return {"boxes": tf.gather(boxes, chosen), "scores": tf.gather(scores, chosen)}
+    return {"kept": tf.gather(boxes, chosen), "best": tf.gather(scores, chosen)}
 
 
 def top_k(scores: Any) -> Any:
