@@ -22,6 +22,7 @@ from agents.probe import HostProbe, probe_host
 from flows.display import console
 from flows.settings import settings
 from tasks.children.run import ChildProgram, run_child
+from tasks.children.sandbox import protection
 from tasks.children.workspace import workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug, gpu_slug
@@ -73,6 +74,7 @@ def doctor(
 def _examine(store: str | None) -> Iterator[Finding]:
     yield _python()
     yield asyncio.run(_tensorflow())
+    yield _models_closed_off()
     yield from asyncio.run(_toolchains())
     yield _s3(store)
     yield _prefect()
@@ -94,6 +96,21 @@ async def _tensorflow() -> Finding:
         return Finding(subject="TensorFlow", level=Level.BROKEN, text=error.found, fix=error.fix)
     text = ", ".join(f"{name} {number}" for name, number in answer.result.items())
     return Finding(subject="TensorFlow", level=Level.FINE, text=f"{text}, loaded in {answer.seconds:.0f} s")
+
+
+def _models_closed_off() -> Finding:
+    """Say what this kernel keeps from a process that loads a stranger's model."""
+    held = asdict(protection())
+    missing = held.pop("missing")
+    kept = [name for name, holds in held.items() if holds]
+    open_to_it = [name for name, holds in held.items() if not holds]
+    text = f"a model that is loaded is kept from: {', '.join(kept) or 'nothing'}"
+    return Finding(
+        subject="Sandbox",
+        level=Level.ABSENT if open_to_it else Level.FINE,
+        text=text + (f"; open to it: {', '.join(open_to_it)}" if open_to_it else ""),
+        fix=f"this host lacks {'; '.join(missing)}" if missing else "",
+    )
 
 
 async def _toolchains() -> list[Finding]:
