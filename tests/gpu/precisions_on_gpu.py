@@ -37,7 +37,7 @@ from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord, Verification
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
-from tasks.domain.request import QUANTISED, BuildRequest, Precision, ShapeRange
+from tasks.domain.request import BuildRequest, Precision, ShapeRange
 from tasks.domain.target import Flavour
 from tasks.store.releases import publish_release
 from tasks.store.request_file import render_request
@@ -112,8 +112,8 @@ def publish(subject: Subject, device: str, work: Path) -> ReleaseRef:
         targets=(device,),
         inputs=subject.shapes,
         samples="samples.npz",
-        tolerances=dict.fromkeys((Precision.TF32, Precision.FP16, *sorted(QUANTISED)), _LOOSE),
-        top1=dict.fromkeys(QUANTISED, 0.0),
+        # basic-pitch's own noise is above the default of FP32.
+        tolerances=dict.fromkeys(Precision, _LOOSE) | {Precision.FP32: 1e-3},
     )
     (folder / REQUEST_FILE).write_text(render_request(request), "utf-8")
     publish_release(s3_client(), ref, folder)
