@@ -13,17 +13,19 @@ from tasks.tensorflow.rewrites.rules import Site, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
 
+_HALF = 0.5
+
+
 @rewrites("CropAndResize")
-def crop_and_resize(site: Site) -> list[Any] | None:
-    """Return the crops, each of the same fixed size."""
+def crop_and_resize(site: Site) -> list[Any]:
+    """Return the crops, each of the same size."""
     image, boxes, owners, size = site.inputs
-    wanted = static_value(size)
-    if wanted is None or site.attr("method") != b"bilinear":
-        return None
+    known = static_value(size)
+    high, wide = tf.unstack(size, num=2) if known is None else map(int, known)
     low_y, low_x, high_y, high_x = tf.unstack(boxes, num=4, axis=1)
     sizes = tf.shape(image)
-    rows = _points(low_y, high_y, sizes[1], int(wanted[0]))[:, :, None]
-    columns = _points(low_x, high_x, sizes[2], int(wanted[1]))[:, None, :]
+    rows = _points(low_y, high_y, sizes[1], high)[:, :, None]
+    columns = _points(low_x, high_x, sizes[2], wide)[:, None, :]
     last_row, last_column = (tf.cast(sizes[axis] - 1, tf.float32) for axis in (1, 2))
     top, left = tf.floor(rows), tf.floor(columns)
     image = tf.cast(image, tf.float32)
@@ -38,16 +40,26 @@ def crop_and_resize(site: Site) -> list[Any] | None:
         first, second = pixels(row, left), pixels(row, tf.math.ceil(columns))
         return first + (second - first) * (columns - left)[..., None]
 
-    above, below = line(top), line(tf.math.ceil(rows))
-    crops = above + (below - above) * (rows - top)[..., None]
+    if site.attr("method") == b"nearest":
+        crops = pixels(_up_from_halves(rows), _up_from_halves(columns))
+    else:
+        above, below = line(top), line(tf.math.ceil(rows))
+        crops = above + (below - above) * (rows - top)[..., None]
     inside = (rows >= 0) & (rows <= last_row) & (columns >= 0) & (columns <= last_column)
     return [tf.where(inside[..., None], crops, site.attr("extrapolation_value"))]
 
 
-def _points(low: Any, high: Any, size: Any, count: int) -> Any:
+def _up_from_halves(points: Any) -> Any:
+    below = tf.floor(points)
+    return below + tf.cast(points - below >= _HALF, tf.float32)
+
+
+def _points(low: Any, high: Any, size: Any, count: Any) -> Any:
     """Return where `count` lines between `low` and `high` (parts of `size`) lie, one row per box."""
     last = tf.cast(size - 1, tf.float32)
-    if count == 1:
-        return (low + high)[:, None] * last / 2
-    step = (high - low) * last / (count - 1)
-    return low[:, None] * last + tf.range(count, dtype=tf.float32) * step[:, None]
+    middle = (low + high)[:, None] * last / 2
+    if isinstance(count, int) and count == 1:
+        return middle
+    step = (high - low) * last / tf.cast(tf.maximum(count - 1, 1), tf.float32)
+    lines = low[:, None] * last + tf.cast(tf.range(count), tf.float32) * step[:, None]
+    return lines if isinstance(count, int) else tf.where(tf.equal(count, 1), middle, lines)
