@@ -13,6 +13,7 @@ from tasks.children.weights import Scratch, opened, save
 from tasks.domain.errors import OperationUnsupported
 from tasks.domain.request import QUANTISED, Precision
 from tasks.onnx.casts import cast_to
+from tasks.onnx.lift import lift
 from tasks.onnx.low_float import LOW_FLOATS
 from tasks.onnx.opset import in_opset
 from tasks.onnx.quantise_child import quantise, wanted_from
@@ -25,6 +26,8 @@ _LONGEST_MESSAGE = 600
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Lower `request["raw"]` to `request["lowered"]`: simplified, in `opset` at least, and in `precision`.
 
+    What the model computes in FP16 or BF16 by itself is lifted to FP32 first.
+
     Raises:
         OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs, or an operation
             has no form in the opset.
@@ -35,6 +38,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     report("load", 0.0)
     with opened(Path(request["raw"])) as (raw, room):
         wanted, before = interface(raw.graph), _count(raw)
+        lift(raw, room)
         report("simplify", 0.1)
         model = simplified(raw, room)
         model = _checked(model, "after simplification", "report it with the model's structure")

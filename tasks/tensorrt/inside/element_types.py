@@ -45,10 +45,12 @@ def _check(network: Any, precision: str, carriers: dict[str, str]) -> None:
 
 
 def _element_types(network: Any) -> set[str]:
+    """Return the types of what layers compute; an output of the network in FP16 is only cast to it."""
     names = set()
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         for number in range(layer.num_outputs):
             tensor = layer.get_output(number)
-            names.add(tensor.dtype.name)
+            if not (tensor.is_network_output and tensor.dtype.name in _HALVES):
+                names.add(tensor.dtype.name)
     return names

@@ -129,9 +129,12 @@ def test_graph_precision(
         assert graph_precision(target, precision) is wanted
 
 
-def network(*types: str) -> Any:
+def network(*types: str, is_output: bool = False) -> Any:
     """Stands in for a parsed network with one layer for each element type."""
-    tensors = [SimpleNamespace(dtype=SimpleNamespace(name=name)) for name in ("FLOAT", "INT64", *types)]
+    tensors = [
+        SimpleNamespace(dtype=SimpleNamespace(name=name), is_network_output=is_output)
+        for name in ("FLOAT", "INT64", *types)
+    ]
     layers = [SimpleNamespace(num_outputs=1, get_output=lambda _, t=tensor: t) for tensor in tensors]
     return SimpleNamespace(num_layers=len(layers), get_layer=layers.__getitem__)
 
@@ -152,6 +155,17 @@ def test_types_are_held_against_the_precision(version: str, precision: str, carr
     assert caught.value.found == (
         f"{seen.upper()} tensors in the graph" if seen else f"no {precision.upper()} tensor in the graph"
     )
+
+
+@pytest.mark.parametrize(("version", "precision"), CELLS)
+def test_an_output_in_fp16_is_no_arithmetic(version: str, precision: str) -> None:
+    family = FAMILIES[version]
+    inside = [CARRIERS[precision]] if precision in family.IN_GRAPH else []
+    graph = network(*inside)
+    layers = [graph.get_layer(index) for index in range(graph.num_layers)]
+    layers.append(network("HALF", is_output=True).get_layer(2))
+    both = SimpleNamespace(num_layers=len(layers), get_layer=layers.__getitem__)
+    family.check_network(both, options(precision))
 
 
 LOW = {Precision.FP16: TensorProto.FLOAT16, Precision.BF16: TensorProto.BFLOAT16}
