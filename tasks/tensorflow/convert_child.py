@@ -23,7 +23,7 @@ from tasks.tensorflow.documents import shapes_of, specs_of
 from tasks.tensorflow.feeds import read_samples
 from tasks.tensorflow.freeze_child import freeze
 from tasks.tensorflow.graph_child import write_onnx
-from tasks.tensorflow.reference_child import answer_corners
+from tasks.tensorflow.reference_child import answer_corners, called
 
 # Weights get pages of their own, which go back to the system as soon as a copy is dropped. By default
 # glibc keeps what was freed once, and each of the many copies would add to the peak.
@@ -46,13 +46,18 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report("reference", 0.3)
         with _timed(seconds, "reference"):
             samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
-            shapes, vocabularies = shapes_of(plan["shapes"]), plan["vocabularies"]
-            corners = answer_corners(function, inputs, shapes, samples, vocabularies)
-            write_reference(Path(request["reference"]), corners)
+            feeding = Feeding(
+                inputs=inputs,
+                samples=samples,
+                vocabularies=plan["vocabularies"],
+                arithmetic=Precision(plan["arithmetic"]),
+            )
+            corners = answer_corners(function, shapes_of(plan["shapes"]), feeding)
+            write_reference(Path(request["reference"]), called(corners, plan["renamed"]))
             del corners, samples
     report("convert", 0.6)
     with _timed(seconds, "convert"), scratch() as room:
-        frozen = freeze(function, inputs, outputs, room)
+        frozen = freeze(function, inputs, outputs, plan["renamed"], room)
         del function, loaded
         gc.collect()  # a loaded model is full of cycles, which would hold its variables until the end
         plugin_ops = frozenset(request["plugin_ops"])

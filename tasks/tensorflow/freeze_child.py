@@ -9,6 +9,7 @@ alone is computed here, since an optimiser that sees placeholders cannot.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -47,9 +48,20 @@ class FrozenGraph:
 
 
 def freeze(
-    function: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], room: Scratch
+    function: Any,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    renamed: Mapping[str, str],
+    room: Scratch,
 ) -> FrozenGraph:
     """Return the graph of the loaded signature `function`; its variables are not needed any more.
+
+    Args:
+        function: the signature.
+        inputs: its inputs.
+        outputs: its outputs.
+        renamed: the signature's names of outputs that are called otherwise in `outputs`.
+        room: where large weights go.
 
     Raises:
         OperationUnsupported: TensorFlow cannot make it a graph without variables.
@@ -61,7 +73,7 @@ def freeze(
     taken = dict(
         zip(sorted(function.structured_outputs), (out.name for out in function.outputs), strict=True)
     )
-    fetched = {spec.name: taken[spec.name] for spec in outputs}
+    fetched = {spec.name: taken[renamed.get(spec.name, spec.name)] for spec in outputs}
     with failures_named("a graph without variables"):
         large = _large_captures(function)
         graph = _without_variables(function, large)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,9 +13,10 @@ from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
 from tasks.children.sources import GATE, source_digest
 from tasks.domain.record import TensorSpec
 from tasks.domain.release import ModelFormat
-from tasks.domain.request import ShapeRange
+from tasks.domain.request import Precision, ShapeRange
 from tasks.tensorflow.documents import shapes_of, specs_of
 
+_LOG = logging.getLogger(__name__)
 _PREFLIGHT = ChildProgram(module="tasks.tensorflow.preflight_child", step="preflight")
 _EXPORT = ChildProgram(module="tasks.tensorflow.export_child", step="export")
 _PLAN = ChildProgram(module="tasks.tensorflow.plan_child", step="plan")
@@ -65,10 +67,11 @@ class Converted:
         reference: TensorFlow's answers, see `tasks.children.reference`.
         signature: name of the signature.
         inputs: the signature's inputs, sorted by name.
-        outputs: the signature's outputs, sorted by name.
+        outputs: the signature's outputs, sorted by name; one that has an input's name ends with `_out`.
         shapes: the shapes of every input.
         derived_shapes: inputs whose shapes the request left out.
         plugin_ops: operations in the graph that are left to TensorRT plugins.
+        arithmetic: the model's own: FP32, or the coarsest of FP16 and BF16 that it computes in.
         samples_used: where the reference's input values came from, for people.
         seconds: wall time of `load`, `reference` and `convert`, and of both children as `total`.
         peak_mib: most resident memory of a child, in MiB.
@@ -83,6 +86,7 @@ class Converted:
     shapes: Mapping[str, ShapeRange]
     derived_shapes: tuple[str, ...]
     plugin_ops: tuple[str, ...]
+    arithmetic: Precision
     samples_used: str
     seconds: Mapping[str, float]
     peak_mib: float
@@ -168,6 +172,10 @@ async def convert_saved_model(
 
 def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: ChildAnswer) -> Converted:
     plan = planned.result
+    for name, own in plan["renamed"].items():
+        _LOG.warning(
+            "output %s is called %s in the graph: the signature has an input %s, too", own, name, own
+        )
     return Converted(
         onnx=onnx,
         weights=None if converted.result["weights"] is None else Path(converted.result["weights"]),
@@ -178,6 +186,7 @@ def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: Chi
         shapes=shapes_of(plan["shapes"]),
         derived_shapes=tuple(plan["derived_shapes"]),
         plugin_ops=tuple(converted.result["plugin_ops"]),
+        arithmetic=Precision(plan["arithmetic"]),
         samples_used=plan["samples_used"],
         seconds=converted.result["seconds"] | {"total": planned.seconds + converted.seconds},
         peak_mib=max(planned.peak_mib, converted.peak_mib),

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tasks.tensorflow.arithmetic import own_arithmetic
 from tasks.tensorflow.documents import shapes_of
 from tasks.tensorflow.feeds import describe, read_samples
 from tasks.tensorflow.graph_check import check_signature
 from tasks.tensorflow.preflight_child import parse_saved_model
 from tasks.tensorflow.shapes import effective_shapes
-from tasks.tensorflow.signatures import choose_signature, serving_graph
+from tasks.tensorflow.signatures import choose_signature, outputs_apart, serving_graph
 from tasks.tensorflow.vocabulary import vocabularies
 
 
@@ -25,9 +26,13 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     sampled = {name: array.shape for name, array in samples.items()}
     shapes, derived = effective_shapes(signature.inputs, shapes_of(request["shapes"]), sampled)
     limits = vocabularies(graph, signature.name)
+    outputs, renamed = outputs_apart(signature.inputs, signature.outputs)
     return asdict(signature) | {
+        "outputs": [asdict(spec) for spec in outputs],
+        "renamed": renamed,
         "shapes": {name: asdict(shape) for name, shape in shapes.items()},
         "derived_shapes": derived,
+        "arithmetic": own_arithmetic(graph, signature.name),
         "samples_used": describe(signature.inputs, samples, limits),
         "vocabularies": limits,
     }

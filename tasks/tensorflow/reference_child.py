@@ -47,6 +47,16 @@ def answer_corners(
     return corners
 
 
+def called(corners: list[Corner], renamed: Mapping[str, str]) -> list[Corner]:
+    """Return `corners` with the graph's names of outputs, where `renamed` says that they differ."""
+    names = {own: name for name, own in renamed.items()}
+
+    def under_names(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {names.get(name, name): value for name, value in values.items()}
+
+    return [Corner(one.name, one.inputs, under_names(one.outputs), under_names(one.noise)) for one in corners]
+
+
 @contextmanager
 def _weights_moved(function: Any) -> Iterator[None]:
     """Move every weight of `function` by one rounding step, and back afterwards."""

@@ -5,7 +5,8 @@ Works on protobuf messages that the caller parsed, so that nothing here loads Te
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.domain.errors import ModelRefused, ModelUnreadable, SignatureUnknown
@@ -14,6 +15,7 @@ from tasks.domain.record import TensorSpec
 _DEFAULT_SIGNATURE = "serving_default"
 _INTERNAL_SIGNATURES = "__saved_model"
 _SERVE = "serve"
+_APART = "_out"
 # Numbers of tensorflow.DataType; the names are NumPy's.
 _DTYPES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 9: "int64", 10: "bool",
@@ -104,6 +106,27 @@ def read_signature(graph: Any, name: str) -> Signature:
             _tensor(name, "output", key, definition.outputs[key]) for key in sorted(definition.outputs)
         ),
     )
+
+
+def outputs_apart(
+    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> tuple[tuple[TensorSpec, ...], dict[str, str]]:
+    """Return the outputs, none with the name of an input, and the new names' own names in the signature.
+
+    A signature may take `boxes` and return `boxes`, as detectors do; in an ONNX graph and in an engine, each
+    name is there once. The input keeps it, and the output becomes `boxes_out`.
+    """
+    fed = {spec.name for spec in inputs}
+    used = fed | {spec.name for spec in outputs}
+    names = dict[str, str]()
+    for spec in outputs:
+        name = spec.name
+        while name in used and spec.name in fed:
+            name += _APART
+        used.add(name)
+        names[spec.name] = name
+    apart = tuple(replace(spec, name=names[spec.name]) for spec in outputs)
+    return apart, {name: own for own, name in names.items() if name != own}
 
 
 def _tensor(signature: str, side: str, key: str, info: Any) -> TensorSpec:

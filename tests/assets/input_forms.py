@@ -34,6 +34,11 @@ CASES["names"] = (
     [tf.TensorSpec((None, 3), tf.float32, "left"), tf.TensorSpec((None, 3), tf.float32, "right")],
     None,
 )
+CASES["names_twice"] = (
+    lambda boxes, scores: {"boxes": 2 * boxes, "scores": scores + boxes, "boxes_out": boxes - scores},
+    [tf.TensorSpec((None, 3), tf.float32, "boxes"), tf.TensorSpec((None, 3), tf.float32, "scores")],
+    None,
+)
 _captured = tf.constant([[1.0, 2.0], [3.0, 4.0]])
 CASES["captured_constant"] = (
     lambda a: {"y": a @ _captured},

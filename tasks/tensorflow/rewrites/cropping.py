@@ -12,7 +12,6 @@ import tensorflow as tf
 from tasks.tensorflow.rewrites.rules import Site, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
-
 _HALF = 0.5
 
 

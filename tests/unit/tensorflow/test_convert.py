@@ -155,7 +155,7 @@ def test_left_over_operations_are_named(many: Path, tmp_path: Path, limits: Limi
 @pytest.mark.parametrize(
     ("signature", "error", "words"),
     [
-        (None, SignatureUnknown, "counts, gelu, inverse, loop, minus, noisy, open, strings"),
+        (None, SignatureUnknown, "counts, factor, gelu, inverse, loop, minus, noisy, open, strings"),
         ("strings", ModelRefused, "input text of strings"),
         ("noisy", ModelRefused, "RandomStandardNormal"),
         ("counts", ModelRefused, "AssignAddVariableOp"),

@@ -14,6 +14,7 @@ TYPES = ("int8", "int16", "int32", "int64", "uint8", "bool", "float16", "float64
 MODELS: dict[str, tuple[list[str], list[str], float]] = {
     **{f"type_{name}": (["a"], ["half", "same"], SAME_TYPE) for name in TYPES},
     "names": (["left", "right"], ["boxes/raw", "scores:0", "Ünits"], ROUNDED),
+    "names_twice": (["boxes", "scores"], ["boxes_out_out", "boxes_out", "scores_out"], ROUNDED),
     "captured_constant": (["a"], ["y"], ROUNDED),
     "suppression": (["a", "b"], ["kept"], SAME_TYPE),
     "lstm": (["a"], ["lstm"], ROUNDED),
@@ -35,13 +36,10 @@ REFUSED = {
     "module_without_a_signature": ("SignatureUnknown", "without signatures", "input_signature="),
     "no_onnx_form": ("OperationUnsupported", "/whiten_", "outside the engine"),
 }
-# Engines take FP32 models in FP32; what TensorRT-RTX says to the others leads to the way out.
+# What the farm or TensorRT-RTX says to the others leads to the way out.
 ENGINES = {
     "type_int8": "take INT8 out of the model",
     "type_int16": "no such element type",
-    "type_float16": "ask for fp16",
-    "mixed_float16": "ask for fp16",
-    "mixed_bfloat16": "ask for bf16",
     "suppression": "TensorRT-RTX has no non-maximum suppression",
 }
 
