@@ -65,6 +65,7 @@ def _evidence(order: EngineOrder, conversion: FetchedConversion) -> Evidence:
         inputs=conversion.record.verification.inputs,
         tolerance=order.options.tolerance,
         tensorflow=conversion.record.tools["tensorflow-cpu"],
+        arithmetic=conversion.record.arithmetic,
         top1=wanted_top1(order.options.precision, order.options.top1, samples=bool(order.options.samples)),
     )
 

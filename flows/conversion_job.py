@@ -60,18 +60,23 @@ class ConversionJob:
             samples=self.fetched.samples,
             calibration=self.request.calibration,
             shapes=base.shapes,
-            tolerance=self.request.tolerance(precision),
+            tolerance=self.request.tolerance(precision, base.arithmetic),
         )
 
-    def evidence(self, precision: Precision, reference: Path, inputs: str, tensorflow: str) -> Evidence:
-        """Return what a graph in `precision` is held against; see `Evidence`."""
+    def evidence(
+        self, precision: Precision, reference: Path, inputs: str, source: Converted | ConversionRecord
+    ) -> Evidence:
+        """Return what a graph in `precision`, made from `source`, is held against; see `Evidence`."""
+        tools = source.tools if isinstance(source, ConversionRecord) else conversion_tools()
         asked, samples = self.request.top1.get(precision), self.request.samples
         return Evidence(
             reference=reference,
             inputs=inputs,
-            tolerance=self.request.tolerance(precision),
+            tolerance=self.request.tolerance(precision, source.arithmetic),
             top1=wanted_top1(precision, asked, samples=samples is not None),
-            tensorflow=tensorflow,
+            tensorflow=tools["tensorflow-cpu"],
+            arithmetic=source.arithmetic,
+            plugin_ops=source.plugin_ops,
         )
 
     def lease(self, opset: int, precision: Precision) -> Lease:
@@ -92,9 +97,7 @@ class ConversionJob:
             identity=self.key(form.opset, form.precision),
             release=release,
             opset=form.opset,
-            options=cell_options(
-                release, self.request, form.precision, signature=source.signature, shapes=source.shapes
-            ),
+            options=cell_options(release, self.request, form.precision, source),
             onnx=graph.onnx,
             weights=graph.weights,
             reference=evidence.reference,

@@ -127,8 +127,7 @@ async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
     converted = await _converted(job, opset)
     form = GraphWanted(precision=Precision.FP32, opset=opset)
     graph = await lower(converted.onnx, form, workdir=job.work, limits=settings().limits)
-    tensorflow = conversion_tools()["tensorflow-cpu"]
-    evidence = job.evidence(Precision.FP32, converted.reference, converted.samples_used, tensorflow)
+    evidence = job.evidence(Precision.FP32, converted.reference, converted.samples_used, converted)
     stored = await _verify_and_store(job, graph, form, evidence, converted)
     record = ConversionRecord(
         key=job.key(opset, Precision.FP32),
@@ -136,6 +135,7 @@ async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
         signature=converted.signature,
         opset=opset,
         graph_precision=Precision.FP32,
+        arithmetic=converted.arithmetic,
         onnx=stored.onnx,
         weights=stored.weights,
         reference=await put_blob(job.store, converted.reference),
@@ -160,9 +160,7 @@ async def _lower(
     source = await fetch_graph(job.store, base, work)
     form = job.form(base, opset, precision)
     graph = await lower(source.onnx, form, workdir=work, limits=limits)
-    evidence = job.evidence(
-        precision, source.reference, base.verification.inputs, base.tools["tensorflow-cpu"]
-    )
+    evidence = job.evidence(precision, source.reference, base.verification.inputs, base)
     stored = await _verify_and_store(job, graph, form, evidence, base)
     record = replace(
         base,
@@ -186,10 +184,9 @@ async def _verify_and_store(
     evidence: Evidence,
     source: Converted | ConversionRecord,
 ) -> _Stored:
-    limits, evidence = settings().limits, replace(evidence, plugin_ops=source.plugin_ops)
     async with quarantining(job.suspect(graph, form, evidence, source)):
         verification = await verify_graph(
-            graph.onnx, form.precision, evidence, workdir=job.work, limits=limits
+            graph.onnx, form.precision, evidence, workdir=job.work, limits=settings().limits
         )
     return _Stored(
         verification=verification,

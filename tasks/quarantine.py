@@ -12,9 +12,9 @@ from pathlib import Path
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import FarmError, GateError
 from tasks.domain.quarantine import QuarantineRecord, Subject, quarantine_key
-from tasks.domain.record import CellOptions, ToolchainInfo, Verification
+from tasks.domain.record import CellOptions, Verification
 from tasks.domain.release import Release
-from tasks.domain.target import EngineTarget
+from tasks.domain.target import EngineTarget, ToolchainInfo
 from tasks.step import step
 from tasks.store.store import Store
 

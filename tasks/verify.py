@@ -10,7 +10,7 @@ from tasks.children.run import Limits
 from tasks.domain.errors import RunnerMissing
 from tasks.domain.gate import Top1, judge, not_measured, require_pass
 from tasks.domain.record import Comparison, Verification
-from tasks.domain.request import Precision
+from tasks.domain.request import DEFAULT_TOLERANCES, Precision
 from tasks.onnx.graph import compare_graph
 from tasks.step import step
 from tasks.tensorrt.engine import BuiltEngine, verify_engine
@@ -27,6 +27,7 @@ class Evidence:
         tolerance: largest accepted relative error.
         top1: the share of rows whose best class must be TensorFlow's; None where that does not count.
         tensorflow: version of the TensorFlow that answered; this host may have another, or none.
+        arithmetic: the model's own, in which TensorFlow answered.
         plugin_ops: operations in the graph that only TensorRT plugins compute.
     """
 
@@ -34,6 +35,7 @@ class Evidence:
     inputs: str
     tolerance: float
     tensorflow: str
+    arithmetic: Precision = Precision.FP32
     top1: Top1 | None = None
     plugin_ops: tuple[str, ...] = ()
 
@@ -43,9 +45,24 @@ class Evidence:
         return self.reference.with_name(f"actual-{self.reference.name}")
 
     def judge(self, comparisons: tuple[Comparison, ...], compared: str) -> Verification:
-        """Return the gate's verdict; `compared` says for people what was compared with what."""
+        """Return the gate's verdict; `compared` says for people what was compared with TensorFlow."""
         return judge(
-            comparisons, compared=compared, inputs=self.inputs, tolerance=self.tolerance, top1=self.top1
+            comparisons,
+            compared=f"{compared} against {self._answers}",
+            inputs=self.inputs,
+            tolerance=self.tolerance,
+            top1=self.top1,
+        )
+
+    @property
+    def _answers(self) -> str:
+        answers = f"TensorFlow {self.tensorflow}"
+        if self.arithmetic is Precision.FP32:
+            return answers
+        low, least = self.arithmetic.upper(), DEFAULT_TOLERANCES[self.arithmetic]
+        return (
+            f"{answers}, which computes this model in {low} as the model says: so by default the tolerance "
+            f"is at least {low}'s, {least:g}, and the noise is that of a step of {low}"
         )
 
 
@@ -71,14 +88,11 @@ async def verify_graph(
     comparisons = await compare_graph(
         onnx, evidence.reference, actual=evidence.actual, workdir=workdir, limits=limits
     )
-    compared = (
-        f"ONNX graph in onnxruntime {version('onnxruntime')} on the CPU, without optimisations, "
-        f"against TensorFlow {evidence.tensorflow}"
-    )
+    compared = f"ONNX graph in onnxruntime {version('onnxruntime')} on the CPU, without optimisations"
     if precision in {Precision.FP16, Precision.BF16}:
         # The processor has no such arithmetic; a GPU adds up in FP32, too, and rounds what it stores.
         compared += (
-            f"; {precision.upper()} nodes computed in FP32, each result rounded to {precision.upper()}"
+            f" ({precision.upper()} nodes computed in FP32, each result rounded to {precision.upper()})"
         )
     verification = evidence.judge(comparisons, compared)
     return require_pass(verification, "the ONNX graph")
@@ -116,9 +130,6 @@ async def verify_on_gpu(
         )
     except RunnerMissing as error:
         return not_measured(tolerance=evidence.tolerance, reason=f"{error.found}; {error.fix}")
-    compared = (
-        f"engine on {built.target.gpu or 'the GPU'} in {built.info.module} {built.target.version} "
-        f"against TensorFlow {evidence.tensorflow}"
-    )
+    compared = f"engine on {built.target.gpu or 'the GPU'} in {built.info.module} {built.target.version}"
     verification = evidence.judge(comparisons, compared)
     return require_pass(verification, "the engine")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from tasks.domain.digest import BlobRef
 from tasks.domain.keys import build_key, engine_key
@@ -57,9 +58,7 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
     build_tools: Mapping[str, str],
 ) -> EngineOrder:
     """Return the order for one cell; `build_tools` join those of the conversion."""
-    options = cell_options(
-        release, request, precision, signature=conversion.signature, shapes=conversion.shapes
-    )
+    options = cell_options(release, request, precision, conversion)
     tools = {**conversion.tools, **build_tools}
     digest = build_key(
         model_digest=release.model_digest,
@@ -79,20 +78,31 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
     )
 
 
+class ConvertedModel(Protocol):
+    """What a conversion tells of a model, be it stored or not; see `ConversionRecord`."""
+
+    @property
+    def signature(self) -> str:
+        """Name of the converted signature."""
+
+    @property
+    def shapes(self) -> Mapping[str, ShapeRange]:
+        """The shapes of every input."""
+
+    @property
+    def arithmetic(self) -> Precision:
+        """The model's own."""
+
+
 def cell_options(
-    release: Release,
-    request: BuildRequest,
-    precision: Precision,
-    *,
-    signature: str,
-    shapes: Mapping[str, ShapeRange],
+    release: Release, request: BuildRequest, precision: Precision, model: ConvertedModel
 ) -> CellOptions:
-    """Return what `request` asks for in one cell, with the converted signature and its shapes."""
+    """Return what `request` asks for in one cell of the converted `model`."""
     return CellOptions(
-        signature=signature,
+        signature=model.signature,
         precision=precision,
-        shapes=shapes,
-        tolerance=request.tolerance(precision),
+        shapes=model.shapes,
+        tolerance=request.tolerance(precision, model.arithmetic),
         top1=request.top1.get(precision),
         samples=release.digest_of(request.samples),
         calibration=request.calibration if precision in QUANTISED else None,

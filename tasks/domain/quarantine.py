@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 
 from tasks.domain.digest import BlobRef, document_digest
 from tasks.domain.gpu_table import device_slug
-from tasks.domain.record import CellOptions, ToolchainInfo, Verification
+from tasks.domain.record import CellOptions, Verification
 from tasks.domain.release import Release
-from tasks.domain.target import EngineTarget
+from tasks.domain.target import EngineTarget, ToolchainInfo
 
 _SHORT = 12
 

@@ -14,7 +14,7 @@ from tasks.domain.digest import BlobRef
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.release import Release
 from tasks.domain.request import Calibration, Plugin, Precision, ShapeRange
-from tasks.domain.target import EngineTarget
+from tasks.domain.target import EngineTarget, ToolchainInfo
 
 WEIGHTS_FILE = "weights.bin"
 """The name of a graph's external data, beside the graph."""
@@ -34,7 +34,7 @@ class TensorSpec:
     """One input or output.
 
     Attributes:
-        name: the name in the TensorFlow signature.
+        name: the name in the TensorFlow signature; an output with the name of an input ends with `_out`.
         dtype: NumPy's name of the element type.
         shape: dimensions; None where they are decided at run time.
     """
@@ -112,6 +112,7 @@ class ConversionRecord:
         opset: ONNX opset of the graph.
         graph_precision: arithmetic that is written into the graph: FP32, or a lower one by casts (FP16,
             BF16) or by quantisation (INT8, FP8).
+        arithmetic: the model's own: FP32, or the coarsest of FP16 and BF16 that it computes in by itself.
         onnx: the graph.
         weights: its external data, where the graph is too large for one file; else None.
         reference: an `.npz` with inputs and TensorFlow's outputs at each corner.
@@ -135,6 +136,7 @@ class ConversionRecord:
     signature: str
     opset: int
     graph_precision: Precision
+    arithmetic: Precision = Precision.FP32
     onnx: BlobRef
     weights: BlobRef | None = None
     reference: BlobRef
@@ -153,21 +155,6 @@ class ConversionRecord:
     def blobs(self) -> tuple[BlobRef, ...]:
         """Everything that the record refers to in the store."""
         return tuple(blob for blob in (self.onnx, self.weights, self.reference) if blob is not None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolchainInfo:
-    """The interpreter and TensorRT that built a plan, as the building process saw them.
-
-    Attributes:
-        module: the Python module of TensorRT.
-        python: version of the interpreter.
-        driver: version of NVIDIA's driver; None without one.
-    """
-
-    module: str
-    python: str
-    driver: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

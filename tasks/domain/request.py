@@ -168,6 +168,13 @@ class BuildRequest:
         """TensorFlow operations that stay in the graph for a plugin, sorted."""
         return tuple(sorted({op for plugin in self.plugins for op in plugin.ops}))
 
-    def tolerance(self, precision: Precision) -> float:
-        """Return the largest accepted error for `precision`, relative to the largest output."""
-        return self.tolerances.get(precision, DEFAULT_TOLERANCES[precision])
+    def tolerance(self, precision: Precision, arithmetic: Precision = Precision.FP32) -> float:
+        """Return the largest accepted error for `precision`, relative to the largest output.
+
+        Args:
+            precision: of the cell.
+            arithmetic: the model's own, by which TensorFlow rounds what an engine is compared with. No
+                cell can be closer to that than the arithmetic is to itself, so its default is the least.
+        """
+        least = max(DEFAULT_TOLERANCES[precision], DEFAULT_TOLERANCES[arithmetic])
+        return self.tolerances.get(precision, least)

@@ -98,3 +98,18 @@ class EngineTarget:
             raise ValueError("a target of TensorRT names a GPU model; one of TensorRT-RTX does not")
         if self.gpu is not None and len(self.compute_capabilities) != 1:
             raise ValueError("a GPU model has one compute capability")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolchainInfo:
+    """The interpreter and TensorRT that built a plan, as the building process saw them.
+
+    Attributes:
+        module: the Python module of TensorRT.
+        python: version of the interpreter.
+        driver: version of NVIDIA's driver; None without one.
+    """
+
+    module: str
+    python: str
+    driver: str | None

@@ -19,11 +19,12 @@ import tensorflow as tf
 from tasks.children.reference import write_reference
 from tasks.children.weights import scratch
 from tasks.domain.errors import ModelUnreadable
+from tasks.domain.request import Precision
 from tasks.tensorflow.documents import shapes_of, specs_of
 from tasks.tensorflow.feeds import read_samples
 from tasks.tensorflow.freeze_child import freeze
 from tasks.tensorflow.graph_child import write_onnx
-from tasks.tensorflow.reference_child import answer_corners, called
+from tasks.tensorflow.reference_child import answer_corners, called, measure_noise
 
 # Weights get pages of their own, which go back to the system as soon as a copy is dropped. By default
 # glibc keeps what was freed once, and each of the many copies would add to the peak.
@@ -46,13 +47,9 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report("reference", 0.3)
         with _timed(seconds, "reference"):
             samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
-            feeding = Feeding(
-                inputs=inputs,
-                samples=samples,
-                vocabularies=plan["vocabularies"],
-                arithmetic=Precision(plan["arithmetic"]),
-            )
-            corners = answer_corners(function, shapes_of(plan["shapes"]), feeding)
+            shapes, vocabularies = shapes_of(plan["shapes"]), plan["vocabularies"]
+            corners = answer_corners(function, inputs, shapes, samples, vocabularies)
+            measure_noise(function, corners, Precision(plan["arithmetic"]))
             write_reference(Path(request["reference"]), called(corners, plan["renamed"]))
             del corners, samples
     report("convert", 0.6)

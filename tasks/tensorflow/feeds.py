@@ -16,14 +16,16 @@ from tasks.children.compare import Arrays
 from tasks.domain.errors import SamplesInvalid
 from tasks.domain.printable import printable_name
 from tasks.domain.record import TensorSpec
+from tasks.domain.request import Precision
 from tasks.tensorflow.npz_check import check_npz
 from tasks.tensorflow.shapes import written
 from tasks.tensorflow.vocabulary import drawable
 
 _SEED = 0
 _BYTES = 256
-_FLOAT32_STEP = 1.2e-7
-_FLOAT32_MANTISSA = 23
+# How many digits each keeps; engines compute float64 as float32.
+_MANTISSA = {Precision.FP32: 23, Precision.FP16: 10, Precision.BF16: 7}
+_MANTISSA_OF_TYPE = {"bfloat16": 7, "float16": 10, "float32": 23, "float64": 52}
 
 
 def read_samples(path: Path, inputs: tuple[TensorSpec, ...]) -> Arrays:
@@ -122,27 +124,34 @@ def _end(spec: TensorSpec, vocabularies: Mapping[str, int]) -> int | None:
     return _BYTES if dtype == np.uint8 else 2
 
 
-def one_step_off(inputs: Arrays) -> Arrays | None:
-    """Return `inputs` with every float moved by one rounding step; None where no input is a float."""
+def one_step_off(inputs: Arrays, arithmetic: Precision) -> Arrays | None:
+    """Return `inputs` with every float moved by one rounding step; None where no input is a float.
+
+    The step is that of `arithmetic`, or of the input's own type where that is coarser: what is smaller than
+    a step vanishes in the first rounding.
+    """
     if not any(value.dtype.kind == "f" for value in inputs.values()):
         return None
-    return {name: _moved(value) if value.dtype.kind == "f" else value for name, value in inputs.items()}
+    return {
+        name: _moved(value, arithmetic) if value.dtype.kind == "f" else value
+        for name, value in inputs.items()
+    }
 
 
-def _moved(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    step = max(_FLOAT32_STEP, float(np.finfo(value.dtype).eps))  # engines compute float64 as float32
-    moved: npt.NDArray[Any] = value * np.asarray(1 + step, value.dtype)
+def _moved(value: npt.NDArray[Any], arithmetic: Precision) -> npt.NDArray[Any]:
+    digits = min(_MANTISSA[arithmetic], _MANTISSA_OF_TYPE[value.dtype.name])
+    moved: npt.NDArray[Any] = value * np.asarray(1 + 2.0**-digits, value.dtype)
     return moved
 
 
-def flipped(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def flipped(value: npt.NDArray[Any], arithmetic: Precision) -> npt.NDArray[Any]:
     """Return `value` with every finite number moved by one rounding step, half of them up and half down.
 
-    What moves is the last bit of the mantissa, in float64 the last that float32 has. So the same call on the
-    answer gives `value` back, bit by bit.
+    What moves is the last bit of the mantissa that `arithmetic` has, too. So the same call on the answer
+    gives `value` back, bit by bit.
     """
     bits = value.view(f"u{value.itemsize}")
-    step = bits.dtype.type(1 << max(0, np.finfo(value.dtype).nmant - _FLOAT32_MANTISSA))
+    step = bits.dtype.type(1 << max(0, _MANTISSA_OF_TYPE[value.dtype.name] - _MANTISSA[arithmetic]))
     moved: npt.NDArray[Any] = np.where(np.isfinite(value), bits ^ step, bits).view(value.dtype)
     return moved
 

@@ -6,18 +6,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tasks.children.compare import Arrays, relative_error
 from tasks.children.reference import Corner
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.record import TensorSpec
-from tasks.domain.request import ShapeRange
+from tasks.domain.request import Precision, ShapeRange
 from tasks.tensorflow.feeds import feed, flipped, one_step_off
 
 _CORNERS = ("min", "opt", "max")
-_FLOATS = ("float16", "float32", "float64")
+_FLOATS = ("bfloat16", "float16", "float32", "float64")
 
 
 def answer_corners(
@@ -27,7 +26,7 @@ def answer_corners(
     samples: Arrays,
     vocabularies: Mapping[str, int],
 ) -> list[Corner]:
-    """Run the loaded signature `function` at min, opt and max.
+    """Run the loaded signature `function` at min, opt and max; the noise is still to be measured.
 
     Raises:
         RequestInvalid: TensorFlow refuses a corner; the error names it.
@@ -37,14 +36,18 @@ def answer_corners(
         sizes = {key: shape.corners[name] for key, shape in shapes.items()}
         fed = feed(inputs, sizes, samples, vocabularies)
         corners.append(Corner(name, fed, _run(function, fed, name), {}))
+    return corners
+
+
+def measure_noise(function: Any, corners: list[Corner], arithmetic: Precision) -> None:
+    """Add to `corners` how far `function` is from itself one rounding step of `arithmetic`, its own, away."""
     # Where there is no float to move in the inputs, the weights are moved, which are rounded, too.
-    floats = any(np.dtype(spec.dtype).kind == "f" for spec in inputs)
-    with nullcontext() if floats else _weights_moved(function):
+    floats = any(one_step_off(corner.inputs, arithmetic) for corner in corners)
+    with nullcontext() if floats else _weights_moved(function, arithmetic):
         for corner in corners:
-            again = _run(function, one_step_off(corner.inputs) or corner.inputs, corner.name)
+            again = _run(function, one_step_off(corner.inputs, arithmetic) or corner.inputs, corner.name)
             for name, value in corner.outputs.items():
                 corner.noise[name] = relative_error(value, again[name])[1]
-    return corners
 
 
 def called(corners: list[Corner], renamed: Mapping[str, str]) -> list[Corner]:
@@ -58,14 +61,14 @@ def called(corners: list[Corner], renamed: Mapping[str, str]) -> list[Corner]:
 
 
 @contextmanager
-def _weights_moved(function: Any) -> Iterator[None]:
+def _weights_moved(function: Any, arithmetic: Precision) -> Iterator[None]:
     """Move every weight of `function` by one rounding step, and back afterwards."""
     floats = [variable for variable in function.variables if variable.dtype.name in _FLOATS]
     for variable in floats:
-        variable.assign(flipped(variable.numpy()))
+        variable.assign(flipped(variable.numpy(), arithmetic))
     yield
     for variable in floats:  # an error before ends the process
-        variable.assign(flipped(variable.numpy()))
+        variable.assign(flipped(variable.numpy(), arithmetic))
 
 
 def _run(function: Any, fed: Arrays, corner: str) -> Arrays:

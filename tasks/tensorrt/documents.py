@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.domain.record import TensorSpec, ToolchainInfo
+from tasks.domain.record import TensorSpec
 from tasks.domain.request import ShapeRange
-from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
+from tasks.domain.target import (
+    ComputeCapability,
+    EngineTarget,
+    Flavour,
+    TensorRTVersion,
+    ToolchainInfo,
+)
 
 
 def target_document(target: EngineTarget) -> dict[str, Any]:

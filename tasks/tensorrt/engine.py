@@ -11,9 +11,9 @@ from uuid import uuid4
 from tasks.children.run import ChildAnswer, ChildProgram, Confinement, Limits, run_child
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import DigestMismatch
-from tasks.domain.record import Comparison, TensorSpec, ToolchainInfo
+from tasks.domain.record import Comparison, TensorSpec
 from tasks.domain.request import Precision, ShapeRange
-from tasks.domain.target import EngineTarget
+from tasks.domain.target import EngineTarget, ToolchainInfo
 from tasks.tensorrt.documents import read_info, read_specs, read_target, shapes_document, target_document
 from tasks.tensorrt.inside.families import family_of
 from tasks.tensorrt.plugins import PluginFile, plugins_document

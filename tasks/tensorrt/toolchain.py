@@ -9,8 +9,13 @@ from typing import Any
 from tasks.children.run import ChildProgram, Confinement, Limits, run_child
 from tasks.domain.errors import ChildCrashed, ChildFailed, ChildOutOfMemory, ChildTimedOut, ToolchainBroken
 from tasks.domain.gpu_table import gpu_table
-from tasks.domain.record import ToolchainInfo
-from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
+from tasks.domain.target import (
+    ComputeCapability,
+    EngineTarget,
+    Flavour,
+    TensorRTVersion,
+    ToolchainInfo,
+)
 from tasks.tensorrt.documents import read_info
 
 

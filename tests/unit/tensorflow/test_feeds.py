@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401 (lets NumPy read the name bfloat16)
 import numpy as np
 import pytest
 
 from tasks.domain.errors import SamplesInvalid
 from tasks.domain.record import TensorSpec
+from tasks.domain.request import Precision
 from tasks.tensorflow.feeds import describe, feed, flipped, one_step_off, read_samples
 
 INPUTS = (
@@ -102,25 +104,47 @@ def test_damaged_and_pickled_samples_are_refused(tmp_path: Path) -> None:
 
 def test_only_floats_move_by_one_step() -> None:
     fed = feed(INPUTS, SHAPES, {})
-    moved = one_step_off(fed)
+    moved = one_step_off(fed, Precision.FP32)
     assert moved is not None
     assert moved["ids"] is fed["ids"]
     change = np.abs(moved["image"] / fed["image"] - 1)
     assert 0 < change.max() < 3e-7
-    half = one_step_off({"x": np.ones(3, np.float16)})
+    half = one_step_off({"x": np.ones(3, np.float16)}, Precision.FP32)
     assert half is not None
     assert half["x"].dtype == np.float16
     assert (half["x"] > 1).all()
-    assert one_step_off({"ids": fed["ids"]}) is None
+    assert one_step_off({"ids": fed["ids"]}, Precision.FP16) is None
+
+
+@pytest.mark.parametrize(("arithmetic", "low"), [(Precision.FP16, "float16"), (Precision.BF16, "bfloat16")])
+def test_a_step_is_one_that_the_model_s_own_arithmetic_sees(arithmetic: Precision, low: str) -> None:
+    numbers = np.random.default_rng(1).standard_normal(1000).astype(np.float32)
+    moved = one_step_off({"x": numbers}, arithmetic)
+    unseen = one_step_off({"x": numbers}, Precision.FP32)
+    assert moved is not None
+    assert unseen is not None
+    assert (moved["x"].astype(low) != numbers.astype(low)).all()
+    assert np.mean(unseen["x"].astype(low) != numbers.astype(low)) < 0.01
+    assert (flipped(numbers, arithmetic).astype(low) != numbers.astype(low)).all()
+    assert np.mean(flipped(numbers, Precision.FP32).astype(low) != numbers.astype(low)) < 0.01
 
 
 @pytest.mark.parametrize(
-    ("dtype", "step"), [("float16", 2.0**-10), ("float32", 2.0**-23), ("float64", 2.0**-23)]
+    ("dtype", "arithmetic", "step"),
+    [
+        ("bfloat16", Precision.BF16, 2.0**-7),
+        ("bfloat16", Precision.FP16, 2.0**-7),
+        ("float16", Precision.FP32, 2.0**-10),
+        ("float32", Precision.FP32, 2.0**-23),
+        ("float32", Precision.FP16, 2.0**-10),
+        ("float32", Precision.BF16, 2.0**-7),
+        ("float64", Precision.FP32, 2.0**-23),
+    ],
 )
-def test_weights_move_by_one_step_and_back(dtype: str, step: float) -> None:
+def test_weights_move_by_one_step_and_back(dtype: str, arithmetic: Precision, step: float) -> None:
     weights = np.random.default_rng(1).standard_normal((50, 40)).astype(dtype)
     weights[0, :5] = [0.0, -0.0, np.inf, -np.inf, np.nan]
-    moved = flipped(weights)
+    moved = flipped(weights, arithmetic)
     assert moved.dtype == weights.dtype
     usual = (slice(1, None), slice(None))
     change = (moved[usual].astype(float) - weights[usual].astype(float)) / np.abs(
@@ -130,5 +154,6 @@ def test_weights_move_by_one_step_and_back(dtype: str, step: float) -> None:
     assert np.abs(change).min() >= step / 2.01
     assert 0.4 < np.mean(change > 0) < 0.6, "not all in one direction"
     np.testing.assert_array_equal(np.isfinite(moved), np.isfinite(weights))
-    assert flipped(moved).tobytes() == weights.tobytes()
-    assert flipped(flipped(weights[1, 1])).tobytes() == weights[1, 1].tobytes()
+    assert flipped(moved, arithmetic).tobytes() == weights.tobytes()
+    one = weights[1, 1]
+    assert flipped(flipped(one, arithmetic), arithmetic).tobytes() == one.tobytes()

@@ -1,0 +1,31 @@
+"""The arithmetic that a model itself computes in, read from its graph without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tasks.domain.request import Precision
+from tasks.tensorflow.graph_reach import nodes_of_signature
+
+# Numbers of tensorflow.DataType, the coarsest type first.
+_LOW = {14: Precision.BF16, 19: Precision.FP16}
+# They hand on what they get; a Cast from a low type rounds nothing, either.
+_EXACT = frozenset({"Const", "Identity", "Placeholder", "ReadVariableOp", "VarHandleOp"})
+
+
+def own_arithmetic(graph: Any, signature: str) -> Precision:
+    """Return the coarsest of BF16, FP16 and FP32 to which an operation of `signature` rounds.
+
+    So a model whose inputs or weights alone are in FP16, and are cast to FP32 before anything else, computes
+    in FP32. FP64 counts as FP32: engines have no other arithmetic for it.
+    """
+    found = {kind for _, node in nodes_of_signature(graph, signature) for kind in _rounded_to(node)}
+    return next((precision for kind, precision in _LOW.items() if kind in found), Precision.FP32)
+
+
+def _rounded_to(node: Any) -> Iterator[int]:
+    if node.op == "Cast":
+        yield node.attr["DstT"].type
+    elif node.op not in _EXACT:
+        yield from (value.type for value in node.attr.values())
