@@ -15,18 +15,33 @@ from onnxslim.third_party.onnx_graphsurgeon.exporters.onnx_exporter import OnnxE
 from onnxslim.third_party.onnx_graphsurgeon.ir.tensor import Constant, LazyValues
 
 from tasks.children.weights import Scratch
+from tasks.onnx.structure import is_ordered
 
 
 def simplified(model: ModelProto, room: Scratch) -> ModelProto:
-    """Return `model` simplified, with the same inputs; large weights that change go to `room`."""
+    """Return `model` simplified, with the same inputs; large weights that change go to `room`.
+
+    onnxslim's folding of constants can lose what the branches of an If read (TopK in those of
+    `tf.image.non_max_suppression_padded`); such a graph is simplified by its other means alone.
+    """
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    with _exported_to(room):
-        simple: ModelProto = onnxslim.slim(model)
-    # onnxslim drops inputs that nothing reads, but whoever serves the model feeds the signature's.
-    del simple.graph.input[:]
-    simple.graph.input.extend(inputs)
-    return simple
+    for left_out in ([], ["constant_folding"]):
+        with _exported_to(room):
+            simple: ModelProto = onnxslim.slim(_copy(model), skip_optimizations=left_out)
+        # onnxslim drops inputs that nothing reads, but whoever serves the model feeds the signature's.
+        del simple.graph.input[:]
+        simple.graph.input.extend(inputs)
+        if is_ordered(simple.graph):
+            return simple
+    return model
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    """Return a copy, since onnxslim takes apart what it is given; large weights are references in both."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
 
@@ -36,6 +37,16 @@ def captured(node: NodeProto) -> list[str]:
         names.update((value.name, None) for value in graph.output if value.name not in own)
     names.pop("", None)
     return list(names)
+
+
+def is_ordered(graph: GraphProto, outside: AbstractSet[str] = frozenset()) -> bool:
+    """Say whether all that the nodes of `graph` and of its subgraphs read is there before it is read."""
+    known = {"", *outside, *(value.name for value in (*graph.input, *graph.initializer))}
+    for node in graph.node:
+        if not known.issuperset(node.input) or not all(is_ordered(inner, known) for inner in subgraphs(node)):
+            return False
+        known.update(node.output)
+    return known.issuperset(value.name for value in graph.output)
 
 
 def interface(graph: GraphProto) -> tuple[Interface, Interface]:

@@ -29,6 +29,7 @@ from tasks.tensorflow.freeze_child import FrozenGraph
 from tasks.tensorflow.graph_rules import nearest_fix
 from tasks.tensorflow.rewrites.apply import apply_rewrites
 from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
+from tasks.tensorflow.rewrites.suppression import without_eyes
 from tasks.tensorflow.weights_child import Weights
 
 _MOST_NAMES = 3
@@ -102,6 +103,7 @@ def _convert(frozen: FrozenGraph, folded: Any, opset: int, plugin_ops: frozenset
         model: onnx.ModelProto = optimised.make_model("converted from TensorFlow")
         model.graph.value_info.extend(_types_of(optimised, plugin_ops))
         round_as_tensorrt(_nodes(model.graph))
+        without_eyes(model.graph)
         return model
 
 

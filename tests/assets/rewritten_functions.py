@@ -201,31 +201,6 @@ def crop_and_resize(a: Any, b: Any) -> dict[str, Any]:
     return {"y": tf.image.crop_and_resize(a, tf.sigmoid(b) * 1.2 - 0.1, tf.range(tf.shape(a)[0]), (5, 4))}
 
 
-_BOXES = [(6, 4), (8, 4), (12, 4)]
-
-
-def _crops(boxes: Any, image: Any, size: Any, method: str) -> dict[str, Any]:
-    owners = tf.zeros(tf.shape(boxes)[:1], tf.int32)
-    return {"y": tf.image.crop_and_resize(image, tf.sigmoid(boxes) * 1.2 - 0.1, owners, size, method)}
-
-
-@case((None, 4), (1, 12, 12, 3), corners=_BOXES)
-def crop_nearest(a: Any, b: Any) -> dict[str, Any]:
-    return _crops(a, b, (5, 4), "nearest")
-
-
-@case((None, 4), (1, 12, 12, 3), corners=_BOXES)
-def crop_to_any_size(a: Any, b: Any) -> dict[str, Any]:
-    return _crops(a, b, tf.maximum(tf.shape(a)[0] // [1, 2] - 3, 1), "bilinear")
-
-
-one(
-    "resize_in_a_loop",
-    lambda a: tf.map_fn(lambda one: tf.image.resize(one, tf.shape(one)[:2] * 2), a),
-    (None, None, None, 3),
-    corners=_SIZES,
-)
-
 # Counts and tables.
 one("bincount", lambda a: tf.math.bincount(a, minlength=8, maxlength=8, axis=-1), dtype=tf.int32)
 one("bincount_flat", lambda a: tf.math.bincount(a, minlength=8, maxlength=8), dtype=tf.int32)

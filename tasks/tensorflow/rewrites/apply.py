@@ -29,6 +29,7 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     selections,
     small_matrices,
     spectra,
+    suppression,
 )
 from tasks.tensorflow.rewrites.rules import RULES, Pair, Site
 

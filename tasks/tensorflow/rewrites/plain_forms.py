@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
+from tasks.tensorflow.rewrites.rules import Site, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
 
@@ -87,11 +87,3 @@ def _end(x: Any, axis: int, width: int, *, first: bool) -> Any:
         return None
     cut = slice(0, width) if first else slice(-width, None)
     return tf.reverse(x[tuple(cut if dim == axis else slice(None) for dim in range(axis + 1))], [axis])
-
-
-@rewrites("NonMaxSuppressionV5")
-def soft_suppression(site: Site) -> None:
-    """Refuse soft suppression, which ONNX's operation leaves out without a word."""
-    sigma = static_value(site.inputs[5])
-    if sigma is None or sigma != 0:
-        refuse(site)

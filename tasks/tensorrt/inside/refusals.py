@@ -41,7 +41,11 @@ _FIXES = (
     ),
     (
         r"NonMaxSuppression\S* has no runners",
-        "TensorRT-RTX has no non-maximum suppression: build for other targets, or suppress outside engines",
+        "TensorRT-RTX has no non-maximum suppression: name targets of TensorRT itself (module tensorrt)",
+    ),
+    (
+        r"makeScopeNodesContiguous",
+        "take nested loops out; for non_max_suppression_padded use tf.image.non_max_suppression",
     ),
     (r"workspace|insufficient memory on requested size", "raise workspace_mib in build.yaml"),
 )

@@ -18,7 +18,6 @@ rfft irfft fft_ifft rfft2d irfft2d stft stft_padded istft dct mel_spectrogram ro
 erfc log1p expm1 xlogy xdivy multiply_no_nan where_of_infinities cross prevent_gradient clip_by_global_norm
 symmetric_pad floor_division fake_quant fake_quant_per_channel gelu_in_a_loop
 hsv rgb saturation patches max_pool_argmax crop_and_resize
-crop_nearest crop_to_any_size resize_in_a_loop
 bincount bincount_flat category_encoding discretization searchsorted one_hot_of_negatives segment_mean
 in_top_k approx_max_k table_of_numbers integer_lookup
 diag set_diag eye_of_batch inverse_of_3x3 determinant log_determinant solve cumprod cumulative_logsumexp
