@@ -2,9 +2,9 @@
 
 An output is off by its largest |difference| to TensorFlow over TensorFlow's largest |value|. Two figures
 judge that error. The tolerance says what the precision may cost. The noise says how far TensorFlow is from
-itself when its input (its weights, where no input is a float) moves by one rounding step, and so what no
-graph can be blamed for: a graph that adds in another order rounds anew in every layer, which comes to some
-multiple of the noise. So an output
+itself when its input (its weights, where no input is a float) moves by one rounding step of the model's own
+arithmetic, and so what no graph can be blamed for: a graph that adds in another order rounds anew in every
+layer, which comes to some multiple of the noise. So an output
 
 - **fails** where its error is above the tolerance and above `NOISE_FACTOR` times its noise: rounding does
   not explain it, however loud another output is;

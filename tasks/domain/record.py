@@ -54,8 +54,8 @@ class Comparison:
         values: how many values are finite on both sides, so that they were compared.
         max_abs: largest |difference|, in the output's own unit.
         relative: `max_abs` over the largest |TensorFlow output|.
-        noise: the same figure between TensorFlow and itself when its input moves by one rounding step; its
-            weights, where no input is a float.
+        noise: the same figure between TensorFlow and itself when its input moves by one rounding step of the
+            model's own arithmetic; its weights, where no input is a float that can.
         top1: share of the rows that tell with the same largest entry; None where no row does, or the
             output is no list of scores.
         top1_rows: how many rows tell: TensorFlow's two largest entries are further apart than its noise.

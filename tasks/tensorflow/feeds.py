@@ -125,23 +125,22 @@ def _end(spec: TensorSpec, vocabularies: Mapping[str, int]) -> int | None:
 
 
 def one_step_off(inputs: Arrays, arithmetic: Precision) -> Arrays | None:
-    """Return `inputs` with every float moved by one rounding step; None where no input is a float.
+    """Return `inputs` with every float moved by one rounding step of `arithmetic`; None where none can be.
 
-    The step is that of `arithmetic`, or of the input's own type where that is coarser: what is smaller than
-    a step vanishes in the first rounding.
+    A smaller step would vanish in the model's first rounding.
     """
-    if not any(value.dtype.kind == "f" for value in inputs.values()):
+    if not any(is_movable(value.dtype.name, arithmetic) for value in inputs.values()):
         return None
+    factor = 1 + 2.0 ** -_MANTISSA[arithmetic]
     return {
-        name: _moved(value, arithmetic) if value.dtype.kind == "f" else value
+        name: value * value.dtype.type(factor) if is_movable(value.dtype.name, arithmetic) else value
         for name, value in inputs.items()
     }
 
 
-def _moved(value: npt.NDArray[Any], arithmetic: Precision) -> npt.NDArray[Any]:
-    digits = min(_MANTISSA[arithmetic], _MANTISSA_OF_TYPE[value.dtype.name])
-    moved: npt.NDArray[Any] = value * np.asarray(1 + 2.0**-digits, value.dtype)
-    return moved
+def is_movable(dtype: str, arithmetic: Precision) -> bool:
+    """Say whether numbers of `dtype` can move by one step of `arithmetic`, and not only by a larger one."""
+    return _MANTISSA_OF_TYPE.get(dtype, 0) >= _MANTISSA[arithmetic]
 
 
 def flipped(value: npt.NDArray[Any], arithmetic: Precision) -> npt.NDArray[Any]:

@@ -13,10 +13,9 @@ from tasks.children.reference import Corner
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision, ShapeRange
-from tasks.tensorflow.feeds import feed, flipped, one_step_off
+from tasks.tensorflow.feeds import feed, flipped, is_movable, one_step_off
 
 _CORNERS = ("min", "opt", "max")
-_FLOATS = ("bfloat16", "float16", "float32", "float64")
 
 
 def answer_corners(
@@ -41,7 +40,7 @@ def answer_corners(
 
 def measure_noise(function: Any, corners: list[Corner], arithmetic: Precision) -> None:
     """Add to `corners` how far `function` is from itself one rounding step of `arithmetic`, its own, away."""
-    # Where there is no float to move in the inputs, the weights are moved, which are rounded, too.
+    # Where there is nothing to move in the inputs, the weights are moved, which are rounded, too.
     floats = any(one_step_off(corner.inputs, arithmetic) for corner in corners)
     with nullcontext() if floats else _weights_moved(function, arithmetic):
         for corner in corners:
@@ -63,7 +62,7 @@ def called(corners: list[Corner], renamed: Mapping[str, str]) -> list[Corner]:
 @contextmanager
 def _weights_moved(function: Any, arithmetic: Precision) -> Iterator[None]:
     """Move every weight of `function` by one rounding step, and back afterwards."""
-    floats = [variable for variable in function.variables if variable.dtype.name in _FLOATS]
+    floats = [one for one in function.variables if is_movable(one.dtype.name, arithmetic)]
     for variable in floats:
         variable.assign(flipped(variable.numpy(), arithmetic))
     yield

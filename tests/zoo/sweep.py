@@ -14,7 +14,7 @@ from tasks.domain.errors import BuildRefused, FarmError, OperationUnsupported
 from tasks.domain.gate import judge
 from tasks.domain.gpu_table import base_opsets, graph_opset
 from tasks.domain.record import Verification
-from tasks.domain.request import DEFAULT_TOLERANCES, Precision
+from tasks.domain.request import BuildRequest, Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
 from tasks.onnx.graph import GraphWanted, LoweredGraph, compare_graph, lower_graph
 from tasks.tensorflow.models import (
@@ -117,7 +117,8 @@ async def _take(model: ZooModel, made: Path, bench: Bench, work: Path, row: _Row
         row.figures.setdefault("nodes", graph.nodes)
         with row.timed(f"compare {precision}"):
             comparisons = await compare_graph(graph.onnx, converted.reference, workdir=work, limits=limits)
-        verification = judge(comparisons, compared="", inputs="", tolerance=DEFAULT_TOLERANCES[precision])
+        tolerance = BuildRequest().tolerance(precision, converted.arithmetic)
+        verification = judge(comparisons, compared="", inputs="", tolerance=tolerance)
         row.figures[precision.value] = _figures(verification)
         with row.timed(f"build {precision}"):
             row.figures[precision.value] |= await _built(graph, converted, precision, bench, work)

@@ -122,6 +122,15 @@ def test_tolerances_are_given_or_those_of_the_precision() -> None:
     assert DEFAULT_TOLERANCES.keys() == set(Precision)
 
 
+@pytest.mark.parametrize("precision", Precision)
+def test_no_precision_is_held_to_more_than_the_model_s_own_arithmetic(precision: Precision) -> None:
+    for arithmetic in (Precision.FP32, Precision.FP16, Precision.BF16):
+        least = BuildRequest().tolerance(precision, arithmetic)
+        assert least == max(DEFAULT_TOLERANCES[precision], DEFAULT_TOLERANCES[arithmetic])
+        asked = BuildRequest(tolerances={precision: 1e-6})
+        assert asked.tolerance(precision, arithmetic) == 1e-6
+
+
 def test_shapes_rise_from_min_to_max_and_name_each_axis_that_does_not() -> None:
     shape = ShapeRange(min=(1, 3), opt=(4, 3), max=(8, 3))
     assert dict(shape.corners) == {"min": (1, 3), "opt": (4, 3), "max": (8, 3)}

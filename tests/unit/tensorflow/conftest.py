@@ -25,19 +25,22 @@ def limits() -> Limits:
 
 
 @pytest.fixture(scope="session")
-def convert_functions(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
-    """A function that converts, compares and builds all of a file in `tests/assets`; answers by case."""
+def convert_functions(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """A function that converts, compares and builds all of a file in `tests/assets`; answers by case.
 
-    def run(script: str, *arguments: Path) -> None:
+    With precisions it lowers, compares and builds in each of them.
+    """
+
+    def run(script: str, *arguments: Path | str) -> None:
         command: list[str | Path] = [sys.executable, _ASSETS / script, *arguments]
         environment = os.environ | {"PYTHONPATH": str(_ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]
 
-    def convert(module: str) -> dict[str, Any]:
+    def convert(module: str, *precisions: str) -> dict[str, Any]:
         folder = tmp_path_factory.mktemp("functions")
         run("convert_functions.py", _ASSETS / module, folder)
-        run("build_functions.py", folder)
+        run("build_functions.py", folder, *precisions)
         answers: dict[str, Any] = json.loads((folder / "converted.json").read_text())
         built = json.loads((folder / "built.json").read_text())
         return {name: answer | built.get(name, {}) for name, answer in answers.items()}

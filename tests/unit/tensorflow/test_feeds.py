@@ -109,10 +109,12 @@ def test_only_floats_move_by_one_step() -> None:
     assert moved["ids"] is fed["ids"]
     change = np.abs(moved["image"] / fed["image"] - 1)
     assert 0 < change.max() < 3e-7
-    half = one_step_off({"x": np.ones(3, np.float16)}, Precision.FP32)
+    ones = {"x": np.ones(3, np.float16)}
+    half = one_step_off(ones, Precision.FP16)
     assert half is not None
     assert half["x"].dtype == np.float16
     assert (half["x"] > 1).all()
+    assert one_step_off(ones, Precision.FP32) is None, "a step of FP16 is none of an FP32 model"
     assert one_step_off({"ids": fed["ids"]}, Precision.FP16) is None
 
 
