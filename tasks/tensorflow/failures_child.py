@@ -11,7 +11,7 @@ from tasks.domain.layers import placed
 
 _LONGEST_MESSAGE = 500
 _NO_SCAN = (
-    "write the loop as keras.layers.RNN, tf.map_fn or tf.while_loop instead of tf.scan or keras.ops.scan, "
+    "write the loop as tf.scan, keras.layers.RNN, tf.map_fn or tf.while_loop instead of keras.ops.scan, "
     "or compute it outside the engine"
 )
 _LOGGER = logging.getLogger("tf2onnx.tfonnx")

@@ -28,6 +28,7 @@ from tasks.tensorflow.fold_child import fold
 from tasks.tensorflow.freeze_child import FrozenGraph
 from tasks.tensorflow.graph_rules import nearest_fix
 from tasks.tensorflow.rewrites.apply import apply_rewrites
+from tasks.tensorflow.rewrites.loops import VECTORISED
 from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
 from tasks.tensorflow.rewrites.suppression import without_eyes
 from tasks.tensorflow.weights_child import Weights
@@ -88,10 +89,13 @@ def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int, plugin_ops: fro
 def _convert(frozen: FrozenGraph, folded: Any, opset: int, plugin_ops: frozenset[str]) -> onnx.ModelProto:
     """Do what `tf2onnx.tfonnx.process_tf_graph` does; before any value is asked for, weights get theirs."""
     tfonnx.clear_functions()
-    with tf.device("/cpu:0"), tf.Graph().as_default() as graph:
-        tf.import_graph_def(folded, name="")
-        replaced = apply_rewrites(graph, frozen.tables)
+    graph = _graph_of(folded)
+    if replaced := apply_rewrites(graph, rules=VECTORISED):
+        graph = _graph_of(graph.as_graph_def())  # in a new graph, shapes are found anew
+    with tf.device("/cpu:0"), graph.as_default():
         outputs = {name: replaced.get(tensor, tensor) for name, tensor in frozen.outputs.items()}
+        replaced = apply_rewrites(graph, frozen.tables)
+        outputs = {name: replaced.get(tensor, tensor) for name, tensor in outputs.items()}
         main, inner = tfonnx.graphs_from_tf(graph, list(frozen.inputs.values()), list(outputs.values()))
         for one in (main, *inner):
             one.set_config(opset=opset)
@@ -105,6 +109,12 @@ def _convert(frozen: FrozenGraph, folded: Any, opset: int, plugin_ops: frozenset
         round_as_tensorrt(_nodes(model.graph))
         without_eyes(model.graph)
         return model
+
+
+def _graph_of(definition: Any) -> Any:
+    with tf.device("/cpu:0"), tf.Graph().as_default() as graph:
+        tf.import_graph_def(definition, name="")
+    return graph
 
 
 def _types_of(graph: Any, plugin_ops: frozenset[str]) -> Iterator[onnx.ValueInfoProto]:

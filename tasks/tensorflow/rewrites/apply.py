@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -21,6 +21,7 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     fixed_resize,
     floor_division,
     lookup_tables,
+    loops,
     near_zero,
     nearest_resize,
     patches,
@@ -31,12 +32,14 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     spectra,
     suppression,
 )
-from tasks.tensorflow.rewrites.rules import RULES, Pair, Site
+from tasks.tensorflow.rewrites.rules import RULES, Pair, Rewrite, Site
 
 _NOT_IN_A_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/-]")
 
 
-def apply_rewrites(graph: Any, tables: dict[str, tuple[Any, Any]] | None = None) -> dict[str, str]:
+def apply_rewrites(
+    graph: Any, tables: dict[str, tuple[Any, Any]] | None = None, rules: Mapping[str, Rewrite] = RULES
+) -> dict[str, str]:
     """Rewrite `graph` (a `tf.Graph`): who read a rewritten operation reads what took its place.
 
     The old operations stay in the graph, unread. The new ones are named below the old one's name, so that a
@@ -49,11 +52,11 @@ def apply_rewrites(graph: Any, tables: dict[str, tuple[Any, Any]] | None = None)
     replaced: dict[str, str] = {}
     with graph.as_default():
         for op in graph.get_operations():  # in an order in which inputs come first
-            if op.type not in RULES:
+            if op.type not in rules:
                 continue
             inputs = [pairs.get(tensor.name, tensor) for tensor in op.inputs]
             with tf.name_scope(_NOT_IN_A_SCOPE.sub("_", op.name) + "/"), graph.control_dependencies(None):
-                results = RULES[op.type](Site(op=op, inputs=inputs, tables=tables or {}))
+                results = rules[op.type](Site(op=op, inputs=inputs, tables=tables or {}))
             for old, new in zip(op.outputs, results or (), strict=False):
                 if isinstance(new, Pair):
                     pairs[old.name] = new

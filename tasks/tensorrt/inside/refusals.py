@@ -44,6 +44,10 @@ _FIXES = (
         "TensorRT-RTX has no non-maximum suppression: name targets of TensorRT itself (module tensorrt)",
     ),
     (
+        r"no trip limit was set",
+        "give tf.while_loop maximum_iterations, or write the loop as tf.map_fn or tf.scan",
+    ),
+    (
         r"makeScopeNodesContiguous",
         "take nested loops out; for non_max_suppression_padded use tf.image.non_max_suppression",
     ),

@@ -1,0 +1,117 @@
+"""Loops that write into a TensorArray, which tf2onnx reads only in their plainest form.
+
+A `Loop` of ONNX appends what each turn writes. tf2onnx takes every loop for one that starts with an empty
+array and writes upwards: it refuses `tf.scan` without an initializer, which writes the first element before
+the loop, and returns the rows of `tf.scan(reverse=True)` in the wrong order, without a word. TimeDistributed
+over any number of steps takes step after step in such a loop; it is one `Gather`, which TensorRT takes, too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+
+from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.values import static_value
+
+_LOOPS = ("While", "StatelessWhile")
+_VECTORISED = re.compile(r"/pfor/while(_\d+)?$")
+_ONE_PLACE = {
+    "shrink_axis_mask": 1, "begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0,
+}  # fmt: skip
+
+
+@rewrites("TensorListStack")
+def stacked(site: Site) -> list[Any] | None:
+    """Return the rows that a loop wrote, in their order."""
+    loop = site.op.inputs[0].op
+    body, write = _written(site)
+    if write is None or _VECTORISED.search(loop.name):
+        return None
+    return _ordered(site, _counts_down(body, write))
+
+
+def steps_at_once(site: Site) -> list[Any] | None:
+    """Return `x[i]` of all i at once, where the loop of a vectorised map does nothing else."""
+    loop = site.op.inputs[0].op
+    body, write = _written(site)
+    if write is None or not _VECTORISED.search(loop.name):
+        return None
+    return _taken(loop, body, write)
+
+
+VECTORISED = {"TensorListStack": steps_at_once}
+"""Applied before all others: what follows the loop has no shapes until it is gone."""
+
+
+def _written(site: Site) -> tuple[Any, Any]:
+    """Return the body of the loop whose rows are stacked, and what writes them; None where nothing does."""
+    loop, place = site.op.inputs[0].op, site.op.inputs[0].value_index
+    if loop.type not in _LOOPS:
+        return None, None
+    body = _function(loop.graph, loop.get_attr("body").name)
+    write = _origin(body.outputs[place]).op
+    return body, write if write.type == "TensorListSetItem" else None
+
+
+def _function(graph: Any, name: str) -> Any:
+    while name not in graph._functions:  # noqa: SLF001 (as tf2onnx finds them)
+        graph = graph.outer_graph
+    return function_def_to_graph(graph._functions[name].definition)  # noqa: SLF001
+
+
+def _origin(tensor: Any) -> Any:
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
+def _taken(loop: Any, body: Any, write: Any) -> list[Any] | None:
+    taking = _origin(write.inputs[2]).op
+    if taking.type != "StridedSlice" or any(taking.get_attr(key) != mask for key, mask in _ONE_PLACE.items()):
+        return None
+    row = taking.inputs[1].op
+    if row.type != "StridedSlice":
+        return None
+    outside = {inner.name: outer for inner, outer in zip(body.inputs, loop.inputs, strict=True)}
+    x, places = (outside.get(tensor.name) for tensor in (taking.inputs[0], row.inputs[0]))
+    if x is None or places is None or places.shape.rank != 2 or places.shape[1] != 1:  # noqa: PLR2004
+        return None
+    return [tf.gather(x, places[:, 0])]
+
+
+def _counts_down(body: Any, write: Any) -> bool:
+    """Say whether each turn of the loop writes one place before the last turn's."""
+    index = _origin(write.inputs[1])
+    turn = next((number for number, tensor in enumerate(body.inputs) if tensor is index), None)
+    step = None if turn is None else _origin(body.outputs[turn]).op
+    if step is None or step.type not in ("Sub", "Add", "AddV2") or _origin(step.inputs[0]) is not index:
+        return False
+    change = static_value(step.inputs[1])
+    return change is not None and int(change) == (1 if step.type == "Sub" else -1)
+
+
+def _ordered(site: Site, backwards: bool) -> list[Any] | None:  # noqa: FBT001
+    """Return what the loop wrote, after what was written before it, turned round where it counts down."""
+    loop, place = site.op.inputs[0].op, site.op.inputs[0].value_index
+    empty, first = loop.inputs[place], None
+    if empty.op.type == "TensorListSetItem":
+        index = static_value(empty.op.inputs[1])
+        if not backwards and (index is None or int(index) != 0):
+            return None
+        empty, first = empty.op.inputs[0], empty.op.inputs[2]
+    if empty.op.type != "TensorListReserve" or not (backwards or first is not None):
+        return None
+    loop._update_input(place, empty)  # noqa: SLF001 (TensorFlow has no public way)
+    kind = site.attr("element_dtype")
+    rows = tf.raw_ops.TensorListStack(
+        input_handle=site.op.inputs[0], element_shape=site.inputs[1], element_dtype=kind
+    )
+    if first is not None:
+        rows = tf.concat([first[None], rows], 0)
+    rows = tf.reverse(rows, [0]) if backwards else tf.identity(rows)
+    rows.set_shape(site.op.outputs[0].shape)
+    return [rows]

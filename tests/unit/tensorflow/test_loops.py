@@ -1,0 +1,59 @@
+"""Loops that write rows, in each of TensorFlow's ways; and what cannot be an engine, with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+BUILT = (
+    "scan", "scan_from_a_start", "scan_backwards", "scan_backwards_without_a_start", "scan_of_fixed_length",
+    "scan_of_two", "scan_in_a_map", "fold", "vectorised", "resize_in_a_map", "steps_of_pictures",
+    "steps_dilated",
+)  # fmt: skip
+NO_ENGINE = {"while_without_a_limit": "maximum_iterations"}
+REFUSED = {
+    "scan_of_keras": ("scan output index", "instead of keras.ops.scan"),
+    "switch": ("layer switch_case", "nested tf.cond instead of tf.switch_case"),
+    "any_size_by_lanczos3": ("ScaleAndTranslate (layer resize", "give the image a fixed size"),
+    "any_size_by_bilinear": ("ScaleAndTranslate (layer resize", "antialias=False"),
+    "any_size_by_gaussian": ("ScaleAndTranslate (layer resize", "method='bilinear'"),
+    "any_size_by_area": ("ResizeArea (layer resize", "give the image a fixed size"),
+}
+
+
+@pytest.fixture(scope="module")
+def loops(convert_functions: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """What became of every case, by name."""
+    return convert_functions("loop_functions.py")
+
+
+def test_every_case_is_here(loops: dict[str, Any]) -> None:
+    assert set(loops) == {*BUILT, *NO_ENGINE, *REFUSED}
+
+
+@pytest.mark.parametrize("name", [*BUILT, *NO_ENGINE])
+def test_a_loop_keeps_the_numbers_and_their_order(loops: dict[str, Any], name: str) -> None:
+    assert "error" not in loops[name]
+    assert {row["corner"] for row in loops[name]["comparisons"]} == {"min", "opt", "max"}
+    assert max(row["relative"] for row in loops[name]["comparisons"]) < 1e-6
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_loop_becomes_an_engine(loops: dict[str, Any], name: str) -> None:
+    assert loops[name]["engine"] == "built"
+
+
+@pytest.mark.parametrize("name", NO_ENGINE)
+def test_what_tensorrt_refuses_has_a_way_out(loops: dict[str, Any], name: str) -> None:
+    assert NO_ENGINE[name] in loops[name]["engine"]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_onnx_form_is_refused_with_the_way_out(loops: dict[str, Any], name: str) -> None:
+    found, fix = REFUSED[name]
+    error = loops[name]["error"]
+    assert error["class"] == "OperationUnsupported"
+    assert found in error["found"]
+    assert fix in error["fix"]
