@@ -68,14 +68,17 @@ def _load(path: Path, scratch: Path) -> Any:
 def _export(model: Any, path: Path, target: Path) -> None:
     names = _unique([tensor.name for tensor in model.inputs])
     specs = [
-        tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
+        tf.TensorSpec(tensor.shape, _outside(tensor.dtype), name=name)
         for tensor, name in zip(model.inputs, names, strict=True)
     ]
     structure = model.input if len(specs) > 1 or isinstance(getattr(model, "input", None), dict) else None
 
-    def serve(*tensors: Any) -> dict[str, Any]:
+    def serve(*given: Any) -> dict[str, Any]:
+        pairs = zip(given, model.inputs, strict=True)
+        tensors = [tf.cast(tensor, declared.dtype) for tensor, declared in pairs]
         fed = tensors[0] if structure is None else keras.tree.pack_sequence_as(structure, tensors)
-        return _named_outputs(model, model(fed, training=False))
+        outputs = _named_outputs(model, model(fed, training=False))
+        return {name: tf.cast(value, _outside(value.dtype)) for name, value in outputs.items()}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -92,6 +95,11 @@ def _export(model: Any, path: Path, target: Path) -> None:
             fix=f"give every dimension that {layer or 'the failing layer'} needs a fixed size "
             "(keras.Input(shape=...)), or export a SavedModel yourself (model.export)",
         ) from error
+
+
+def _outside(dtype: Any) -> Any:
+    """Return the type at the signature's border: FP32 for BF16, which NumPy lacks and FP32 holds exactly."""
+    return tf.float32 if tf.as_dtype(dtype) == tf.bfloat16 else tf.as_dtype(dtype)
 
 
 def _failing_layer(error: BaseException) -> str:

@@ -51,6 +51,15 @@ def only_ids() -> Any:
     return keras.Model(ids, {"y": keras.layers.Dense(3)(rows)})
 
 
+def mixed() -> Any:
+    """A functional model that computes in BF16, its output included."""
+    image = keras.Input((8, 8, 3), name="image")
+    hidden = keras.layers.Conv2D(4, 3, activation="relu", dtype="mixed_bfloat16")(image)
+    hidden = keras.layers.GlobalAveragePooling2D(dtype="mixed_bfloat16")(hidden)
+    scores = keras.layers.Dense(3, "softmax", dtype="mixed_bfloat16", name="scores")(hidden)
+    return keras.Model(image, scores)
+
+
 class Many(tf.Module):
     """Signatures that convert, and signatures that must be refused."""
 
@@ -212,6 +221,7 @@ def main(folder: Path) -> None:
     model.save_weights(folder / "only.weights.h5")
     tokens().save(folder / "tokens.keras")
     only_ids().save(folder / "only_ids.keras")
+    mixed().save(folder / "mixed.keras")
     many = Many()
     names = ("gelu", "minus", "loop", "open", "factor", "inverse", "strings", "noisy", "counts")
     _save(many, folder / "many", **{name: getattr(many, name) for name in names})

@@ -14,7 +14,12 @@ from flows.build_release import build_release
 from flows.engines import read_all
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
+from tasks.domain.request import DEFAULT_TOLERANCES, Precision
 
+MIXED_REQUEST = """
+precisions: [fp32, fp16, bf16]
+targets: [rtx-sm89]
+"""
 FORMS = ["saved_model/", "saved_model.zip", "model.h5"]
 
 
@@ -46,3 +51,18 @@ def test_each_form_becomes_an_engine(publish: Callable[..., ReleaseRef], models:
         assert [spec.name for spec in (*record.inputs, *record.outputs)] == ["x", "y"]
     if form == "saved_model/":
         assert any("variables/variables.data" in file.path for file in record.release.files)
+
+
+def test_a_mixed_model_is_held_to_its_own_arithmetic(
+    publish: Callable[..., ReleaseRef], models: Path
+) -> None:
+    files = {"model.keras": (models / "mixed.keras").read_bytes()}
+    records = read_all(asyncio.run(build_release(publish(MIXED_REQUEST, files))))
+    assert [record.options.precision for record in records] == ["fp32", "fp16", "bf16"]
+    for record in records:
+        checked = record.graph_verification
+        assert checked.verdict is Verdict.PASSED
+        assert checked.tolerance == record.options.tolerance == DEFAULT_TOLERANCES[Precision.BF16]
+        assert "computes this model in BF16 as the model says" in checked.compared
+        assert max(one.noise for one in checked.comparisons) > 1e-4
+        assert [(one.name, one.dtype) for one in record.outputs] == [("scores", "float32")]
