@@ -3,8 +3,8 @@
 Keras' policies mixed_float16 and mixed_bfloat16 write casts into the model's own graph. A strongly typed
 TensorRT would obey them in every precision, and few ONNX operations and kernels know BF16. So all of it
 becomes FP32 here, bodies of Loop, If and Scan included, and every precision gets its casts as for any other
-model. Weights keep the values that they were rounded to, since TensorFlow computes with those. Inputs and
-outputs keep their names and types, with a Cast behind or before them.
+model. Weights that the conversion has rounded already keep these values, with which TensorFlow computes,
+too. Inputs and outputs keep their names and types, with a Cast behind or before them.
 """
 
 from __future__ import annotations
