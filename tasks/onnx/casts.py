@@ -15,6 +15,7 @@ is accurate enough is not decided here but by the comparison with TensorFlow.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
@@ -37,6 +38,7 @@ _KEPT = frozenset(
 # TensorRT-RTX 1.7 builds these in FP16, but not in BF16. Nor GRU, which it does not build in FP32 behind a
 # cast either: that is left to its parser, which names the node.
 _WITHOUT_BF16 = frozenset({"ConvTranspose", "HardSwish"})
+_WHOLE = frozenset({TensorProto.INT64, TensorProto.INT32})
 _FP32_INPUTS = {"Resize": {1, 2}}  # region and scales decide the output's size
 
 
@@ -179,13 +181,28 @@ def _shape_arithmetic(graph: GraphProto, constants: dict[str, TensorProto], low:
         for name, tensor in constants.items()
         if tensor.data_type == TensorProto.FLOAT and low.beyond(numpy_helper.to_array(tensor)).any()
     }
+    return _following(graph, constants.keys() - masks) | _rounded(graph, _following(graph, constants.keys()))
+
+
+def _following(graph: GraphProto, constants: AbstractSet[str]) -> set[str]:
+    """Return what follows from shapes and `constants` alone."""
     found: set[str] = set()
     for node in graph.node:
         names = {name for name in node.input if name}
-        follows = names & found and names <= found | constants.keys() and not names & masks
+        follows = names & found and names <= found | constants
         if node.op_type in {"Shape", "Size"} or (follows and not any(subgraphs(node))):
             found.update(node.output)
     return found
+
+
+def _rounded(graph: GraphProto, found: set[str]) -> set[str]:
+    """Return what of `found` becomes a whole number in the end: a size, be there a mask's constant or not."""
+    sizes: set[str] = set()
+    for node in reversed(graph.node):
+        whole = node.op_type == "Cast" and next(a.i for a in node.attribute if a.name == "to") in _WHOLE
+        if whole or sizes.intersection(node.output):
+            sizes.update(found.intersection(node.input))
+    return sizes
 
 
 def _bound_value(node: NodeProto, low: LowFloat) -> None:

@@ -96,6 +96,31 @@ def test_sizes_are_not_computed_low(parse: Parse, run_rounding: Run, lowered: Lo
     )
     (found,) = run_rounding(lowered(model), {"x": np.full((2050, 1), 9, np.float32)})
     assert found.shape == (4101,)
+
+
+def test_a_size_that_is_held_within_wide_bounds_is_no_mask(
+    parse: Parse, run_rounding: Run, lowered: Lower
+) -> None:
+    model = parse(
+        """
+        g (float[n, 1] x) => (float[m] y) {
+            shape = Shape (x)
+            size = Gather (shape, zero)
+            wide = Cast <to = 1> (size)
+            held = Max (wide, least)
+            count = Cast <to = 7> (held)
+            row = Squeeze (x, last)
+            first = Slice (row, zero, one)
+            y = Expand (first, count)
+        }
+        """,
+        zero=np.array([0], np.int64),
+        one=np.array([1], np.int64),
+        last=np.array([1], np.int64),
+        least=np.float32(-(2**31)),
+    )
+    (found,) = run_rounding(lowered(model), {"x": np.full((4101, 1), 9, np.float32)})
+    assert found.shape == (4101,)
     assert (found == 3).all()
 
 
