@@ -10,10 +10,13 @@ from tasks.domain.errors import FarmError, OperationUnsupported
 from tasks.domain.layers import placed
 
 _LONGEST_MESSAGE = 500
-_NO_SCAN = (
-    "write the loop as tf.scan, keras.layers.RNN, tf.map_fn or tf.while_loop instead of keras.ops.scan, "
-    "or compute it outside the engine"
-)
+_FIXES = {
+    "scan output index": "write the loop as tf.scan, keras.layers.RNN, tf.map_fn or tf.while_loop instead of "
+    "keras.ops.scan, or compute it outside the engine",
+    # what tf2onnx cannot read is the list of a Case's functions
+    "infer the attribute type": "use tf.cond instead of tf.switch_case inside loops and branches",
+}
+_OTHERWISE = "replace the operation that the message names, or compute it outside the engine"
 _LOGGER = logging.getLogger("tf2onnx.tfonnx")
 
 
@@ -42,9 +45,7 @@ def failures_named(wanted: str) -> Iterator[None]:
         raise OperationUnsupported(
             wanted=wanted,
             found=f"{type(error).__name__}: {str(error)[:_LONGEST_MESSAGE]}{where}",
-            fix=_NO_SCAN
-            if "scan output index" in str(error)
-            else "replace the operation that the message names, or compute it outside the engine",
+            fix=next((fix for words, fix in _FIXES.items() if words in str(error)), _OTHERWISE),
         ) from error
     finally:
         _LOGGER.removeHandler(failed)

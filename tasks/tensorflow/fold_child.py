@@ -33,7 +33,7 @@ def fold(frozen: FrozenGraph) -> Any:
         _bypass_identities(frozen.graph, frozen.weights)
         _fold_weights(frozen.graph, frozen.weights, names)
         meta = meta_graph_pb2.MetaGraphDef()
-        meta.graph_def.CopyFrom(_reaching(frozen.graph, names))
+        meta.graph_def.CopyFrom(reaching(frozen.graph, names))
         meta.collection_def["train_op"].node_list.value.extend(kept)
         config = config_pb2.ConfigProto()
         rewriting = config.graph_options.rewrite_options
@@ -59,7 +59,7 @@ def _bypass_identities(graph: Any, weights: Weights) -> None:
         node.input[:] = [name if name.startswith("^") else origin(name) for name in node.input]
 
 
-def _reaching(graph: Any, names: set[str]) -> Any:
+def reaching(graph: Any, names: set[str]) -> Any:
     """Return the part of `graph` that the nodes `names` need."""
     nodes = {node.name: node for node in graph.node}
     needed, waiting = set(names), list(names)

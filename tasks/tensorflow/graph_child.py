@@ -24,14 +24,13 @@ from tasks.children.weights import save
 from tasks.domain.errors import OperationUnsupported
 from tasks.domain.layers import placed
 from tasks.tensorflow.failures_child import failures_named
-from tasks.tensorflow.fold_child import fold
+from tasks.tensorflow.fold_child import fold, reaching
 from tasks.tensorflow.freeze_child import FrozenGraph
 from tasks.tensorflow.graph_rules import nearest_fix
-from tasks.tensorflow.rewrites.apply import apply_rewrites
-from tasks.tensorflow.rewrites.loops import VECTORISED
+from tasks.tensorflow.rewrites.apply import FIRST, apply_rewrites
 from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
 from tasks.tensorflow.rewrites.suppression import without_eyes
-from tasks.tensorflow.weights_child import Weights
+from tasks.tensorflow.weights_child import Weights, node_name
 
 _MOST_NAMES = 3
 _update_proto = tf2onnx.graph.Node.update_proto
@@ -90,10 +89,12 @@ def _convert(frozen: FrozenGraph, folded: Any, opset: int, plugin_ops: frozenset
     """Do what `tf2onnx.tfonnx.process_tf_graph` does; before any value is asked for, weights get theirs."""
     tfonnx.clear_functions()
     graph = _graph_of(folded)
-    if replaced := apply_rewrites(graph, rules=VECTORISED):
-        graph = _graph_of(graph.as_graph_def())  # in a new graph, shapes are found anew
+    replaced = apply_rewrites(graph, rules=FIRST)
+    outputs = {name: replaced.get(tensor, tensor) for name, tensor in frozen.outputs.items()}
+    if replaced:
+        used = {node_name(tensor) for tensor in (*frozen.inputs.values(), *outputs.values())}
+        graph = _graph_of(reaching(graph.as_graph_def(), used))  # in a new graph, shapes are found anew
     with tf.device("/cpu:0"), graph.as_default():
-        outputs = {name: replaced.get(tensor, tensor) for name, tensor in frozen.outputs.items()}
         replaced = apply_rewrites(graph, frozen.tables)
         outputs = {name: replaced.get(tensor, tensor) for name, tensor in outputs.items()}
         main, inner = tfonnx.graphs_from_tf(graph, list(frozen.inputs.values()), list(outputs.values()))

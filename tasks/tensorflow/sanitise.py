@@ -11,14 +11,15 @@ from tasks.domain.errors import ArchiveRefused, ModelUnreadable
 from tasks.tensorflow.signatures import serving_graph
 
 GRAPH_FILE = "saved_model.pb"
+_SWITCHES = ("Case", "StatelessCase")
 _DATA_FOLDERS = ("variables", "assets")
 
 
 def sanitise(saved_model: Any) -> None:
     """Remove, in place, what stops a sound model from loading or converting.
 
-    Slot variables of optimisers, `_XlaMustCompile` (it keeps functions from being inlined), and every
-    graph but the one for serving.
+    Slot variables of optimisers, `_XlaMustCompile` (it keeps functions from being inlined), what makes
+    TensorFlow take `tf.switch_case` apart (ONNX has no such pieces), and every graph but the one for serving.
     """
     graph = serving_graph(saved_model)
     kept = type(graph).FromString(graph.SerializeToString())
@@ -31,6 +32,8 @@ def sanitise(saved_model: Any) -> None:
     holders = [*graph.graph_def.node, *functions, *(node for one in functions for node in one.node_def)]
     for holder in holders:
         holder.attr.pop("_XlaMustCompile", None)
+        if getattr(holder, "op", "") in _SWITCHES:
+            holder.attr.pop("_lower_using_switch_merge", None)
 
 
 def refuse_links_to_outside(folder: Path) -> None:

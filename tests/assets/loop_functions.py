@@ -97,6 +97,12 @@ one(
         tf.cast(tf.reduce_sum(a) > 0, tf.int32), [lambda: a * 2, lambda: a - 1, lambda: tf.exp(a)]
     ),
 )
+one(
+    "switch_in_a_loop",
+    lambda a: tf.map_fn(
+        lambda row: tf.switch_case(tf.cast(row[0] > 0, tf.int32), [lambda: row * 2, lambda: row - 1]), a
+    ),
+)
 for _method, _antialias in (("lanczos3", False), ("bilinear", True), ("gaussian", False), ("area", False)):
     one(
         f"any_size_by_{_method}",

@@ -31,8 +31,17 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     small_matrices,
     spectra,
     suppression,
+    switches,
 )
 from tasks.tensorflow.rewrites.rules import RULES, Pair, Rewrite, Site
+
+FIRST: Mapping[str, Rewrite] = {
+    "TensorListStack": loops.steps_at_once,
+    "Case": switches.switch,
+    "StatelessCase": switches.switch,
+}
+"""Applied before all others, and what they replace is taken out: other rewrites need the shapes behind a
+vectorised loop, and tf2onnx cannot even read a Case."""
 
 _NOT_IN_A_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/-]")
 

@@ -43,10 +43,6 @@ def steps_at_once(site: Site) -> list[Any] | None:
     return _taken(loop, body, write)
 
 
-VECTORISED = {"TensorListStack": steps_at_once}
-"""Applied before all others: what follows the loop has no shapes until it is gone."""
-
-
 def _written(site: Site) -> tuple[Any, Any]:
     """Return the body of the loop whose rows are stacked, and what writes them; None where nothing does."""
     loop, place = site.op.inputs[0].op, site.op.inputs[0].value_index

@@ -10,12 +10,12 @@ import pytest
 BUILT = (
     "scan", "scan_from_a_start", "scan_backwards", "scan_backwards_without_a_start", "scan_of_fixed_length",
     "scan_of_two", "scan_in_a_map", "fold", "vectorised", "resize_in_a_map", "steps_of_pictures",
-    "steps_dilated",
+    "steps_dilated", "switch",
 )  # fmt: skip
 NO_ENGINE = {"while_without_a_limit": "maximum_iterations"}
 REFUSED = {
     "scan_of_keras": ("scan output index", "instead of keras.ops.scan"),
-    "switch": ("layer switch_case", "nested tf.cond instead of tf.switch_case"),
+    "switch_in_a_loop": ("infer the attribute type", "use tf.cond instead of tf.switch_case"),
     "any_size_by_lanczos3": ("ScaleAndTranslate (layer resize", "give the image a fixed size"),
     "any_size_by_bilinear": ("ScaleAndTranslate (layer resize", "antialias=False"),
     "any_size_by_gaussian": ("ScaleAndTranslate (layer resize", "method='bilinear'"),

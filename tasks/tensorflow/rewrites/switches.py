@@ -1,0 +1,41 @@
+"""`tf.switch_case` becomes one condition after another: ONNX and tf2onnx have `If` alone.
+
+TensorRT-RTX 1.7 cannot compile conditions inside conditions, so each stands for itself, and passes on what
+the one before it chose; the last branch, that of all other indices, is always computed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
+
+from tasks.tensorflow.rewrites.rules import Site
+
+
+def switch(site: Site) -> list[Any]:
+    """Return what the chosen branch returns."""
+    index, *inputs = site.inputs
+    names = [one.name for one in site.op.node_def.attr["branches"].list.func]
+    branches = [site.op.graph._functions[name].definition for name in names]  # noqa: SLF001 (as tf2onnx does)
+
+    found = _inlined(branches[-1], inputs)
+    for number, branch in enumerate(branches[:-1]):
+        found = _unless(tf.equal(index, number), branch, inputs, found)
+    return found
+
+
+def _unless(this: Any, branch: Any, inputs: list[Any], otherwise: list[Any]) -> list[Any]:
+    return list(tf.cond(this, lambda: _inlined(branch, inputs), lambda: list(map(tf.identity, otherwise))))
+
+
+def _inlined(function: Any, inputs: list[Any]) -> list[Any]:
+    """Return what the function definition `function` returns for `inputs`, computed in the current graph."""
+    graph, names = function_def_to_graph_def(function)
+    given = {
+        arg.name: tf.identity(value) for arg, value in zip(function.signature.input_arg, inputs, strict=True)
+    }
+    wanted = [names[function.ret[arg.name]] for arg in function.signature.output_arg]
+    found: list[Any] = tf.import_graph_def(graph, input_map=given, return_elements=wanted, name="branch")
+    return found
