@@ -78,14 +78,33 @@ def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int, plugin_ops: fro
     """
     graph = fold(frozen)
     with failures_named(f"an ONNX form of the model at opset {opset}"):
-        model = _convert(frozen, graph, opset, plugin_ops)
+        try:
+            model = _convert(frozen, graph, opset, plugin_ops, catch_errors=False)
+        except _OptimiserError:  # one of tf2onnx's own passes; the graph is right without it
+            model = _convert(frozen, graph, opset, plugin_ops, catch_errors=True)
     left = _left_to_plugins(model, opset, plugin_ops)
     refuse_leftovers(model, opset)
     target.parent.mkdir(exist_ok=True)
     return Written(weights=save(model, target, one_file=0), plugin_ops=left)
 
 
-def _convert(frozen: FrozenGraph, folded: Any, opset: int, plugin_ops: frozenset[str]) -> onnx.ModelProto:
+class _OptimiserError(Exception):
+    """An optimiser pass of tf2onnx stopped; the graph is half changed."""
+
+
+def _optimised(graph: Any, *, catch_errors: bool) -> Any:
+    """Return the graph after tf2onnx's passes; catching errors means a copy of the graph for each of them."""
+    try:
+        return tf2onnx.optimizer.optimize_graph(graph, catch_errors=catch_errors)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _OptimiserError from error
+
+
+def _convert(
+    frozen: FrozenGraph, folded: Any, opset: int, plugin_ops: frozenset[str], *, catch_errors: bool
+) -> onnx.ModelProto:
     """Do what `tf2onnx.tfonnx.process_tf_graph` does; before any value is asked for, weights get theirs."""
     tfonnx.clear_functions()
     graph = _graph_of(folded)
@@ -103,8 +122,7 @@ def _convert(frozen: FrozenGraph, folded: Any, opset: int, plugin_ops: frozenset
         _give_weights(main, frozen.weights)
         renamed = {tensor: name for name, tensor in (frozen.inputs | outputs).items()}
         converted = tfonnx.process_graphs(main, inner, None, [], [], False, None, None, renamed)
-        # Catching errors would mean a deep copy of the graph per optimiser pass.
-        optimised = tf2onnx.optimizer.optimize_graph(converted, catch_errors=False)
+        optimised = _optimised(converted, catch_errors=catch_errors)
         model: onnx.ModelProto = optimised.make_model("converted from TensorFlow")
         model.graph.value_info.extend(_types_of(optimised, plugin_ops))
         round_as_tensorrt(_nodes(model.graph))
