@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tasks.domain.release import ModelFormat
 from tests.zoo.row import BATCH, Dim, ZooModel
 
@@ -85,7 +87,11 @@ def _trained(
 _DNA: Dim = (10101, 10501, 11001)
 TRAINED = (
     _trained("spliceai", ModelFormat.H5, input_1=(BATCH, _DNA, 4)),
-    _trained("basic_pitch", ModelFormat.SAVED_MODEL, input_2=(BATCH, 43844, 1)),
+    replace(  # takes logarithms: its own noise on drawn numbers is 4e-4, and adds up
+        _trained("basic_pitch", ModelFormat.SAVED_MODEL, input_2=(BATCH, 43844, 1)),
+        tolerance=5e-3,
+        only_fp32="off by 1e-1",
+    ),
     _trained(
         "deeplc",
         ModelFormat.KERAS,

@@ -30,6 +30,8 @@ class ZooModel:
         refused: the error class that it must end with; empty where it must convert, match and build.
         reason: why it is refused, as a piece of the error's text.
         no_engine: why TensorRT-RTX builds no engine, as a piece of its words; empty where it must.
+        only_fp32: why FP16 is not asked for; empty where it is.
+        tolerance: largest accepted error in FP32, where the model's own noise is above the default.
         dtypes: element types by input, where they are not float32.
         needs: `hub` or `wheels` where more than the farm's own packages is needed.
     """
@@ -43,6 +45,8 @@ class ZooModel:
     reason: str = ""
     needs: str = ""
     no_engine: str = ""
+    only_fp32: str = ""
+    tolerance: float | None = None
     dtypes: Mapping[str, str] = field(default_factory=dict)
 
     def shapes(self) -> dict[str, ShapeRange]:

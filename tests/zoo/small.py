@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -130,8 +131,11 @@ _RECURRENT = (
 _OPERATIONS = (
     _operations("arithmetic", x=(BATCH, TIME), y=(BATCH, TIME)),
     _operations("reductions", x=(BATCH, TIME, 4)),
-    _operations("integers", {"a": "int64", "b": "int64"}, a=(BATCH, 4), b=(BATCH, 4)),
-    _operations("doubles", {"x": "float64"}, x=(BATCH, 6)),
+    replace(
+        _operations("integers", {"a": "int64", "b": "int64"}, a=(BATCH, 4), b=(BATCH, 4)),
+        only_fp32="it computes in whole numbers",
+    ),
+    replace(_operations("doubles", {"x": "float64"}, x=(BATCH, 6)), only_fp32="it computes in FP64, as FP32"),
     _operations("bytes_image", {"image": "uint8"}, image=(BATCH, 12, 12, 3)),
     _operations("booleans", {"mask": "bool"}, mask=(BATCH, 5), x=(BATCH, 5)),
     _operations("matrices", x=(BATCH, 4, 5), y=(BATCH, 4, 5)),
@@ -142,13 +146,18 @@ _OPERATIONS = (
     _operations("resizes", image=(BATCH, SIDE, SIDE, 3)),
     _operations("resize_cubic", image=(BATCH, 8, 8, 3)),
     _operations("crops", image=(1, 12, 12, 3), boxes=((2, 4, 6), 4)),
-    _operations("detections", boxes=((6, 8, 12), 4), scores=((6, 8, 12),)),
-    _operations("top_k", scores=(BATCH, (8, 10, 12))),
-    _operations("running", x=(BATCH, TIME, 3)),
-    _operations("loop", x=(BATCH, 4)),
+    replace(
+        _operations("detections", boxes=((6, 8, 12), 4), scores=((6, 8, 12),)),
+        only_fp32="the order of close values decides",
+        no_engine="NonMaxSuppression",
+    ),
+    replace(_operations("top_k", scores=(BATCH, (8, 10, 12))), only_fp32="the order of close values decides"),
+    replace(_operations("running", x=(BATCH, TIME, 3)), only_fp32="cumulative sums stay in FP32"),
+    replace(_operations("loop", x=(BATCH, 4)), only_fp32="its loop stays in FP32"),
     _operations("loop_on_data", x=(BATCH, 4)),
     _operations("branches", x=(BATCH, 4)),
-    _operations("mapped", x=((2, 3, 5), 4, 3)),
+    replace(_operations("mapped", x=((2, 3, 5), 4, 3)), only_fp32="its loop stays in FP32"),
+    replace(_operations("scan", x=((2, 3, 5), 3)), only_fp32="its loop stays in FP32"),
     _operations("spectrum", x=(BATCH, 32)),
     _operations("spectrogram", x=(BATCH, 256)),
     _operations("pixels", x=(BATCH, 8, 8, 4)),
@@ -160,7 +169,7 @@ _OPERATIONS = (
     _operations("lanczos", image=(BATCH, 12, 12, 3)),
     _operations("antialiased", image=(BATCH, 12, 12, 3)),
     _operations("inverse", x=(BATCH, 3, 3)),
-    _operations("table", {"key": "int64"}, key=(BATCH,)),
+    replace(_operations("table", {"key": "int64"}, key=(BATCH,)), only_fp32="it computes in whole numbers"),
     _operations("lookup", {"key": "int32"}, key=(BATCH,)),
 )
 
@@ -172,7 +181,6 @@ _REFUSED = (
     _refused("python_code", "ModelRefused", "PyFunc", x=(BATCH, 3)),
     _refused("inverse_large", "OperationUnsupported", "MatrixInverse", x=(BATCH, 8, 8)),
     _refused("complex_input", "ModelRefused", "complex", {"x": "complex64"}, x=(BATCH, 3)),
-    _refused("scan", "OperationUnsupported", "scan", x=((2, 3, 5), 3)),
     _refused("counted", "ModelRefused", "Assign", x=(BATCH, 3)),
     _refused("lanczos_dynamic", "OperationUnsupported", "ScaleAndTranslate", image=(BATCH, SIDE, SIDE, 3)),
 )

@@ -106,6 +106,8 @@ async def _take(model: ZooModel, made: Path, bench: Bench, work: Path, row: _Row
     }
     base: LoweredGraph | None = None
     for precision in bench.precisions:
+        if model.only_fp32 and precision is not Precision.FP32:
+            continue
         form = graph_precision(bench.target, precision)
         wanted = GraphWanted(precision=form, opset=graph_opset(opset, form))
         with row.timed(f"lower {precision}"):
@@ -117,7 +119,8 @@ async def _take(model: ZooModel, made: Path, bench: Bench, work: Path, row: _Row
         row.figures.setdefault("nodes", graph.nodes)
         with row.timed(f"compare {precision}"):
             comparisons = await compare_graph(graph.onnx, converted.reference, workdir=work, limits=limits)
-        tolerance = BuildRequest().tolerance(precision, converted.arithmetic)
+        tolerances = {} if model.tolerance is None else {Precision.FP32: model.tolerance}
+        tolerance = BuildRequest(tolerances=tolerances).tolerance(precision, converted.arithmetic)
         verification = judge(comparisons, compared="", inputs="", tolerance=tolerance)
         row.figures[precision.value] = _figures(verification)
         with row.timed(f"build {precision}"):

@@ -108,6 +108,10 @@ def slices(x: Any) -> Any:
     }
 
 
+def scan(x: Any) -> Any:
+    return tf.scan(lambda total, row: total + row, x)
+
+
 def pads(x: Any) -> Any:
     paddings = [[0, 0], [1, 2], [2, 1], [0, 0]]
     parts = [tf.pad(x, paddings, mode) for mode in ("CONSTANT", "REFLECT", "SYMMETRIC")]

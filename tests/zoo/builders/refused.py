@@ -48,10 +48,6 @@ def complex_input(x: Any) -> Any:
     return tf.abs(x)
 
 
-def scan(x: Any) -> Any:
-    return tf.scan(lambda total, row: total + row, x)
-
-
 def counted(x: Any) -> Any:
     return x + _COUNT.assign_add(1.0)
 
