@@ -15,7 +15,13 @@ _WANTED = {
 }
 
 
+# A temporary server gets the same Ctrl-C as the command. If it is gone first, the run's last state is not
+# offered to it for a minute.
+_WANTED_OF_TEMPORARY = {"PREFECT_CLIENT_MAX_RETRIES": "2"}
+
+
 def prepare_prefect() -> None:
     """Set what the user has not set."""
-    for name, value in _WANTED.items():
+    temporary = {} if "PREFECT_API_URL" in os.environ else _WANTED_OF_TEMPORARY
+    for name, value in (_WANTED | temporary).items():
         os.environ.setdefault(name, value)

@@ -103,6 +103,9 @@ layer(
     (None, None, None, None, 2),
     _VOLUMES,
 )
+_plain = weights(3, 3, 3, 4)
+behind = lambda a: tf.nn.relu6(tf.nn.conv2d(a, _plain, 1, "SAME") + 3.0) / 6  # noqa: E731
+one("scalar_behind_convolution", behind, (None, None, None, 3), corners=_SIZES)
 _even = weights(4, 3, 5)
 one(
     "dilated_even_kernel",
