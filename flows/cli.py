@@ -100,16 +100,31 @@ def _print_json(document: object) -> None:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Turn Ctrl-C into an error like all others; by then every child has been ended."""
+    interrupted = Interrupted(
+        wanted="to finish the work",
+        found="a signal to stop",
+        fix="give the same command again: what is stored will be found",
+    )
     try:
         yield
-    except (Exception, SystemExit):
+    except (FarmError, SystemExit):
         raise
+    except Exception as error:
+        if not _follows_a_signal(error):
+            raise
+        raise interrupted from None
     except BaseException:  # noqa: BLE001 (KeyboardInterrupt, CancelledError, Prefect's own for SIGTERM)
-        raise Interrupted(
-            wanted="to finish the work",
-            found="a signal to stop",
-            fix="give the same command again: what is stored will be found",
-        ) from None
+        raise interrupted from None
+
+
+def _follows_a_signal(error: BaseException) -> bool:
+    """Return whether `error` came while a signal was handled: a temporary server may be gone by then."""
+    cause = error.__context__
+    while cause is not None:
+        if isinstance(cause, (asyncio.CancelledError, KeyboardInterrupt)):
+            return True
+        cause = cause.__context__
+    return False
 
 
 def main() -> None:

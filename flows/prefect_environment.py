@@ -17,7 +17,7 @@ _WANTED = {
 
 # A temporary server gets the same Ctrl-C as the command. If it is gone first, the run's last state is not
 # offered to it for a minute.
-_WANTED_OF_TEMPORARY = {"PREFECT_CLIENT_MAX_RETRIES": "2"}
+_WANTED_OF_TEMPORARY = {"PREFECT_CLIENT_MAX_RETRIES": "1"}
 
 
 def prepare_prefect() -> None:

@@ -52,11 +52,12 @@ def list_quarantined(
     table = Table(title=f"In quarantine in {place.url}: {len(found)}", title_justify="left")
     for name in ("model", "version", "of", "precision", "error", "created"):
         table.add_column(name, no_wrap=True)
-    table.add_column("key", overflow="fold")
     for one in found:
         row = (one.model, one.version, one.device, one.options.precision, one.error["class"], one.created)
-        table.add_row(*(escape(printable(text)) for text in (*row, one.key)))
+        table.add_row(*(escape(printable(text)) for text in row))
     console.print(table)
+    for one in found:  # whole, on lines of their own: they are to be copied
+        console.print(printable(one.key), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -208,6 +208,7 @@ def prefect_server() -> Iterator[str]:
     # Not at the top: importing Prefect takes seconds, and most tests go without.
     from prefect.settings import (  # noqa: PLC0415
         PREFECT_API_URL,
+        PREFECT_CLIENT_MAX_RETRIES,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         temporary_settings,
     )
@@ -215,6 +216,7 @@ def prefect_server() -> Iterator[str]:
 
     with (
         prefect_test_harness(server_startup_timeout=180),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        # Ten runs at once on a busy machine: SQLite sometimes answers 503, which is to be tried again.
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_CLIENT_MAX_RETRIES: 10}),
     ):
         yield str(PREFECT_API_URL.value())

@@ -21,13 +21,14 @@ from tasks.tensorrt.toolchain import Toolchain
 ROOT = Path(__file__).parents[3]
 FILES = [
     *(ROOT / f"tasks/children/{name}.py" for name in ("entry", "compare", "reference")),
-    *(ROOT / f"tasks/domain/{name}.py" for name in ("errors", "printable")),
+    *(ROOT / f"tasks/domain/{name}.py" for name in ("errors", "layers", "printable")),
     *sorted((ROOT / "tasks/tensorrt/inside").glob("*.py")),
 ]
 NEWER_THAN_310 = {"tomllib"}
 ALLOWED = (set(sys.stdlib_module_names) - NEWER_THAN_310) | {"numpy", "pycuda"}
 ALLOWED_OF_THE_FARM = (
     "tasks.domain.errors",
+    "tasks.domain.layers",
     "tasks.domain.printable",
     "tasks.children.compare",
     "tasks.children.reference",
