@@ -180,7 +180,9 @@ def residual(parse: Parse) -> onnx.ModelProto:
     rng = np.random.default_rng(7)
 
     def drawn(*shape: int) -> npt.NDArray[np.float32]:
-        return (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        return np.asarray(
+            (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32), np.float32
+        )
 
     stem = drawn(16, 16, 3, 3)
     stem[3] = 0
