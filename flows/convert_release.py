@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from flows.cells import Cell
 from flows.conversion_job import ConversionJob
@@ -71,10 +72,11 @@ async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord
         return None
 
     async def make() -> ConversionRecord:
+        saved_model = await _saved_model(job)
         for opset in opsets[:-1]:
             with suppress(OperationUnsupported):
-                return await _convert(job, opset)
-        return await _convert(job, opsets[-1])
+                return await _convert(job, saved_model, opset)
+        return await _convert(job, saved_model, opsets[-1])
 
     return await once(job.lease(opsets[0], Precision.FP32), find, make)
 
@@ -108,10 +110,13 @@ def _find(store_url: str, key: str) -> ConversionRecord | None:
     return record
 
 
-async def _converted(job: ConversionJob, opset: int) -> Converted:
-    work, limits = job.work, settings().limits
-    model = await preflight(job.fetched.model, workdir=work, limits=limits)
-    saved_model = await export(model, workdir=work, limits=limits)
+async def _saved_model(job: ConversionJob) -> Path:
+    limits = settings().limits
+    model = await preflight(job.fetched.model, workdir=job.work, limits=limits)
+    return await export(model, workdir=job.work, limits=limits)
+
+
+async def _converted(job: ConversionJob, saved_model: Path, opset: int) -> Converted:
     wanted = ConversionWanted(
         signature=job.request.signature,
         shapes=job.request.inputs,
@@ -119,12 +124,12 @@ async def _converted(job: ConversionJob, opset: int) -> Converted:
         samples=job.fetched.samples,
         plugin_ops=job.request.plugin_ops,
     )
-    return await convert(saved_model, wanted, workdir=work, limits=limits)
+    return await convert(saved_model, wanted, workdir=job.work, limits=settings().limits)
 
 
-async def _convert(job: ConversionJob, opset: int) -> ConversionRecord:
+async def _convert(job: ConversionJob, saved_model: Path, opset: int) -> ConversionRecord:
     """Convert the release to FP32, check it against TensorFlow and publish it."""
-    converted = await _converted(job, opset)
+    converted = await _converted(job, saved_model, opset)
     form = GraphWanted(precision=Precision.FP32, opset=opset)
     graph = await lower(converted.onnx, form, workdir=job.work, limits=settings().limits)
     evidence = job.evidence(Precision.FP32, converted.reference, converted.samples_used, converted)
