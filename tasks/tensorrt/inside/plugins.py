@@ -11,8 +11,9 @@ from typing import Any
 from tasks.domain.errors import PluginRefused
 
 # What a library exports for TensorRT to ask for its plugins. One without them registers its plugins
-# while it is loaded (REGISTER_TENSORRT_PLUGIN).
+# while it is loaded (REGISTER_TENSORRT_PLUGIN), or, like NVIDIA's own libnvinfer_plugin, when it is told to.
 _ASKED = ("getCreators", "getPluginCreators")
+_TOLD = "initLibNvInferPlugins"
 
 
 def load_plugins(trt: Any, libraries: list[dict[str, str]]) -> None:
@@ -34,8 +35,21 @@ def _load(registry: Any, path: Path, sha256: str) -> None:
         loaded = ctypes.CDLL(str(copy), ctypes.RTLD_GLOBAL)
     except OSError as error:
         raise _refused(path, str(error).replace(str(copy), path.name)) from error
-    if any(hasattr(loaded, name) for name in _ASKED) and registry.load_library(str(copy)) is None:
+    if any(hasattr(loaded, name) for name in _ASKED):
+        taken = registry.load_library(str(copy)) is not None
+    else:
+        taken = _register(loaded)
+    if not taken:
         raise _refused(path, "that TensorRT does not take its plugins")
+
+
+def _register(loaded: ctypes.CDLL) -> bool:
+    """Let a library that waits for it register its plugins; return whether it could."""
+    if not hasattr(loaded, _TOLD):
+        return True
+    register = loaded.initLibNvInferPlugins
+    register.argtypes, register.restype = (ctypes.c_void_p, ctypes.c_char_p), ctypes.c_bool
+    return bool(register(None, b""))  # no logger of its own, and the namespace that the parser looks in
 
 
 def _checked(path: Path, sha256: str) -> bytes:
