@@ -104,6 +104,12 @@ class SamplesInvalid(FarmError):
     exit_code = 17
 
 
+class InputInvalid(FarmError):
+    """What an engine is to be run with does not fit it, or the call does not."""
+
+    exit_code = 18
+
+
 # Storage.
 
 
@@ -221,6 +227,12 @@ class PluginRefused(FarmError):
     """A library with TensorRT plugins is not on this host, or is not the one that the request names."""
 
     exit_code = 46
+
+
+class RunFailed(FarmError):
+    """TensorRT or CUDA stopped with an error while an engine ran."""
+
+    exit_code = 47
 
 
 class GateError(FarmError):
