@@ -27,6 +27,7 @@ CLASSES = (
     "IPluginRegistry",
     "IProgressMonitor",
     "ITensor",
+    "ITimingCache",
     "MemoryPoolType",
     "NetworkDefinitionCreationFlag",
     "OnnxParser",
@@ -34,6 +35,7 @@ CLASSES = (
     "Runtime",
     "TensorIOMode",
     "TensorLocation",
+    "TimingCacheValue",
     "__version__",
     "get_plugin_registry",
 )
