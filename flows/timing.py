@@ -32,7 +32,7 @@ def list_caches(
         print(json.dumps([_document(key, record) for key, record in found]))  # noqa: T201
         return
     table = Table(title=f"Timing caches in {place.url}: {len(found)}", title_justify="left")
-    for name in ("GPU", "TensorRT", "driver", "KiB", "created"):
+    for name in ("GPU", "TensorRT", "CUDA", "KiB", "created"):
         table.add_column(name, no_wrap=True)
     for _, record in found:
         table.add_row(*(escape(printable(text)) for text in _row(record)))
@@ -56,7 +56,7 @@ def _row(record: TimingRecord | None) -> tuple[str, ...]:
         return ("cannot be read", "", "", "", "")
     made_for = record.made_for
     size = f"{record.cache.size / 1024:.0f}"
-    return made_for.gpu, str(made_for.version), made_for.driver, size, record.created
+    return made_for.gpu, str(made_for.version), made_for.cuda, size, record.created
 
 
 def _document(key: str, record: TimingRecord | None) -> dict[str, Any]:

@@ -60,12 +60,12 @@ async def pull_timing(order: EngineOrder, site: BuildSite, *, workdir: Path) -> 
 
     Raises:
         RequestInvalid: the build shall be reproducible, and cannot be with this TensorRT or on this host.
-        NotStored: the cache that it names is not stored for this GPU model, TensorRT and driver.
+        NotStored: the cache that it names is not stored for this GPU model, TensorRT and CUDA.
         DigestMismatch: the cache that it names is damaged.
         FarmError: as `s3_errors`, for a reproducible build.
     """
-    key = timing_key(order.target, site.driver)
-    reason = why_untimed(order.target, site.driver)
+    key = timing_key(order.target, site.cuda)
+    reason = why_untimed(order.target, site.cuda)
     if order.timing is TimingMode.REPRODUCIBLE:
         return await _pull_named(order, key, reason, workdir)
     if order.timing is TimingMode.NONE:
@@ -115,7 +115,7 @@ def _fetch_named(store: Store, key: TimingCacheKey, sha256: str, workdir: Path) 
     standing = find_timing(store, key.recorded(sha256), key)
     if standing is None or standing.record is None:
         raise NotStored(
-            wanted=f"the timing cache {sha256} for {key.gpu}, TensorRT {key.version}, driver {key.driver}",
+            wanted=f"the timing cache {sha256} for {key.gpu}, TensorRT {key.version}, CUDA {key.cuda}",
             found="no such record" if standing is None else "a record that cannot be read",
             fix="build there with `timing: reproducible` and no `timing_cache`: the engine's record then "
             "names the cache under timing.left",
@@ -160,11 +160,11 @@ async def _publish(
     timed: TimedBuild, key: TimingCacheKey, left: CacheFile, workdir: Path, limits: Limits
 ) -> BlobRef:
     """Store `left`; return the stored cache that holds it."""
-    found = timing_key(timed.built.target, timed.built.info.driver)
+    found = timing_key(timed.built.target, timed.built.info.cuda)
     if found != key:
         raise TargetUnavailable(
-            wanted=f"timings for the driver {key.driver}",
-            found=f"a build with the driver {timed.built.info.driver}",
+            wanted=f"timings for CUDA {key.cuda}",
+            found=f"a build with CUDA {timed.built.info.cuda}",
             fix="start the agent again: the host's driver changed since it was probed",
         )
     store = Store.connect(timed.order.store)

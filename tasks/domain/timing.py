@@ -24,9 +24,9 @@ class TimingCacheKey:
         version: its full version.
         gpu: the GPU model as the driver reports it.
         compute_capability: the model's.
-        driver: the branch of NVIDIA's driver, the first number of its version. A branch has one version of
-            CUDA and one compiler for kernels that come as PTX; updates within it mend errors. The kernels
-            that are timed are TensorRT's own, so a whole new cache for each update would be for nothing.
+        cuda: the version of CUDA that NVIDIA's driver has. NVIDIA calls timings specific to GPU, CUDA and
+            TensorRT. The rest of the driver's version stays out: the kernels that are timed are TensorRT's
+            own, and an update of the driver that brings no other CUDA would cost every host a cold build.
         os: operating system.
         architecture: processor architecture.
     """
@@ -37,7 +37,7 @@ class TimingCacheKey:
     version: TensorRTVersion
     gpu: str
     compute_capability: ComputeCapability
-    driver: str
+    cuda: str
     os: str
     architecture: str
 
@@ -57,25 +57,25 @@ class TimingCacheKey:
         return f"{self.place}/{sha256}.json"
 
 
-def why_untimed(target: EngineTarget, driver: str | None) -> str:
-    """Return why builds for `target` on a host with this driver have no timing cache; empty if they may."""
+def why_untimed(target: EngineTarget, cuda: str | None) -> str:
+    """Return why builds for `target` on a host with this CUDA have no timing cache; empty if they may."""
     if target.gpu is None:
         return "TensorRT-RTX measures no kernels while it builds: its timing cache does nothing"
-    if driver is None:
-        return "the version of this host's NVIDIA driver is not known"
+    if cuda is None:
+        return "this host's NVIDIA driver does not tell its version of CUDA"
     return ""
 
 
-def timing_key(target: EngineTarget, driver: str | None) -> TimingCacheKey | None:
-    """Return the key of the caches for `target` with this driver; None where `why_untimed` says why not."""
-    if target.gpu is None or driver is None:
+def timing_key(target: EngineTarget, cuda: str | None) -> TimingCacheKey | None:
+    """Return the key of the caches for `target` with this CUDA; None where `why_untimed` says why not."""
+    if target.gpu is None or cuda is None:
         return None
     return TimingCacheKey(
         flavour=target.flavour,
         version=target.version,
         gpu=target.gpu,
         compute_capability=target.compute_capabilities[0],
-        driver=driver.partition(".")[0],
+        cuda=cuda,
         os=target.os,
         architecture=target.architecture,
     )

@@ -43,7 +43,7 @@ H100 = TimingCacheKey(
     version=TensorRTVersion.parse("8.6.0.12"),
     gpu="NVIDIA H100 80GB HBM3",
     compute_capability=ComputeCapability(major=9, minor=0),
-    driver="580",
+    cuda="13.0",
     os="linux",
     architecture="x86_64",
 )
