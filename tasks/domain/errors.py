@@ -31,26 +31,8 @@ class FarmError(Exception):
         return partial(type(self), wanted=self.wanted, found=self.found, fix=self.fix), (), self.__dict__
 
     def to_document(self) -> dict[str, str]:
-        """Return the error as JSON-ready names and texts; `error_from_document` reads it back."""
+        """Return the error as JSON-ready names and texts; `error_documents` reads it back."""
         return {"class": type(self).__name__, "wanted": self.wanted, "found": self.found, "fix": self.fix}
-
-
-def error_from_document(document: dict[str, str]) -> FarmError:
-    """Return the error that a child process described with `FarmError.to_document`."""
-    classes = {cls.__name__: cls for cls in all_errors()}
-    cls = classes.get(document["class"], ChildFailed)
-    return cls(wanted=document["wanted"], found=document["found"], fix=document["fix"])
-
-
-def all_errors() -> list[type[FarmError]]:
-    """Return every concrete error class, by exit code."""
-    found: list[type[FarmError]] = []
-    waiting: list[type[FarmError]] = [FarmError]
-    while waiting:
-        children = waiting.pop().__subclasses__()
-        found += children
-        waiting += children
-    return sorted((cls for cls in found if not cls.__subclasses__()), key=lambda cls: cls.exit_code)
 
 
 # What the user handed in.
@@ -229,10 +211,16 @@ class PluginRefused(FarmError):
     exit_code = 46
 
 
+class TimingCacheMiss(FarmError):
+    """A reproducible build needs timings that the cache it must use does not have."""
+
+    exit_code = 47
+
+
 class RunFailed(FarmError):
     """TensorRT or CUDA stopped with an error while an engine ran."""
 
-    exit_code = 47
+    exit_code = 48
 
 
 class GateError(FarmError):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.domain.errors import DigestMismatch, InputInvalid, RecordInvalid, TargetUnavailable
+from tasks.domain.errors import InputInvalid, RecordInvalid, TargetUnavailable
+from tasks.tensorrt.inside.checked import checked_bytes
 
 _SCHEMA = "enginefarm.engine/1"
 _FLAVOURS = ("tensorrt", "tensorrt_rtx")
@@ -145,18 +145,10 @@ def checked_plan(path: Path, sha256: str, size: int | None = None) -> bytes:
         DigestMismatch: they have another digest, or another size where one is given.
         InputInvalid: the file cannot be read.
     """
+    fix = "fetch the plan again; if it stays so, build the engine again and find out who changed it"
     try:
-        plan = path.read_bytes()
-    except OSError as error:
+        return checked_bytes(path, sha256, size, what="a plan", fix=fix)
+    except OSError as cause:
         raise InputInvalid(
-            wanted=f"the plan {path.name}", found=str(error.strerror), fix="give the path of a fetched plan"
-        ) from error
-    found = hashlib.sha256(plan).hexdigest()
-    if found != sha256 or size not in (None, len(plan)):
-        expected = "" if size is None else f" and {size} bytes"
-        raise DigestMismatch(
-            wanted=f"a plan with SHA-256 {sha256}{expected}",
-            found=f"SHA-256 {found} and {len(plan)} bytes in {path.name}",
-            fix="fetch the plan again; if it stays so, build the engine again and find out who changed it",
-        )
-    return plan
+            wanted=f"the plan {path.name}", found=str(cause.strerror), fix="give the path of a fetched plan"
+        ) from cause

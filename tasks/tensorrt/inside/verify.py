@@ -48,7 +48,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     try:
         with runner, _judged(), phases.timed("run") as advance:
             for number, corner in enumerate(corners, start=1):
-                actual = runner.run(_as_taken(runner, corner.inputs))
+                actual = runner.run(as_taken(runner, corner.inputs))
                 answers.append(answer(corner.name, actual))
                 comparisons += compare_outputs(corner.name, corner.outputs, actual, corner.noise)
                 advance(number / len(corners))
@@ -58,7 +58,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     return {"comparisons": comparisons, "seconds": phases.seconds}
 
 
-def _as_taken(runner: Runner, inputs: Arrays) -> Arrays:
+def as_taken(runner: Runner, inputs: Arrays) -> Arrays:
     """Return `inputs` with FP64 as FP32 where the engine has that: TensorRT-RTX makes it so."""
     narrow = {tensor.name for tensor in runner.inputs if tensor.dtype == "float32"}
     return {
@@ -72,9 +72,9 @@ def _judged() -> Iterator[None]:
     """Turn what is wrong with an engine to the gate's verdict: the inputs were TensorFlow's, too."""
     try:
         yield
-    except (InputInvalid, RunFailed) as error:
+    except (InputInvalid, RunFailed) as cause:
         raise VerificationFailed(
-            wanted=f"the engine to run on the reference inputs: {error.wanted}",
-            found=error.found,
+            wanted=f"the engine to run on the reference inputs: {cause.wanted}",
+            found=cause.found,
             fix="look at the engine's shapes in its record, and build it again with another TensorRT",
-        ) from error
+        ) from cause
