@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from prefect import flow, runtime
@@ -22,6 +23,7 @@ from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.record import WEIGHTS_FILE
 from tasks.fetch import FetchedConversion, fetch_conversion
+from tasks.locate import locate
 from tasks.publish import VerifiedEngine, publish_engine
 from tasks.quarantine import Suspect, quarantining
 from tasks.store.store import Store
@@ -130,7 +132,8 @@ async def _verified(
     limits, attempt, evidence = settings().limits, uuid.uuid4().hex, _evidence(order, conversion)
     pulled = await pull_timing(order, site, workdir=work)
     built = await build(replace(job, timing=pulled.given), workdir=work, limits=limits)
-    async with quarantining(_suspect(order, conversion, built, evidence)):
+    find = partial(locate, job, evidence.reference, workdir=work, limits=limits)
+    async with quarantining(_suspect(order, conversion, built, evidence), find):
         verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
     timed = TimedBuild(order=order, pulled=pulled, job=job, built=built, attempt=attempt)
     return VerifiedEngine(

@@ -24,6 +24,8 @@ _ORDINARY: dict[str, Any] = {
     "spin": False,
     "fault": "",
     "wrong": 1.0,
+    "wrong_at": "",
+    "fused": False,
     "run_seconds": 0.0,
     "driver": 0,
 }
@@ -107,8 +109,9 @@ def write_toolchain(
         behaviour: `build_seconds` (how long a build takes whose layers are in no timing cache), `spin` (it
             takes them in calls of C that let no signal through), `fault` of a build (`segv`, `host-memory`,
             `host-memory-told`: TensorRT catches it, `gpu-memory`) or of a run (`gpu-memory-run`), `wrong`
-            (engines that it builds answer so many times what they should), `run_seconds` of each run, and
-            `driver`: what its `cuInit` answers, or `absent`.
+            (engines that it builds answer so many times what they should; where `wrong_at` names an
+            operation only its first node does, in FP32, and with `fused` only while its result is no output),
+            `run_seconds` of each run, and `driver`: what its `cuInit` answers, or `absent`.
     """
     folder.mkdir(parents=True)
     (folder / "libnvinfer.so").write_bytes(b"stands in for the library of TensorRT")

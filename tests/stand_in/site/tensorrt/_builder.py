@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
+import numpy as np
+from onnx import ModelProto, helper, numpy_helper
+
 from tests.stand_in.hardware import CONFIG, boards, current, note
 
 from ._base import MAJOR, Strict
@@ -173,7 +176,28 @@ def _plan(
         "level": config.builder_optimization_level,
         "profiles": _shapes(config),
         "layers": [layer.name for layer in network._layers],
-        "wrong": CONFIG["wrong"],
+        "wrong": 1.0 if CONFIG["wrong_at"] else CONFIG["wrong"],
         "tactics": hashlib.sha256(repr(tactics).encode()).hexdigest(),
     }
-    return write_plan(header, network._model.SerializeToString() if network._model else b"")
+    return write_plan(header, _kernels(network._model).SerializeToString() if network._model else b"")
+
+
+def _kernels(model: ModelProto) -> ModelProto:
+    """Return what the plan computes: the graph, or another where a test asks for a wrong node.
+
+    Where `fused` is set the node is right as soon as its result is an output: nothing is fused over it then.
+    """
+    kept = {info.name for info in model.graph.output}
+    at = next((one for one in model.graph.node if one.op_type == CONFIG["wrong_at"]), None)
+    if at is None or (CONFIG["fused"] and at.output[0] in kept):
+        return model
+    spoilt = ModelProto()
+    spoilt.CopyFrom(model)
+    place = list(model.graph.node).index(at)
+    node, name = spoilt.graph.node[place], at.output[0]
+    node.output[0] = f"{name}_right"
+    spoilt.graph.initializer.append(
+        numpy_helper.from_array(np.array(CONFIG["wrong"], np.float32), "wrong_factor")
+    )
+    spoilt.graph.node.insert(place + 1, helper.make_node("Mul", [node.output[0], "wrong_factor"], [name]))
+    return spoilt
