@@ -8,8 +8,9 @@ import uuid
 
 from prefect import flow, runtime
 
-from agents.gpu_lock import gpu_lock
+from agents.gpu_lock import free_site
 from agents.probe import probe_host
+from flows.run_page import build_on_run_page
 from flows.settings import settings
 from tasks.build import build
 from tasks.children.progress import labelled
@@ -106,12 +107,17 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
     label = f"{device_slug(order.target)} {order.options.precision}"
     with labelled(label), workspace(settings().work_dir) as work:
         host = await probe_host(settings().interpreters, workdir=work, limits=limits)
-        site = host.site_of(order.target)
         plugins = plugin_files(order.options.plugins, settings().plugins)
         conversion = await fetch_conversion(order, work)
         evidence = _evidence(order, conversion)
-        async with gpu_lock(site.gpu_uuid):
-            built = await build(order, conversion.onnx, site, plugins=plugins, workdir=work, limits=limits)
+        async with free_site(host.sites_of(order.target)) as site:
+            found = await find_engine(order)  # what this run waited for may have been the same engine
+            if found is not None:
+                return found
+            async with build_on_run_page(label):
+                built = await build(
+                    order, conversion.onnx, site, plugins=plugins, workdir=work, limits=limits
+                )
             async with quarantining(_suspect(order, conversion, built, evidence)):
                 verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
         record = await publish_engine(

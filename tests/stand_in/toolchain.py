@@ -21,11 +21,13 @@ ROOT = Path(__file__).parents[2]
 _BUILD_NUMBERS = {"8.6.0": "8.6.0.12"}  # version 8 tells three parts only
 _ORDINARY: dict[str, Any] = {
     "build_seconds": 0.0,
+    "meet": 0,
     "spin": False,
     "fault": "",
     "wrong": 1.0,
     "run_seconds": 0.0,
     "driver": 0,
+    "architecture": "",
 }
 
 
@@ -104,11 +106,16 @@ def write_toolchain(
         folder: where to.
         version: 8.6.0 or a version with four parts of TensorRT 10.
         gpus: what its driver finds.
-        behaviour: `build_seconds` (how long a build takes whose layers are in no timing cache), `spin` (it
-            takes them in calls of C that let no signal through), `fault` of a build (`segv`, `host-memory`,
-            `host-memory-told`: TensorRT catches it, `gpu-memory`) or of a run (`gpu-memory-run`), `wrong`
-            (engines that it builds answer so many times what they should), `run_seconds` of each run, and
+        behaviour: what is not ordinary, by name:
+            `build_seconds`: how long a build takes whose layers are in no timing cache.
+            `spin`: it takes them in calls of C that let no signal through.
+            `meet`: it goes on once so many builds have begun in this toolchain.
+            `fault`: of a build `segv`, `host-memory`, `host-memory-told` (TensorRT catches it) or
+            `gpu-memory`, of a run `gpu-memory-run`.
+            `wrong`: engines that it builds answer so many times what they should.
+            `run_seconds`: how long a run takes.
             `driver`: what its `cuInit` answers, or `absent`.
+            `architecture`: of its processor.
     """
     folder.mkdir(parents=True)
     (folder / "libnvinfer.so").write_bytes(b"stands in for the library of TensorRT")
