@@ -103,15 +103,15 @@ class HostProbe:
         )
 
 
-def _unknown_rtx(missing: list[str]) -> str:
-    """Return what to do about devices of TensorRT-RTX that it does not build for; empty where there are none."""
+def _unknown_rtx(devices: list[str]) -> str:
+    """Return what to do about devices that TensorRT-RTX does not build for; empty where there are none."""
     known = {f"rtx-{capability.sm}" for capability in gpu_table().rtx}
-    unknown = [device for device in missing if device.startswith("rtx-sm") and device not in known]
+    unknown = [device for device in devices if device.startswith("rtx-sm") and device not in known]
     if not unknown:
         return ""
     return (
-        f"TensorRT-RTX builds for {', '.join(sorted(known))} only: for {', '.join(unknown)} use TensorRT itself "
-        "on a host with that GPU"
+        f"TensorRT-RTX builds for {', '.join(sorted(known))} only: for {', '.join(unknown)} use TensorRT "
+        "itself on a host with that GPU"
     )
 
 

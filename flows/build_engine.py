@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from pathlib import Path
 
 from prefect import flow, runtime
 
@@ -103,31 +104,33 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
     found = await find_engine(order)
     if found is not None:
         return found
-    limits, attempt, started = settings().limits, uuid.uuid4().hex, time.monotonic()
     label = f"{device_slug(order.target)} {order.options.precision}"
     with labelled(label), workspace(settings().work_dir) as work:
-        host = await probe_host(settings().interpreters, workdir=work, limits=limits)
-        plugins = plugin_files(order.options.plugins, settings().plugins)
-        conversion = await fetch_conversion(order, work)
-        evidence = _evidence(order, conversion)
-        async with free_site(host.sites_of(order.target)) as site:
-            found = await find_engine(order)  # what this run waited for may have been the same engine
-            if found is not None:
-                return found
-            async with build_on_run_page(label):
-                built = await build(
-                    order, conversion.onnx, site, plugins=plugins, workdir=work, limits=limits
-                )
-            async with quarantining(_suspect(order, conversion, built, evidence)):
-                verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
-        record = await publish_engine(
-            VerifiedEngine(
-                order=order,
-                conversion=conversion.record,
-                built=built,
-                verification=verification,
-                attempt=attempt,
-                seconds={"cell": time.monotonic() - started},
-            )
+        return await _build(order, label, work)
+
+
+async def _build(order: EngineOrder, label: str, work: Path) -> CellOutcome:
+    limits, attempt, started = settings().limits, uuid.uuid4().hex, time.monotonic()
+    host = await probe_host(settings().interpreters, workdir=work, limits=limits)
+    plugins = plugin_files(order.options.plugins, settings().plugins)
+    conversion = await fetch_conversion(order, work)
+    evidence = _evidence(order, conversion)
+    async with free_site(host.sites_of(order.target)) as site:
+        found = await find_engine(order)  # what this run waited for may have been the same engine
+        if found is not None:
+            return found
+        async with build_on_run_page(label):
+            built = await build(order, conversion.onnx, site, plugins=plugins, workdir=work, limits=limits)
+        async with quarantining(_suspect(order, conversion, built, evidence)):
+            verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
+    record = await publish_engine(
+        VerifiedEngine(
+            order=order,
+            conversion=conversion.record,
+            built=built,
+            verification=verification,
+            attempt=attempt,
+            seconds={"cell": time.monotonic() - started},
         )
+    )
     return CellOutcome(key=record.key, plan=record.plan, built=record.attempt == attempt)

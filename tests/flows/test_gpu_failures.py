@@ -17,10 +17,10 @@ from tasks.domain.release import ReleaseRef
 from tests.stand_in.toolchain import H100, StandIn
 
 Keys = Callable[[str], list[str]]
-ORDINARY = {"fault": "", "gpus": (H100,), "driver": 0, "build_seconds": 0.0, "spin": False}
+ORDINARY: dict[str, object] = {"fault": "", "gpus": (H100,), "driver": 0, "build_seconds": 0.0, "spin": False}
 MIB, SECONDS = 1024, 10
 # What the toolchain does, the error, whether a retry can help, and how often the build was begun.
-ENDINGS = [
+ENDINGS: list[tuple[dict[str, object], type[FarmError], bool, int]] = [
     ({"fault": "segv"}, errors.ChildCrashed, False, 1),
     ({"fault": "host-memory"}, errors.ChildOutOfMemory, False, 1),
     ({"fault": "host-memory-told"}, errors.ChildOutOfMemory, False, 1),
@@ -64,7 +64,7 @@ def test_each_ending_is_told_and_leaves_the_host_as_it_was(
         assert (type(error), error.retryable) == (wanted, retryable), behaviour
         starts = [event for event in toolchain.events()[before:] if event["event"] == "build starts"]
         assert len(starts) == begun, behaviour
-        assert not any(Path(f"/proc/{event['pid']}").exists() for event in starts), behaviour
+        assert not any(lives(event["pid"]) for event in starts), behaviour
         assert list(work_dir.iterdir()) == [], behaviour
         assert stored_keys("engines/") == [first], behaviour
         assert stored_keys("quarantine/") == [], behaviour
@@ -103,19 +103,26 @@ def test_a_host_without_the_gpu_says_so_before_it_converts(
         assert isinstance(error_of(release), errors.ModelUnreadable)
 
 
+def lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 (other processes set no events)
+            await asyncio.sleep(0.01)
+
+
 async def _cancel_while_it_builds(release: ReleaseRef, toolchain: StandIn) -> float:
     """Return the seconds from the cancel to the end of the process that builds."""
     task = asyncio.ensure_future(build_release(release))
-    while not toolchain.events():
-        assert not task.done(), task.exception()
-        await asyncio.sleep(0.05)
+    await until(lambda: task.done() or toolchain.events())
     await asyncio.sleep(1)  # it is in the long call now
     pid = toolchain.events()[0]["pid"]
-    assert Path(f"/proc/{pid}").exists()
+    assert lives(pid)
     started = time.monotonic()
     task.cancel()
-    while Path(f"/proc/{pid}").exists():
-        await asyncio.sleep(0.01)
+    await until(lambda: not lives(pid))
     seconds = time.monotonic() - started
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -72,7 +72,7 @@ class StandIn:
 
     Attributes:
         interpreter: what to name in ENGINEFARM_TOOLCHAINS.
-        folder: where it lies.
+        folder: where it lies, which looks like an environment of Python.
     """
 
     interpreter: Path
@@ -117,7 +117,7 @@ def write_toolchain(
             `driver`: what its `cuInit` answers, or `absent`.
             `architecture`: of its processor.
     """
-    folder.mkdir(parents=True)
+    (folder / "bin").mkdir(parents=True)
     (folder / "libnvinfer.so").write_bytes(b"stands in for the library of TensorRT")
     (folder / "events").touch()
     config = {
@@ -127,7 +127,7 @@ def write_toolchain(
         **_ORDINARY,
     }
     (folder / "stand-in.json").write_text(json.dumps(config), "utf-8")
-    interpreter = folder / "python"
+    interpreter = folder / "bin/python"
     environment = {
         "ENGINEFARM_STAND_IN": str(folder / "stand-in.json"),
         "PYTHONPATH": f"{ROOT / 'tests/stand_in/site'}:{ROOT}",
