@@ -71,6 +71,10 @@ def _cuInit(flags: Any) -> int:  # noqa: N802 (the driver's names)
     return 0 if boards() else 100
 
 
+def _cuDriverGetVersion(version: Any) -> None:  # noqa: N802
+    version._obj.value = 13000
+
+
 def _cuGetErrorName(status: int, text: Any) -> None:  # noqa: N802
     text._obj.value = _NAMES.get(status, f"CUDA_ERROR_{status}").encode()
 
