@@ -122,7 +122,7 @@ def _choose(network: INetworkDefinition, config: IBuilderConfig, logger: Any) ->
     """Choose a kernel for each layer, as the timing cache knows it or by measuring; None after a cancel."""
     cache = config._cache or empty_cache()
     nodes = network._model.graph.node if network._model else []
-    keys = [key_of(node, f"{config.flags} {_shapes(config)}") for node in nodes]
+    keys = [key_of(node, f"{_flags(config)} {_shapes(config)}") for node in nodes]
     chosen: dict[str, int] = {}
     monitor = getattr(config, "progress_monitor", None)
     if monitor is not None:
@@ -142,6 +142,15 @@ def _choose(network: INetworkDefinition, config: IBuilderConfig, logger: Any) ->
         monitor.step_complete("Building Engine", 1)
         monitor.phase_finish("Building Engine")
     return chosen
+
+
+def _flags(config: IBuilderConfig) -> list[str]:
+    """The flags that can change a plan, so not those about timings."""
+    return [
+        name
+        for name, flag in BuilderFlag.__members__.items()
+        if "TIMING" not in name and config.get_flag(flag)
+    ]
 
 
 def _known(cache: ITimingCache, key: str, config: IBuilderConfig, logger: Any) -> bool:
@@ -171,7 +180,7 @@ def _plan(
         "name": network.name,
         "gpu": board.name,
         "compute": board.compute,
-        "flags": [name for name, flag in BuilderFlag.__members__.items() if config.get_flag(flag)],
+        "flags": _flags(config),
         "compatible": HardwareCompatibilityLevel(config.hardware_compatibility_level).name,
         "verbosity": ProfilingVerbosity(config.profiling_verbosity).name,
         "level": config.builder_optimization_level,
