@@ -108,7 +108,7 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
     """
     plan = _new_plan(workdir)
     try:
-        program = _program(job.toolchain, "build", job.gpu_index)
+        program = toolchain_program(job.toolchain, "build", job.gpu_index)
         answer = await run_child(program, _build_request(job, plan), workdir=workdir, limits=limits)
         return _built(job, plan, answer)
     except BaseException:
@@ -145,12 +145,13 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
         "gpu_index": gpu_index,
         "plugins": plugins_document(plugins),
     }
-    program = _program(toolchain, "verify", gpu_index)
+    program = toolchain_program(toolchain, "verify", gpu_index)
     answer = await run_child(program, request, workdir=workdir, limits=limits)
     return tuple(Comparison(**row) for row in answer.result["comparisons"])
 
 
-def _program(toolchain: Toolchain, name: str, gpu_index: int | None) -> ChildProgram:
+def toolchain_program(toolchain: Toolchain, name: str, gpu_index: int | None) -> ChildProgram:
+    """Return the program `tasks.tensorrt.inside.NAME` in the toolchain's interpreter."""
     return ChildProgram(
         module=f"tasks.tensorrt.inside.{name}",
         step=name,
