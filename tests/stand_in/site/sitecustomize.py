@@ -1,0 +1,8 @@
+"""Runs first in the interpreter of a stand-in toolchain: there is a driver, and no TensorRT-RTX."""
+
+import sys
+
+from tests.stand_in.driver import install
+
+install()
+sys.modules["tensorrt_rtx"] = None  # type: ignore[assignment] # importing it fails as where it is not installed
