@@ -79,6 +79,7 @@ class HostProbe:
                     toolchain=probe.toolchain,
                     gpu_index=None if gpu is None else gpu.index,
                     gpu_uuid=None if gpu is None else gpu.uuid,
+                    cuda=probe.info.cuda,
                 )
         raise _unavailable([device_slug(target)], {device_slug(one) for one in self.targets()})
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from dataclasses import replace
+from pathlib import Path
 
 from prefect import flow, runtime
 
 from agents.gpu_lock import gpu_lock
 from agents.probe import probe_host
 from flows.settings import settings
-from tasks.build import build
+from tasks.build import build, engine_job
 from tasks.children.progress import labelled
 from tasks.children.workspace import workspace
 from tasks.domain.errors import RecordInvalid
@@ -23,8 +25,10 @@ from tasks.fetch import FetchedConversion, fetch_conversion
 from tasks.publish import VerifiedEngine, publish_engine
 from tasks.quarantine import Suspect, quarantining
 from tasks.store.store import Store
-from tasks.tensorrt.engine import BuiltEngine
+from tasks.tensorrt.engine import BuiltEngine, EngineJob
 from tasks.tensorrt.plugins import plugin_files
+from tasks.tensorrt.site import BuildSite
+from tasks.timing import TimedBuild, publish_timing, pull_timing
 from tasks.verify import Evidence, verify_on_gpu
 
 
@@ -102,26 +106,39 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
     found = await find_engine(order)
     if found is not None:
         return found
-    limits, attempt, started = settings().limits, uuid.uuid4().hex, time.monotonic()
+    started = time.monotonic()
     label = f"{device_slug(order.target)} {order.options.precision}"
     with labelled(label), workspace(settings().work_dir) as work:
-        host = await probe_host(settings().interpreters, workdir=work, limits=limits)
+        host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
         site = host.site_of(order.target)
         plugins = plugin_files(order.options.plugins, settings().plugins)
         conversion = await fetch_conversion(order, work)
-        evidence = _evidence(order, conversion)
+        job = engine_job(order, conversion.onnx, site, plugins=plugins)
         async with gpu_lock(site.gpu_uuid):
-            built = await build(order, conversion.onnx, site, plugins=plugins, workdir=work, limits=limits)
-            async with quarantining(_suspect(order, conversion, built, evidence)):
-                verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
-        record = await publish_engine(
-            VerifiedEngine(
-                order=order,
-                conversion=conversion.record,
-                built=built,
-                verification=verification,
-                attempt=attempt,
-                seconds={"cell": time.monotonic() - started},
-            )
-        )
-    return CellOutcome(key=record.key, plan=record.plan, built=record.attempt == attempt)
+            engine = await _verified(order, conversion, site, job, work)
+        record = await publish_engine(replace(engine, seconds={"cell": time.monotonic() - started}))
+    return CellOutcome(key=record.key, plan=record.plan, built=record.attempt == engine.attempt)
+
+
+async def _verified(
+    order: EngineOrder, conversion: FetchedConversion, site: BuildSite, job: EngineJob, work: Path
+) -> VerifiedEngine:
+    """Build the plan and hold it against TensorFlow.
+
+    The GPU is locked meanwhile, so of two builds on it the second begins with the timings of the first.
+    """
+    limits, attempt, evidence = settings().limits, uuid.uuid4().hex, _evidence(order, conversion)
+    pulled = await pull_timing(order, site, workdir=work)
+    built = await build(replace(job, timing=pulled.given), workdir=work, limits=limits)
+    async with quarantining(_suspect(order, conversion, built, evidence)):
+        verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
+    timed = TimedBuild(order=order, pulled=pulled, job=job, built=built, attempt=attempt)
+    return VerifiedEngine(
+        order=order,
+        conversion=conversion.record,
+        built=built,
+        verification=verification,
+        attempt=attempt,
+        seconds={},
+        timing=await publish_timing(timed, workdir=work, limits=limits),
+    )

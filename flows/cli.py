@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from flows import engines, quarantine
+from flows import engines, quarantine, timing
 from flows.display import console, engine_table, progress_bars, records_json, show_error
 from flows.doctor import doctor
 from flows.prefect_environment import prepare_prefect
@@ -27,6 +27,7 @@ from tasks.domain.request import Precision
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(engines.app, name="engines")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(timing.app, name="timing")
 app.command()(doctor)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import DigestMismatch
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import ConversionRecord, EngineRecord, Verification
+from tasks.domain.timing import TimingUse
 from tasks.step import step
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine
@@ -32,6 +34,7 @@ class VerifiedEngine:
         verification: the engine on its GPU against TensorFlow, or the statement that nothing ran it.
         attempt: this attempt; tells one's own commit from another's.
         seconds: wall time by step, on top of what conversion and build measured themselves.
+        timing: what timing caches the build used and left.
     """
 
     order: EngineOrder
@@ -40,6 +43,7 @@ class VerifiedEngine:
     verification: Verification
     attempt: str
     seconds: Mapping[str, float]
+    timing: TimingUse | None = None
 
 
 @step
@@ -85,8 +89,9 @@ def _put_plan(store: Store, built: BuiltEngine) -> None:
 
 
 def _record(engine: VerifiedEngine) -> EngineRecord:
-    order, conversion, built = engine.order, engine.conversion, engine.built
+    order, built = engine.order, engine.built
     return EngineRecord(
+        **_of_conversion(engine.conversion),
         key=order.key,
         build_key=order.build_key,
         model=order.release.ref.model,
@@ -94,26 +99,33 @@ def _record(engine: VerifiedEngine) -> EngineRecord:
         target=built.target,
         toolchain=built.info,
         options=order.options,
-        derived_shapes=conversion.derived_shapes,
         release=order.release,
-        onnx=conversion.onnx,
-        weights=conversion.weights,
-        reference=conversion.reference,
         plan=built.ref,
         inputs=built.inputs,
         outputs=built.outputs,
-        graph_verification=conversion.verification,
-        quantisation=conversion.quantisation,
         engine_verification=engine.verification,
-        conversion_seconds=conversion.seconds,
         seconds={**built.seconds, **engine.seconds},
         peak_mib=built.peak_mib,
         warnings=built.warnings,
+        timing=engine.timing,
         tools=order.tools,
         source_revision=source_revision(),
         attempt=engine.attempt,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _of_conversion(conversion: ConversionRecord) -> dict[str, Any]:
+    """Return what the engine's record says about the graph."""
+    return {
+        "derived_shapes": conversion.derived_shapes,
+        "onnx": conversion.onnx,
+        "weights": conversion.weights,
+        "reference": conversion.reference,
+        "graph_verification": conversion.verification,
+        "quantisation": conversion.quantisation,
+        "conversion_seconds": conversion.seconds,
+    }
 
 
 @cache

@@ -37,19 +37,15 @@ class FarmError(Exception):
 
 def error_from_document(document: dict[str, str]) -> FarmError:
     """Return the error that a child process described with `FarmError.to_document`."""
-    classes = {cls.__name__: cls for cls in all_errors()}
-    cls = classes.get(document["class"], ChildFailed)
+    cls = {cls.__name__: cls for cls in all_errors()}.get(document["class"], ChildFailed)
     return cls(wanted=document["wanted"], found=document["found"], fix=document["fix"])
 
 
 def all_errors() -> list[type[FarmError]]:
     """Return every concrete error class, by exit code."""
-    found: list[type[FarmError]] = []
-    waiting: list[type[FarmError]] = [FarmError]
-    while waiting:
-        children = waiting.pop().__subclasses__()
-        found += children
-        waiting += children
+    found: list[type[FarmError]] = [FarmError]
+    for cls in found:  # which grows meanwhile
+        found += cls.__subclasses__()
     return sorted((cls for cls in found if not cls.__subclasses__()), key=lambda cls: cls.exit_code)
 
 
@@ -221,6 +217,12 @@ class PluginRefused(FarmError):
     """A library with TensorRT plugins is not on this host, or is not the one that the request names."""
 
     exit_code = 46
+
+
+class TimingCacheMiss(FarmError):
+    """A reproducible build needs timings that the cache it must use does not have."""
+
+    exit_code = 47
 
 
 class GateError(FarmError):

@@ -11,7 +11,7 @@ from typing import Any
 from tasks.children.run import Limits, run_child
 from tasks.domain.profile import Case, Clocks, GpuMemory, Latency, LayerTime, Measured, Profile
 from tasks.domain.quiet import GpuState, judge_quiet
-from tasks.tensorrt.engine import BuiltEngine, toolchain_program
+from tasks.tensorrt.engine import BuiltEngine, child_program
 from tasks.tensorrt.plugins import plugins_document
 from tasks.tensorrt.site import BuildSite
 
@@ -62,7 +62,7 @@ async def profile_engine(
         "plugins": plugins_document(built.plugins),
         "most_seconds": min(_MOST_SECONDS, limits.seconds / 2),
     }
-    program = toolchain_program(site.toolchain, "profile", site.gpu_index)
+    program = child_program(site.toolchain, "profile", site.gpu_index)
     answer = await run_child(program, request, workdir=workdir, limits=limits)
     details = workdir / PROFILE_FILE
     details.write_text(json.dumps(answer.result, indent=1, sort_keys=True) + "\n", "utf-8")

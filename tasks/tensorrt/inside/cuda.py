@@ -177,3 +177,13 @@ def driver_version(path: Path = _DRIVER) -> str | None:
         return None
     match = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", path.read_text("utf-8").partition("\n")[0])
     return match[1] if match else None
+
+
+def cuda_version() -> str | None:
+    """Return the version of CUDA that NVIDIA's driver has, for example `13.0`; None without a driver."""
+    version = ctypes.c_int()
+    try:
+        status = _open_library().cuDriverGetVersion(ctypes.byref(version))
+    except (_NoGpuError, GpuUnavailable):
+        return None
+    return None if status or not version.value else f"{version.value // 1000}.{version.value % 1000 // 10}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.domain.errors import ToolchainBroken
-from tasks.tensorrt.inside.cuda import driver_version
+from tasks.tensorrt.inside.cuda import cuda_version, driver_version
 
 _PARTS = 4
 _BUILDS = 1000  # build numbers start at 1 for each patch release
@@ -67,7 +67,12 @@ def _loaded_libraries() -> list[str]:
 
 def info(module: str) -> dict[str, Any]:
     """Return what a record keeps about this interpreter, JSON-ready."""
-    return {"module": module, "python": platform.python_version(), "driver": driver_version()}
+    return {
+        "module": module,
+        "python": platform.python_version(),
+        "driver": driver_version(),
+        "cuda": cuda_version(),
+    }
 
 
 def host() -> dict[str, str]:

@@ -10,13 +10,14 @@ from tasks.tensorrt.inside.element_types import check_strong
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
-from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.strong import create_network as create_strong
 from tasks.tensorrt.inside.strong import set_tf32
 
 IN_GRAPH = frozenset({"fp16", "bf16", "int8", "fp8"})
 NEEDS_GPU = False
 OLDEST = (1, 0)
+PINNING: Pinning | None = None  # it measures nothing, so it has nothing to repeat
 
 
 def find_device(trt: Any, options: Options) -> Device:

@@ -9,12 +9,13 @@ from typing import Any
 from tasks.tensorrt.inside.element_types import check_weak
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
-from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.weak import set_precision
 
 IN_GRAPH = frozenset({"int8"})
 NEEDS_GPU = True
 OLDEST = (8, 6)
+PINNING: Pinning | None = None
 
 
 def find_device(trt: Any, options: Options) -> Device:

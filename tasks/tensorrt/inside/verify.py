@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +9,14 @@ from typing import Any
 
 from tasks.children.compare import compare_outputs
 from tasks.children.reference import Corner, answer, read_reference, write_reference
-from tasks.domain.errors import DigestMismatch, RunnerMissing
+from tasks.domain.errors import RunnerMissing
+from tasks.tensorrt.inside.checked import checked_bytes
 from tasks.tensorrt.inside.execution import Execution
 from tasks.tensorrt.inside.library import load
 from tasks.tensorrt.inside.phases import Phases
 from tasks.tensorrt.inside.plugins import load_plugins
+
+_FIX = "fetch the plan again; if it stays so, build the engine again and find out who changed it"
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         VerificationFailed: the engine does not take the inputs, or stops with an error.
     """
     phases = Phases(report)
-    plan = _checked_bytes(Path(request["plan"]), request["sha256"], request["size"])
+    plan = checked_bytes(Path(request["plan"]), request["sha256"], request["size"], what="a plan", fix=_FIX)
     with phases.timed("load"):
         trt, cuda = load(request["module"]), _pycuda()
         load_plugins(trt, request["plugins"])
@@ -57,19 +59,6 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         if answers and request["actual"] is not None:
             write_reference(Path(request["actual"]), answers)
     return {"comparisons": comparisons, "seconds": phases.seconds}
-
-
-def _checked_bytes(path: Path, sha256: str, size: int) -> bytes:
-    """Return the file's bytes: what is hashed here is what TensorRT gets, not the file once more."""
-    plan = path.read_bytes()
-    found = hashlib.sha256(plan).hexdigest()
-    if (found, len(plan)) != (sha256, size):
-        raise DigestMismatch(
-            wanted=f"a plan with SHA-256 {sha256} and {size} bytes",
-            found=f"SHA-256 {found} and {len(plan)} bytes in {path.name}",
-            fix="fetch the plan again; if it stays so, build the engine again and find out who changed it",
-        )
-    return plan
 
 
 def _pycuda() -> Any:

@@ -1,0 +1,25 @@
+"""Bytes from a file that are held against their digest before TensorRT sees them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from tasks.domain.errors import DigestMismatch
+
+
+def checked_bytes(path: Path, sha256: str, size: int, *, what: str, fix: str) -> bytes:
+    """Return the file's bytes: what is hashed here is what TensorRT gets, not the file once more.
+
+    Raises:
+        DigestMismatch: they are not `what` was expected; `fix` says what to do then.
+    """
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if (found, len(data)) != (sha256, size):
+        raise DigestMismatch(
+            wanted=f"{what} with SHA-256 {sha256} and {size} bytes",
+            found=f"SHA-256 {found} and {len(data)} bytes in {path.name}",
+            fix=fix,
+        )
+    return data
