@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tasks.children.run import ChildProgram, Limits, run_child
 from tasks.domain.profile import Profile
@@ -24,7 +25,10 @@ async def draw_charts(profile: Profile, title: str, *, workdir: Path, limits: Li
     Returns:
         The files by name: `latency.svg`, `latency.png`, `layers.svg` and `layers.png`.
     """
-    request = {"title": title, "profile": asdict(profile), "folder": str(workdir.absolute())}
     program = ChildProgram(module="tasks.charts.draw_child", step="charts")
-    answer = await run_child(program, request, workdir=workdir, limits=limits)
+    answer = await run_child(program, _request(profile, title, workdir), workdir=workdir, limits=limits)
     return {name: workdir / name for name in answer.result["files"]}
+
+
+def _request(profile: Profile, title: str, folder: Path) -> dict[str, Any]:
+    return {"title": title, "profile": asdict(profile), "folder": str(folder.absolute())}

@@ -14,7 +14,7 @@ from tasks.domain.printable import printable_name
 
 # Nothing but the figures may change the bytes: no dates, no random identifiers, no fonts of the host. Names
 # of layers are no formulas, whatever signs they hold.
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "svg.hashsalt": "enginefarm",
@@ -103,7 +103,7 @@ def _draw_times(axes: Axes, cases: list[dict[str, Any]]) -> None:
     axes.plot(places, middle, marker="o", color=_GPU, label="GPU, p50")
     axes.plot(places, host, marker="s", linestyle="--", color=_HOST, label="host waits, p50")
     for place, value in zip(places, middle, strict=True):
-        below = {"xytext": (4, -15), "textcoords": "offset points", "ha": "center"}
+        below: dict[str, Any] = {"xytext": (4, -15), "textcoords": "offset points", "ha": "center"}
         axes.annotate(f"{value:.3g}", (place, value), **below, size=8, color=_GPU)
     _scale(axes, [*low, *high, *host])
     axes.margins(x=0.08)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tasks.domain.digest import BlobRef
 from tasks.domain.quiet import Quiet
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Measured(StrEnum):
@@ -146,7 +149,16 @@ class Profile:
     seconds: float = 0.0
     files: Mapping[str, BlobRef] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in self.files:
+            if not _FILE_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no plain name of a file")
+
 
 def not_profiled(reason: str) -> Profile:
     """Return the statement that nothing was measured, with its reason."""
     return Profile(state=Measured.NOT_MEASURED, reason=reason)
+
+
+BEFORE_PROFILES = not_profiled("the record is of a time before engines were measured")
+"""What records without a profile say."""

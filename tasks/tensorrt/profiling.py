@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tasks.children.run import Limits, run_child
+from tasks.domain.digest import blob_ref
 from tasks.domain.profile import Case, Clocks, GpuMemory, Latency, LayerTime, Measured, Profile
 from tasks.domain.quiet import GpuState, judge_quiet
 from tasks.tensorrt.engine import BuiltEngine, child_program
@@ -22,21 +23,27 @@ _BEST = "opt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredEngine:
-    """The figures of an engine.
+class ProfiledEngine:
+    """The figures of an engine, or the statement that there are none.
 
     Attributes:
-        profile: what a record keeps; its `files` are still to be filled in.
-        details: a file with everything: `cases` with all `layers`, and the `states` of the GPU.
+        profile: what a record keeps.
+        paths: the profile's files on this host's disk, by name.
     """
 
     profile: Profile
-    details: Path
+    paths: Mapping[str, Path] = field(default_factory=dict)
+
+    def with_files(self, paths: Mapping[str, Path]) -> ProfiledEngine:
+        """Return the same with more files, whose digests are taken now."""
+        refs = {name: blob_ref(path.read_bytes()) for name, path in paths.items()}
+        profile = replace(self.profile, files={**self.profile.files, **refs})
+        return ProfiledEngine(profile=profile, paths={**self.paths, **paths})
 
 
 async def profile_engine(
     built: BuiltEngine, site: BuildSite, reference: Path, *, workdir: Path, limits: Limits
-) -> MeasuredEngine:
+) -> ProfiledEngine:
     """Measure the plan on the GPU of `site`, with the inputs of `reference`.
 
     Two minutes are enough for all cases of most engines; half of `limits.seconds`, where that is less. What
@@ -64,9 +71,10 @@ async def profile_engine(
     }
     program = child_program(site.toolchain, "profile", site.gpu_index)
     answer = await run_child(program, request, workdir=workdir, limits=limits)
-    details = workdir / PROFILE_FILE
-    details.write_text(json.dumps(answer.result, indent=1, sort_keys=True) + "\n", "utf-8")
-    return MeasuredEngine(profile=read_profile(answer.result, gpu=built.target.gpu or ""), details=details)
+    everything = workdir / PROFILE_FILE
+    everything.write_text(json.dumps(answer.result, indent=1, sort_keys=True) + "\n", "utf-8")
+    profiled = ProfiledEngine(profile=read_profile(answer.result, gpu=built.target.gpu or ""))
+    return profiled.with_files({PROFILE_FILE: everything})
 
 
 def read_profile(document: Mapping[str, Any], *, gpu: str) -> Profile:
