@@ -100,6 +100,12 @@ class SamplesInvalid(FarmError):
     exit_code = 17
 
 
+class InputInvalid(FarmError):
+    """What an engine is to be run with does not fit it, or the call does not."""
+
+    exit_code = 18
+
+
 # Storage.
 
 
@@ -223,6 +229,12 @@ class TimingCacheMiss(FarmError):
     """A reproducible build needs timings that the cache it must use does not have."""
 
     exit_code = 47
+
+
+class RunFailed(FarmError):
+    """TensorRT or CUDA stopped with an error while an engine ran."""
+
+    exit_code = 48
 
 
 class GateError(FarmError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.domain.errors import DigestMismatch
 
 
-def checked_bytes(path: Path, sha256: str, size: int, *, what: str, fix: str) -> bytes:
+def checked_bytes(path: Path, sha256: str, size: int | None, *, what: str, fix: str) -> bytes:
     """Return the file's bytes: what is hashed here is what TensorRT gets, not the file once more.
 
     Raises:
@@ -16,9 +16,10 @@ def checked_bytes(path: Path, sha256: str, size: int, *, what: str, fix: str) ->
     """
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
-    if (found, len(data)) != (sha256, size):
+    if found != sha256 or size not in (None, len(data)):
+        expected = "" if size is None else f" and {size} bytes"
         raise DigestMismatch(
-            wanted=f"{what} with SHA-256 {sha256} and {size} bytes",
+            wanted=f"{what} with SHA-256 {sha256}{expected}",
             found=f"SHA-256 {found} and {len(data)} bytes in {path.name}",
             fix=fix,
         )
