@@ -22,7 +22,7 @@ def _row(case: Case) -> dict[str, str]:
         "mean": f"{case.gpu_ms.mean:.4g}",
         "min": f"{case.gpu_ms.min:.4g}",
         "host p50 ms": f"{case.wall_ms.p50:.4g}",
-        "items/s": f"{case.items_per_second:.4g}",
+        "items/s": _round(case.items_per_second),
         "over bare loop": f"{case.over_bare:+.1%}",
         "layers ms": "" if case.layers_ms is None else f"{case.layers_ms:.4g}",
         "of": str(case.iterations),
@@ -51,13 +51,19 @@ def notes(profile: Profile) -> list[str]:
     if profile.memory is not None:
         memory = profile.memory
         lines.append(
-            f"GPU memory: {memory.used:.0f} MiB for the engine and its tensors, of which activations may "
-            f"take {memory.scratch:.0f}; {memory.free_before:.0f} of {memory.total:.0f} MiB were free before."
+            f"GPU memory: {_round(memory.used)} MiB for the engine and its tensors, of which activations may "
+            f"take {_round(memory.scratch)}; {_round(memory.free_before)} of {_round(memory.total)} MiB were "
+            "free before."
         )
     lines += [] if profile.clocks is None else _clock_lines(profile.clocks)
     if profile.reason:
         lines.append(f"{profile.reason[0].upper()}{profile.reason[1:]}.")
     return lines
+
+
+def _round(value: float) -> str:
+    """Return a number for people: whole ones from 100 on."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 (three digits)
 
 
 def _clock_lines(clocks: Clocks) -> list[str]:

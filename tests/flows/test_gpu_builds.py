@@ -40,7 +40,7 @@ def test_an_engine_is_built_and_verified_on_its_gpu(
     demo_samples: bytes,
 ) -> None:
     use(stand_in(version=version))
-    request = "targets: [h100-sxm-80gb]\nprecisions: [fp32, fp16, int8]\nsamples: samples.npz\n"
+    request = "targets: h100-sxm-80gb\nprecisions: [fp32, fp16, int8]\nsamples: samples.npz\nprofile: false\n"
     release = publish(request, {"model.keras": demo_model, "samples.npz": demo_samples})
 
     records = read_all(asyncio.run(build_release(release)))

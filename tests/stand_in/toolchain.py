@@ -26,6 +26,7 @@ _ORDINARY: dict[str, Any] = {
     "wrong": 1.0,
     "run_seconds": 0.0,
     "driver": 0,
+    "management": {"others": (), "shows_own": True, "busy": 0, "held_back": 0, "used_mib": 4.0},
 }
 
 
@@ -108,7 +109,9 @@ def write_toolchain(
             takes them in calls of C that let no signal through), `fault` of a build (`segv`, `host-memory`,
             `host-memory-told`: TensorRT catches it, `gpu-memory`) or of a run (`gpu-memory-run`), `wrong`
             (engines that it builds answer so many times what they should), `run_seconds` of each run, and
-            `driver`: what its `cuInit` answers, or `absent`.
+            `driver`: what its `cuInit` answers, or `absent`; `management`: what NVIDIA's management library
+            tells (processes of `others`, whether it `shows_own`, `busy` per cent, a mask of reasons for which
+            clocks are `held_back`, `used_mib`), or `absent`.
     """
     folder.mkdir(parents=True)
     (folder / "libnvinfer.so").write_bytes(b"stands in for the library of TensorRT")
