@@ -31,22 +31,8 @@ class FarmError(Exception):
         return partial(type(self), wanted=self.wanted, found=self.found, fix=self.fix), (), self.__dict__
 
     def to_document(self) -> dict[str, str]:
-        """Return the error as JSON-ready names and texts; `error_from_document` reads it back."""
+        """Return the error as JSON-ready names and texts; `error_documents` reads it back."""
         return {"class": type(self).__name__, "wanted": self.wanted, "found": self.found, "fix": self.fix}
-
-
-def error_from_document(document: dict[str, str]) -> FarmError:
-    """Return the error that a child process described with `FarmError.to_document`."""
-    cls = {cls.__name__: cls for cls in all_errors()}.get(document["class"], ChildFailed)
-    return cls(wanted=document["wanted"], found=document["found"], fix=document["fix"])
-
-
-def all_errors() -> list[type[FarmError]]:
-    """Return every concrete error class, by exit code."""
-    found: list[type[FarmError]] = [FarmError]
-    for cls in found:  # which grows meanwhile
-        found += cls.__subclasses__()
-    return sorted((cls for cls in found if not cls.__subclasses__()), key=lambda cls: cls.exit_code)
 
 
 # What the user handed in.

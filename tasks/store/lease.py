@@ -22,6 +22,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tasks.domain.error_documents import error_from_document
 from tasks.domain.errors import (
     ArchiveRefused,
     FarmError,
@@ -32,7 +33,6 @@ from tasks.domain.errors import (
     RequestInvalid,
     SamplesInvalid,
     SignatureUnknown,
-    error_from_document,
 )
 from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
 from tasks.store.store import Store

@@ -11,6 +11,8 @@ from tasks.domain.errors import DigestMismatch
 def checked_bytes(path: Path, sha256: str, size: int | None, *, what: str, fix: str) -> bytes:
     """Return the file's bytes: what is hashed here is what TensorRT gets, not the file once more.
 
+    A `size` that is None is not known; the digest tells all the same.
+
     Raises:
         DigestMismatch: they are not `what` was expected; `fix` says what to do then.
     """

@@ -38,10 +38,10 @@ class CudaGraph:
             finally:
                 self._driver.call("cuGraphDestroy", graph)
             self._launch = self._driver.function("cuGraphLaunch")
-        except GpuUnavailable as error:
-            raise _refused(f"{error.found} where {error.wanted} was wanted") from error
-        except AttributeError as error:
-            raise _refused(f"a driver that is too old: {error}") from error
+        except GpuUnavailable as cause:
+            raise _refused(f"{cause.found} where {cause.wanted} was wanted") from cause
+        except AttributeError as cause:
+            raise _refused(f"a driver that is too old: {cause}") from cause
 
     def launch(self, stream: int) -> bool:
         """Put the work on its stream, the only one that it is ever given; return whether that went well."""

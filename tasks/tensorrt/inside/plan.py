@@ -148,7 +148,7 @@ def checked_plan(path: Path, sha256: str, size: int | None = None) -> bytes:
     fix = "fetch the plan again; if it stays so, build the engine again and find out who changed it"
     try:
         return checked_bytes(path, sha256, size, what="a plan", fix=fix)
-    except OSError as error:
+    except OSError as cause:
         raise InputInvalid(
-            wanted=f"the plan {path.name}", found=str(error.strerror), fix="give the path of a fetched plan"
-        ) from error
+            wanted=f"the plan {path.name}", found=str(cause.strerror), fix="give the path of a fetched plan"
+        ) from cause

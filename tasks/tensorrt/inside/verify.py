@@ -72,9 +72,9 @@ def _judged() -> Iterator[None]:
     """Turn what is wrong with an engine to the gate's verdict: the inputs were TensorFlow's, too."""
     try:
         yield
-    except (InputInvalid, RunFailed) as error:
+    except (InputInvalid, RunFailed) as cause:
         raise VerificationFailed(
-            wanted=f"the engine to run on the reference inputs: {error.wanted}",
-            found=error.found,
+            wanted=f"the engine to run on the reference inputs: {cause.wanted}",
+            found=cause.found,
             fix="look at the engine's shapes in its record, and build it again with another TensorRT",
-        ) from error
+        ) from cause
