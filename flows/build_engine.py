@@ -25,6 +25,7 @@ from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.record import WEIGHTS_FILE
 from tasks.fetch import FetchedConversion, fetch_conversion
 from tasks.locate import locate
+from tasks.profile import profile_on_gpu
 from tasks.publish import VerifiedEngine, publish_engine
 from tasks.quarantine import Suspect, quarantining
 from tasks.store.store import Store
@@ -101,7 +102,7 @@ def _suspect(
 
 @flow(name="build-engine", flow_run_name=_run_name)
 async def build_engine(order: EngineOrder) -> CellOutcome:
-    """Build, verify and publish one engine, or find that it is there.
+    """Build, verify, measure and publish one engine, or find that it is there.
 
     Raises:
         FarmError: the cell's own reason; nothing is published then.
@@ -135,7 +136,7 @@ async def _build(order: EngineOrder, work: Path) -> CellOutcome:
 async def _verified(
     order: EngineOrder, conversion: FetchedConversion, site: BuildSite, job: EngineJob, work: Path
 ) -> VerifiedEngine:
-    """Build the plan and hold it against TensorFlow.
+    """Build the plan, hold it against TensorFlow, and measure it.
 
     The GPU is locked meanwhile, so of two builds on it the second begins with the timings of the first.
     """
@@ -146,6 +147,7 @@ async def _verified(
     find = partial(locate, job, evidence.reference, workdir=work, limits=limits)
     async with quarantining(_suspect(order, conversion, built, evidence), find):
         verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
+    profiled = await profile_on_gpu(order, built, site, evidence.reference, workdir=work, limits=limits)
     timed = TimedBuild(order=order, pulled=pulled, job=job, built=built, attempt=attempt)
     return VerifiedEngine(
         order=order,
@@ -154,5 +156,6 @@ async def _verified(
         verification=verification,
         attempt=attempt,
         seconds={},
+        profiled=profiled,
         timing=await publish_timing(timed, workdir=work, limits=limits),
     )

@@ -30,6 +30,7 @@ _ORDINARY: dict[str, Any] = {
     "run_seconds": 0.0,
     "driver": 0,
     "architecture": "",
+    "management": {"others": (), "shows_own": True, "busy": 0, "held_back": 0, "used_mib": 4.0},
 }
 
 
@@ -120,6 +121,9 @@ def write_toolchain(
             `run_seconds`: how long a run takes.
             `driver`: what its `cuInit` answers, or `absent`.
             `architecture`: of its processor.
+            `management`: what NVIDIA's management library tells (processes of `others`, whether it
+            `shows_own`, `busy` per cent, a mask of reasons for which clocks are `held_back`, `used_mib`), or
+            `absent`.
     """
     (folder / "bin").mkdir(parents=True)
     (folder / "libnvinfer.so").write_bytes(b"stands in for the library of TensorRT")
