@@ -123,7 +123,7 @@ def show_engine_profile(
 ) -> None:
     """Show what one engine does on its GPU: latency, throughput, memory and the time of its layers."""
     place = store_at(store)
-    record = _record(place, key)
+    record = record_at(place, key)
     files = {} if charts is None else {charts / name: ref for name, ref in record.profile.files.items()}
     for path, ref in files.items():
         place.get_blob(ref, path)
