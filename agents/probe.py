@@ -77,10 +77,18 @@ class HostProbe:
                     if gpu.compute in target.compute_capabilities and target.gpu in (None, gpu.name)
                 )
                 sites = tuple(
-                    BuildSite(toolchain=probe.toolchain, gpu_index=gpu.index, gpu_uuid=gpu.uuid)
+                    BuildSite(
+                        toolchain=probe.toolchain,
+                        gpu_index=gpu.index,
+                        gpu_uuid=gpu.uuid,
+                        cuda=probe.info.cuda,
+                    )
                     for gpu in fitting
                 )
-                return sites or (BuildSite(toolchain=probe.toolchain, gpu_index=None, gpu_uuid=None),)
+                nowhere = BuildSite(
+                    toolchain=probe.toolchain, gpu_index=None, gpu_uuid=None, cuda=probe.info.cuda
+                )
+                return sites or (nowhere,)
         raise self._unavailable([device_slug(target)])
 
     def site_of(self, target: EngineTarget) -> BuildSite:

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import DigestMismatch
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import ConversionRecord, EngineRecord, Verification
+from tasks.domain.timing import TimingUse
 from tasks.step import step
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine
+from tasks.tensorrt.profiling import ProfiledEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class VerifiedEngine:
         verification: the engine on its GPU against TensorFlow, or the statement that nothing ran it.
         attempt: this attempt; tells one's own commit from another's.
         seconds: wall time by step, on top of what conversion and build measured themselves.
+        timing: what timing caches the build used and left.
+        profiled: what the engine does on its GPU, or the statement that nothing was measured.
     """
 
     order: EngineOrder
@@ -40,6 +45,8 @@ class VerifiedEngine:
     verification: Verification
     attempt: str
     seconds: Mapping[str, float]
+    timing: TimingUse | None = None
+    profiled: ProfiledEngine
 
 
 @step
@@ -59,34 +66,39 @@ async def publish_conversion(store_url: str, record: ConversionRecord) -> Conver
 
 @step
 async def publish_engine(engine: VerifiedEngine) -> EngineRecord:
-    """Store the plan, then commit its record; return the record that stands, which may be another run's."""
+    """Store plan and profile, then commit the record; return what stands, which may be another run's."""
     return await asyncio.to_thread(_publish_engine, engine)
 
 
 def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
     store = Store.connect(engine.order.store)
-    _put_plan(store, engine.built)
+    blobs = {engine.built.ref: engine.built.plan}
+    blobs |= {ref: engine.profiled.paths[name] for name, ref in engine.profiled.profile.files.items()}
+    for ref, path in blobs.items():
+        _put(store, path, ref)
     record = _record(engine)
     standing = store.commit(record, record.key)
     # A sweep of unreferenced blobs may have passed between the two writes.
-    if standing.plan == engine.built.ref and not store.has_blob(standing.plan):
-        _put_plan(store, engine.built)
+    for ref in blobs.keys() & {standing.plan, *standing.profile.files.values()}:
+        if not store.has_blob(ref):
+            _put(store, blobs[ref], ref)
     return standing
 
 
-def _put_plan(store: Store, built: BuiltEngine) -> None:
-    stored = store.put_blob(built.plan)
-    if stored != built.ref:
+def _put(store: Store, path: Path, ref: BlobRef) -> None:
+    stored = store.put_blob(path)
+    if stored != ref:
         raise DigestMismatch(
-            wanted=f"to publish the plan that was built, SHA-256 {built.ref.sha256}",
-            found=f"SHA-256 {stored.sha256} in {built.plan.name}",
+            wanted=f"to publish {path.name} as it was made, SHA-256 {ref.sha256}",
+            found=f"SHA-256 {stored.sha256}",
             fix="build again, and look at this host's disk and memory",
         )
 
 
 def _record(engine: VerifiedEngine) -> EngineRecord:
-    order, conversion, built = engine.order, engine.conversion, engine.built
+    order, built = engine.order, engine.built
     return EngineRecord(
+        **_of_conversion(engine.conversion),
         key=order.key,
         build_key=order.build_key,
         model=order.release.ref.model,
@@ -94,26 +106,34 @@ def _record(engine: VerifiedEngine) -> EngineRecord:
         target=built.target,
         toolchain=built.info,
         options=order.options,
-        derived_shapes=conversion.derived_shapes,
         release=order.release,
-        onnx=conversion.onnx,
-        weights=conversion.weights,
-        reference=conversion.reference,
         plan=built.ref,
         inputs=built.inputs,
         outputs=built.outputs,
-        graph_verification=conversion.verification,
-        quantisation=conversion.quantisation,
         engine_verification=engine.verification,
-        conversion_seconds=conversion.seconds,
         seconds={**built.seconds, **engine.seconds},
         peak_mib=built.peak_mib,
         warnings=built.warnings,
+        timing=engine.timing,
+        profile=engine.profiled.profile,
         tools=order.tools,
         source_revision=source_revision(),
         attempt=engine.attempt,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _of_conversion(conversion: ConversionRecord) -> dict[str, Any]:
+    """Return what the engine's record says about the graph."""
+    return {
+        "derived_shapes": conversion.derived_shapes,
+        "onnx": conversion.onnx,
+        "weights": conversion.weights,
+        "reference": conversion.reference,
+        "graph_verification": conversion.verification,
+        "quantisation": conversion.quantisation,
+        "conversion_seconds": conversion.seconds,
+    }
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.children.arrays import write_arrays
 from tasks.children.compare import Arrays
 
 
@@ -47,7 +48,7 @@ def write_reference(path: Path, corners: list[Corner]) -> None:
         arrays.update(
             {f"{corner.name}/noise/{name}": np.float64(value) for name, value in corner.noise.items()}
         )
-    np.savez(path, allow_pickle=False, **arrays)
+    write_arrays(path, arrays)
 
 
 def read_reference(path: Path) -> list[Corner]:

@@ -10,7 +10,7 @@ from tasks.domain.digest import BlobRef
 from tasks.domain.keys import build_key, engine_key
 from tasks.domain.record import CellOptions, ConversionRecord
 from tasks.domain.release import Release, ReleaseRef
-from tasks.domain.request import QUANTISED, BuildRequest, Precision, ShapeRange
+from tasks.domain.request import QUANTISED, BuildRequest, Precision, ShapeRange, TimingMode
 from tasks.domain.target import EngineTarget
 
 
@@ -26,6 +26,8 @@ class EngineOrder:
         target: where the engine shall run.
         options: what is asked for.
         tools: versions of all that takes part, by package; part of the build key.
+        profile: whether the engine is measured where its GPU is; an engine that is found keeps its figures.
+        timing: where the build has its timings; no part of the build key.
     """
 
     store: str
@@ -35,6 +37,8 @@ class EngineOrder:
     target: EngineTarget
     options: CellOptions
     tools: Mapping[str, str]
+    timing: TimingMode = TimingMode.SHARED
+    profile: bool = True
 
     @property
     def key(self) -> str:
@@ -75,6 +79,8 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
         target=target,
         options=options,
         tools=tools,
+        timing=request.timing,
+        profile=request.profile,
     )
 
 
@@ -109,6 +115,8 @@ def cell_options(
         plugins=request.plugins,
         workspace_mib=request.workspace_mib,
         optimization_level=request.optimization_level,
+        timing=request.timing if request.timing is TimingMode.REPRODUCIBLE else None,
+        timing_cache=request.timing_cache,
     )
 
 

@@ -11,10 +11,12 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 from tasks.domain.digest import BlobRef
+from tasks.domain.profile import BEFORE_PROFILES, Profile
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.release import Release
-from tasks.domain.request import Calibration, Plugin, Precision, ShapeRange
+from tasks.domain.request import Calibration, Plugin, Precision, ShapeRange, TimingMode
 from tasks.domain.target import EngineTarget, ToolchainInfo
+from tasks.domain.timing import TimingUse
 
 WEIGHTS_FILE = "weights.bin"
 """The name of a graph's external data, beside the graph."""
@@ -159,7 +161,11 @@ class ConversionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellOptions:
-    """The part of a request that decides one cell. All of it is hashed into the build key."""
+    """The part of a request that decides one cell. All of it is hashed into the build key.
+
+    Where timings come from decides nothing but time, except in reproducible builds: `timing` is None in
+    others.
+    """
 
     signature: str
     precision: Precision
@@ -171,6 +177,8 @@ class CellOptions:
     plugins: tuple[Plugin, ...] = ()
     workspace_mib: int
     optimization_level: int
+    timing: TimingMode | None = None
+    timing_cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,10 +204,12 @@ class EngineRecord:
         graph_verification: the ONNX graph against TensorFlow.
         quantisation: how the graph was quantised; None where it was not.
         engine_verification: the engine on its GPU against TensorFlow.
+        profile: what the engine does on its GPU.
         conversion_seconds: wall time of the conversion by step, whichever run made it.
         seconds: wall time of this cell by step; `cell` is all of it up to the upload.
         peak_mib: most memory of the building process on the host, in MiB.
         warnings: what TensorRT warned about while it built, shortened.
+        timing: what timing caches the build used and left; None in records of before there were any.
         tools: versions of what took part, by package.
         source_revision: git commit of the farm's code; None where it is not known.
         attempt: which attempt wrote it; tells one's own success from another's.
@@ -227,10 +237,12 @@ class EngineRecord:
     graph_verification: Verification
     quantisation: Quantisation | None = None
     engine_verification: Verification
+    profile: Profile = BEFORE_PROFILES
     conversion_seconds: Mapping[str, float]
     seconds: Mapping[str, float]
     peak_mib: float
     warnings: tuple[str, ...]
+    timing: TimingUse | None = None
     tools: Mapping[str, str]
     source_revision: str | None
     attempt: str

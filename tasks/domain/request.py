@@ -37,6 +37,17 @@ class Calibration(StrEnum):
     PERCENTILE = "percentile"
 
 
+class TimingMode(StrEnum):
+    """Where a build has what earlier builds measured of TensorRT's kernels."""
+
+    SHARED = "shared"
+    """From all builds on the same GPU model, and for them: faster builds."""
+    NONE = "none"
+    """From nowhere: everything is measured anew."""
+    REPRODUCIBLE = "reproducible"
+    """From one cache, named by its digest, and nothing else; with none named, such a cache is made."""
+
+
 DEFAULT_TOLERANCES: Mapping[Precision, float] = MappingProxyType(
     # Largest |difference| to TensorFlow over largest |TensorFlow output|, per output. FP16 carries 11
     # bits and TF32 as many, BF16 8, INT8 8 and FP8 4, and errors grow with depth. Most trained
@@ -128,6 +139,9 @@ class BuildRequest:
         plugins: libraries that the build loads.
         workspace_mib: most scratch memory that TensorRT may use on the GPU, in MiB.
         optimization_level: TensorRT's builder optimisation level, 0 (fast build) to 5 (fast engine).
+        profile: whether engines are measured where their GPU is; an engine is the same without.
+        timing: where the build has its timings of kernels.
+        timing_cache: SHA-256 of the cache that a reproducible build takes all timings from.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -143,6 +157,9 @@ class BuildRequest:
     plugins: tuple[Plugin, ...] = ()
     workspace_mib: int = 1024
     optimization_level: int = 3
+    profile: bool = True
+    timing: TimingMode = TimingMode.SHARED
+    timing_cache: str | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("precisions", self.precisions), ("targets", self.targets)):
@@ -162,6 +179,7 @@ class BuildRequest:
             raise ValueError("workspace_mib is at least 1")
         if not 0 <= self.optimization_level <= 5:  # noqa: PLR2004 (TensorRT's own range)
             raise ValueError("optimization_level is between 0 and 5")
+        _check_timing_cache(self.timing_cache)
 
     @property
     def plugin_ops(self) -> tuple[str, ...]:
@@ -178,3 +196,8 @@ class BuildRequest:
         """
         least = max(DEFAULT_TOLERANCES[precision], DEFAULT_TOLERANCES[arithmetic])
         return self.tolerances.get(precision, least)
+
+
+def _check_timing_cache(sha256: str | None) -> None:
+    if sha256 is not None and not _DIGEST.fullmatch(sha256):
+        raise ValueError("timing_cache is a cache's digest, 64 lower-case hexadecimal digits")

@@ -6,13 +6,14 @@ import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import fields
+from enum import StrEnum
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.request import BuildRequest, Calibration, Precision, ShapeRange
+from tasks.domain.request import BuildRequest, Calibration, Precision, ShapeRange, TimingMode
 from tasks.store.plain_yaml import KeyPath, PlainYaml, Problem, dump_plain
 
 _LONGEST_SHOWN = 60
@@ -21,8 +22,10 @@ _ADAPTER = TypeAdapter(BuildRequest)
 _KEYS = [one.name for one in fields(BuildRequest)]
 _CORNERS = [one.name for one in fields(ShapeRange)]
 _SHAPE = "a list such as [8, 28, 28, 1] for a fixed shape, or min, opt and max with such a list each"
+_WORDS: dict[str, type[StrEnum]] = {"calibration": Calibration, "timing": TimingMode}
 _WANTED = {
     "int_type": "a whole number, without quotes, dot or underscore, for example 8",
+    "bool_type": "true or false",
     "float_type": "a number, for example 0.01",
     "string_type": "text; put it in quotes if it looks like a number",
     "tuple_type": "a list in [ ]",
@@ -121,7 +124,7 @@ def _explained(error: ErrorDetails, part: Any) -> tuple[str, str]:
         case "missing":
             return "the key is missing", f"write {_SHAPE}"
         case "enum":
-            known = [str(one) for one in (Calibration if path[0] == "calibration" else Precision)]
+            known = [str(one) for one in _WORDS.get(str(path[0]), Precision)]
             return f"{_shown(error['input'])} is not known here", _nearest(str(error["input"]), known)
         case "value_error":
             found = _shown(error["input"] if path else part)

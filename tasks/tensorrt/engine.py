@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +17,7 @@ from tasks.domain.target import EngineTarget, ToolchainInfo
 from tasks.tensorrt.documents import read_info, read_specs, read_target, shapes_document, target_document
 from tasks.tensorrt.inside.families import family_of
 from tasks.tensorrt.plugins import PluginFile, plugins_document
+from tasks.tensorrt.timing import TimingInput, TimingOutcome, read_timing, timing_request
 from tasks.tensorrt.toolchain import Toolchain
 
 
@@ -34,6 +35,7 @@ class EngineJob:
         optimization_level: 0 (fast build) to 5 (fast engine).
         gpu_index: the GPU to build on, among the visible ones; TensorRT-RTX needs none.
         plugins: libraries that the building process loads.
+        timing: where it has its timings; None measures everything anew and keeps nothing.
     """
 
     toolchain: Toolchain
@@ -45,6 +47,7 @@ class EngineJob:
     optimization_level: int
     gpu_index: int | None
     plugins: tuple[PluginFile, ...] = ()
+    timing: TimingInput | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class BuiltEngine:
         peak_mib: most memory of the building process on the host, in MiB.
         warnings: what TensorRT warned about, shortened.
         plugins: libraries that the plan needs to be loaded.
+        timing: what it did with its timings.
     """
 
     plan: Path
@@ -75,6 +79,7 @@ class BuiltEngine:
     peak_mib: float
     warnings: tuple[str, ...]
     plugins: tuple[PluginFile, ...] = ()
+    timing: TimingOutcome = field(default_factory=TimingOutcome)
 
 
 def graph_precision(target: EngineTarget, precision: Precision) -> Precision:
@@ -101,6 +106,7 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
         GpuUnavailable: a GPU is needed and not there, or out of memory.
         ToolchainBroken: the toolchain does not load.
         PluginRefused: a library is not the one that is named, or does not load.
+        TimingCacheMiss: a reproducible build needs timings that its cache does not have.
         DigestMismatch: the file has another size than the engine had in memory.
         ChildCrashed: TensorRT took its process down.
         ChildOutOfMemory: it reached `limits.memory_mib`.
@@ -108,9 +114,10 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
     """
     plan = _new_plan(workdir)
     try:
-        program = _program(job.toolchain, "build", job.gpu_index)
-        answer = await run_child(program, _build_request(job, plan), workdir=workdir, limits=limits)
-        return _built(job, plan, answer)
+        program = child_program(job.toolchain, "build", job.gpu_index)
+        request = build_request(job, plan) | {"timing": timing_request(job.timing, workdir)}
+        answer = await run_child(program, request, workdir=workdir, limits=limits)
+        return _built(job, plan, request, answer)
     except BaseException:
         plan.unlink(missing_ok=True)
         raise
@@ -145,12 +152,13 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
         "gpu_index": gpu_index,
         "plugins": plugins_document(plugins),
     }
-    program = _program(toolchain, "verify", gpu_index)
+    program = child_program(toolchain, "verify", gpu_index)
     answer = await run_child(program, request, workdir=workdir, limits=limits)
     return tuple(Comparison(**row) for row in answer.result["comparisons"])
 
 
-def _program(toolchain: Toolchain, name: str, gpu_index: int | None) -> ChildProgram:
+def child_program(toolchain: Toolchain, name: str, gpu_index: int | None) -> ChildProgram:
+    """Return the program `name` of `tasks.tensorrt.inside` in the toolchain's interpreter."""
     return ChildProgram(
         module=f"tasks.tensorrt.inside.{name}",
         step=name,
@@ -173,7 +181,8 @@ def _verify_request(plan: Path, expected: BlobRef, reference: Path, actual: Path
     }
 
 
-def _build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
+def build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
+    """Return `job` as the building child takes it, but for its timings."""
     return {
         "module": job.toolchain.flavour.value,
         "target": target_document(job.target),
@@ -188,7 +197,7 @@ def _build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
     }
 
 
-def _built(job: EngineJob, plan: Path, answer: ChildAnswer) -> BuiltEngine:
+def _built(job: EngineJob, plan: Path, request: dict[str, Any], answer: ChildAnswer) -> BuiltEngine:
     result = answer.result
     ref = BlobRef(**result["plan"])
     _check_size(plan, ref)
@@ -203,6 +212,7 @@ def _built(job: EngineJob, plan: Path, answer: ChildAnswer) -> BuiltEngine:
         peak_mib=answer.peak_mib,
         warnings=tuple(result["warnings"]),
         plugins=job.plugins,
+        timing=read_timing(request["timing"], result["timing"]),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from tests.stand_in import management
 from tests.stand_in.hardware import CONFIG, Fault, boards, contexts, memory, streams
 
 LIBRARY = "libcuda.so.1"
@@ -32,6 +33,8 @@ def answering(real: Callable[..., Any]) -> Callable[..., Any]:
             if CONFIG["driver"] == "absent":
                 raise OSError(f"{LIBRARY}: cannot open shared object file: No such file or directory")
             return Driver()
+        if name == management.LIBRARY:
+            return management.load()
         if NVINFER in str(name):  # the one symbol that tells the fourth part of the version
             return SimpleNamespace(**{f"tensorrt_version_{CONFIG['full_version'].replace('.', '_')}": 0})
         return real(name, *arguments, **named)
@@ -69,6 +72,10 @@ def _cuInit(flags: Any) -> int:  # noqa: N802 (the driver's names)
     if isinstance(CONFIG["driver"], int) and CONFIG["driver"]:
         return int(CONFIG["driver"])
     return 0 if boards() else 100
+
+
+def _cuDriverGetVersion(version: Any) -> None:  # noqa: N802
+    version._obj.value = 13000
 
 
 def _cuGetErrorName(status: int, text: Any) -> None:  # noqa: N802

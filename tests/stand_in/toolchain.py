@@ -25,9 +25,12 @@ _ORDINARY: dict[str, Any] = {
     "spin": False,
     "fault": "",
     "wrong": 1.0,
+    "wrong_at": "",
+    "fused": False,
     "run_seconds": 0.0,
     "driver": 0,
     "architecture": "",
+    "management": {"others": (), "shows_own": True, "busy": 0, "held_back": 0, "used_mib": 4.0},
 }
 
 
@@ -113,9 +116,14 @@ def write_toolchain(
             `fault`: of a build `segv`, `host-memory`, `host-memory-told` (TensorRT catches it) or
             `gpu-memory`, of a run `gpu-memory-run`.
             `wrong`: engines that it builds answer so many times what they should.
+            `wrong_at`: not the engine, but the first node of this operation does, in FP32; with `fused` only
+            while its result is no output.
             `run_seconds`: how long a run takes.
             `driver`: what its `cuInit` answers, or `absent`.
             `architecture`: of its processor.
+            `management`: what NVIDIA's management library tells (processes of `others`, whether it
+            `shows_own`, `busy` per cent, a mask of reasons for which clocks are `held_back`, `used_mib`), or
+            `absent`.
     """
     (folder / "bin").mkdir(parents=True)
     (folder / "libnvinfer.so").write_bytes(b"stands in for the library of TensorRT")

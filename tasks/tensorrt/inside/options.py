@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,16 @@ class Node:
 
     name: str
     op: str
+
+
+class Pinning(Protocol):
+    """How a family repeats a build; see `tasks.tensorrt.inside.pinned`."""
+
+    def pin(self, trt: Any, config: Any, *, replay: bool) -> None:
+        """Let the cache of `config` decide all kernels; with `replay` it must know each."""
+
+    def tactics(self, cache: Any) -> dict[str, int]:
+        """Return the kernel that each entry of `cache` decides for, by the entry's key."""
 
 
 def options_from(request: dict[str, Any]) -> Options:

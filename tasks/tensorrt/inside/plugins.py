@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,27 @@ from typing import Any
 from tasks.domain.errors import PluginRefused
 
 # What a library exports for TensorRT to ask for its plugins. One without them registers its plugins
-# while it is loaded (REGISTER_TENSORRT_PLUGIN).
+# while it is loaded (REGISTER_TENSORRT_PLUGIN), or, like NVIDIA's own libnvinfer_plugin, when it is told to.
 _ASKED = ("getCreators", "getPluginCreators")
+_TOLD = "initLibNvInferPlugins"
+# A process may open several engines with the same plugins, which are registered once.
+_loaded: set[tuple[str, str]] = set()
+
+
+def plugin_path(library: str, folder: Path | None) -> Path:
+    """Return the file of `library`: only what an operator put into `folder` is ever loaded.
+
+    Raises:
+        PluginRefused: this host has no such folder, or the library is not in it.
+    """
+    path = None if folder is None or Path(library).name != library else folder / library
+    if path is None or not path.is_file():
+        raise PluginRefused(
+            wanted=f"the library {library} that the request names",
+            found="that this host loads no plugins" if folder is None else f"no such file in {folder}",
+            fix="put it into the folder that ENGINEFARM_PLUGINS names on the host that builds",
+        )
+    return path.absolute()
 
 
 def load_plugins(trt: Any, libraries: list[dict[str, str]]) -> None:
@@ -23,19 +44,38 @@ def load_plugins(trt: Any, libraries: list[dict[str, str]]) -> None:
     """
     registry = trt.get_plugin_registry()
     for library in libraries:
-        _load(registry, Path(library["path"]), library["sha256"])
+        key = trt.__name__, library["sha256"]
+        if key not in _loaded:
+            _load(registry, Path(library["path"]), library["sha256"])
+            _loaded.add(key)
 
 
 def _load(registry: Any, path: Path, sha256: str) -> None:
     # A copy of our own: what is hashed here is what the loader reads, whoever writes to the original.
-    copy = Path(tempfile.mkdtemp()) / path.name
-    copy.write_bytes(_checked(path, sha256))
+    data = _checked(path, sha256)
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = Path(folder) / path.name
+    copy.write_bytes(data)
     try:
         loaded = ctypes.CDLL(str(copy), ctypes.RTLD_GLOBAL)
     except OSError as error:
         raise _refused(path, str(error).replace(str(copy), path.name)) from error
-    if any(hasattr(loaded, name) for name in _ASKED) and registry.load_library(str(copy)) is None:
+    if any(hasattr(loaded, name) for name in _ASKED):
+        taken = registry.load_library(str(copy)) is not None
+    else:
+        taken = _register(loaded)
+    if not taken:
         raise _refused(path, "that TensorRT does not take its plugins")
+
+
+def _register(loaded: ctypes.CDLL) -> bool:
+    """Let a library that waits for it register its plugins; return whether it could."""
+    if not hasattr(loaded, _TOLD):
+        return True
+    register = loaded.initLibNvInferPlugins
+    register.argtypes, register.restype = (ctypes.c_void_p, ctypes.c_char_p), ctypes.c_bool
+    return bool(register(None, b""))  # no logger of its own, and the namespace that the parser looks in
 
 
 def _checked(path: Path, sha256: str) -> bytes:

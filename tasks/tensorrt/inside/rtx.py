@@ -10,13 +10,14 @@ from tasks.tensorrt.inside.element_types import check_strong
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
-from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.strong import create_network as create_strong
 from tasks.tensorrt.inside.strong import set_tf32
 
 IN_GRAPH = frozenset({"fp16", "bf16", "int8", "fp8"})
 NEEDS_GPU = False
 OLDEST = (1, 0)
+PINNING: Pinning | None = None  # it measures nothing, so it has nothing to repeat
 
 
 def find_device(trt: Any, options: Options) -> Device:
@@ -59,6 +60,11 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
                 found=f"that TensorRT-RTX does not take {capability} among them",
                 fix="build an engine for each of them",
             )
+
+
+def device_memory(engine: Any) -> int:
+    """Return the bytes that the engine needs for activations at its largest shapes."""
+    return int(engine.device_memory_size_v2)
 
 
 def failed_node(error: Any, messages: Messages) -> Node:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tasks.tensorrt.inside import pinned
 from tasks.tensorrt.inside.element_types import check_strong, check_weak
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
-from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.strong import create_network as create_strong
 from tasks.tensorrt.inside.strong import set_tf32
 from tasks.tensorrt.inside.weak import set_precision
@@ -23,6 +24,7 @@ from tasks.tensorrt.inside.weak import set_precision
 IN_GRAPH = frozenset({"int8", "fp8"})
 NEEDS_GPU = True
 OLDEST = (10, 0)
+PINNING: Pinning | None = pinned
 
 
 def find_device(trt: Any, options: Options) -> Device:
@@ -52,6 +54,11 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
         flags = {"tf32": trt.BuilderFlag.TF32, "fp16": trt.BuilderFlag.FP16, "bf16": trt.BuilderFlag.BF16}
         set_precision(config, flags, options.precision)
     config.progress_monitor = progress_monitor(trt, advance)
+
+
+def device_memory(engine: Any) -> int:
+    """Return the bytes that the engine needs for activations at its largest shapes."""
+    return int(engine.device_memory_size)
 
 
 def failed_node(error: Any, messages: Messages) -> Node:

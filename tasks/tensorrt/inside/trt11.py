@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tasks.tensorrt.inside import pinned
 from tasks.tensorrt.inside.element_types import check_strong
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
-from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.strong import create_network as create_strong
 from tasks.tensorrt.inside.strong import set_tf32
 
 IN_GRAPH = frozenset({"fp16", "bf16", "int8", "fp8"})
 NEEDS_GPU = True
 OLDEST = (11, 0)
+PINNING: Pinning | None = pinned
 
 
 def find_device(trt: Any, options: Options) -> Device:
@@ -40,6 +42,11 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
     """Set TF32 and progress."""
     set_tf32(trt, config, options.precision)
     config.progress_monitor = progress_monitor(trt, advance)
+
+
+def device_memory(engine: Any) -> int:
+    """Return the bytes that the engine needs for activations at its largest shapes."""
+    return int(engine.device_memory_size_v2)
 
 
 def failed_node(error: Any, messages: Messages) -> Node:

@@ -9,12 +9,13 @@ from typing import Any
 from tasks.tensorrt.inside.element_types import check_weak
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
-from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.weak import set_precision
 
 IN_GRAPH = frozenset({"int8"})
 NEEDS_GPU = True
 OLDEST = (8, 6)
+PINNING: Pinning | None = None
 
 
 def find_device(trt: Any, options: Options) -> Device:
@@ -41,6 +42,11 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
     set_precision(config, flags, options.precision)
     # A plan with kernels of cuBLAS or cuDNN needs the same libraries wherever it runs.
     config.set_tactic_sources(0)
+
+
+def device_memory(engine: Any) -> int:
+    """Return the bytes that the engine needs for activations at its largest shapes."""
+    return int(engine.device_memory_size)
 
 
 def failed_node(error: Any, messages: Messages) -> Node:

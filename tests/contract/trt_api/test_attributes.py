@@ -33,6 +33,9 @@ CLASS_OF = {
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
     "registry": "IPluginRegistry",
+    "cache": "ITimingCache",
+    "other": "ITimingCache",
+    "entry": "TimingCacheValue",
 }
 MADE_BY = {
     "Builder": "builder",
@@ -44,7 +47,10 @@ MADE_BY = {
     "deserialize_cuda_engine": "engine",
     "create_execution_context": "context",
     "get_plugin_registry": "registry",
+    "create_timing_cache": "cache",
+    "query": "entry",
 }
+PROGRAMS = ("probe", "build", "merge_timing", "verify", "profile", "run", "locate")
 REMOVED = (
     "config.max_workspace_size = 1 << 30",
     "builder.max_batch_size = 8",
@@ -129,7 +135,7 @@ SERVED = [
     pytest.param(module, version, id=f"{version}-{module}")
     for family, versions in FAMILIES.items()
     for version in versions
-    for module in sorted(reach("probe", "build", "verify", family))
+    for module in sorted(reach(*PROGRAMS, family))
 ]
 
 
@@ -145,7 +151,7 @@ def test_nothing_is_used_in_8_that_10_removed() -> None:
 
 def test_every_module_is_held_against_some_version() -> None:
     modules = {path.stem for path in INSIDE.glob("*.py")} - {"__init__"}
-    assert reach("probe", "build", "verify", *FAMILIES) == modules
+    assert reach(*PROGRAMS, *FAMILIES) == modules
 
 
 def test_the_table_of_families_is_the_one_that_is_checked() -> None:
@@ -200,6 +206,13 @@ def test_what_is_touched_is_not_nothing() -> None:
         ("ICudaEngine", "get_tensor_mode"),
         ("ITensor", "is_shape_tensor"),
         ("ParserError", "node_operator"),
+        ("IExecutionContext", "report_to_profiler"),
+        ("ICudaEngine", "device_memory_size_v2"),
+        ("", "IProfiler"),
+        ("ITimingCache", "combine"),
+        ("ITimingCache", "queryKeys"),
+        ("TimingCacheValue", "tacticHash"),
+        ("BuilderFlag", "ERROR_ON_TIMING_CACHE_MISS"),
         ("BuilderFlag", "TF32"),
         ("", "OnnxParser"),
     } <= everything

@@ -35,6 +35,7 @@ _KNOWN: dict[tuple[type, str], st.SearchStrategy[Any]] = {
     (BuildRequest, "targets"): st.just((ALL_TARGETS,))
     | _TARGETS.map(tuple).filter(lambda names: names == (ALL_TARGETS,) or ALL_TARGETS not in names),
     (BuildRequest, "optimization_level"): st.integers(0, 5),
+    (BuildRequest, "timing_cache"): st.none() | _DIGESTS,
     (Plugin, "library"): st.from_regex(
         r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,9}\.so(\.[0-9]{1,3})?", fullmatch=True
     ),
@@ -58,6 +59,7 @@ _KNOWN: dict[tuple[type, str], st.SearchStrategy[Any]] = {
 }
 _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: NAMES,
+    bool: st.booleans(),
     int: st.integers(1, 2**40),
     float: st.floats(0, 1, exclude_min=True),
     type(None): st.none(),

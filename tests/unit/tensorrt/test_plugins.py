@@ -16,13 +16,20 @@ from tasks.domain.request import Plugin
 from tasks.tensorrt.engine import BuiltEngine, EngineJob
 from tasks.tensorrt.plugins import PluginFile, plugin_files
 
-# Leaves a mark where it is loaded; with -DASKED it offers TensorRT a list of plugins that is empty.
+# Leaves a mark where it is loaded; with -DASKED it offers TensorRT a list of plugins that is empty, and with
+# -DTOLD it registers its plugins when it is told to, and answers that.
 SOURCE = """
 #include <stdint.h>
 #include <stdio.h>
 __attribute__((constructor)) static void loaded(void) { fclose(fopen(MARK, "w")); }
 #ifdef ASKED
 void *getPluginCreators(int32_t *count) { *count = 0; return 0; }
+#endif
+#ifdef TOLD
+_Bool initLibNvInferPlugins(void *logger, const char *space) {
+  fclose(fopen(MARK ".told", "w"));
+  return TOLD && !logger && !*space;
+}
 #endif
 """
 
@@ -77,6 +84,15 @@ def test_a_library_whose_plugins_tensorrt_does_not_take_is_refused(
 ) -> None:
     with pytest.raises(PluginRefused, match=r"TensorRT does not take its plugins"):
         build_with(library("-DASKED"))
+
+
+def test_a_library_that_waits_for_it_is_told_to_register_its_plugins(
+    library: Callable[..., PluginFile], build_with: Callable[..., BuiltEngine], tmp_path: Path
+) -> None:
+    build_with(library("-DTOLD=1"))
+    assert (tmp_path / "loaded.told").exists()
+    with pytest.raises(PluginRefused, match=r"TensorRT does not take its plugins"):
+        build_with(library("-DTOLD=0"))
 
 
 def test_what_is_no_library_is_refused(build_with: Callable[..., BuiltEngine], tmp_path: Path) -> None:
