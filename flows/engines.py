@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.display import console, engine_table, progress_bars, records_json
+from flows.display import console, engine_table, progress_bars, records_json, show_profile
 from flows.settings import settings
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug
@@ -106,6 +106,31 @@ def _file_name(record: EngineRecord) -> str:
     target = record.target
     parts = (record.model, record.version, device_slug(target), str(target.version), record.options.precision)
     return "-".join((*parts, record.build_key[:8])) + ".plan"
+
+
+@app.command("profile")
+def show_engine_profile(
+    key: Key,
+    *,
+    charts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the charts (SVG, PNG) and profile.json, which has every layer, to this folder."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the profile as JSON.")] = False,
+    store: StoreUrl = None,
+) -> None:
+    """Show what one engine does on its GPU: latency, throughput, memory and the time of its layers."""
+    place = store_at(store)
+    record = record_at(place, key)
+    files = {} if charts is None else {charts / name: ref for name, ref in record.profile.files.items()}
+    for path, ref in files.items():
+        place.get_blob(ref, path)
+    if as_json:
+        print(json.dumps(records_json([record])[0]["profile"], indent=2))  # noqa: T201
+    else:
+        show_profile(record)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from tasks.domain.timing import TimingUse
 from tasks.step import step
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine
+from tasks.tensorrt.profiling import ProfiledEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class VerifiedEngine:
         attempt: this attempt; tells one's own commit from another's.
         seconds: wall time by step, on top of what conversion and build measured themselves.
         timing: what timing caches the build used and left.
+        profiled: what the engine does on its GPU, or the statement that nothing was measured.
     """
 
     order: EngineOrder
@@ -44,6 +46,7 @@ class VerifiedEngine:
     attempt: str
     seconds: Mapping[str, float]
     timing: TimingUse | None = None
+    profiled: ProfiledEngine
 
 
 @step
@@ -63,27 +66,31 @@ async def publish_conversion(store_url: str, record: ConversionRecord) -> Conver
 
 @step
 async def publish_engine(engine: VerifiedEngine) -> EngineRecord:
-    """Store the plan, then commit its record; return the record that stands, which may be another run's."""
+    """Store plan and profile, then commit the record; return what stands, which may be another run's."""
     return await asyncio.to_thread(_publish_engine, engine)
 
 
 def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
     store = Store.connect(engine.order.store)
-    _put_plan(store, engine.built)
+    blobs = {engine.built.ref: engine.built.plan}
+    blobs |= {ref: engine.profiled.paths[name] for name, ref in engine.profiled.profile.files.items()}
+    for ref, path in blobs.items():
+        _put(store, path, ref)
     record = _record(engine)
     standing = store.commit(record, record.key)
     # A sweep of unreferenced blobs may have passed between the two writes.
-    if standing.plan == engine.built.ref and not store.has_blob(standing.plan):
-        _put_plan(store, engine.built)
+    for ref in blobs.keys() & {standing.plan, *standing.profile.files.values()}:
+        if not store.has_blob(ref):
+            _put(store, blobs[ref], ref)
     return standing
 
 
-def _put_plan(store: Store, built: BuiltEngine) -> None:
-    stored = store.put_blob(built.plan)
-    if stored != built.ref:
+def _put(store: Store, path: Path, ref: BlobRef) -> None:
+    stored = store.put_blob(path)
+    if stored != ref:
         raise DigestMismatch(
-            wanted=f"to publish the plan that was built, SHA-256 {built.ref.sha256}",
-            found=f"SHA-256 {stored.sha256} in {built.plan.name}",
+            wanted=f"to publish {path.name} as it was made, SHA-256 {ref.sha256}",
+            found=f"SHA-256 {stored.sha256}",
             fix="build again, and look at this host's disk and memory",
         )
 
@@ -108,6 +115,7 @@ def _record(engine: VerifiedEngine) -> EngineRecord:
         peak_mib=built.peak_mib,
         warnings=built.warnings,
         timing=engine.timing,
+        profile=engine.profiled.profile,
         tools=order.tools,
         source_revision=source_revision(),
         attempt=engine.attempt,

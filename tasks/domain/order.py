@@ -26,6 +26,7 @@ class EngineOrder:
         target: where the engine shall run.
         options: what is asked for.
         tools: versions of all that takes part, by package; part of the build key.
+        profile: whether the engine is measured where its GPU is; an engine that is found keeps its figures.
         timing: where the build has its timings; no part of the build key.
     """
 
@@ -37,6 +38,7 @@ class EngineOrder:
     options: CellOptions
     tools: Mapping[str, str]
     timing: TimingMode = TimingMode.SHARED
+    profile: bool = True
 
     @property
     def key(self) -> str:
@@ -78,6 +80,7 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
         options=options,
         tools=tools,
         timing=request.timing,
+        profile=request.profile,
     )
 
 

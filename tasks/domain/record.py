@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 from tasks.domain.digest import BlobRef
+from tasks.domain.profile import BEFORE_PROFILES, Profile
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.release import Release
 from tasks.domain.request import Calibration, Plugin, Precision, ShapeRange, TimingMode
@@ -203,6 +204,7 @@ class EngineRecord:
         graph_verification: the ONNX graph against TensorFlow.
         quantisation: how the graph was quantised; None where it was not.
         engine_verification: the engine on its GPU against TensorFlow.
+        profile: what the engine does on its GPU.
         conversion_seconds: wall time of the conversion by step, whichever run made it.
         seconds: wall time of this cell by step; `cell` is all of it up to the upload.
         peak_mib: most memory of the building process on the host, in MiB.
@@ -235,6 +237,7 @@ class EngineRecord:
     graph_verification: Verification
     quantisation: Quantisation | None = None
     engine_verification: Verification
+    profile: Profile = BEFORE_PROFILES
     conversion_seconds: Mapping[str, float]
     seconds: Mapping[str, float]
     peak_mib: float

@@ -139,6 +139,7 @@ class BuildRequest:
         plugins: libraries that the build loads.
         workspace_mib: most scratch memory that TensorRT may use on the GPU, in MiB.
         optimization_level: TensorRT's builder optimisation level, 0 (fast build) to 5 (fast engine).
+        profile: whether engines are measured where their GPU is; an engine is the same without.
         timing: where the build has its timings of kernels.
         timing_cache: SHA-256 of the cache that a reproducible build takes all timings from.
     """
@@ -156,6 +157,7 @@ class BuildRequest:
     plugins: tuple[Plugin, ...] = ()
     workspace_mib: int = 1024
     optimization_level: int = 3
+    profile: bool = True
     timing: TimingMode = TimingMode.SHARED
     timing_cache: str | None = None
 

@@ -25,6 +25,7 @@ _SHAPE = "a list such as [8, 28, 28, 1] for a fixed shape, or min, opt and max w
 _WORDS: dict[str, type[StrEnum]] = {"calibration": Calibration, "timing": TimingMode}
 _WANTED = {
     "int_type": "a whole number, without quotes, dot or underscore, for example 8",
+    "bool_type": "true or false",
     "float_type": "a number, for example 0.01",
     "string_type": "text; put it in quotes if it looks like a number",
     "tuple_type": "a list in [ ]",

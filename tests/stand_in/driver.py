@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from tests.stand_in import management
 from tests.stand_in.hardware import CONFIG, Fault, boards, contexts, memory, streams
 
 LIBRARY = "libcuda.so.1"
@@ -32,6 +33,8 @@ def answering(real: Callable[..., Any]) -> Callable[..., Any]:
             if CONFIG["driver"] == "absent":
                 raise OSError(f"{LIBRARY}: cannot open shared object file: No such file or directory")
             return Driver()
+        if name == management.LIBRARY:
+            return management.load()
         if NVINFER in str(name):  # the one symbol that tells the fourth part of the version
             return SimpleNamespace(**{f"tensorrt_version_{CONFIG['full_version'].replace('.', '_')}": 0})
         return real(name, *arguments, **named)

@@ -41,6 +41,9 @@ class Family(Protocol):
     def failed_node(self, error: Any, messages: Messages) -> Node:
         """Return the node that a parser error is about."""
 
+    def device_memory(self, engine: Any) -> int:
+        """Return the bytes on the GPU that an engine needs for activations at its largest shapes."""
+
 
 _FAMILIES: dict[tuple[str, int], Family] = {
     ("tensorrt", 8): trt8,

@@ -62,6 +62,11 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
             )
 
 
+def device_memory(engine: Any) -> int:
+    """Return the bytes that the engine needs for activations at its largest shapes."""
+    return int(engine.device_memory_size_v2)
+
+
 def failed_node(error: Any, messages: Messages) -> Node:
     """Return the node that `error` names."""
     del messages

@@ -56,6 +56,11 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
     config.progress_monitor = progress_monitor(trt, advance)
 
 
+def device_memory(engine: Any) -> int:
+    """Return the bytes that the engine needs for activations at its largest shapes."""
+    return int(engine.device_memory_size)
+
+
 def failed_node(error: Any, messages: Messages) -> Node:
     """Return the node that `error` names."""
     del messages

@@ -44,6 +44,11 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
     config.set_tactic_sources(0)
 
 
+def device_memory(engine: Any) -> int:
+    """Return the bytes that the engine needs for activations at its largest shapes."""
+    return int(engine.device_memory_size)
+
+
 def failed_node(error: Any, messages: Messages) -> Node:
     """Return the node of `error`: this version's error has its number, the log its text."""
     texts = [*messages.errors, *messages.warnings]

@@ -50,7 +50,7 @@ MADE_BY = {
     "create_timing_cache": "cache",
     "query": "entry",
 }
-PROGRAMS = ("probe", "build", "merge_timing", "verify", "run")
+PROGRAMS = ("probe", "build", "merge_timing", "verify", "profile", "run", "locate")
 REMOVED = (
     "config.max_workspace_size = 1 << 30",
     "builder.max_batch_size = 8",
@@ -206,6 +206,9 @@ def test_what_is_touched_is_not_nothing() -> None:
         ("ICudaEngine", "get_tensor_mode"),
         ("ITensor", "is_shape_tensor"),
         ("ParserError", "node_operator"),
+        ("IExecutionContext", "report_to_profiler"),
+        ("ICudaEngine", "device_memory_size_v2"),
+        ("", "IProfiler"),
         ("ITimingCache", "combine"),
         ("ITimingCache", "queryKeys"),
         ("TimingCacheValue", "tacticHash"),

@@ -59,6 +59,7 @@ _KNOWN: dict[tuple[type, str], st.SearchStrategy[Any]] = {
 }
 _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: NAMES,
+    bool: st.booleans(),
     int: st.integers(1, 2**40),
     float: st.floats(0, 1, exclude_min=True),
     type(None): st.none(),

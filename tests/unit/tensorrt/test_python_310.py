@@ -21,7 +21,7 @@ from tasks.tensorrt.toolchain import Toolchain
 ROOT = Path(__file__).parents[3]
 FILES = [
     *(ROOT / f"tasks/children/{name}.py" for name in ("entry", "arrays", "compare", "reference")),
-    *(ROOT / f"tasks/domain/{name}.py" for name in ("errors", "layers", "printable")),
+    *(ROOT / f"tasks/domain/{name}.py" for name in ("errors", "layers", "printable", "statistics")),
     ROOT / "tasks/tensorrt/runner.py",
     *sorted((ROOT / "tasks/tensorrt/inside").glob("*.py")),
 ]
@@ -31,6 +31,7 @@ ALLOWED_OF_THE_FARM = (
     "tasks.domain.errors",
     "tasks.domain.layers",
     "tasks.domain.printable",
+    "tasks.domain.statistics",
     "tasks.children.arrays",
     "tasks.children.compare",
     "tasks.children.reference",
