@@ -26,43 +26,50 @@ from tasks.tensorrt.inside.plan import record_beside
 from tasks.tensorrt.running import EngineRun, OutputSummary, run_engine
 from tasks.tensorrt.site import BuildSite
 
+Engine = Annotated[
+    str, typer.Argument(help="A plan that `enginefarm engines fetch` wrote, or a key in the store.")
+]
+Inputs = Annotated[Path, typer.Option("--input", help="An .npz with one array for each input.")]
+Output = Annotated[Path | None, typer.Option(help="Write the outputs here, as an .npz.")]
+Profile = Annotated[
+    int | None, typer.Option(help="Optimisation profile; default: one that takes the shapes.")
+]
+GpuIndex = Annotated[
+    int | None, typer.Option(help="Index of the GPU; default: the first that the engine is for.")
+]
+Interpreter = Annotated[
+    str | None, typer.Option(help="Interpreter with the engine's TensorRT; default: one that fits.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
+
 
 def run(  # noqa: PLR0913 (one option each)
-    engine: Annotated[
-        str, typer.Argument(help="A plan that `enginefarm engines fetch` wrote, or a key in the store.")
-    ],
+    engine: Engine,
     *,
-    inputs: Annotated[Path, typer.Option("--input", help="An .npz with one array for each input.")],
-    output: Annotated[Path | None, typer.Option(help="Write the outputs here, as an .npz.")] = None,
-    profile: Annotated[
-        int | None, typer.Option(help="Optimisation profile; default: one that takes the shapes.")
-    ] = None,
-    gpu: Annotated[
-        int | None, typer.Option(help="Index of the GPU; default: the first that the engine is for.")
-    ] = None,
-    toolchain: Annotated[
-        str | None, typer.Option(help="Interpreter with the engine's TensorRT; default: one that fits.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
+    inputs: Inputs,
+    output: Output = None,
+    profile: Profile = None,
+    gpu: GpuIndex = None,
+    toolchain: Interpreter = None,
+    force: Force = False,
     store: StoreUrl = None,
 ) -> None:
     """Run a stored engine on its GPU, and print or write what comes out."""
     _check_files(inputs, output, force=force)
     with progress_bars(), workspace(settings().work_dir) as work:
         plan, record = _plan(engine, store, work)
-        answer = work / "outputs.npz"
         site = asyncio.run(_site(record, gpu, toolchain, work))
         one = EngineRun(
             plan=plan,
             input=inputs,
-            output=answer,
+            output=work / "outputs.npz",
             profile=profile,
             gpu_index=site.gpu_index or 0,
             plugins=settings().plugins,
         )
         rows = asyncio.run(_run(one, site, work))
         if output is not None:
-            _publish(answer, output)
+            _publish(one.output, output)
     console.print(_table(rows, record))
     if output is not None:
         console.print(printable(f"Written to {output}."), highlight=False, soft_wrap=True, markup=False)
