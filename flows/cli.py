@@ -1,4 +1,4 @@
-"""The command line: `enginefarm demo | build | engines | doctor`."""
+"""The command line: `enginefarm demo | build | run | engines | quarantine | doctor`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from flows.display import console, engine_table, progress_bars, records_json, sh
 from flows.doctor import doctor
 from flows.prefect_environment import prepare_prefect
 from flows.release_url import release_at
+from flows.run import run
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
@@ -29,6 +30,7 @@ app.add_typer(engines.app, name="engines")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(timing.app, name="timing")
 app.command()(doctor)
+app.command()(run)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,21 @@ class InnerTensor:
     tensor: str
     node: str
     op: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerValues:
+    """What onnxruntime computes between the nodes of a graph.
+
+    Attributes:
+        corner: for which inputs: the name of a corner of the reference.
+        file: an `.npz` with an array per tensor, under its place among `tensors`.
+        tensors: float tensors in an order in which values come before their readers.
+    """
+
+    corner: str
+    file: Path
+    tensors: tuple[InnerTensor, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +53,10 @@ class Departure:
     corner: str
     builds: int
     reason: str
+
+    def __str__(self) -> str:
+        if self.at is None:
+            return f"where it departs was not found: {self.reason}"
+        error = "" if self.relative is None else f", {self.relative:.1e} off"
+        place = f"{self.at.tensor} of node {self.at.node or '?'} ({self.at.op})"
+        return f"it departs at {place}{error}: {self.reason}"

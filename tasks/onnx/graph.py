@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from tasks.children.run import ChildProgram, Limits, run_child
-from tasks.domain.departure import InnerTensor
+from tasks.domain.departure import InnerTensor, InnerValues
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.record import Comparison
@@ -61,21 +61,6 @@ class LoweredGraph:
     nodes_before: int
     seconds: float
     peak_mib: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InnerValues:
-    """What onnxruntime computes between the nodes of a graph.
-
-    Attributes:
-        corner: for which inputs.
-        file: an `.npz` with an array per tensor, under its place among `tensors`.
-        tensors: float tensors in an order in which values come before their readers.
-    """
-
-    corner: str
-    file: Path
-    tensors: tuple[InnerTensor, ...]
 
 
 async def lower_graph(

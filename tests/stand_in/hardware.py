@@ -198,6 +198,12 @@ memory = Memory()
 streams = Streams()
 
 
+def wait_for_others(event: str, number: int) -> None:
+    """Wait until `number` processes of this toolchain have noted `event`."""
+    while Path(CONFIG["events"]).read_text("utf-8").count(f'"{event}"') < number:
+        time.sleep(0.01)
+
+
 def note(event: str, gpu: int) -> None:
     """Add a line to the file of events, which a test reads to see what happened when."""
     line = {"event": event, "pid": os.getpid(), "gpu": boards()[gpu].uuid, "time": time.monotonic()}

@@ -21,11 +21,15 @@ ROOT = Path(__file__).parents[2]
 _BUILD_NUMBERS = {"8.6.0": "8.6.0.12"}  # version 8 tells three parts only
 _ORDINARY: dict[str, Any] = {
     "build_seconds": 0.0,
+    "meet": 0,
     "spin": False,
     "fault": "",
     "wrong": 1.0,
+    "wrong_at": "",
+    "fused": False,
     "run_seconds": 0.0,
     "driver": 0,
+    "architecture": "",
     "management": {"others": (), "shows_own": True, "busy": 0, "held_back": 0, "used_mib": 4.0},
 }
 
@@ -71,7 +75,7 @@ class StandIn:
 
     Attributes:
         interpreter: what to name in ENGINEFARM_TOOLCHAINS.
-        folder: where it lies.
+        folder: where it lies, which looks like an environment of Python.
     """
 
     interpreter: Path
@@ -105,15 +109,23 @@ def write_toolchain(
         folder: where to.
         version: 8.6.0 or a version with four parts of TensorRT 10.
         gpus: what its driver finds.
-        behaviour: `build_seconds` (how long a build takes whose layers are in no timing cache), `spin` (it
-            takes them in calls of C that let no signal through), `fault` of a build (`segv`, `host-memory`,
-            `host-memory-told`: TensorRT catches it, `gpu-memory`) or of a run (`gpu-memory-run`), `wrong`
-            (engines that it builds answer so many times what they should), `run_seconds` of each run, and
-            `driver`: what its `cuInit` answers, or `absent`; `management`: what NVIDIA's management library
-            tells (processes of `others`, whether it `shows_own`, `busy` per cent, a mask of reasons for which
-            clocks are `held_back`, `used_mib`), or `absent`.
+        behaviour: what is not ordinary, by name:
+            `build_seconds`: how long a build takes whose layers are in no timing cache.
+            `spin`: it takes them in calls of C that let no signal through.
+            `meet`: it goes on once so many builds have begun in this toolchain.
+            `fault`: of a build `segv`, `host-memory`, `host-memory-told` (TensorRT catches it) or
+            `gpu-memory`, of a run `gpu-memory-run`.
+            `wrong`: engines that it builds answer so many times what they should.
+            `wrong_at`: not the engine, but the first node of this operation does, in FP32; with `fused` only
+            while its result is no output.
+            `run_seconds`: how long a run takes.
+            `driver`: what its `cuInit` answers, or `absent`.
+            `architecture`: of its processor.
+            `management`: what NVIDIA's management library tells (processes of `others`, whether it
+            `shows_own`, `busy` per cent, a mask of reasons for which clocks are `held_back`, `used_mib`), or
+            `absent`.
     """
-    folder.mkdir(parents=True)
+    (folder / "bin").mkdir(parents=True)
     (folder / "libnvinfer.so").write_bytes(b"stands in for the library of TensorRT")
     (folder / "events").touch()
     config = {
@@ -123,7 +135,7 @@ def write_toolchain(
         **_ORDINARY,
     }
     (folder / "stand-in.json").write_text(json.dumps(config), "utf-8")
-    interpreter = folder / "python"
+    interpreter = folder / "bin/python"
     environment = {
         "ENGINEFARM_STAND_IN": str(folder / "stand-in.json"),
         "PYTHONPATH": f"{ROOT / 'tests/stand_in/site'}:{ROOT}",

@@ -47,11 +47,11 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     with phases.timed("load"):
         session = open_session(request)
     with phases.timed("parse"):
-        network, parser = _read_graph(session, request["onnx"])
+        network, parser = read_graph(session, request["onnx"])
         inputs = [tensor_spec(tensor) for tensor in inputs_of(network)]
         outputs = [tensor_spec(tensor) for tensor in outputs_of(network)]
     with phases.timed("build") as advance:
-        config = _configured(session, network, advance)
+        config = configured(session, network, advance)
         timing = attach_timing(session.trt, config, session.family, request["timing"])
         plan = session.builder.build_serialized_network(network, config)
         del parser  # it owns the weights that the network points to
@@ -121,7 +121,12 @@ def _builder(trt: Any, logger: Any, messages: Messages) -> Any:
         raise gpu_trouble(messages) from error
 
 
-def _read_graph(session: Session, path: str) -> tuple[Any, Any]:
+def read_graph(session: Session, path: str) -> tuple[Any, Any]:
+    """Return the network of the graph at `path`, and its parser, which owns weights of the network.
+
+    Raises:
+        BuildRefused: TensorRT does not take the graph.
+    """
     network = session.family.create_network(session.trt, session.builder, session.options)
     parser = session.trt.OnnxParser(network, session.logger)
     parse_onnx(parser, network, path, session.family, session.messages)
@@ -129,7 +134,12 @@ def _read_graph(session: Session, path: str) -> tuple[Any, Any]:
     return network, parser
 
 
-def _configured(session: Session, network: Any, advance: Callable[[float], None]) -> Any:
+def configured(session: Session, network: Any, advance: Callable[[float], None]) -> Any:
+    """Return what the build is configured by; `advance` takes the fraction of it that is done.
+
+    Raises:
+        RequestInvalid: the shapes do not fit the network's inputs.
+    """
     trt, options = session.trt, session.options
     config = session.builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)

@@ -27,8 +27,8 @@ class Gpu:
 
     Attributes:
         index: its place among the visible ones.
-        name: the model as the driver reports it.
-        uuid: as `nvidia-smi -L` writes it.
+        name: the model as the driver reports it; that of a slice (MIG) is another than the whole GPU's.
+        uuid: as `nvidia-smi -L` writes it, from driver 470 on the slice's own.
         compute: compute capability, for example `8.9`.
         memory_mib: its memory in MiB.
     """
@@ -93,23 +93,36 @@ class Driver:
 
     def _gpu(self, index: int) -> Gpu:
         device = self.integer("cuDeviceGet", index)
-        name, uuid, memory = (
-            ctypes.create_string_buffer(_NAME_BYTES),
-            (ctypes.c_ubyte * 16)(),
-            ctypes.c_size_t(),
-        )
-        self.call("cuDeviceGetName", name, _NAME_BYTES, device)
-        self.call("cuDeviceGetUuid", ctypes.byref(uuid), device)
+        buffer, memory = ctypes.create_string_buffer(_NAME_BYTES), ctypes.c_size_t()
+        self.call("cuDeviceGetName", buffer, _NAME_BYTES, device)
         self.call("cuDeviceTotalMem_v2", ctypes.byref(memory), device)
         major = self.integer("cuDeviceGetAttribute", _COMPUTE_MAJOR, device)
         minor = self.integer("cuDeviceGetAttribute", _COMPUTE_MINOR, device)
+        name, memory_mib, uuid = buffer.value.decode(), memory.value >> 20, self._uuid(device)
+        is_slice = uuid.startswith("MIG-")
         return Gpu(
             index=index,
-            name=name.value.decode(),
-            uuid=_uuid_text(bytes(uuid)),
+            # The driver names a slice `… MIG 1g.10gb`. Without that it would pass for the whole GPU.
+            name=f"{name} MIG {memory_mib}mib" if is_slice and " MIG " not in name else name,
+            uuid=f"MIG-{uuid[4:]}" if " MIG " in name else uuid,
             compute=f"{major}.{minor}",
-            memory_mib=memory.value >> 20,
+            memory_mib=memory_mib,
         )
+
+    def _uuid(self, device: int) -> str:
+        """Return the UUID of a GPU; that of a slice is another than what the older function tells."""
+        whole = self._octets("cuDeviceGetUuid", device)
+        own = (
+            self._octets("cuDeviceGetUuid_v2", device)
+            if hasattr(self._library, "cuDeviceGetUuid_v2")
+            else whole
+        )
+        return _uuid_text("GPU" if own == whole else "MIG", own)
+
+    def _octets(self, function: str, device: int) -> bytes:
+        octets = (ctypes.c_ubyte * 16)()
+        self.call(function, ctypes.byref(octets), device)
+        return bytes(octets)
 
     def make_current(self, index: int) -> None:
         """Let everything that this process does with CUDA happen on the GPU with this index."""
@@ -131,10 +144,10 @@ def _open_library() -> Any:
         ) from error
 
 
-def _uuid_text(raw: bytes) -> str:
+def _uuid_text(kind: str, raw: bytes) -> str:
     digits = raw.hex()
     parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-    return "GPU-" + "-".join(parts)
+    return "-".join((kind, *parts))
 
 
 def visible_gpus() -> list[dict[str, Any]]:

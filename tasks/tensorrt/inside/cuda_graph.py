@@ -27,6 +27,7 @@ class CudaGraph:
         self._executable = ctypes.c_void_p()
         try:
             self._driver = open_driver()
+            self._launch = self._driver.function("cuGraphLaunch")
             graph = _captured(self._driver, enqueue, self._stream)
             try:
                 self._driver.call(
@@ -37,7 +38,6 @@ class CudaGraph:
                 )
             finally:
                 self._driver.call("cuGraphDestroy", graph)
-            self._launch = self._driver.function("cuGraphLaunch")
         except GpuUnavailable as cause:
             raise _refused(f"{cause.found} where {cause.wanted} was wanted") from cause
         except AttributeError as cause:

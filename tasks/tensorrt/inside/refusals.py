@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.domain.errors import BuildRefused, FarmError, GpuUnavailable
+from tasks.domain.errors import BuildRefused, ChildOutOfMemory, FarmError, GpuUnavailable
 from tasks.domain.layers import placed
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Node
@@ -55,13 +55,16 @@ _FIXES = (
 )
 _OTHERWISE = "replace the layer that makes this node, or try another TensorRT version"
 
+# TensorRT catches what the memory limit of its process causes, and goes on to say only this.
+_HOST_MEMORY = re.compile(r"bad_alloc|HostBuffer.*OutOfMemory", re.DOTALL)
+
 _GPU_TROUBLE = re.compile(
     r"out of memory|OutOfMemory|cudaErrorMemoryAllocation|CUDA initialization failure|no CUDA-capable device"
     r"|CUDA driver version is insufficient|device is busy|cudaErrorDevicesUnavailable"
 )
 
 
-def parse_refusal(node: Node, said: str, *, check: str) -> BuildRefused:
+def parse_refusal(node: Node, said: str, *, check: str) -> FarmError:
     """Return the error for a graph that TensorRT's parser does not take.
 
     Args:
@@ -69,6 +72,8 @@ def parse_refusal(node: Node, said: str, *, check: str) -> BuildRefused:
         said: the parser's words.
         check: the parser's own name of the check that failed.
     """
+    if _HOST_MEMORY.search(said):
+        return _no_host_memory(said)
     name = placed(node.name) if node.name else "node ?"
     place = f"{name} ({node.op or 'unknown operation'})" if node.name or node.op else ""
     return BuildRefused(
@@ -80,10 +85,20 @@ def parse_refusal(node: Node, said: str, *, check: str) -> BuildRefused:
 
 def build_refusal(messages: Messages, *, needs_gpu: bool) -> FarmError:
     """Return the error for a build that gave no plan."""
+    if any(_HOST_MEMORY.search(text) for text in messages.errors):
+        return _no_host_memory(messages.said())
     if needs_gpu and any(_GPU_TROUBLE.search(text) for text in messages.errors):
         return gpu_trouble(messages)
     return BuildRefused(
         wanted="an engine from TensorRT", found=messages.said(), fix=nearest_fix("\n".join(messages.errors))
+    )
+
+
+def _no_host_memory(said: str) -> ChildOutOfMemory:
+    return ChildOutOfMemory(
+        wanted="memory on the host for TensorRT, within the limit of its process",
+        found=said,
+        fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
     )
 
 

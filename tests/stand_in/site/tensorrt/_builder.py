@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from tests.stand_in.hardware import CONFIG, boards, current, note
+import numpy as np
+from onnx import ModelProto, helper, numpy_helper
+
+from tests.stand_in.hardware import CONFIG, boards, current, note, wait_for_others
 
 from ._base import MAJOR, Strict
 from ._config import IBuilderConfig
@@ -58,6 +61,7 @@ class Builder(Strict):
         """Return a plan; None where there is none."""
         gpu = current()
         note("build starts", gpu)
+        wait_for_others("build starts", CONFIG["meet"])
         try:
             fault = _FAULTS.get(CONFIG["fault"])
             if fault is not None:
@@ -118,7 +122,7 @@ def _choose(network: INetworkDefinition, config: IBuilderConfig, logger: Any) ->
     """Choose a kernel for each layer, as the timing cache knows it or by measuring; None after a cancel."""
     cache = config._cache or empty_cache()
     nodes = network._model.graph.node if network._model else []
-    keys = [key_of(node, f"{config.flags} {_shapes(config)}") for node in nodes]
+    keys = [key_of(node, f"{_flags(config)} {_shapes(config)}") for node in nodes]
     chosen: dict[str, int] = {}
     monitor = getattr(config, "progress_monitor", None)
     if monitor is not None:
@@ -138,6 +142,15 @@ def _choose(network: INetworkDefinition, config: IBuilderConfig, logger: Any) ->
         monitor.step_complete("Building Engine", 1)
         monitor.phase_finish("Building Engine")
     return chosen
+
+
+def _flags(config: IBuilderConfig) -> list[str]:
+    """The flags that can change a plan, so not those about timings."""
+    return [
+        name
+        for name, flag in BuilderFlag.__members__.items()
+        if "TIMING" not in name and config.get_flag(flag)
+    ]
 
 
 def _known(cache: ITimingCache, key: str, config: IBuilderConfig, logger: Any) -> bool:
@@ -167,13 +180,34 @@ def _plan(
         "name": network.name,
         "gpu": board.name,
         "compute": board.compute,
-        "flags": [name for name, flag in BuilderFlag.__members__.items() if config.get_flag(flag)],
+        "flags": _flags(config),
         "compatible": HardwareCompatibilityLevel(config.hardware_compatibility_level).name,
         "verbosity": ProfilingVerbosity(config.profiling_verbosity).name,
         "level": config.builder_optimization_level,
         "profiles": _shapes(config),
         "layers": [layer.name for layer in network._layers],
-        "wrong": CONFIG["wrong"],
+        "wrong": 1.0 if CONFIG["wrong_at"] else CONFIG["wrong"],
         "tactics": hashlib.sha256(repr(tactics).encode()).hexdigest(),
     }
-    return write_plan(header, network._model.SerializeToString() if network._model else b"")
+    return write_plan(header, _kernels(network._model).SerializeToString() if network._model else b"")
+
+
+def _kernels(model: ModelProto) -> ModelProto:
+    """Return what the plan computes: the graph, or another where a test asks for a wrong node.
+
+    Where `fused` is set the node is right as soon as its result is an output: nothing is fused over it then.
+    """
+    kept = {info.name for info in model.graph.output}
+    at = next((one for one in model.graph.node if one.op_type == CONFIG["wrong_at"]), None)
+    if at is None or (CONFIG["fused"] and at.output[0] in kept):
+        return model
+    spoilt = ModelProto()
+    spoilt.CopyFrom(model)
+    place = list(model.graph.node).index(at)
+    node, name = spoilt.graph.node[place], at.output[0]
+    node.output[0] = f"{name}_right"
+    spoilt.graph.initializer.append(
+        numpy_helper.from_array(np.array(CONFIG["wrong"], np.float32), "wrong_factor")
+    )
+    spoilt.graph.node.insert(place + 1, helper.make_node("Mul", [node.output[0], "wrong_factor"], [name]))
+    return spoilt

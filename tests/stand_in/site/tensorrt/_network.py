@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnx import GraphProto, ModelProto, ValueInfoProto, shape_inference
+from onnx import GraphProto, ModelProto, ValueInfoProto, helper, shape_inference
 
 from ._base import From10, Strict
 from ._enums import NetworkDefinitionCreationFlag
@@ -29,7 +29,8 @@ class ITensor(Strict):
 
     def __init__(self, info: ValueInfoProto, *, goes_in: bool = False, comes_out: bool = False) -> None:
         self.name, self.shape = info.name, dimensions(info)
-        self.dtype = data_type(info.type.tensor_type.elem_type)
+        self._kind = info.type.tensor_type.elem_type
+        self.dtype = data_type(self._kind)
         self.is_network_input, self.is_network_output = goes_in, comes_out
 
 
@@ -83,6 +84,14 @@ class INetworkDefinition(Strict):
     def get_layer(self, index: int) -> ILayer:
         """Return a layer."""
         return self._layers[index]
+
+    def mark_output(self, tensor: ITensor) -> None:
+        """Make a tensor between the layers an output."""
+        assert self._model is not None
+        info = helper.make_tensor_value_info(tensor.name, tensor._kind, [None] * len(tensor.shape))
+        self._model.graph.output.append(info)
+        self._outputs.append(tensor)
+        self.num_outputs, tensor.is_network_output = len(self._outputs), True
 
     def _fill(self, model: ModelProto) -> None:
         self._model = model
