@@ -53,7 +53,7 @@ async def cancelled(stage: Stage) -> dict[str, Any]:
         with contextlib.suppress(asyncio.CancelledError):
             await task
         seconds = time.monotonic() - started
-    left = sorted(set(children) & set(_children()))
+    left = _children(stage)
     after = await _next_build(stage)
     sound = bool(children) and not left and seconds <= 2 and after == "built"
     return {"as it must be": sound, "seconds to end": round(seconds, 3), "left": left, "next": after}
@@ -143,16 +143,17 @@ async def _building(stage: Stage) -> AsyncIterator[tuple[asyncio.Task[BuiltEngin
         waiter = asyncio.ensure_future(begun.wait())
         await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.sleep(3)
-        yield task, _children()
+        yield task, _children(stage)
 
 
-def _children() -> list[int]:
-    """Return the processes in which TensorRT builds."""
+def _children(stage: Stage) -> list[int]:
+    """Return the processes in which TensorRT builds below the folder of `stage`."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = path.read_bytes().split(b"\0")
-            if b"tasks.tensorrt.inside.build" in words and any(word.endswith(b"entry.py") for word in words):
+            ours = any(word.startswith(bytes(stage.work)) for word in words)
+            if ours and b"tasks.tensorrt.inside.build" in words:
                 found.append(int(path.parent.name))
     return found
 
