@@ -40,6 +40,10 @@ async def build(  # noqa: PLR0913 (an order, its graph, and where it is built)
         workspace_mib=order.options.workspace_mib,
         optimization_level=order.options.optimization_level,
         gpu_index=site.gpu_index,
+        further_profiles=order.options.further_profiles,
+        compatibility=order.options.compatibility,
+        refittable=order.options.refittable,
+        stripped=order.options.stripped,
         plugins=plugins,
     )
     return await build_engine(job, workdir=workdir, limits=limits)

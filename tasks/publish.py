@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import DigestMismatch
@@ -66,7 +67,8 @@ async def publish_engine(engine: VerifiedEngine) -> EngineRecord:
 def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
     store = Store.connect(engine.order.store)
     _put_plan(store, engine.built)
-    record = _record(engine)
+    layers = None if engine.built.layers is None else store.put_blob(engine.built.layers)
+    record = _record(engine, layers)
     standing = store.commit(record, record.key)
     # A sweep of unreferenced blobs may have passed between the two writes.
     if standing.plan == engine.built.ref and not store.has_blob(standing.plan):
@@ -84,9 +86,10 @@ def _put_plan(store: Store, built: BuiltEngine) -> None:
         )
 
 
-def _record(engine: VerifiedEngine) -> EngineRecord:
-    order, conversion, built = engine.order, engine.conversion, engine.built
+def _record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineRecord:
+    order, built = engine.order, engine.built
     return EngineRecord(
+        **_of_conversion(engine.conversion),
         key=order.key,
         build_key=order.build_key,
         model=order.release.ref.model,
@@ -94,18 +97,13 @@ def _record(engine: VerifiedEngine) -> EngineRecord:
         target=built.target,
         toolchain=built.info,
         options=order.options,
-        derived_shapes=conversion.derived_shapes,
         release=order.release,
-        onnx=conversion.onnx,
-        weights=conversion.weights,
-        reference=conversion.reference,
         plan=built.ref,
+        layers=layers,
+        no_layers=built.no_layers,
         inputs=built.inputs,
         outputs=built.outputs,
-        graph_verification=conversion.verification,
-        quantisation=conversion.quantisation,
         engine_verification=engine.verification,
-        conversion_seconds=conversion.seconds,
         seconds={**built.seconds, **engine.seconds},
         peak_mib=built.peak_mib,
         warnings=built.warnings,
@@ -114,6 +112,19 @@ def _record(engine: VerifiedEngine) -> EngineRecord:
         attempt=engine.attempt,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _of_conversion(conversion: ConversionRecord) -> dict[str, Any]:
+    """Return what the engine's record says about the graph."""
+    return {
+        "derived_shapes": conversion.derived_shapes,
+        "onnx": conversion.onnx,
+        "weights": conversion.weights,
+        "reference": conversion.reference,
+        "graph_verification": conversion.verification,
+        "quantisation": conversion.quantisation,
+        "conversion_seconds": conversion.seconds,
+    }
 
 
 @cache

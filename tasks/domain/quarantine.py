@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+from tasks.domain.cell import CellOptions
 from tasks.domain.digest import BlobRef, document_digest
 from tasks.domain.gpu_table import device_slug
-from tasks.domain.record import CellOptions, Verification
+from tasks.domain.record import Verification
 from tasks.domain.release import Release
 from tasks.domain.target import EngineTarget, ToolchainInfo
 

@@ -5,6 +5,6 @@ and `tasks.children.reference`. TensorRT itself is handed around as the argument
 comes with the request.
 
 Objects of TensorRT always have the same names here (`builder`, `network`, `config`, `parser`, `profile`,
-`tensor`, `layer`, `error`, `runtime`, `engine`, `context`), so that a test can hold every attribute that
-is touched against the interfaces of the TensorRT versions that the farm serves.
+`tensor`, `layer`, `error`, `runtime`, `engine`, `context`, `inspector`), so that a test can hold every
+attribute that is touched against the interfaces of the TensorRT versions that the farm serves.
 """

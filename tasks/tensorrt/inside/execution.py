@@ -23,18 +23,21 @@ class Execution:
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
     """
 
-    def __init__(self, trt: Any, cuda: Any, plan: bytes, gpu_index: int) -> None:
+    def __init__(
+        self, trt: Any, cuda: Any, plan: bytes, gpu_index: int, *, carries_code: bool = False
+    ) -> None:
         self._trt, self._cuda, self._messages = trt, cuda, Messages()
         self._device_context = _primary_context(cuda, gpu_index)
         try:
-            self._load(plan)
+            self._load(plan, carries_code=carries_code)
         except BaseException:
             self._device_context.pop()
             raise
 
-    def _load(self, plan: bytes) -> None:
+    def _load(self, plan: bytes, *, carries_code: bool) -> None:
         self._logger = collecting_logger(self._trt, self._messages)
         self._runtime = runtime = self._trt.Runtime(self._logger)
+        runtime.engine_host_code_allowed = carries_code
         self._engine = engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise TargetUnavailable(

@@ -21,7 +21,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     """Run the engine at each corner of the reference.
 
     Args:
-        request: `module`, `plan`, `sha256`, `size`, `reference`, `gpu_index`, `plugins`, and `actual`: where
+        request: `module`, `plan`, `sha256`, `size`, `reference`, `gpu_index`, `plugins`, `carries_code`
+            (whether the plan holds a runtime that it may run), and `actual`: where
             to leave what the engine answered, in the layout of `tasks.children.reference`.
         report: takes the phases `load` and `run`.
 
@@ -42,7 +43,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     with phases.timed("load"):
         trt, cuda = load(request["module"]), _pycuda()
         load_plugins(trt, request["plugins"])
-        execution = Execution(trt, cuda, plan, request["gpu_index"])
+        execution = Execution(trt, cuda, plan, request["gpu_index"], carries_code=request["carries_code"])
     comparisons, answers = [], list[Corner]()
     corners = read_reference(Path(request["reference"]))
     try:

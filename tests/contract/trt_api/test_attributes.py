@@ -33,6 +33,7 @@ CLASS_OF = {
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
     "registry": "IPluginRegistry",
+    "inspector": "EngineInspector",
 }
 MADE_BY = {
     "Builder": "builder",
@@ -44,6 +45,7 @@ MADE_BY = {
     "deserialize_cuda_engine": "engine",
     "create_execution_context": "context",
     "get_plugin_registry": "registry",
+    "create_engine_inspector": "inspector",
 }
 REMOVED = (
     "config.max_workspace_size = 1 << 30",
@@ -201,5 +203,13 @@ def test_what_is_touched_is_not_nothing() -> None:
         ("ITensor", "is_shape_tensor"),
         ("ParserError", "node_operator"),
         ("BuilderFlag", "TF32"),
+        ("BuilderFlag", "STRIP_PLAN"),
+        ("BuilderFlag", "VERSION_COMPATIBLE"),
+        ("Builder", "build_serialized_network_to_stream"),
+        ("", "IStreamWriter"),
+        ("EngineInspector", "get_engine_information"),
+        ("LayerInformationFormat", "JSON"),
+        ("ProfilingVerbosity", "DETAILED"),
+        ("IBuilderConfig", "hardware_compatibility_level"),
         ("", "OnnxParser"),
     } <= everything

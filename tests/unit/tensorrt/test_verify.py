@@ -15,9 +15,9 @@ from tasks.children.reference import Corner, read_reference, write_reference
 from tasks.children.run import Limits
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import DigestMismatch, FarmError, RunnerMissing, VerificationFailed
-from tasks.tensorrt.engine import verify_engine
 from tasks.tensorrt.inside import verify
 from tasks.tensorrt.toolchain import Toolchain
+from tasks.tensorrt.verification import verify_engine
 
 PLAN = bytes(range(256)) * 4
 
@@ -68,7 +68,7 @@ def test_without_pycuda_it_says_what_to_install(
 class Doubling:
     """Stands for an engine on a GPU: answers twice what it is given, and fails at the second corner."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         self.runs = 0
 
     def run(self, inputs: Arrays) -> Arrays:
@@ -96,7 +96,7 @@ def test_what_an_engine_answered_is_left_up_to_where_it_stopped(
     request = {
         "module": "tensorrt", "plan": str(tmp_path / "engine.plan"), "sha256": ref.sha256, "size": ref.size,
         "reference": str(tmp_path / "reference.npz"), "actual": str(tmp_path / "actual.npz"),
-        "gpu_index": 0, "plugins": [],
+        "gpu_index": 0, "plugins": [], "carries_code": False,
     }  # fmt: skip
     with pytest.raises(VerificationFailed):
         verify.main(request, lambda *_: None)
