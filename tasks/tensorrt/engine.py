@@ -129,7 +129,7 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
     plan = _new_plan(workdir)
     try:
         program = child_program(job.toolchain, "build", job.gpu_index)
-        answer = await run_child(program, _build_request(job, plan), workdir=workdir, limits=limits)
+        answer = await run_child(program, build_request(job, plan), workdir=workdir, limits=limits)
         return _built(job, plan, answer)
     except BaseException:
         plan.unlink(missing_ok=True)
@@ -165,7 +165,8 @@ def _check_form(job: EngineJob) -> None:
         )
 
 
-def _build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
+def build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
+    """Return `job` as the building child takes it."""
     return {
         "module": job.toolchain.flavour.value,
         "target": target_document(job.target),

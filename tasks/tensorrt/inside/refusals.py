@@ -49,6 +49,10 @@ _FIXES = (
         "the graph is incomplete: delete its conversion record and convert the release again",
     ),
     (
+        r"but must match|reshape changes volume|must have the same dimensions|failed to broadcast",
+        "the sizes at this node do not fit each other: give shapes in build.yaml that the model accepts",
+    ),
+    (
         r"must have same input types|same type",
         "the graph mixes FP16 and FP32 at this node: ask for fp32, or report the model's structure",
     ),
