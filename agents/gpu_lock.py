@@ -6,38 +6,52 @@ import asyncio
 import fcntl
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tasks.children.progress import report_progress
+from tasks.tensorrt.site import BuildSite
 
 _POLL_SECONDS = 0.5
 
 
 @asynccontextmanager
-async def gpu_lock(uuid: str | None) -> AsyncIterator[None]:
-    """Hold the GPU `uuid` for this task among all processes of this user on this host; None holds nothing.
+async def free_site(sites: Sequence[BuildSite]) -> AsyncIterator[BuildSite]:
+    """Give the first of `sites` whose GPU is free, and hold it; wait while all are in use. See `gpu_lock`."""
+    async with gpu_lock(*(site.gpu_uuid for site in sites)) as uuid:
+        yield next(site for site in sites if site.gpu_uuid == uuid)
 
-    The kernel gives the lock back when the process ends, however it ends.
+
+@asynccontextmanager
+async def gpu_lock(*uuids: str | None) -> AsyncIterator[str | None]:
+    """Hold the first free GPU of `uuids` for this task, and give its UUID; None is always free.
+
+    It is held among all processes of this user on this host. The kernel gives it back when the process ends,
+    however it ends.
     """
-    if uuid is None:
-        yield
-        return
-    path = Path(tempfile.gettempdir()) / f"enginefarm-gpu-{os.getuid()}-{uuid}.lock"
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    while (taken := _first_free(uuids)) is None:
+        report_progress("wait for the GPU", " ".join(map(str, uuids)), 0.0)
+        await asyncio.sleep(_POLL_SECONDS)
+    uuid, descriptor = taken
     try:
-        while not _taken(descriptor):
-            report_progress("wait for the GPU", uuid, 0.0)
-            await asyncio.sleep(_POLL_SECONDS)
-        yield
+        yield uuid
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _first_free(uuids: Iterable[str | None]) -> tuple[str | None, int | None] | None:
+    """Return a GPU and the descriptor that holds it; None where others hold them all."""
+    for uuid in uuids:
+        if uuid is None:
+            return None, None
+        path = Path(tempfile.gettempdir()) / f"enginefarm-gpu-{os.getuid()}-{uuid}.lock"
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            return uuid, descriptor
+    return None

@@ -61,7 +61,7 @@ class HostProbe:
         offered = (*available, *self._portable(wanted))
         missing = [device for device in wanted if full_slug(device) not in set(map(device_slug, offered))]
         if missing:
-            raise _unavailable(missing, {device_slug(target) for target in available})
+            raise self._unavailable(missing)
         return tuple(target for target in dict.fromkeys(offered) if device_slug(target) in slugs)
 
     def _portable(self, devices: Iterable[str]) -> list[EngineTarget]:
@@ -70,8 +70,10 @@ class HostProbe:
         rtx = [probe for probe in self.toolchains if probe.toolchain.flavour is Flavour.RTX]
         return [probe.target(None, *one) for one in sets for probe in rtx]
 
-    def site_of(self, target: EngineTarget) -> BuildSite:
-        """Return the toolchain that builds `target` here, and the GPU to run it on, if there is one.
+    def sites_of(self, target: EngineTarget) -> tuple[BuildSite, ...]:
+        """Return where `target` can be built here: one toolchain, with each GPU that it can use for that.
+
+        One site without a GPU where the target has none here.
 
         Raises:
             TargetUnavailable: nothing here can build for it.
@@ -83,28 +85,50 @@ class HostProbe:
                     for gpu in probe.gpus
                     if gpu.compute in target.compute_capabilities and target.gpu in (None, gpu.name)
                 )
-                gpu = next(fitting, None)
-                return BuildSite(
-                    toolchain=probe.toolchain,
-                    gpu_index=None if gpu is None else gpu.index,
-                    gpu_uuid=None if gpu is None else gpu.uuid,
+                sites = tuple(
+                    BuildSite(
+                        toolchain=probe.toolchain,
+                        gpu_index=gpu.index,
+                        gpu_uuid=gpu.uuid,
+                        cuda=probe.info.cuda,
+                    )
+                    for gpu in fitting
                 )
-        raise _unavailable([device_slug(target)], {device_slug(one) for one in self.targets()})
+                nowhere = BuildSite(
+                    toolchain=probe.toolchain, gpu_index=None, gpu_uuid=None, cuda=probe.info.cuda
+                )
+                return sites or (nowhere,)
+        raise self._unavailable([device_slug(target)])
+
+    def site_of(self, target: EngineTarget) -> BuildSite:
+        """Return the first of `sites_of`."""
+        return self.sites_of(target)[0]
+
+    def _unavailable(self, missing: list[str]) -> TargetUnavailable | GpuUnavailable:
+        """Return the error for devices that nothing here can build for; a driver may only be ill."""
+        known = ", ".join(sorted({device_slug(target) for target in self.targets()})) or "nothing"
+        ill = [one.error for one in self.broken if isinstance(one.error, GpuUnavailable)]
+        wanted, unknown_rtx = f"to build for {', '.join(missing)}", _unknown_rtx(missing)
+        if ill and not unknown_rtx:
+            return GpuUnavailable(wanted=wanted, found=ill[0].found, fix=ill[0].fix)
+        broken = "".join(f"; {one.interpreter} is broken: {one.error.found}" for one in self.broken)
+        return TargetUnavailable(
+            wanted=wanted,
+            found=f"this host can build for {known}{broken}",
+            fix=unknown_rtx
+            or "ask for one of those, or run on a host with that GPU, its toolchain in ENGINEFARM_TOOLCHAINS",
+        )
 
 
-def _unavailable(missing: list[str], known: set[str]) -> TargetUnavailable:
-    rtx = {f"rtx-{capability.sm}" for capability in gpu_table().rtx}
-    unknown_rtx = [device for device in missing if device.startswith("rtx-sm") and device not in rtx]
-    fix = (
-        f"TensorRT-RTX builds for {', '.join(sorted(rtx))} and for sets of these only, as in rtx-sm86-sm89: "
-        f"for {', '.join(unknown_rtx)} use TensorRT itself on a host with that GPU"
-        if unknown_rtx
-        else "ask for one of those, or run on a host with that GPU, its toolchain in ENGINEFARM_TOOLCHAINS"
-    )
-    return TargetUnavailable(
-        wanted=f"to build for {', '.join(missing)}",
-        found=f"this host can build for {', '.join(sorted(known)) or 'nothing'}",
-        fix=fix,
+def _unknown_rtx(devices: list[str]) -> str:
+    """Return what to do about devices that TensorRT-RTX does not build for; empty where there are none."""
+    known = {f"rtx-{capability.sm}" for capability in gpu_table().rtx}
+    unknown = [device for device in devices if device.startswith("rtx-sm") and device not in known]
+    if not unknown:
+        return ""
+    return (
+        f"TensorRT-RTX builds for {', '.join(sorted(known))} and sets of these only, as in rtx-sm86-sm89: "
+        f"for {', '.join(unknown)} use TensorRT itself on a host with that GPU"
     )
 
 
@@ -120,12 +144,13 @@ _known: dict[tuple[str, ...], HostProbe] = {}
 async def probe_host(interpreters: tuple[str, ...], *, workdir: Path, limits: Limits) -> HostProbe:
     """Run the farm's own toolchains and those of `interpreters`, and return what works.
 
-    A host does not change while a process runs, so the answer is kept; the process that builds looks
-    again and refuses a target that is not the one asked for.
+    A host does not change while a process runs, so the answer is kept, unless a driver did not work that may
+    work later; the process that builds looks again and refuses a target that is not the one asked for.
     """
-    if interpreters not in _known:
-        _known[interpreters] = await _probe(interpreters, workdir, limits)
-    return _known[interpreters]
+    known = _known.get(interpreters)
+    if known is None or any(one.error.retryable for one in known.broken):
+        known = _known[interpreters] = await _probe(interpreters, workdir, limits)
+    return known
 
 
 async def _probe(interpreters: tuple[str, ...], workdir: Path, limits: Limits) -> HostProbe:

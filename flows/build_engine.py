@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from prefect import flow, runtime
 
-from agents.gpu_lock import gpu_lock
+from agents.gpu_lock import free_site
 from agents.probe import probe_host
+from flows.run_page import build_on_run_page
 from flows.settings import settings
-from tasks.build import build
+from tasks.build import build, engine_job
 from tasks.children.progress import labelled
 from tasks.children.workspace import workspace
 from tasks.domain.errors import RecordInvalid
@@ -20,11 +24,15 @@ from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.record import WEIGHTS_FILE
 from tasks.fetch import FetchedConversion, fetch_conversion
+from tasks.locate import locate
+from tasks.profile import profile_on_gpu
 from tasks.publish import VerifiedEngine, publish_engine
 from tasks.quarantine import Suspect, quarantining
 from tasks.store.store import Store
-from tasks.tensorrt.engine import BuiltEngine
+from tasks.tensorrt.engine import BuiltEngine, EngineJob
 from tasks.tensorrt.plugins import plugin_files
+from tasks.tensorrt.site import BuildSite
+from tasks.timing import TimedBuild, publish_timing, pull_timing
 from tasks.verify import Evidence, verify_on_gpu
 
 
@@ -94,7 +102,7 @@ def _suspect(
 
 @flow(name="build-engine", flow_run_name=_run_name)
 async def build_engine(order: EngineOrder) -> CellOutcome:
-    """Build, verify and publish one engine, or find that it is there.
+    """Build, verify, measure and publish one engine, or find that it is there.
 
     Raises:
         FarmError: the cell's own reason; nothing is published then.
@@ -102,26 +110,52 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
     found = await find_engine(order)
     if found is not None:
         return found
-    limits, attempt, started = settings().limits, uuid.uuid4().hex, time.monotonic()
-    label = f"{device_slug(order.target)} {order.options.precision}"
-    with labelled(label), workspace(settings().work_dir) as work:
-        host = await probe_host(settings().interpreters, workdir=work, limits=limits)
-        site = host.site_of(order.target)
-        plugins = plugin_files(order.options.plugins, settings().plugins)
-        conversion = await fetch_conversion(order, work)
-        evidence = _evidence(order, conversion)
-        async with gpu_lock(site.gpu_uuid):
-            built = await build(order, conversion.onnx, site, plugins=plugins, workdir=work, limits=limits)
-            async with quarantining(_suspect(order, conversion, built, evidence)):
-                verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
-        record = await publish_engine(
-            VerifiedEngine(
-                order=order,
-                conversion=conversion.record,
-                built=built,
-                verification=verification,
-                attempt=attempt,
-                seconds={"cell": time.monotonic() - started},
-            )
-        )
-    return CellOutcome(key=record.key, plan=record.plan, built=record.attempt == attempt)
+    with labelled(_label(order)), workspace(settings().work_dir) as work:
+        return await _build(order, work)
+
+
+def _label(order: EngineOrder) -> str:
+    return f"{device_slug(order.target)} {order.options.precision}"
+
+
+async def _build(order: EngineOrder, work: Path) -> CellOutcome:
+    started = time.monotonic()
+    host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+    plugins = plugin_files(order.options.plugins, settings().plugins)
+    conversion = await fetch_conversion(order, work)
+    async with free_site(host.sites_of(order.target)) as site:
+        found = await find_engine(order)  # what this run waited for may have been the same engine
+        if found is not None:
+            return found
+        job = engine_job(order, conversion.onnx, site, plugins=plugins)
+        engine = await _verified(order, conversion, site, job, work)
+    record = await publish_engine(replace(engine, seconds={"cell": time.monotonic() - started}))
+    return CellOutcome(key=record.key, plan=record.plan, built=record.attempt == engine.attempt)
+
+
+async def _verified(
+    order: EngineOrder, conversion: FetchedConversion, site: BuildSite, job: EngineJob, work: Path
+) -> VerifiedEngine:
+    """Build the plan, hold it against TensorFlow, and measure it.
+
+    The GPU is locked meanwhile, so of two builds on it the second begins with the timings of the first.
+    """
+    limits, attempt, evidence = settings().limits, uuid.uuid4().hex, _evidence(order, conversion)
+    pulled = await pull_timing(order, site, workdir=work)
+    async with build_on_run_page(_label(order)):
+        built = await build(replace(job, timing=pulled.given), workdir=work, limits=limits)
+    find = partial(locate, job, evidence.reference, workdir=work, limits=limits)
+    async with quarantining(_suspect(order, conversion, built, evidence), find):
+        verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
+    profiled = await profile_on_gpu(order, built, site, evidence.reference, workdir=work, limits=limits)
+    timed = TimedBuild(order=order, pulled=pulled, job=job, built=built, attempt=attempt)
+    return VerifiedEngine(
+        order=order,
+        conversion=conversion.record,
+        built=built,
+        verification=verification,
+        attempt=attempt,
+        seconds={},
+        profiled=profiled,
+        timing=await publish_timing(timed, workdir=work, limits=limits),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.domain.errors import RequestInvalid, TargetUnavailable
 from tasks.domain.gpu_table import device_slug, why_impossible, why_not_asked
 from tasks.domain.order import SkippedCell
-from tasks.domain.request import ALL_TARGETS, QUANTISED, BuildRequest, Precision
+from tasks.domain.request import ALL_TARGETS, QUANTISED, BuildRequest, Precision, TimingMode
 from tasks.domain.target import EngineTarget
 
 Cell = tuple[EngineTarget, Precision]
@@ -17,15 +17,11 @@ def cells_of(
     """Return the cells to build, and those that no hardware or TensorRT can do.
 
     Raises:
-        RequestInvalid: INT8 or FP8 is asked for without samples.
+        RequestInvalid: INT8 or FP8 is asked for without samples, or a timing cache is named for builds that
+            use others.
         TargetUnavailable: no cell is left, or the request itself names a target for one that cannot be.
     """
-    if request.samples is None and not QUANTISED.isdisjoint(request.precisions):
-        raise RequestInvalid(
-            wanted="`samples` in build.yaml: int8 and fp8 measure ranges of values and errors on them",
-            found="none",
-            fix="add an .npz with one array per input to the release and name it, or ask for others",
-        )
+    _check(request)
     cells: list[Cell] = []
     skipped: list[SkippedCell] = []
     for target in targets:
@@ -43,3 +39,19 @@ def cells_of(
             "what cannot be",
         )
     return tuple(cells), tuple(skipped)
+
+
+def _check(request: BuildRequest) -> None:
+    """Refuse keys that do not go together."""
+    if request.samples is None and not QUANTISED.isdisjoint(request.precisions):
+        raise RequestInvalid(
+            wanted="`samples` in build.yaml: int8 and fp8 measure ranges of values and errors on them",
+            found="none",
+            fix="add an .npz with one array per input to the release and name it, or ask for others",
+        )
+    if request.timing_cache is not None and request.timing is not TimingMode.REPRODUCIBLE:
+        raise RequestInvalid(
+            wanted="`timing: reproducible` in build.yaml: only such builds take a timing cache by its digest",
+            found=f"`timing: {request.timing}` and `timing_cache: {request.timing_cache}`",
+            fix="write `timing: reproducible`, or take timing_cache out",
+        )

@@ -1,4 +1,4 @@
-"""The command line: `enginefarm demo | build | engines | doctor`."""
+"""The command line: `enginefarm demo | build | run | engines | quarantine | doctor`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Annotated
 
 import typer
 
-from flows import engines, quarantine
+from flows import engines, quarantine, timing
 from flows.display import console, engine_table, progress_bars, records_json, show_error
 from flows.doctor import doctor
 from flows.prefect_environment import prepare_prefect
 from flows.release_url import release_at
+from flows.run import run
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
@@ -27,7 +28,9 @@ from tasks.domain.request import Precision
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(engines.app, name="engines")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(timing.app, name="timing")
 app.command()(doctor)
+app.command()(run)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +16,7 @@ from tasks.children.progress import listening
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.printable import printable
+from tasks.domain.profile_text import case_rows, layer_rows, notes
 from tasks.domain.record import EngineRecord, Verdict
 from tasks.store.records import record_to_json
 
@@ -65,6 +67,26 @@ def engine_table(records: Iterable[EngineRecord], *, title: str) -> Table:
     return table
 
 
+def show_profile(record: EngineRecord) -> None:
+    """Print what was measured on the engine's GPU, or why nothing was."""
+    profile = record.profile
+    name = f"{record.model} {record.version} {record.options.precision} on {device_slug(record.target)}"
+    for rows, title in ((case_rows(profile), name), (layer_rows(profile), "")):
+        if rows:
+            console.print(_plain_table(rows, title=printable(title)))
+    for line in notes(profile):
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+
+
+def _plain_table(rows: list[dict[str, str]], *, title: str) -> Table:
+    table = Table(title=escape(title), title_justify="left")
+    for place, column in enumerate(rows[0]):
+        table.add_column(column, justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(printable(text)) for text in row.values()))
+    return table
+
+
 def error_text(record: EngineRecord) -> str:
     """Return the largest error against TensorFlow, of what, and how much of the graph was quantised.
 
@@ -84,7 +106,7 @@ def _size(size: int) -> str:
     return f"{size / _KIB:.0f} KiB" if size < _KIB * _KIB else f"{size / _KIB / _KIB:.1f} MiB"
 
 
-def records_json(records: Iterable[EngineRecord]) -> list[object]:
+def records_json(records: Iterable[EngineRecord]) -> list[dict[str, Any]]:
     """Return the records as JSON-ready documents, as the store holds them."""
     return [json.loads(record_to_json(record)) for record in records]
 

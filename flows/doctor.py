@@ -18,6 +18,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from agents.interpreters import interpreters_at
 from agents.probe import HostProbe, probe_host
 from flows.display import console
 from flows.settings import settings
@@ -59,10 +60,17 @@ def doctor(
     store: Annotated[
         str | None, typer.Option(help="s3://BUCKET to examine; default: ENGINEFARM_STORE.")
     ] = None,
+    toolchain: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Examine this interpreter, environment or folder of environments as well; may be given "
+            "several times."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
 ) -> None:
     """Say what this machine can do and what is missing. Exit code 1 if something is broken."""
-    findings = list(_examine(store or settings().store))
+    findings = list(_examine(store or settings().store, tuple(toolchain or ())))
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings]))  # noqa: T201
     else:
@@ -71,11 +79,11 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _examine(store: str | None) -> Iterator[Finding]:
+def _examine(store: str | None, toolchains: tuple[str, ...]) -> Iterator[Finding]:
     yield _python()
     yield asyncio.run(_tensorflow())
     yield _models_closed_off()
-    yield from asyncio.run(_toolchains())
+    yield from asyncio.run(_toolchains(interpreters_at((*settings().interpreters, *toolchains))))
     yield _s3(store)
     yield _prefect()
 
@@ -113,9 +121,9 @@ def _models_closed_off() -> Finding:
     )
 
 
-async def _toolchains() -> list[Finding]:
+async def _toolchains(interpreters: tuple[str, ...]) -> list[Finding]:
     with workspace(settings().work_dir) as work:
-        host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+        host = await probe_host(interpreters, workdir=work, limits=settings().limits)
     findings = [
         Finding(
             subject=f"Toolchain {probe.toolchain.flavour}",
@@ -156,7 +164,8 @@ def _gpus(host: HostProbe) -> Finding:
             fix="for TensorRT itself, run on a host with an NVIDIA GPU and its driver",
         )
     text = ", ".join(
-        f"{gpu.name} ({gpu_slug(gpu.name)}, {gpu.compute}, {gpu.memory_mib} MiB)" for gpu in gpus.values()
+        f"{gpu.name} ({gpu_slug(gpu.name)}, {gpu.compute}, {gpu.memory_mib} MiB, {gpu.uuid})"
+        for gpu in gpus.values()
     )
     return Finding(subject="GPU", level=Level.FINE, text=text)
 

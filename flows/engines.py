@@ -9,15 +9,16 @@ from typing import Annotated
 
 import typer
 
-from flows.display import console, engine_table, progress_bars, records_json
+from flows.display import console, engine_table, progress_bars, records_json, show_profile
 from flows.settings import settings
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug, full_slug
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord
-from tasks.store.records import record_schema
+from tasks.store.records import record_schema, record_to_json
 from tasks.store.store import Store
+from tasks.tensorrt.inside.plan import record_beside
 
 app = typer.Typer(no_args_is_help=True, help="List, show and fetch stored engines.")
 
@@ -52,7 +53,7 @@ def list_engines(
 @app.command()
 def show(key: Key, *, store: StoreUrl = None) -> None:
     """Print the record of one engine as JSON: what it is, what it was made from, what was measured."""
-    print(json.dumps(records_json([_record(store_at(store), key)])[0], indent=2))  # noqa: T201
+    print(json.dumps(records_json([record_at(store_at(store), key)])[0], indent=2))  # noqa: T201
 
 
 @app.command()
@@ -66,16 +67,22 @@ def fetch(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     store: StoreUrl = None,
 ) -> None:
-    """Download one engine's plan. The file appears only after its size and digest are checked."""
+    """Download one engine's plan, and its record beside it: what runs the plan needs both.
+
+    The plan appears only after its size and digest are checked.
+    """
     place = store_at(store)
-    record = _record(place, key)
+    record = record_at(place, key)
     path = output or Path(_file_name(record))
-    if path.exists() and not force:
-        raise RequestInvalid(
-            wanted=f"to write {path}", found="a file that is there", fix="give another --output, or --force"
-        )
+    for file in (path, record_beside(path)):
+        if file.exists() and not force:
+            raise RequestInvalid(
+                wanted=f"to write {file}",
+                found="a file that is there",
+                fix="give another --output, or --force",
+            )
     with progress_bars():
-        place.get_blob(record.plan, path)
+        fetch_engine(place, record, path)
     text = (
         f"{path}: {record.plan.size} bytes, SHA-256 {record.plan.sha256}, for {device_slug(record.target)} "
         f"with {record.target.flavour} {record.target.version}"
@@ -87,7 +94,7 @@ def fetch(
 def layers(key: Key, *, store: StoreUrl = None) -> None:
     """Print what TensorRT's engine inspector tells of an engine's layers, as JSON."""
     place = store_at(store)
-    record = _record(place, key)
+    record = record_at(place, key)
     if record.layers is None:
         raise NotStored(
             wanted=f"the layers of {key}",
@@ -100,11 +107,48 @@ def layers(key: Key, *, store: StoreUrl = None) -> None:
         print(path.read_text("utf-8"), end="")  # noqa: T201
 
 
+def fetch_engine(store: Store, record: EngineRecord, path: Path) -> None:
+    """Write the plan to `path`, checked, and its record beside it, as the store holds it.
+
+    Raises:
+        NotStored: the plan is gone.
+        DigestMismatch: what is stored has other bytes.
+        FarmError: as `tasks.store.s3.s3_errors`.
+    """
+    store.get_blob(record.plan, path)
+    record_beside(path).write_bytes(record_to_json(record))
+
+
 def _file_name(record: EngineRecord) -> str:
     """Return a name that no other engine has."""
     target = record.target
     parts = (record.model, record.version, device_slug(target), str(target.version), record.options.precision)
     return "-".join((*parts, record.build_key[:8])) + ".plan"
+
+
+@app.command("profile")
+def show_engine_profile(
+    key: Key,
+    *,
+    charts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the charts (SVG, PNG) and profile.json, which has every layer, to this folder."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the profile as JSON.")] = False,
+    store: StoreUrl = None,
+) -> None:
+    """Show what one engine does on its GPU: latency, throughput, memory and the time of its layers."""
+    place = store_at(store)
+    record = record_at(place, key)
+    files = {} if charts is None else {charts / name: ref for name, ref in record.profile.files.items()}
+    for path, ref in files.items():
+        place.get_blob(ref, path)
+    if as_json:
+        print(json.dumps(records_json([record])[0]["profile"], indent=2))  # noqa: T201
+    else:
+        show_profile(record)
 
 
 @app.command()
@@ -116,10 +160,16 @@ def schema() -> None:
 def read_all(outcome: ReleaseOutcome) -> list[EngineRecord]:
     """Return the records of all cells of `outcome`."""
     store = Store.connect(outcome.store)
-    return [_record(store, cell.key) for cell in outcome.cells]
+    return [record_at(store, cell.key) for cell in outcome.cells]
 
 
-def _record(store: Store, key: str) -> EngineRecord:
+def record_at(store: Store, key: str) -> EngineRecord:
+    """Return the record at `key`.
+
+    Raises:
+        NotStored: there is none.
+        RecordInvalid: it cannot be read.
+    """
     record = store.find_engine(key)
     if record is None:
         raise NotStored(

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from agents.gpu_lock import gpu_lock
+from agents.gpu_lock import free_site
 from agents.probe import probe_host
 from flows.display import console, progress_bars
 from flows.engines import Key, StoreUrl, store_at
@@ -134,17 +134,11 @@ async def _run_graph(record: QuarantineRecord, folder: Path, work: Path) -> tupl
 async def _run_engine(record: QuarantineRecord, folder: Path, work: Path) -> tuple[Comparison, ...]:
     limits = settings().limits
     host = await probe_host(settings().interpreters, workdir=work, limits=limits)
-    if (
-        record.target is None
-        or record.plan is None
-        or (site := host.site_of(record.target)).gpu_index is None
-    ):
-        raise TargetUnavailable(
-            wanted=f"to run an engine for {record.device}",
-            found="no such GPU on this host",
-            fix="run this on a host with that GPU; --keep FOLDER gets the files on any host",
-        )
-    async with gpu_lock(site.gpu_uuid):
+    if record.target is None or record.plan is None:
+        raise _no_gpu(record)
+    async with free_site(host.sites_of(record.target)) as site:
+        if site.gpu_index is None:
+            raise _no_gpu(record)
         return await verify_engine(
             site.toolchain,
             folder / _PLAN,
@@ -157,6 +151,14 @@ async def _run_engine(record: QuarantineRecord, folder: Path, work: Path) -> tup
             workdir=work,
             limits=limits,
         )
+
+
+def _no_gpu(record: QuarantineRecord) -> TargetUnavailable:
+    return TargetUnavailable(
+        wanted=f"to run an engine for {record.device}",
+        found="no such GPU on this host",
+        fix="run this on a host with that GPU; --keep FOLDER gets the files on any host",
+    )
 
 
 def _table(record: QuarantineRecord, now: Verification) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agents.interpreters import interpreters_at
 from tasks.children.run import Limits
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.release import ReleaseRef
@@ -24,7 +25,8 @@ class Settings(BaseSettings):
     )
     toolchains: str = Field(
         default="",
-        description="Python interpreters that hold a TensorRT, separated by ':', beside the farm's own",
+        description="Python interpreters that hold a TensorRT, beside the farm's own: paths of interpreters, "
+        "of environments or of folders of environments, separated by ':'",
     )
     work_dir: Path | None = Field(
         default=None, description="Folder for temporary files; default: the system's"
@@ -48,7 +50,7 @@ class Settings(BaseSettings):
     @property
     def interpreters(self) -> tuple[str, ...]:
         """The toolchains' interpreters."""
-        return tuple(path for path in self.toolchains.split(os.pathsep) if path)
+        return interpreters_at(path for path in self.toolchains.split(os.pathsep) if path)
 
     def store_for(self, release: ReleaseRef) -> str:
         """Return the URL of the store for engines of `release`."""

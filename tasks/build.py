@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 from tasks.children.run import Limits
+from tasks.domain.errors import BuildRefused, ChildCrashed
 from tasks.domain.order import EngineOrder
+from tasks.domain.request import TimingMode
 from tasks.step import step
 from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_engine
 from tasks.tensorrt.plugins import PluginFile
 from tasks.tensorrt.site import BuildSite
 
+_LOG = logging.getLogger(__name__)
 
-@step
-async def build(  # noqa: PLR0913 (an order, its graph, and where it is built)
-    order: EngineOrder,
-    onnx: Path,
-    site: BuildSite,
-    *,
-    plugins: tuple[PluginFile, ...],
-    workdir: Path,
-    limits: Limits,
-) -> BuiltEngine:
-    """Build the plan of `order` from the graph in `onnx`.
 
-    Raises:
-        BuildRefused: TensorRT cannot parse the graph, or has no implementation for it.
-        TargetUnavailable: the process that builds finds itself on another target.
-        GpuUnavailable: the GPU is gone, busy or out of memory.
-        PluginRefused: a library is not the one that the request names, or does not load.
-        ChildCrashed: TensorRT took its process down.
-    """
-    job = EngineJob(
+def engine_job(
+    order: EngineOrder, onnx: Path, site: BuildSite, *, plugins: tuple[PluginFile, ...]
+) -> EngineJob:
+    """Return the job that builds the plan of `order` from the graph in `onnx`."""
+    return EngineJob(
         toolchain=site.toolchain,
         target=order.target,
         onnx=onnx,
@@ -46,4 +37,30 @@ async def build(  # noqa: PLR0913 (an order, its graph, and where it is built)
         stripped=order.options.stripped,
         plugins=plugins,
     )
-    return await build_engine(job, workdir=workdir, limits=limits)
+
+
+@step
+async def build(job: EngineJob, *, workdir: Path, limits: Limits) -> BuiltEngine:
+    """Build the plan of `job`; where that fails with shared timings, build it once more without them.
+
+    Raises:
+        BuildRefused: TensorRT cannot parse the graph, or has no implementation for it.
+        TargetUnavailable: the process that builds finds itself on another target.
+        GpuUnavailable: the GPU is gone, busy or out of memory.
+        PluginRefused: a library is not the one that the request names, or does not load.
+        TimingCacheMiss: a reproducible build needs timings that its cache does not have.
+        ChildCrashed: TensorRT took its process down.
+    """
+    try:
+        return await build_engine(job, workdir=workdir, limits=limits)
+    except (BuildRefused, ChildCrashed) as error:
+        timing = job.timing
+        if timing is None or timing.cache is None or timing.mode is not TimingMode.SHARED:
+            raise
+        # A timing names a kernel, and one that does not run here ends the build:
+        # https://github.com/NVIDIA/TensorRT/issues/2144
+        _LOG.warning("built once more without the shared timing cache: %s", error)
+        note = f"the shared timing cache was dropped: with it the build failed: {error.found}"
+    cold = replace(job, timing=replace(timing, cache=None))
+    built = await build_engine(cold, workdir=workdir, limits=limits)
+    return replace(built, timing=replace(built.timing, notes=(note, *built.timing.notes)))

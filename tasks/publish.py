@@ -12,14 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tasks.domain.digest import BlobRef
+from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import DigestMismatch
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import ConversionRecord, EngineRecord, Verification
+from tasks.domain.timing import TimingUse
 from tasks.step import step
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine
+from tasks.tensorrt.profiling import ProfiledEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class VerifiedEngine:
         verification: the engine on its GPU against TensorFlow, or the statement that nothing ran it.
         attempt: this attempt; tells one's own commit from another's.
         seconds: wall time by step, on top of what conversion and build measured themselves.
+        timing: what timing caches the build used and left.
+        profiled: what the engine does on its GPU, or the statement that nothing was measured.
     """
 
     order: EngineOrder
@@ -41,6 +45,8 @@ class VerifiedEngine:
     verification: Verification
     attempt: str
     seconds: Mapping[str, float]
+    timing: TimingUse | None = None
+    profiled: ProfiledEngine
 
 
 @step
@@ -60,28 +66,34 @@ async def publish_conversion(store_url: str, record: ConversionRecord) -> Conver
 
 @step
 async def publish_engine(engine: VerifiedEngine) -> EngineRecord:
-    """Store the plan, then commit its record; return the record that stands, which may be another run's."""
+    """Store plan and profile, then commit the record; return what stands, which may be another run's."""
     return await asyncio.to_thread(_publish_engine, engine)
 
 
 def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
     store = Store.connect(engine.order.store)
-    _put_plan(store, engine.built)
-    layers = None if engine.built.layers is None else store.put_blob(engine.built.layers)
+    blobs, layers = {engine.built.ref: engine.built.plan}, None
+    if engine.built.layers is not None:
+        layers = blob_ref(engine.built.layers.read_bytes())
+        blobs[layers] = engine.built.layers
+    blobs |= {ref: engine.profiled.paths[name] for name, ref in engine.profiled.profile.files.items()}
+    for ref, path in blobs.items():
+        _put(store, path, ref)
     record = _record(engine, layers)
     standing = store.commit(record, record.key)
     # A sweep of unreferenced blobs may have passed between the two writes.
-    if standing.plan == engine.built.ref and not store.has_blob(standing.plan):
-        _put_plan(store, engine.built)
+    for ref in blobs.keys() & {standing.plan, standing.layers, *standing.profile.files.values()}:
+        if not store.has_blob(ref):
+            _put(store, blobs[ref], ref)
     return standing
 
 
-def _put_plan(store: Store, built: BuiltEngine) -> None:
-    stored = store.put_blob(built.plan)
-    if stored != built.ref:
+def _put(store: Store, path: Path, ref: BlobRef) -> None:
+    stored = store.put_blob(path)
+    if stored != ref:
         raise DigestMismatch(
-            wanted=f"to publish the plan that was built, SHA-256 {built.ref.sha256}",
-            found=f"SHA-256 {stored.sha256} in {built.plan.name}",
+            wanted=f"to publish {path.name} as it was made, SHA-256 {ref.sha256}",
+            found=f"SHA-256 {stored.sha256}",
             fix="build again, and look at this host's disk and memory",
         )
 
@@ -107,6 +119,8 @@ def _record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineRecord:
         seconds={**built.seconds, **engine.seconds},
         peak_mib=built.peak_mib,
         warnings=built.warnings,
+        timing=engine.timing,
+        profile=engine.profiled.profile,
         tools=order.tools,
         source_revision=source_revision(),
         attempt=engine.attempt,

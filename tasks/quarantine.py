@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.domain.cell import CellOptions
+from tasks.domain.departure import Departure
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import FarmError, GateError
 from tasks.domain.quarantine import QuarantineRecord, Subject, quarantine_key
@@ -58,8 +59,14 @@ class Suspect:
 
 
 @asynccontextmanager
-async def quarantining(suspect: Suspect) -> AsyncIterator[None]:
+async def quarantining(
+    suspect: Suspect, locate: Callable[[GateError], Awaitable[Departure]] | None = None
+) -> AsyncIterator[None]:
     """Put `suspect` into quarantine where the gate, inside, refuses it; the error then tells the key.
+
+    Args:
+        suspect: what is held against TensorFlow.
+        locate: what then finds where it departs; None where nothing can.
 
     Raises:
         GateError: the gate's own; also where the quarantine cannot be written, which it then says.
@@ -67,18 +74,21 @@ async def quarantining(suspect: Suspect) -> AsyncIterator[None]:
     try:
         yield
     except GateError as error:
+        departure = None if locate is None else await locate(error)
+        where = "" if departure is None else f"; {departure}"
         try:
-            record = await quarantine(suspect, error)
+            record = await quarantine(suspect, error, departure)
         except FarmError as failure:
-            raise _told(error, f"; it could not be put into quarantine: {failure}", error.fix) from failure
-        place = f"; all that was compared lies at {record.key} in {suspect.store}"
+            lost = f"{where}; it could not be put into quarantine: {failure}"
+            raise _told(error, lost, error.fix) from failure
+        place = f"{where}; all that was compared lies at {record.key} in {suspect.store}"
         raise _told(error, place, f"{error.fix}; to see it again: `{record.command}`") from error
 
 
 @step
-async def quarantine(suspect: Suspect, error: GateError) -> QuarantineRecord:
+async def quarantine(suspect: Suspect, error: GateError, departure: Departure | None) -> QuarantineRecord:
     """Store what was compared and both answers, then the record; return the one that stands."""
-    return await asyncio.to_thread(_quarantine, suspect, error)
+    return await asyncio.to_thread(_quarantine, suspect, error, departure)
 
 
 def _told(error: GateError, found: str, fix: str) -> GateError:
@@ -87,9 +97,9 @@ def _told(error: GateError, found: str, fix: str) -> GateError:
     return told
 
 
-def _quarantine(suspect: Suspect, error: GateError) -> QuarantineRecord:
+def _quarantine(suspect: Suspect, error: GateError, departure: Departure | None) -> QuarantineRecord:
     store = Store.connect(suspect.store)
-    record = _record(suspect, error, store)
+    record = replace(_record(suspect, error, store), departure=departure)
     key = quarantine_key(record)
     command = f"enginefarm quarantine reproduce {key} --store {suspect.store}"
     return store.commit(replace(record, key=key, command=command), key)

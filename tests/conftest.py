@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -24,6 +25,7 @@ from tasks.domain.record import (
     EngineRecord,
 )
 from tasks.store.records import engine_record_from_json
+from tests.stand_in.toolchain import StandIn, write_toolchain
 
 prepare_prefect()  # before anything imports Prefect, as the command line does
 
@@ -157,6 +159,16 @@ def s3_env(s3_server: str, use_endpoint: Callable[[str], None], new_bucket: Call
     """The name of a fresh bucket on `s3_server`, to which the environment leads."""
     use_endpoint(s3_server)
     return new_bucket()
+
+
+@pytest.fixture
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StandIn]:
+    """A function that writes a toolchain for a GPU that is not there; see `write_toolchain`."""
+
+    def make(**what: Any) -> StandIn:
+        return write_toolchain(tmp_path_factory.mktemp("toolchain") / "stand-in", **what)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tasks.children.program import ChildAnswer, ChildProgram, Limits
+from tasks.domain.error_documents import error_from_document
 from tasks.domain.errors import (
     ChildCrashed,
     ChildFailed,
@@ -18,7 +19,6 @@ from tasks.domain.errors import (
     DiskFull,
     FarmError,
     ToolchainBroken,
-    error_from_document,
 )
 from tasks.domain.printable import printable_name
 

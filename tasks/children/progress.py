@@ -34,6 +34,19 @@ def listening(sink: ProgressSink) -> Iterator[None]:
 
 
 @contextmanager
+def overhearing(sink: ProgressSink) -> Iterator[None]:
+    """Send the progress of everything that starts inside to `sink`, too."""
+    outer = _SINK.get()
+
+    def both(step: str, phase: str, fraction: float) -> None:
+        outer(step, phase, fraction)
+        sink(step, phase, fraction)
+
+    with listening(both):
+        yield
+
+
+@contextmanager
 def labelled(label: str) -> Iterator[None]:
     """Add `label` to the names of all steps that run inside, so that parallel ones can be told apart."""
     outer = _SINK.get()

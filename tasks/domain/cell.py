@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tasks.domain.compatibility import Compatibility
-from tasks.domain.request import Calibration, Plugin, Precision, Profile
+from tasks.domain.request import Calibration, Plugin, Precision, Shapes, TimingMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,13 +13,14 @@ class CellOptions:
     """The part of a request that decides one cell. All of it is hashed into the build key.
 
     `shapes` are those of the first optimisation profile. Where the plan may run besides its target is in
-    `compatibility`: the target is where it was built and verified.
+    `compatibility`: the target is where it was built and verified. Where timings come from decides nothing
+    but time, except in reproducible builds: `timing` is None in others.
     """
 
     signature: str
     precision: Precision
-    shapes: Profile
-    further_profiles: tuple[Profile, ...] = ()
+    shapes: Shapes
+    further_profiles: tuple[Shapes, ...] = ()
     tolerance: float
     top1: float | None = None
     samples: str | None
@@ -30,3 +31,5 @@ class CellOptions:
     stripped: bool = False
     workspace_mib: int
     optimization_level: int
+    timing: TimingMode | None = None
+    timing_cache: str | None = None

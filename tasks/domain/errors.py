@@ -31,26 +31,8 @@ class FarmError(Exception):
         return partial(type(self), wanted=self.wanted, found=self.found, fix=self.fix), (), self.__dict__
 
     def to_document(self) -> dict[str, str]:
-        """Return the error as JSON-ready names and texts; `error_from_document` reads it back."""
+        """Return the error as JSON-ready names and texts; `error_documents` reads it back."""
         return {"class": type(self).__name__, "wanted": self.wanted, "found": self.found, "fix": self.fix}
-
-
-def error_from_document(document: dict[str, str]) -> FarmError:
-    """Return the error that a child process described with `FarmError.to_document`."""
-    classes = {cls.__name__: cls for cls in all_errors()}
-    cls = classes.get(document["class"], ChildFailed)
-    return cls(wanted=document["wanted"], found=document["found"], fix=document["fix"])
-
-
-def all_errors() -> list[type[FarmError]]:
-    """Return every concrete error class, by exit code."""
-    found: list[type[FarmError]] = []
-    waiting: list[type[FarmError]] = [FarmError]
-    while waiting:
-        children = waiting.pop().__subclasses__()
-        found += children
-        waiting += children
-    return sorted((cls for cls in found if not cls.__subclasses__()), key=lambda cls: cls.exit_code)
 
 
 # What the user handed in.
@@ -102,6 +84,12 @@ class SamplesInvalid(FarmError):
     """The sample file does not fit the model's inputs."""
 
     exit_code = 17
+
+
+class InputInvalid(FarmError):
+    """What an engine is to be run with does not fit it, or the call does not."""
+
+    exit_code = 18
 
 
 # Storage.
@@ -221,6 +209,18 @@ class PluginRefused(FarmError):
     """A library with TensorRT plugins is not on this host, or is not the one that the request names."""
 
     exit_code = 46
+
+
+class TimingCacheMiss(FarmError):
+    """A reproducible build needs timings that the cache it must use does not have."""
+
+    exit_code = 47
+
+
+class RunFailed(FarmError):
+    """TensorRT or CUDA stopped with an error while an engine ran."""
+
+    exit_code = 48
 
 
 class GateError(FarmError):

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from tasks.domain.cell import CellOptions
+from tasks.domain.corners import shapes_document
 from tasks.domain.digest import document_digest
 from tasks.domain.gpu_table import device_slug
-from tasks.domain.profiles import shapes_document
 from tasks.domain.release import Release
-from tasks.domain.request import Calibration, Precision, Profile
+from tasks.domain.request import Calibration, Precision, Shapes
 from tasks.domain.target import EngineTarget
 
 _SHORT = 12
@@ -21,7 +21,7 @@ def conversion_key(  # noqa: PLR0913 (each part decides the graph)
     *,
     model_digest: str,
     signature: str | None,
-    shapes: tuple[Profile, ...],
+    shapes: tuple[Shapes, ...],
     samples: str | None,
     opset: int,
     graph_precision: Precision,

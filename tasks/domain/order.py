@@ -11,7 +11,7 @@ from tasks.domain.digest import BlobRef
 from tasks.domain.keys import build_key, engine_key
 from tasks.domain.record import ConversionRecord
 from tasks.domain.release import Release, ReleaseRef
-from tasks.domain.request import QUANTISED, BuildRequest, Precision, Profile
+from tasks.domain.request import QUANTISED, BuildRequest, Precision, Shapes, TimingMode
 from tasks.domain.target import EngineTarget
 
 
@@ -27,6 +27,8 @@ class EngineOrder:
         target: where the engine shall run.
         options: what is asked for.
         tools: versions of all that takes part, by package; part of the build key.
+        profile: whether the engine is measured where its GPU is; an engine that is found keeps its figures.
+        timing: where the build has its timings; no part of the build key.
     """
 
     store: str
@@ -36,6 +38,8 @@ class EngineOrder:
     target: EngineTarget
     options: CellOptions
     tools: Mapping[str, str]
+    timing: TimingMode = TimingMode.SHARED
+    profile: bool = True
 
     @property
     def key(self) -> str:
@@ -76,6 +80,8 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
         target=target,
         options=options,
         tools=tools,
+        timing=request.timing,
+        profile=request.profile,
     )
 
 
@@ -87,11 +93,11 @@ class ConvertedModel(Protocol):
         """Name of the converted signature."""
 
     @property
-    def shapes(self) -> Profile:
+    def shapes(self) -> Shapes:
         """The shapes of every input, of the first profile."""
 
     @property
-    def further_profiles(self) -> tuple[Profile, ...]:
+    def further_profiles(self) -> tuple[Shapes, ...]:
         """The same for each other profile."""
 
     @property
@@ -118,6 +124,8 @@ def cell_options(
         stripped=request.stripped,
         workspace_mib=request.workspace_mib,
         optimization_level=request.optimization_level,
+        timing=request.timing if request.timing is TimingMode.REPRODUCIBLE else None,
+        timing_cache=request.timing_cache,
     )
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 from tasks.domain.cell import CellOptions
+from tasks.domain.departure import Departure
 from tasks.domain.digest import BlobRef, document_digest
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import Verification
@@ -48,6 +49,7 @@ class QuarantineRecord:
         error: the error's class, and what was wanted, found and to do.
         exit_code: of the error.
         verification: what was measured; None where there was nothing to compare.
+        departure: where an engine leaves its graph, or why that was not found; None for a graph.
         tools: versions of what took part, by package.
         command: what runs the same comparison again.
         created: when, UTC, ISO 8601.
@@ -75,6 +77,7 @@ class QuarantineRecord:
     error: Mapping[str, str]
     exit_code: int
     verification: Verification | None
+    departure: Departure | None = None
     tools: Mapping[str, str]
     command: str
     created: str

@@ -12,10 +12,12 @@ from typing import ClassVar, Literal
 
 from tasks.domain.cell import CellOptions
 from tasks.domain.digest import BlobRef
+from tasks.domain.profile import BEFORE_PROFILES, Profile
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.release import Release
-from tasks.domain.request import Precision, Profile
+from tasks.domain.request import Precision, Shapes
 from tasks.domain.target import EngineTarget, ToolchainInfo
+from tasks.domain.timing import TimingUse
 
 WEIGHTS_FILE = "weights.bin"
 """The name of a graph's external data, beside the graph."""
@@ -50,7 +52,9 @@ class Comparison:
     """One output at one corner of the shape ranges.
 
     Attributes:
-        corner: `min`, `opt` or `max`; of the second profile `min 2`, `opt 2`, `max 2`, and so on.
+        corner: `min`, `opt` or `max`; of the second profile `min 2`, `opt 2`, `max 2`, and so on; `min/opt`
+            where both are the same shapes. An engine answered there in each profile that takes the shapes,
+            and this is the worst.
         output: name of the output.
         values: how many values are finite on both sides, so that they were compared.
         max_abs: largest |difference|, in the output's own unit.
@@ -144,8 +148,8 @@ class ConversionRecord:
     reference: BlobRef
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    shapes: Profile
-    further_profiles: tuple[Profile, ...] = ()
+    shapes: Shapes
+    further_profiles: tuple[Shapes, ...] = ()
     derived_shapes: tuple[str, ...]
     plugin_ops: tuple[str, ...] = ()
     verification: Verification
@@ -185,10 +189,12 @@ class EngineRecord:
         graph_verification: the ONNX graph against TensorFlow.
         quantisation: how the graph was quantised; None where it was not.
         engine_verification: the engine on its GPU against TensorFlow.
+        profile: what the engine does on its GPU.
         conversion_seconds: wall time of the conversion by step, whichever run made it.
         seconds: wall time of this cell by step; `cell` is all of it up to the upload.
         peak_mib: most memory of the building process on the host, in MiB.
         warnings: what TensorRT warned about while it built, shortened.
+        timing: what timing caches the build used and left; None in records of before there were any.
         tools: versions of what took part, by package.
         source_revision: git commit of the farm's code; None where it is not known.
         attempt: which attempt wrote it; tells one's own success from another's.
@@ -218,10 +224,12 @@ class EngineRecord:
     graph_verification: Verification
     quantisation: Quantisation | None = None
     engine_verification: Verification
+    profile: Profile = BEFORE_PROFILES
     conversion_seconds: Mapping[str, float]
     seconds: Mapping[str, float]
     peak_mib: float
     warnings: tuple[str, ...]
+    timing: TimingUse | None = None
     tools: Mapping[str, str]
     source_revision: str | None
     attempt: str

@@ -39,6 +39,17 @@ class Calibration(StrEnum):
     PERCENTILE = "percentile"
 
 
+class TimingMode(StrEnum):
+    """Where a build has what earlier builds measured of TensorRT's kernels."""
+
+    SHARED = "shared"
+    """From all builds on the same GPU model, and for them: faster builds."""
+    NONE = "none"
+    """From nowhere: everything is measured anew."""
+    REPRODUCIBLE = "reproducible"
+    """From one cache, named by its digest, and nothing else; with none named, such a cache is made."""
+
+
 DEFAULT_TOLERANCES: Mapping[Precision, float] = MappingProxyType(
     # Largest |difference| to TensorFlow over largest |TensorFlow output|, per output. FP16 carries 11
     # bits and TF32 as many, BF16 8, INT8 8 and FP8 4, and errors grow with depth. Most trained
@@ -113,7 +124,7 @@ class ShapeRange:
         return {"min": self.min, "opt": self.opt, "max": self.max}
 
 
-Profile = Mapping[str, ShapeRange]
+Shapes = Mapping[str, ShapeRange]
 """One of TensorRT's optimisation profiles: the shapes of inputs, by name."""
 
 
@@ -140,13 +151,16 @@ class BuildRequest:
         stripped: plans are stored without weights, and must be refitted with those of the graph to run.
         workspace_mib: most scratch memory that TensorRT may use on the GPU, in MiB.
         optimization_level: TensorRT's builder optimisation level, 0 (fast build) to 5 (fast engine).
+        profile: whether engines are measured where their GPU is; an engine is the same without.
+        timing: where the build has its timings of kernels.
+        timing_cache: SHA-256 of the cache that a reproducible build takes all timings from.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     signature: str | None = None
-    inputs: Profile = field(default_factory=dict)
-    profiles: tuple[Profile, ...] = ()
+    inputs: Shapes = field(default_factory=dict)
+    profiles: tuple[Shapes, ...] = ()
     precisions: tuple[Precision, ...] = (Precision.FP32,)
     targets: tuple[str, ...] = (ALL_TARGETS,)
     tolerances: Mapping[Precision, float] = field(default_factory=dict)
@@ -159,6 +173,9 @@ class BuildRequest:
     stripped: bool = False
     workspace_mib: int = 1024
     optimization_level: int = 3
+    profile: bool = True
+    timing: TimingMode = TimingMode.SHARED
+    timing_cache: str | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("precisions", self.precisions), ("targets", self.targets)):
@@ -179,6 +196,7 @@ class BuildRequest:
             raise ValueError("workspace_mib is at least 1")
         if not 0 <= self.optimization_level <= 5:  # noqa: PLR2004 (TensorRT's own range)
             raise ValueError("optimization_level is between 0 and 5")
+        _check_timing_cache(self.timing_cache)
 
     @property
     def plugin_ops(self) -> tuple[str, ...]:
@@ -197,7 +215,7 @@ class BuildRequest:
         return self.tolerances.get(precision, least)
 
 
-def _check_profiles(profiles: tuple[Profile, ...], inputs: Profile) -> None:
+def _check_profiles(profiles: tuple[Shapes, ...], inputs: Shapes) -> None:
     """Refuse profiles that do not name the same inputs, or one that has its shapes already."""
     for number, profile in enumerate(profiles):
         if not profile or profile.keys() != profiles[0].keys():
@@ -206,3 +224,8 @@ def _check_profiles(profiles: tuple[Profile, ...], inputs: Profile) -> None:
             raise ValueError(f"{', '.join(both)} has its shapes either in inputs or in profiles")
         if profile in profiles[:number]:
             raise ValueError("no profile is listed twice")
+
+
+def _check_timing_cache(sha256: str | None) -> None:
+    if sha256 is not None and not _DIGEST.fullmatch(sha256):
+        raise ValueError("timing_cache is a cache's digest, 64 lower-case hexadecimal digits")

@@ -108,8 +108,10 @@ class ToolchainInfo:
         module: the Python module of TensorRT.
         python: version of the interpreter.
         driver: version of NVIDIA's driver; None without one.
+        cuda: version of CUDA that the driver has, for example `13.0`; None without one.
     """
 
     module: str
     python: str
     driver: str | None
+    cuda: str | None = None

@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.domain.departure import InnerTensor, InnerValues
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.record import Comparison
@@ -155,6 +156,37 @@ async def compare_graph(
         limits=limits,
     )
     return tuple(Comparison(**row) for row in answer.result["comparisons"])
+
+
+async def inner_values(
+    onnx: Path, reference: Path, corner: str, *, workdir: Path, limits: Limits
+) -> InnerValues:
+    """Return what onnxruntime computes between the nodes of `onnx` for one corner of `reference`.
+
+    Args:
+        onnx: the graph.
+        reference: inputs and TensorFlow's outputs, see `tasks.children.reference`.
+        corner: name of the corner.
+        workdir: folder for the values and temporary files.
+        limits: what the child process may use; an eighth of the memory is for the values.
+
+    Raises:
+        VerificationFailed: onnxruntime does not run the graph with all of them as outputs.
+        FarmError: the child process failed, see `run_child`.
+    """
+    values = Path(mkdtemp(dir=workdir, prefix="values-")) / "values.npz"
+    request = {
+        "onnx": onnx,
+        "folder": onnx.parent,
+        "reference": reference,
+        "corner": corner,
+        "values": str(values),
+        "most_mib": limits.memory_mib // 8,
+    }
+    program = ChildProgram(module="tasks.onnx.intermediates_child", step="inner values")
+    answer = await run_child(program, request, workdir=workdir, limits=limits)
+    tensors = tuple(InnerTensor(**row) for row in answer.result["tensors"])
+    return InnerValues(corner=corner, file=values, tensors=tensors)
 
 
 def _comparison(onnx: Path, reference: Path, actual: Path | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tasks.domain.error_documents import error_from_document
 from tasks.domain.errors import (
     ArchiveRefused,
     FarmError,
@@ -32,9 +33,8 @@ from tasks.domain.errors import (
     RequestInvalid,
     SamplesInvalid,
     SignatureUnknown,
-    error_from_document,
 )
-from tasks.store.s3 import is_conflict, is_missing, is_missing_bucket, is_precondition_failed, s3_errors
+from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
 from tasks.store.store import Store
 
 LEASE_SECONDS = 30.0
@@ -146,7 +146,7 @@ class Lease:
                 # Some servers ignore the condition: `held` says the same, but for a slow network.
                 self.store.client.delete_object(**self._place, IfMatch=etag)
             except ClientError as error:
-                if not _refused(error):
+                if not is_refused_write(error):
                     raise
 
     @property
@@ -168,7 +168,7 @@ class Lease:
                     **self._place, Body=body, ContentType="application/json", **condition
                 )
             except ClientError as error:
-                if not _refused(error):
+                if not is_refused_write(error):
                     raise
                 self._etag = None
                 return False
@@ -198,9 +198,3 @@ def _standing(etag: str, body: bytes) -> _Standing:
         owner, seconds, failed = None, LEASE_SECONDS, None
     seconds = seconds if 0 < seconds <= _LONGEST else _LONGEST
     return _Standing(etag=etag, owner=owner, seconds=seconds, failed=failed)
-
-
-def _refused(error: ClientError) -> bool:
-    """Say whether a condition did not hold, or another's write came at the same moment."""
-    gone = is_missing(error) and not is_missing_bucket(error)
-    return is_precondition_failed(error) or is_conflict(error) or gone

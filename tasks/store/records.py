@@ -14,11 +14,12 @@ from tasks.domain.errors import RecordInvalid
 from tasks.domain.printable import printable
 from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import ConversionRecord, EngineRecord
+from tasks.domain.timing import TimingRecord
 
-R = TypeVar("R", EngineRecord, ConversionRecord, QuarantineRecord)
+R = TypeVar("R", EngineRecord, ConversionRecord, QuarantineRecord, TimingRecord)
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (EngineRecord, ConversionRecord, QuarantineRecord)
+    kind: TypeAdapter(kind) for kind in (EngineRecord, ConversionRecord, QuarantineRecord, TimingRecord)
 }
 _SCHEMAS: dict[type, str] = {
     kind: next(str(field.default) for field in fields(kind) if field.name == "schema") for kind in _ADAPTERS
@@ -27,7 +28,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SHOWN_ERRORS = 5
 
 
-def record_to_json(record: EngineRecord | ConversionRecord | QuarantineRecord) -> bytes:
+def record_to_json(record: EngineRecord | ConversionRecord | QuarantineRecord | TimingRecord) -> bytes:
     """Return the UTF-8 JSON document of `record`, indented for people, ending in a line feed.
 
     Raises:

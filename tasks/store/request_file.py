@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.request import BuildRequest, Calibration, Plugin, Precision, ShapeRange
+from tasks.domain.request import BuildRequest, Calibration, Plugin, Precision, ShapeRange, TimingMode
 from tasks.store.plain_yaml import KeyPath, PlainYaml, Problem, dump_plain
 
 _LONGEST_SHOWN = 60
@@ -27,7 +27,11 @@ _KEYS_BELOW = {
     key: [one.name for one in fields(kind)]
     for key, kind in {"compatibility": Compatibility, "plugins": Plugin}.items()
 }
-_WORDS: dict[str, type[StrEnum]] = {"calibration": Calibration, "compatibility": HardwareLevel}
+_WORDS: dict[str, type[StrEnum]] = {
+    "calibration": Calibration,
+    "compatibility": HardwareLevel,
+    "timing": TimingMode,
+}
 _SHAPE = "a list such as [8, 28, 28, 1] for a fixed shape, or min, opt and max with such a list each"
 _FORMS = {
     "compatibility": "names with values, such as {version: true}",

@@ -126,6 +126,12 @@ def is_precondition_failed(error: ClientError) -> bool:
     return _status(error) == _CHANGED
 
 
+def is_refused_write(error: ClientError) -> bool:
+    """Say whether the condition of a write did not hold, or another's write came at the same moment."""
+    gone = is_missing(error) and not is_missing_bucket(error)
+    return is_precondition_failed(error) or is_conflict(error) or gone
+
+
 def is_missing(error: ClientError) -> bool:
     """Say whether there is no such object, or no such bucket."""
     return _status(error) == _NOT_FOUND

@@ -93,7 +93,7 @@ class Store:
             StoreUnsafe: they could.
             FarmError: as `s3_errors`.
         """
-        prove_conditional_writes(self.client, self.bucket, self._address("").key)
+        prove_conditional_writes(self.client, self.bucket, self.address("").key)
 
     def put_blob(self, path: Path) -> BlobRef:
         """Store the bytes of `path` under their digest, unless they are there.
@@ -102,7 +102,7 @@ class Store:
             FarmError: as `s3_errors`.
         """
         ref = file_ref(path)
-        address = self._address(ref.key)
+        address = self.address(ref.key)
         report_progress("publish", path.name, 0.0)
         stored = stored_size(self.client, address)
         if stored is None:
@@ -114,7 +114,7 @@ class Store:
 
     def has_blob(self, ref: BlobRef) -> bool:
         """Say whether `ref` is stored in its full size. The bytes are checked when they are read."""
-        return stored_size(self.client, self._address(ref.key)) == ref.size
+        return stored_size(self.client, self.address(ref.key)) == ref.size
 
     def require_blobs(self, key: str, *refs: BlobRef) -> None:
         """Refuse the record at `key` when one of the blobs that it names is gone.
@@ -138,7 +138,7 @@ class Store:
             DigestMismatch: what is stored has other bytes.
             FarmError: as `s3_errors`.
         """
-        address = self._address(ref.key)
+        address = self.address(ref.key)
         wanted = f"{address.url} with {ref.size} bytes"
         into.parent.mkdir(parents=True, exist_ok=True)
         part = into.with_name(f".{uuid.uuid4().hex}.part")
@@ -170,7 +170,7 @@ class Store:
         """
         check_key(record, key, f"{self.url}/{key}")
         self.check_conditional_writes()
-        address, data = self._address(key), record_to_json(record)
+        address, data = self.address(key), record_to_json(record)
         for _ in range(_COMMIT_ROUNDS):
             if put_if_absent(self.client, address, data, blob_ref(data)):
                 return record
@@ -209,7 +209,7 @@ class Store:
         Raises:
             FarmError: as `s3_errors`.
         """
-        root = self._address("").key
+        root = self.address("").key
         below = f"{root}engines/{model}/" if model else f"{root}engines/"
         # S3 answers each read after tens of milliseconds: one at a time, a thousand take half a minute.
         with ThreadPoolExecutor(_READERS) as readers:
@@ -227,7 +227,7 @@ class Store:
 
     def find(self, key: str, kind: type[R]) -> R | None:
         """Return the record of `kind` at `key`, like `find_engine`."""
-        address = self._address(key)
+        address = self.address(key)
         data = read_small(self.client, address, most=_LARGEST_RECORD, refusal=RecordInvalid)
         if data is None:
             return None
@@ -235,7 +235,8 @@ class Store:
         check_key(record, key, address.url)
         return record
 
-    def _address(self, key: str) -> Address:
+    def address(self, key: str) -> Address:
+        """Return where `key`, relative to the store's root, lies."""
         return Address(bucket=self.bucket, key=f"{self.prefix}/{key}" if self.prefix else key)
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
 from tasks.children.sources import GATE, source_digest
-from tasks.domain.profiles import shapes_document
+from tasks.domain.corners import shapes_document
 from tasks.domain.record import TensorSpec
 from tasks.domain.release import ModelFormat
-from tasks.domain.request import Precision, Profile
+from tasks.domain.request import Precision, Shapes
 from tasks.tensorflow.documents import shapes_of, specs_of
 
 _LOG = logging.getLogger(__name__)
@@ -53,10 +53,10 @@ class ConversionWanted:
     """
 
     signature: str | None
-    shapes: Profile
+    shapes: Shapes
     opset: int
     samples: Path | None
-    profiles: tuple[Profile, ...] = ()
+    profiles: tuple[Shapes, ...] = ()
     plugin_ops: tuple[str, ...] = ()
 
 
@@ -87,8 +87,8 @@ class Converted:
     signature: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    shapes: Profile
-    further_profiles: tuple[Profile, ...]
+    shapes: Shapes
+    further_profiles: tuple[Shapes, ...]
     derived_shapes: tuple[str, ...]
     plugin_ops: tuple[str, ...]
     arithmetic: Precision

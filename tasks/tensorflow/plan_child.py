@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tasks.domain.profiles import shapes_document
+from tasks.domain.corners import shapes_document
 from tasks.tensorflow.arithmetic import own_arithmetic
 from tasks.tensorflow.documents import shapes_of
 from tasks.tensorflow.feeds import describe, read_samples

@@ -10,17 +10,17 @@ import tensorflow as tf
 
 from tasks.children.compare import Arrays, relative_error
 from tasks.children.reference import Corner
+from tasks.domain.corners import corners_of
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.profiles import corners_of
 from tasks.domain.record import TensorSpec
-from tasks.domain.request import Precision, Profile
+from tasks.domain.request import Precision, Shapes
 from tasks.tensorflow.feeds import feed, flipped, is_movable, one_step_off
 
 
 def answer_corners(
     function: Any,
     inputs: tuple[TensorSpec, ...],
-    profiles: Sequence[Profile],
+    profiles: Sequence[Shapes],
     samples: Arrays,
     vocabularies: Mapping[str, int],
 ) -> list[Corner]:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.record import TensorSpec
-from tasks.domain.request import Profile, ShapeRange
+from tasks.domain.request import ShapeRange, Shapes
 
 _BATCH = (1, 8, 32)
 
 
 def effective_shapes(
     inputs: tuple[TensorSpec, ...],
-    given: Profile,
+    given: Shapes,
     sampled: Mapping[str, tuple[int, ...]],
 ) -> tuple[dict[str, ShapeRange], tuple[str, ...]]:
     """Return the shapes of every input by name, and the names of those that were derived.
@@ -38,8 +38,8 @@ def effective_shapes(
 
 def effective_profiles(
     inputs: tuple[TensorSpec, ...],
-    given: Profile,
-    profiles: tuple[Profile, ...],
+    given: Shapes,
+    profiles: tuple[Shapes, ...],
     sampled: Mapping[str, tuple[int, ...]],
 ) -> tuple[tuple[dict[str, ShapeRange], ...], tuple[str, ...]]:
     """Return the shapes of every input for each profile, and the names of those that were derived.
@@ -67,7 +67,7 @@ def effective_profiles(
 
 
 def _in_profile(
-    inputs: tuple[TensorSpec, ...], profile: Profile, shared: Profile, place: str
+    inputs: tuple[TensorSpec, ...], profile: Shapes, shared: Shapes, place: str
 ) -> dict[str, ShapeRange]:
     _refuse_unknown(inputs, profile, place)
     return {
@@ -76,7 +76,7 @@ def _in_profile(
     }
 
 
-def _require_all_open(inputs: tuple[TensorSpec, ...], given: Profile, profile: Profile) -> None:
+def _require_all_open(inputs: tuple[TensorSpec, ...], given: Shapes, profile: Shapes) -> None:
     """Refuse profiles that leave a shape to be guessed: who lists several knows what each is for."""
     left_out = [
         spec.name
@@ -91,7 +91,7 @@ def _require_all_open(inputs: tuple[TensorSpec, ...], given: Profile, profile: P
         )
 
 
-def _refuse_unknown(inputs: tuple[TensorSpec, ...], given: Profile, place: str) -> None:
+def _refuse_unknown(inputs: tuple[TensorSpec, ...], given: Shapes, place: str) -> None:
     names = [spec.name for spec in inputs]
     for name in given:
         if name not in names:

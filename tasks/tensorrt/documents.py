@@ -49,4 +49,9 @@ def read_specs(documents: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
 
 def read_info(document: dict[str, Any]) -> ToolchainInfo:
     """Read what a child says about its interpreter."""
-    return ToolchainInfo(module=document["module"], python=document["python"], driver=document["driver"])
+    return ToolchainInfo(
+        module=document["module"],
+        python=document["python"],
+        driver=document["driver"],
+        cuda=document["cuda"],
+    )

@@ -10,16 +10,17 @@ from uuid import uuid4
 
 from tasks.children.run import ChildAnswer, ChildProgram, Confinement, Limits, run_child
 from tasks.domain.compatibility import Compatibility
+from tasks.domain.corners import shapes_document
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import DigestMismatch, TargetUnavailable
 from tasks.domain.gpu_table import device_slug, why_not_asked
-from tasks.domain.profiles import shapes_document
 from tasks.domain.record import TensorSpec
-from tasks.domain.request import Precision, Profile
+from tasks.domain.request import Precision, Shapes
 from tasks.domain.target import EngineTarget, ToolchainInfo
 from tasks.tensorrt.documents import read_info, read_specs, read_target, target_document
 from tasks.tensorrt.inside.families import family_of
 from tasks.tensorrt.plugins import PluginFile, plugins_document
+from tasks.tensorrt.timing import TimingInput, TimingOutcome, read_timing, timing_request
 from tasks.tensorrt.toolchain import Toolchain
 
 
@@ -41,21 +42,23 @@ class EngineJob:
         compatibility: where the plan may run besides its target.
         refittable: whether it takes other weights later.
         stripped: whether its weights are left out.
+        timing: where it has its timings; None measures everything anew and keeps nothing.
     """
 
     toolchain: Toolchain
     target: EngineTarget
     onnx: Path
     precision: Precision
-    shapes: Profile
+    shapes: Shapes
     workspace_mib: int
     optimization_level: int
     gpu_index: int | None
     plugins: tuple[PluginFile, ...] = ()
-    further_profiles: tuple[Profile, ...] = ()
+    further_profiles: tuple[Shapes, ...] = ()
     compatibility: Compatibility = field(default_factory=Compatibility)
     refittable: bool = False
     stripped: bool = False
+    timing: TimingInput | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,7 @@ class BuiltEngine:
         no_layers: why not; empty where it was.
         carries_code: whether it holds a runtime, which who loads it must allow.
         stripped: whether it has no weights, so that it must be refitted to run.
+        timing: what it did with its timings.
     """
 
     plan: Path
@@ -94,6 +98,7 @@ class BuiltEngine:
     no_layers: str = ""
     carries_code: bool = False
     stripped: bool = False
+    timing: TimingOutcome = field(default_factory=TimingOutcome)
 
 
 def graph_precision(target: EngineTarget, precision: Precision) -> Precision:
@@ -120,6 +125,7 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
         GpuUnavailable: a GPU is needed and not there, or out of memory.
         ToolchainBroken: the toolchain does not load.
         PluginRefused: a library is not the one that is named, or does not load.
+        TimingCacheMiss: a reproducible build needs timings that its cache does not have.
         DigestMismatch: the file has another size than the engine had in memory.
         ChildCrashed: TensorRT took its process down.
         ChildOutOfMemory: it reached `limits.memory_mib`.
@@ -129,8 +135,9 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
     plan = _new_plan(workdir)
     try:
         program = child_program(job.toolchain, "build", job.gpu_index)
-        answer = await run_child(program, build_request(job, plan), workdir=workdir, limits=limits)
-        return _built(job, plan, answer)
+        request = build_request(job, plan) | {"timing": timing_request(job.timing, workdir)}
+        answer = await run_child(program, request, workdir=workdir, limits=limits)
+        return _built(job, plan, request, answer)
     except BaseException:
         plan.unlink(missing_ok=True)
         _layers_of(plan).unlink(missing_ok=True)
@@ -166,7 +173,7 @@ def _check_form(job: EngineJob) -> None:
 
 
 def build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
-    """Return `job` as the building child takes it."""
+    """Return `job` as the building child takes it, but for its timings."""
     return {
         "module": job.toolchain.flavour.value,
         "target": target_document(job.target),
@@ -185,7 +192,7 @@ def build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
     }
 
 
-def _built(job: EngineJob, plan: Path, answer: ChildAnswer) -> BuiltEngine:
+def _built(job: EngineJob, plan: Path, request: dict[str, Any], answer: ChildAnswer) -> BuiltEngine:
     result = answer.result
     ref = BlobRef(**result["plan"])
     _check_size(plan, ref)
@@ -204,6 +211,7 @@ def _built(job: EngineJob, plan: Path, answer: ChildAnswer) -> BuiltEngine:
         no_layers=result["no_layers"],
         carries_code=job.compatibility.carries_code,
         stripped=job.stripped,
+        timing=read_timing(request["timing"], result["timing"]),
     )
 
 

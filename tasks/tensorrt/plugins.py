@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.domain.errors import PluginRefused
 from tasks.domain.request import Plugin
+from tasks.tensorrt.inside.plugins import plugin_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +23,9 @@ def plugin_files(plugins: tuple[Plugin, ...], folder: Path | None) -> tuple[Plug
     Raises:
         PluginRefused: this host has no such folder, or a library is not in it.
     """
-    found = []
-    for plugin in plugins:
-        path = None if folder is None else folder / plugin.library
-        if path is None or not path.is_file():
-            raise PluginRefused(
-                wanted=f"the library {plugin.library} that the request names",
-                found="that this host loads no plugins" if folder is None else f"no such file in {folder}",
-                fix="put it into the folder that ENGINEFARM_PLUGINS names on the host that builds",
-            )
-        found.append(PluginFile(path=path.absolute(), sha256=plugin.sha256))
-    return tuple(found)
+    return tuple(
+        PluginFile(path=plugin_path(plugin.library, folder), sha256=plugin.sha256) for plugin in plugins
+    )
 
 
 def plugins_document(plugins: tuple[PluginFile, ...]) -> list[dict[str, str]]:

@@ -16,11 +16,13 @@ class BuildSite:
         toolchain: what builds.
         gpu_index: the GPU of the target on this host; None where the target has none here.
         gpu_uuid: the same GPU for all processes of the host; None like the index.
+        cuda: version of CUDA that NVIDIA's driver has; None without one.
     """
 
     toolchain: Toolchain
     gpu_index: int | None
     gpu_uuid: str | None
+    cuda: str | None = None
 
 
 def build_tools() -> dict[str, str]:

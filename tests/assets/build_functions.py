@@ -99,8 +99,10 @@ def main(folder: Path, precisions: list[str]) -> None:
             cells = {precision: _cell(folder, name, plan, target, precision) for precision in precisions}
             answers[name] = {"cells": cells}
             continue
-        comparisons = _comparisons(str(folder / name / "model.onnx"), str(folder / f"{name}.npz"))
-        answers[name] = {"comparisons": comparisons}
+        converted = folder / name / "model.onnx"
+        comparisons = _comparisons(str(converted), str(folder / f"{name}.npz"))
+        nodes = [node.op_type for node in onnx.load(converted).graph.node]
+        answers[name] = {"comparisons": comparisons, "nodes": nodes}
         try:
             answers[name]["engine"] = _engine(_lowered(folder, name, "fp32"), plan, target, "fp32")
         except FarmError as error:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import boto3
 
 from tasks.domain import errors
+from tests.stand_in.toolchain import H100, StandIn
 
 Command = Callable[..., tuple[int, str, str]]
 DEMO = Path(__file__).parents[2] / "flows/demo_release"
@@ -85,6 +87,45 @@ def test_errors_are_told_once_with_their_exit_code(
 
     assert enginefarm("engines", "list")[0] == errors.RequestInvalid.exit_code
     assert enginefarm("no-such-command")[0] == 2
+
+
+def test_what_rtx_cannot_build_is_refused_before_anything_is_converted(
+    enginefarm: Command, s3_env: str, prefect_server: str
+) -> None:
+    client = boto3.session.Session().client("s3")
+    client.upload_file(str(DEMO / "model.keras"), s3_env, "models/digits/v3/model.keras")
+    client.put_object(Bucket=s3_env, Key="models/digits/v3/build.yaml", Body=b"")
+    release = f"s3://{s3_env}/models/digits/v3"
+    code, output, problems = enginefarm(
+        "build", release, "--target", "rtx-sm89", "--target", "rtx-sm90", PREFECT_API_URL=prefect_server
+    )
+    assert (code, output) == (errors.TargetUnavailable.exit_code, "")
+    text = " ".join(problems.split())
+    assert "wanted to build for rtx-sm90" in text
+    assert "TensorRT-RTX builds for rtx-sm120, rtx-sm121, rtx-sm75, rtx-sm80, rtx-sm86, rtx-sm89 only" in text
+    assert "for rtx-sm90 use TensorRT itself on a host with that GPU" in text
+    listed = client.list_objects_v2(Bucket=s3_env)["Contents"]
+    assert {entry["Key"].partition("/")[0] for entry in listed} == {"models"}
+
+
+def test_doctor_examines_a_folder_of_environments(
+    enginefarm: Command, stand_in: Callable[..., StandIn], tmp_path: Path
+) -> None:
+    folder = tmp_path / "toolchains"
+    for version in ("8.6.0", "10.13.3.9"):
+        shutil.copytree(stand_in(version=version).folder, folder / version)
+    (folder / "broken/bin").mkdir(parents=True)
+    (folder / "broken/bin/python").symlink_to("/bin/false")
+    code, output, _ = enginefarm("doctor", "--json", "--toolchain", str(folder))
+    lines = json.loads(output)
+    assert code == 1
+    texts = [line["text"] for line in lines if line["subject"] == "Toolchain tensorrt"]
+    assert [text.split()[0] for text in texts] == ["10.13.3.9", "8.6.0.12"]
+    assert all(text.endswith("can build for h100-sxm-80gb") for text in texts)
+    (gpu,) = [line["text"] for line in lines if line["subject"] == "GPU"]
+    assert gpu == f"{H100.name} (h100-sxm-80gb, 9.0, {H100.memory_mib} MiB, {H100.uuid})"
+    (broken,) = [line for line in lines if line["level"] == "broken"]
+    assert broken["text"].startswith(str(folder / "broken/bin/python"))
 
 
 def test_doctor(enginefarm: Command, s3_env: str, prefect_server: str) -> None:

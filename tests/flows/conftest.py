@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from flows.settings import settings
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tests.stand_in.toolchain import StandIn
 
 Publish = Callable[..., ReleaseRef]
 _DEMO = Path(__file__).parents[2] / "flows/demo_release"
@@ -31,6 +33,19 @@ def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     settings.cache_clear()
     assert not folder.exists() or list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def use_toolchains(work_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that names toolchains to the flows."""
+    del work_dir
+
+    def name(*toolchains: StandIn) -> None:
+        paths = os.pathsep.join(str(one.interpreter) for one in toolchains)
+        monkeypatch.setenv("ENGINEFARM_TOOLCHAINS", paths)
+        settings.cache_clear()
+
+    return name
 
 
 @pytest.fixture

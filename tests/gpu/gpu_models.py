@@ -2,8 +2,9 @@
 
     python gpu_models.py NAME PATH
 
-NAME is `attention` (PATH becomes a .keras file), `detector` or an application of Keras such as `ResNet50`
-(PATH becomes a SavedModel). The detector ends with TensorFlow's own suppression of overlapping boxes.
+NAME is `attention` or an application of Keras such as `ResNet50` (PATH becomes a .keras file), or `detector`
+(PATH becomes a SavedModel), which ends with TensorFlow's own suppression of overlapping boxes. Applications
+get the seeded weights of the zoo, under which they compute something that is worth comparing.
 """
 
 # TensorFlow has no types of its own.
@@ -16,6 +17,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tests.zoo.builders.applications import build as application
 
 _CLASSES, _CELLS = 3, 8
 
@@ -65,7 +68,7 @@ def main() -> None:
         detector = Detector()
         tf.saved_model.save(detector, path, signatures={"serving_default": detector.__call__})
     else:
-        getattr(keras.applications, name)(weights=None).export(path, verbose=False)
+        application(name)[0].save(path)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("flows", "tasks", "agents")
-HEAVY = ("tensorflow", "keras", "tf2onnx", "tensorrt", "tensorrt_rtx", "pycuda", "onnxruntime")
+HEAVY = ("tensorflow", "keras", "tf2onnx", "tensorrt", "tensorrt_rtx", "pycuda", "onnxruntime", "matplotlib")
 LONGEST_FILE = 250
 LONGEST_FUNCTION = 30
 

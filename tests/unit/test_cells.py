@@ -9,7 +9,7 @@ import pytest
 from flows.cells import cells_of
 from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import RequestInvalid, TargetUnavailable
-from tasks.domain.request import BuildRequest, Precision
+from tasks.domain.request import BuildRequest, Precision, TimingMode
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 
 
@@ -98,3 +98,10 @@ def test_quantised_precisions_without_samples_are_refused(precision: Precision) 
     with pytest.raises(RequestInvalid, match="samples"):
         cells_of(request, (NEW,))
     assert cells_of(replace(request, samples="samples.npz"), (NEW,))[0]
+
+
+def test_a_timing_cache_is_named_for_reproducible_builds_only() -> None:
+    request = BuildRequest(timing_cache="ab" * 32)
+    with pytest.raises(RequestInvalid, match="`timing: reproducible`, or take timing_cache out"):
+        cells_of(request, (NEW,))
+    assert cells_of(replace(request, timing=TimingMode.REPRODUCIBLE), (NEW,))[0]

@@ -15,7 +15,7 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     cropping,
     diagonals,
     dilated_convolution,
-    einsum_ellipsis,
+    einsums,
     exact_gelu,
     fake_quantisation,
     fixed_resize,

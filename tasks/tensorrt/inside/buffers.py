@@ -1,7 +1,8 @@
-"""Memory for an engine's tensors, on the GPU or on the host, all of it freed together."""
+"""Memory for an engine's tensors, on the GPU and page-locked on the host, all of it freed together."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -10,74 +11,80 @@ import numpy.typing as npt
 
 
 class Buffers:
-    """One buffer for each tensor of a run.
+    """Up to two buffers for each tensor; they are kept between runs, and only grow.
 
-    An address is valid until `free`; a tensor without elements still gets one.
+    An address or array is valid until more is asked for under its name, or `free`. A tensor without
+    elements gets an address, too.
     """
 
     def __init__(self, cuda: Any) -> None:
         self._cuda = cuda
-        self._device: dict[str, Any] = {}
-        self._host: dict[str, npt.NDArray[Any]] = {}
-        self._forms: dict[str, tuple[tuple[int, ...], Any]] = {}
+        self._device: dict[str, tuple[Any, int]] = {}
+        self._host: dict[str, npt.NDArray[np.uint8]] = {}
 
-    def put(self, name: str, array: npt.NDArray[Any], *, on_host: bool) -> int:
-        """Copy `array` to where TensorRT reads the tensor; return the address."""
-        address = self.make(name, array.shape, array.dtype, on_host=on_host)
-        if on_host:
-            self._host[name].reshape(-1)[: array.size] = array.reshape(-1)
-        elif array.nbytes:
-            self._cuda.memcpy_htod(self._device[name], array)
-        return address
+    def on_host(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Return the page-locked array of a tensor, in this form; what it holds is not defined."""
+        size = prod(shape) * np.dtype(dtype).itemsize
+        if name not in self._host or self._host[name].nbytes < size:
+            self._free_host(name)
+            self._host[name] = self._cuda.pagelocked_empty(max(size, 1), np.uint8)
+        return self._host[name][:size].view(dtype).reshape(shape)
 
-    def make(self, name: str, shape: tuple[int, ...], dtype: Any, *, on_host: bool) -> int:
-        """Return the address of new memory for a tensor."""
-        self.set_form(name, shape, dtype)
-        if on_host:
-            self._host[name] = np.zeros(max(prod(shape), 1), dtype)
-            return int(self._host[name].ctypes.data)
-        return self.allocate(name, prod(shape) * np.dtype(dtype).itemsize)
+    def on_gpu(self, name: str, size: int) -> int:
+        """Return the address of at least `size` bytes on the GPU, which hold nothing that is defined."""
+        if name not in self._device or self._device[name][1] < size:
+            self._free_device(name)
+            self._device[name] = self._cuda.mem_alloc(max(size, 1)), max(size, 1)
+        return int(self._device[name][0])
 
-    def allocate(self, name: str, size: int) -> int:
-        """Return the address of `size` new bytes on the GPU; what the tensor had before is freed."""
-        before = self._device.pop(name, None)
-        if before is not None:
-            before.free()
-        self._device[name] = self._cuda.mem_alloc(max(size, 1))
-        return int(self._device[name])
-
-    def set_form(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
-        """Say what the buffer of a tensor holds."""
-        self._forms[name] = (shape, np.dtype(dtype))
-
-    def fetch(self, name: str) -> npt.NDArray[Any]:
-        """Return a copy of a tensor."""
-        shape, dtype = self._forms[name]
-        if name in self._host:
-            return self._host[name][: prod(shape)].reshape(shape).copy()
-        array = np.empty(shape, dtype)
+    def upload(self, name: str, array: npt.NDArray[Any], stream: Any) -> None:
+        """Start the copy of `array`, which `on_host` returned, to the tensor's buffer on the GPU."""
         if array.nbytes:
-            self._cuda.memcpy_dtoh(array, self._device[name])
-        return array
+            self._cuda.memcpy_htod_async(self._device[name][0], array, stream)
+
+    def download(self, name: str, array: npt.NDArray[Any], stream: Any) -> None:
+        """Start the copy of the tensor's buffer on the GPU to `array`, which `on_host` returned."""
+        if array.nbytes:
+            self._cuda.memcpy_dtoh_async(array, self._device[name][0], stream)
 
     def free(self) -> None:
         """Give all memory back."""
-        for allocation in self._device.values():
+        for name in list(self._device):
+            self._free_device(name)
+        for name in list(self._host):
+            self._free_host(name)
+
+    def _free_device(self, name: str) -> None:
+        if name in self._device:
+            self._device.pop(name)[0].free()
+
+    def _free_host(self, name: str) -> None:
+        if name in self._host:
+            allocation: Any = self._host.pop(name).base
             allocation.free()
-        self._device.clear()
-        self._host.clear()
 
 
-def output_allocator(trt: Any, buffers: Buffers, name: str, dtype: Any) -> Any:
-    """Return what gives TensorRT memory for an output whose shape depends on values."""
+def output_allocator(
+    trt: Any, buffers: Buffers, name: str, tell_shape: Callable[[str, tuple[int, ...]], None]
+) -> Any:
+    """Return what gives TensorRT memory for the output `name`, whose shape depends on values.
+
+    It has an attribute `failed`: the error for which there was no memory, or None.
+    """
 
     class Allocator(trt.IOutputAllocator):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IOutputAllocator.__init__(self)
+            self.failed: Exception | None = None
 
         def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
             del tensor_name, memory, alignment  # the driver aligns to 256 bytes
-            return buffers.allocate(name, size)
+            self.failed = None
+            try:
+                return buffers.on_gpu(name, size)
+            except Exception as error:  # noqa: BLE001 (it must not run through TensorRT, which ends the run)
+                self.failed = error
+                return 0
 
         def reallocate_output_async(
             self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
@@ -87,6 +94,6 @@ def output_allocator(trt: Any, buffers: Buffers, name: str, dtype: Any) -> Any:
 
         def notify_shape(self, tensor_name: str, shape: Any) -> None:
             del tensor_name
-            buffers.set_form(name, tuple(shape), dtype)
+            tell_shape(name, tuple(shape))
 
     return Allocator()

@@ -16,8 +16,9 @@ from tasks.tensorrt.inside.network import inputs_of, outputs_of, parse_onnx, ten
 from tasks.tensorrt.inside.options import Options, options_from
 from tasks.tensorrt.inside.phases import Phases
 from tasks.tensorrt.inside.plugins import load_plugins
-from tasks.tensorrt.inside.refusals import build_refusal, gpu_trouble
+from tasks.tensorrt.inside.refusals import gpu_trouble
 from tasks.tensorrt.inside.shapes import add_profiles
+from tasks.tensorrt.inside.timing import attach_timing
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
@@ -26,13 +27,14 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     Args:
         request: `module`, `target`, `onnx`, `plan` (where to write it), `precision`, `profiles`,
             `workspace_mib`, `optimization_level`, `gpu_index`, `plugins`, `compatibility`, `refittable`,
-            `stripped`, and `layers` (where to write what the engine inspector tells).
+            `stripped`, `layers` (where to write what the engine inspector tells), and `timing` as
+            `attach_timing` takes it.
         report: takes the phases `load`, `parse`, `build` (into the file) and `inspect`.
 
     Returns:
         `plan`, the `sha256` and `size` of the engine's bytes as TensorRT gave them; `target`, `info`,
-        `inputs`, `outputs`, `seconds` by phase, `warnings`, and `no_layers`: why `layers` was not written,
-        empty where it was.
+        `inputs`, `outputs`, `seconds` by phase, `warnings`, `timing` as `Timing.document` makes it, and
+        `no_layers`: why `layers` was not written, empty where it was.
 
     Raises:
         TargetUnavailable: this process is not on the target that is asked for.
@@ -41,21 +43,23 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         GpuUnavailable: there is no usable GPU where one is needed, or it is out of memory.
         ToolchainBroken: TensorRT does not load.
         PluginRefused: a library is not the one that is named, or does not load.
+        TimingCacheMiss: a reproducible build needs timings that its cache does not have.
     """
     phases = Phases(report)
     with phases.timed("load"):
-        session = _open(request)
+        session = open_session(request)
     with phases.timed("parse"):
-        network, parser = _read_graph(session, request["onnx"])
+        network, parser = read_graph(session, request["onnx"])
         inputs = [tensor_spec(tensor) for tensor in inputs_of(network)]
         outputs = [tensor_spec(tensor) for tensor in outputs_of(network)]
     with phases.timed("build") as advance:
-        config = _configured(session, network, advance)
+        config = configured(session, network, advance)
+        timing = attach_timing(session.trt, config, session.family, request["timing"])
         path = Path(request["plan"])
         written = session.family.write_plan(session.trt, session.builder, network, config, path)
-        del config, network, parser  # which owns the weights that the network points to
+        del network, parser  # which owns the weights that the network points to
     if written is None:
-        raise build_refusal(session.messages, needs_gpu=session.family.NEEDS_GPU)
+        raise timing.refusal(session.messages, needs_gpu=session.family.NEEDS_GPU)
     warnings = session.messages.shortened()
     with phases.timed("inspect"):
         no_layers = _inspect(session, path, Path(request["layers"]))
@@ -68,11 +72,12 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         "seconds": phases.seconds,
         "warnings": warnings,
         "no_layers": no_layers,
+        "timing": timing.document(),
     }
 
 
 @dataclass(frozen=True)
-class _Session:
+class Session:
     """TensorRT, loaded and ready to build on the target."""
 
     trt: Any
@@ -84,7 +89,12 @@ class _Session:
     builder: Any
 
 
-def _open(request: dict[str, Any]) -> _Session:
+def open_session(request: dict[str, Any]) -> Session:
+    """Load TensorRT for a build request.
+
+    Raises:
+        FarmError: as `main`, but for what is about the graph.
+    """
     options, messages = options_from(request), Messages()
     trt = load(request["module"])
     version = full_version(trt)
@@ -106,7 +116,7 @@ def _open(request: dict[str, Any]) -> _Session:
     load_plugins(trt, request["plugins"])
     logger = collecting_logger(trt, messages)
     builder = _builder(trt, logger, messages)
-    return _Session(trt, family, options, found, messages, logger, builder)
+    return Session(trt, family, options, found, messages, logger, builder)
 
 
 def _builder(trt: Any, logger: Any, messages: Messages) -> Any:
@@ -116,7 +126,12 @@ def _builder(trt: Any, logger: Any, messages: Messages) -> Any:
         raise gpu_trouble(messages) from error
 
 
-def _read_graph(session: _Session, path: str) -> tuple[Any, Any]:
+def read_graph(session: Session, path: str) -> tuple[Any, Any]:
+    """Return the network of the graph at `path`, and its parser, which owns weights of the network.
+
+    Raises:
+        BuildRefused: TensorRT does not take the graph.
+    """
     network = session.family.create_network(session.trt, session.builder, session.options)
     parser = session.trt.OnnxParser(network, session.logger)
     parse_onnx(parser, network, path, session.family, session.messages)
@@ -124,7 +139,12 @@ def _read_graph(session: _Session, path: str) -> tuple[Any, Any]:
     return network, parser
 
 
-def _configured(session: _Session, network: Any, advance: Callable[[float], None]) -> Any:
+def configured(session: Session, network: Any, advance: Callable[[float], None]) -> Any:
+    """Return what the build is configured by; `advance` takes the fraction of it that is done.
+
+    Raises:
+        RequestInvalid: the shapes do not fit the network's inputs.
+    """
     trt, options = session.trt, session.options
     config = session.builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
@@ -138,7 +158,7 @@ def _configured(session: _Session, network: Any, advance: Callable[[float], None
     return config
 
 
-def _inspect(session: _Session, plan: Path, layers: Path) -> str:
+def _inspect(session: Session, plan: Path, layers: Path) -> str:
     """Write what the inspector tells of the plan to `layers`; return why not, empty where it is written."""
     try:
         text = read_layers(session.trt, session.logger, session.messages, session.options, plan)

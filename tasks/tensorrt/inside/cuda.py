@@ -27,8 +27,8 @@ class Gpu:
 
     Attributes:
         index: its place among the visible ones.
-        name: the model as the driver reports it.
-        uuid: as `nvidia-smi -L` writes it.
+        name: the model as the driver reports it; that of a slice (MIG) is another than the whole GPU's.
+        uuid: as `nvidia-smi -L` writes it, from driver 470 on the slice's own.
         compute: compute capability, for example `8.9`.
         memory_mib: its memory in MiB.
     """
@@ -44,12 +44,12 @@ class _NoGpuError(Exception):
     """There certainly is no GPU for this process; the text says by what that is known."""
 
 
-class _Driver:
-    """The driver's library, initialised.
+class Driver:
+    """The driver's library, initialised. `open_driver` makes one.
 
     Raises:
         _NoGpuError: there is no driver, or it finds no GPU.
-        GpuUnavailable: the driver is there and does not work.
+        GpuUnavailable: the driver is there and does not work; so does every method.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,12 @@ class _Driver:
         self._check("cuInit", status)
 
     def call(self, function: str, *arguments: Any) -> None:
-        self._check(function, getattr(self._library, function)(*arguments))
+        """Call `function` and raise where it does not succeed."""
+        self._check(function, self.function(function)(*arguments))
+
+    def function(self, name: str) -> Any:
+        """Return a function of the driver, which returns its status: 0 where it succeeds."""
+        return getattr(self._library, name)
 
     def _check(self, function: str, status: int) -> None:
         if status:
@@ -83,27 +88,41 @@ class _Driver:
         return value.value
 
     def gpus(self) -> list[Gpu]:
+        """Return the visible GPUs."""
         return [self._gpu(index) for index in range(self.integer("cuDeviceGetCount"))]
 
     def _gpu(self, index: int) -> Gpu:
         device = self.integer("cuDeviceGet", index)
-        name, uuid, memory = (
-            ctypes.create_string_buffer(_NAME_BYTES),
-            (ctypes.c_ubyte * 16)(),
-            ctypes.c_size_t(),
-        )
-        self.call("cuDeviceGetName", name, _NAME_BYTES, device)
-        self.call("cuDeviceGetUuid", ctypes.byref(uuid), device)
+        buffer, memory = ctypes.create_string_buffer(_NAME_BYTES), ctypes.c_size_t()
+        self.call("cuDeviceGetName", buffer, _NAME_BYTES, device)
         self.call("cuDeviceTotalMem_v2", ctypes.byref(memory), device)
         major = self.integer("cuDeviceGetAttribute", _COMPUTE_MAJOR, device)
         minor = self.integer("cuDeviceGetAttribute", _COMPUTE_MINOR, device)
+        name, memory_mib, uuid = buffer.value.decode(), memory.value >> 20, self._uuid(device)
+        is_slice = uuid.startswith("MIG-")
         return Gpu(
             index=index,
-            name=name.value.decode(),
-            uuid=_uuid_text(bytes(uuid)),
+            # The driver names a slice `… MIG 1g.10gb`. Without that it would pass for the whole GPU.
+            name=f"{name} MIG {memory_mib}mib" if is_slice and " MIG " not in name else name,
+            uuid=f"MIG-{uuid[4:]}" if " MIG " in name else uuid,
             compute=f"{major}.{minor}",
-            memory_mib=memory.value >> 20,
+            memory_mib=memory_mib,
         )
+
+    def _uuid(self, device: int) -> str:
+        """Return the UUID of a GPU; that of a slice is another than what the older function tells."""
+        whole = self._octets("cuDeviceGetUuid", device)
+        own = (
+            self._octets("cuDeviceGetUuid_v2", device)
+            if hasattr(self._library, "cuDeviceGetUuid_v2")
+            else whole
+        )
+        return _uuid_text("GPU" if own == whole else "MIG", own)
+
+    def _octets(self, function: str, device: int) -> bytes:
+        octets = (ctypes.c_ubyte * 16)()
+        self.call(function, ctypes.byref(octets), device)
+        return bytes(octets)
 
     def make_current(self, index: int) -> None:
         """Let everything that this process does with CUDA happen on the GPU with this index."""
@@ -125,10 +144,10 @@ def _open_library() -> Any:
         ) from error
 
 
-def _uuid_text(raw: bytes) -> str:
+def _uuid_text(kind: str, raw: bytes) -> str:
     digits = raw.hex()
     parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-    return "GPU-" + "-".join(parts)
+    return "-".join((kind, *parts))
 
 
 def visible_gpus() -> list[dict[str, Any]]:
@@ -141,9 +160,41 @@ def visible_gpus() -> list[dict[str, Any]]:
         GpuUnavailable: the driver is there and does not work; it names the CUDA error.
     """
     try:
-        return [asdict(gpu) for gpu in _Driver().gpus()]
+        return [asdict(gpu) for gpu in Driver().gpus()]
     except _NoGpuError:
         return []
+
+
+def open_driver() -> Driver:
+    """Return the driver's library, initialised.
+
+    Raises:
+        GpuUnavailable: there is no driver, or it finds no GPU, or does not work.
+    """
+    try:
+        return Driver()
+    except _NoGpuError as error:
+        raise GpuUnavailable(
+            wanted="an NVIDIA GPU and its driver",
+            found=str(error),
+            fix="run this toolchain on a host with an NVIDIA GPU and its driver",
+        ) from error
+
+
+def gpu_at(index: int) -> Gpu:
+    """Return the visible GPU with `index`.
+
+    Raises:
+        GpuUnavailable: there is no driver, no such GPU, or the GPU does not answer.
+    """
+    gpus = open_driver().gpus()
+    if not 0 <= index < len(gpus):
+        raise GpuUnavailable(
+            wanted=f"the visible GPU with index {index}",
+            found=f"{len(gpus)} visible: {', '.join(gpu.name for gpu in gpus) or 'none'}",
+            fix="name an index that `enginefarm doctor` lists, or widen CUDA_VISIBLE_DEVICES",
+        )
+    return gpus[index]
 
 
 def use_gpu(index: int) -> Gpu:
@@ -152,23 +203,9 @@ def use_gpu(index: int) -> Gpu:
     Raises:
         GpuUnavailable: there is no driver, no such GPU, or the GPU does not answer.
     """
-    try:
-        driver = _Driver()
-    except _NoGpuError as error:
-        raise GpuUnavailable(
-            wanted="an NVIDIA GPU and its driver",
-            found=str(error),
-            fix="run this toolchain on a host with an NVIDIA GPU and its driver",
-        ) from error
-    gpus = driver.gpus()
-    if not 0 <= index < len(gpus):
-        raise GpuUnavailable(
-            wanted=f"the visible GPU with index {index}",
-            found=f"{len(gpus)} visible: {', '.join(gpu.name for gpu in gpus) or 'none'}",
-            fix="name an index that `enginefarm doctor` lists, or widen CUDA_VISIBLE_DEVICES",
-        )
-    driver.make_current(index)
-    return gpus[index]
+    gpu = gpu_at(index)
+    open_driver().make_current(index)
+    return gpu
 
 
 def driver_version(path: Path = _DRIVER) -> str | None:
@@ -177,3 +214,13 @@ def driver_version(path: Path = _DRIVER) -> str | None:
         return None
     match = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", path.read_text("utf-8").partition("\n")[0])
     return match[1] if match else None
+
+
+def cuda_version() -> str | None:
+    """Return the version of CUDA that NVIDIA's driver has, for example `13.0`; None without a driver."""
+    version = ctypes.c_int()
+    try:
+        status = _open_library().cuDriverGetVersion(ctypes.byref(version))
+    except (_NoGpuError, GpuUnavailable):
+        return None
+    return None if status or not version.value else f"{version.value // 1000}.{version.value % 1000 // 10}"

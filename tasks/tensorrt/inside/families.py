@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from tasks.domain.errors import ToolchainBroken
 from tasks.tensorrt.inside import rtx, trt8, trt10, trt11
 from tasks.tensorrt.inside.messages import Messages
-from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 
 
 class Family(Protocol):
@@ -23,6 +23,9 @@ class Family(Protocol):
 
     OLDEST: tuple[int, int]
     """The first major and minor version that has all that is used here."""
+
+    PINNING: Pinning | None
+    """How a build takes all its timings from one cache; None where it cannot."""
 
     def find_device(self, trt: Any, options: Options) -> Device:
         """Return what the plan will run on; raise TargetUnavailable or GpuUnavailable."""
@@ -43,6 +46,9 @@ class Family(Protocol):
 
     def failed_node(self, error: Any, messages: Messages) -> Node:
         """Return the node that a parser error is about."""
+
+    def device_memory(self, engine: Any) -> int:
+        """Return the bytes on the GPU that an engine needs for activations at its largest shapes."""
 
 
 _FAMILIES: dict[tuple[str, int], Family] = {

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.domain.errors import ToolchainBroken
-from tasks.tensorrt.inside.cuda import driver_version
+from tasks.domain.errors import RunnerMissing, ToolchainBroken
+from tasks.tensorrt.inside.cuda import cuda_version, driver_version
 
 _PARTS = 4
 _BUILDS = 1000  # build numbers start at 1 for each patch release
@@ -32,6 +32,24 @@ def load(module: str) -> Any:
             fix=f"install {module} into this interpreter's environment with its libraries, or correct the "
             "toolchain's path",
         ) from error
+
+
+def load_pycuda() -> Any:
+    """Import pycuda and return the module of the driver.
+
+    Raises:
+        RunnerMissing: the interpreter does not have it, or the driver's library does not load.
+    """
+    try:
+        import pycuda.driver as cuda  # noqa: PLC0415 (a toolchain that only builds has none)
+    except ImportError as error:
+        raise RunnerMissing(
+            wanted=f"pycuda in {sys.executable}, to run the engine on its GPU",
+            found=str(error),
+            fix=f"install pycuda into that interpreter, on a host with NVIDIA's driver: `{sys.executable} -m "
+            "pip install 'pycuda>=2025.1'`",
+        ) from error
+    return cuda
 
 
 def full_version(trt: Any) -> str:
@@ -67,7 +85,12 @@ def _loaded_libraries() -> list[str]:
 
 def info(module: str) -> dict[str, Any]:
     """Return what a record keeps about this interpreter, JSON-ready."""
-    return {"module": module, "python": platform.python_version(), "driver": driver_version()}
+    return {
+        "module": module,
+        "python": platform.python_version(),
+        "driver": driver_version(),
+        "cuda": cuda_version(),
+    }
 
 
 def host() -> dict[str, str]:

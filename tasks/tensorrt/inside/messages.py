@@ -24,6 +24,11 @@ class Messages:
         more = len(once) - _MOST
         return [*once[:_MOST], f"and {more} more"] if more > 0 else once
 
+    def clear(self) -> None:
+        """Forget what was said: what is long-lived says it anew each time."""
+        self.warnings.clear()
+        self.errors.clear()
+
     def said(self) -> str:
         """Return the last errors in one text."""
         telling = [one_line(text) for text in self.errors if one_line(text)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-Profile = dict[str, dict[str, list[int]]]
+Shapes = dict[str, dict[str, list[int]]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Options:
     precision: str
     workspace_mib: int
     optimization_level: int
-    profiles: tuple[Profile, ...]
+    profiles: tuple[Shapes, ...]
     compute_capabilities: tuple[str, ...]
     gpu_index: int | None
     version_compatible: bool
@@ -63,6 +63,16 @@ class Node:
 
     name: str
     op: str
+
+
+class Pinning(Protocol):
+    """How a family repeats a build; see `tasks.tensorrt.inside.pinned`."""
+
+    def pin(self, trt: Any, config: Any, *, replay: bool) -> None:
+        """Let the cache of `config` decide all kernels; with `replay` it must know each."""
+
+    def tactics(self, cache: Any) -> dict[str, int]:
+        """Return the kernel that each entry of `cache` decides for, by the entry's key."""
 
 
 def options_from(request: dict[str, Any]) -> Options:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,24 @@ from tasks.domain.errors import PluginRefused
 # while it is loaded (REGISTER_TENSORRT_PLUGIN), or, like NVIDIA's own libnvinfer_plugin, when it is told to.
 _ASKED = ("getCreators", "getPluginCreators")
 _TOLD = "initLibNvInferPlugins"
+# A process may open several engines with the same plugins, which are registered once.
+_loaded: set[tuple[str, str]] = set()
+
+
+def plugin_path(library: str, folder: Path | None) -> Path:
+    """Return the file of `library`: only what an operator put into `folder` is ever loaded.
+
+    Raises:
+        PluginRefused: this host has no such folder, or the library is not in it.
+    """
+    path = None if folder is None or Path(library).name != library else folder / library
+    if path is None or not path.is_file():
+        raise PluginRefused(
+            wanted=f"the library {library} that the request names",
+            found="that this host loads no plugins" if folder is None else f"no such file in {folder}",
+            fix="put it into the folder that ENGINEFARM_PLUGINS names on the host that builds",
+        )
+    return path.absolute()
 
 
 def load_plugins(trt: Any, libraries: list[dict[str, str]]) -> None:
@@ -24,13 +44,19 @@ def load_plugins(trt: Any, libraries: list[dict[str, str]]) -> None:
     """
     registry = trt.get_plugin_registry()
     for library in libraries:
-        _load(registry, Path(library["path"]), library["sha256"])
+        key = trt.__name__, library["sha256"]
+        if key not in _loaded:
+            _load(registry, Path(library["path"]), library["sha256"])
+            _loaded.add(key)
 
 
 def _load(registry: Any, path: Path, sha256: str) -> None:
     # A copy of our own: what is hashed here is what the loader reads, whoever writes to the original.
-    copy = Path(tempfile.mkdtemp()) / path.name
-    copy.write_bytes(_checked(path, sha256))
+    data = _checked(path, sha256)
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = Path(folder) / path.name
+    copy.write_bytes(data)
     try:
         loaded = ctypes.CDLL(str(copy), ctypes.RTLD_GLOBAL)
     except OSError as error:

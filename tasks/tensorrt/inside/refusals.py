@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tasks.domain.errors import BuildRefused, FarmError, GpuUnavailable
+from tasks.domain.errors import BuildRefused, ChildOutOfMemory, FarmError, GpuUnavailable
 from tasks.domain.layers import placed
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Node
@@ -72,6 +72,10 @@ _FIXES = (
 )
 _OTHERWISE = "replace the layer that makes this node, or try another TensorRT version"
 
+# TensorRT catches what the memory limit of its process causes, and goes on to say only this.
+# The last is a thread that cannot be started, for there is no room for its stack.
+_HOST_MEMORY = re.compile(r"bad_alloc|HostBuffer.*OutOfMemory|Resource temporarily unavailable", re.DOTALL)
+
 _GPU_TROUBLE = re.compile(
     r"out of memory|OutOfMemory|cudaErrorMemoryAllocation|CUDA initialization failure|no CUDA-capable device"
     r"|CUDA driver version is insufficient|device is busy|cudaErrorDevicesUnavailable"
@@ -96,8 +100,10 @@ class Fault:
         return f"{name} ({self.node.op or 'unknown operation'}): {self.said}" if known else self.said
 
 
-def parse_refusal(faults: list[Fault], *, more: int) -> BuildRefused:
+def parse_refusal(faults: list[Fault], *, more: int) -> FarmError:
     """Return the error for a graph that TensorRT's parser does not take; `more` faults are not listed."""
+    if any(_HOST_MEMORY.search(fault.said) for fault in faults):
+        return _no_host_memory(" | ".join(fault.said for fault in faults))
     listed = [str(fault) for fault in faults] + ([f"and {more} more"] if more else [])
     return BuildRefused(
         wanted="a graph that TensorRT can parse",
@@ -108,10 +114,20 @@ def parse_refusal(faults: list[Fault], *, more: int) -> BuildRefused:
 
 def build_refusal(messages: Messages, *, needs_gpu: bool) -> FarmError:
     """Return the error for a build that gave no plan."""
+    if any(_HOST_MEMORY.search(text) for text in messages.errors):
+        return _no_host_memory(messages.said())
     if needs_gpu and any(_GPU_TROUBLE.search(text) for text in messages.errors):
         return gpu_trouble(messages)
     return BuildRefused(
         wanted="an engine from TensorRT", found=messages.said(), fix=nearest_fix("\n".join(messages.errors))
+    )
+
+
+def _no_host_memory(said: str) -> ChildOutOfMemory:
+    return ChildOutOfMemory(
+        wanted="memory on the host for TensorRT, within the limit of its process",
+        found=said,
+        fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
     )
 
 

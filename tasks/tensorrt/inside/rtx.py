@@ -11,7 +11,7 @@ from tasks.tensorrt.inside.element_types import check_strong
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
-from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.streamed import write_streamed
 from tasks.tensorrt.inside.strong import create_network as create_strong
 from tasks.tensorrt.inside.strong import set_tf32
@@ -19,6 +19,7 @@ from tasks.tensorrt.inside.strong import set_tf32
 IN_GRAPH = frozenset({"fp16", "bf16", "int8", "fp8"})
 NEEDS_GPU = False
 OLDEST = (1, 0)
+PINNING: Pinning | None = None  # it measures nothing, so it has nothing to repeat
 
 
 def find_device(trt: Any, options: Options) -> Device:
@@ -68,6 +69,11 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
 def write_plan(trt: Any, builder: Any, network: Any, config: Any, path: Path) -> dict[str, Any] | None:
     """Build the plan into the file."""
     return write_streamed(trt, builder, network, config, path)
+
+
+def device_memory(engine: Any) -> int:
+    """Return the bytes that the engine needs for activations at its largest shapes."""
+    return int(engine.device_memory_size_v2)
 
 
 def failed_node(error: Any, messages: Messages) -> Node:

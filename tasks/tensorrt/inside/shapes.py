@@ -6,12 +6,12 @@ from typing import Any
 
 from tasks.domain.errors import BuildRefused, RequestInvalid
 from tasks.tensorrt.inside.network import inputs_of
-from tasks.tensorrt.inside.options import Profile
+from tasks.tensorrt.inside.options import Shapes
 
 _CORNERS = ("min", "opt", "max")
 
 
-def add_profiles(builder: Any, network: Any, config: Any, profiles: tuple[Profile, ...]) -> None:
+def add_profiles(builder: Any, network: Any, config: Any, profiles: tuple[Shapes, ...]) -> None:
     """Give `config` the `profiles` in their order; a network without dynamic inputs needs none.
 
     Raises:
@@ -23,7 +23,7 @@ def add_profiles(builder: Any, network: Any, config: Any, profiles: tuple[Profil
         _add_profile(builder, inputs, config, shapes)
 
 
-def _add_profile(builder: Any, inputs: list[Any], config: Any, shapes: Profile) -> None:
+def _add_profile(builder: Any, inputs: list[Any], config: Any, shapes: Shapes) -> None:
     unknown = set(shapes) - {tensor.name for tensor in inputs}
     if unknown:
         raise RequestInvalid(

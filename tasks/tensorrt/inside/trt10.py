@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tasks.tensorrt.inside import pinned
 from tasks.tensorrt.inside.compatible import set_compatibility
 from tasks.tensorrt.inside.element_types import check_strong, check_weak
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
-from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.streamed import write_streamed
 from tasks.tensorrt.inside.strong import create_network as create_strong
 from tasks.tensorrt.inside.strong import set_tf32
@@ -27,6 +28,7 @@ from tasks.tensorrt.inside.whole import write_whole
 IN_GRAPH = frozenset({"int8", "fp8"})
 NEEDS_GPU = True
 OLDEST = (10, 0)
+PINNING: Pinning | None = pinned
 
 
 def find_device(trt: Any, options: Options) -> Device:
@@ -66,6 +68,11 @@ def write_plan(trt: Any, builder: Any, network: Any, config: Any, path: Path) ->
     if hasattr(builder, "build_serialized_network_to_stream"):  # the first of 10 cannot
         return write_streamed(trt, builder, network, config, path)
     return write_whole(builder, network, config, path)
+
+
+def device_memory(engine: Any) -> int:
+    """Return the bytes that the engine needs for activations at its largest shapes."""
+    return int(engine.device_memory_size)
 
 
 def failed_node(error: Any, messages: Messages) -> Node:

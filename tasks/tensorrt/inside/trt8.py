@@ -11,13 +11,14 @@ from tasks.tensorrt.inside.compatible import set_compatibility
 from tasks.tensorrt.inside.element_types import check_weak
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
-from tasks.tensorrt.inside.options import Device, Node, Options
+from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.weak import set_precision
 from tasks.tensorrt.inside.whole import write_whole
 
 IN_GRAPH = frozenset({"int8"})
 NEEDS_GPU = True
 OLDEST = (8, 6)
+PINNING: Pinning | None = None
 
 
 def find_device(trt: Any, options: Options) -> Device:
@@ -51,6 +52,11 @@ def write_plan(trt: Any, builder: Any, network: Any, config: Any, path: Path) ->
     """Build the plan and write it; this version has no way to write it meanwhile."""
     del trt
     return write_whole(builder, network, config, path)
+
+
+def device_memory(engine: Any) -> int:
+    """Return the bytes that the engine needs for activations at its largest shapes."""
+    return int(engine.device_memory_size)
 
 
 def failed_node(error: Any, messages: Messages) -> Node:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.children.compare import compare_outputs
+import numpy as np
+
+from tasks.children.compare import Arrays, compare_outputs
 from tasks.children.reference import Corner, answer, read_reference, write_reference
-from tasks.domain.errors import DigestMismatch, RunnerMissing
-from tasks.tensorrt.inside.execution import Execution
-from tasks.tensorrt.inside.library import load
+from tasks.domain.errors import InputInvalid, RunFailed, VerificationFailed
+from tasks.tensorrt.inside.library import load, load_pycuda
 from tasks.tensorrt.inside.phases import Phases
-from tasks.tensorrt.inside.plugins import load_plugins
+from tasks.tensorrt.inside.plan import checked_plan
+from tasks.tensorrt.inside.runner import Runner
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Run the engine at each corner of the reference.
+    """Run the engine at each corner of the reference, in each profile that takes its shapes.
 
     Args:
         request: `module`, `plan`, `sha256`, `size`, `reference`, `gpu_index`, `plugins`, `carries_code`
-            (whether the plan holds a runtime that it may run), and `actual`: where
-            to leave what the engine answered, in the layout of `tasks.children.reference`.
+            (whether the plan holds a runtime, which is let run), and `actual`: where to leave what the
+            engine answered, in the layout of `tasks.children.reference`.
         report: takes the phases `load` and `run`.
 
     Returns:
@@ -39,48 +40,53 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         VerificationFailed: the engine does not take the inputs, or stops with an error.
     """
     phases = Phases(report)
-    plan = _checked_bytes(Path(request["plan"]), request["sha256"], request["size"])
+    plan = checked_plan(Path(request["plan"]), request["sha256"], request["size"])
     with phases.timed("load"):
-        trt, cuda = load(request["module"]), _pycuda()
-        load_plugins(trt, request["plugins"])
-        execution = Execution(trt, cuda, plan, request["gpu_index"], carries_code=request["carries_code"])
+        trt, cuda = load(request["module"]), load_pycuda()
+        wanted = {name: request[name] for name in ("gpu_index", "plugins", "carries_code")}
+        runner = Runner(trt, cuda, plan, **wanted)
     comparisons, answers = [], list[Corner]()
     corners = read_reference(Path(request["reference"]))
     try:
-        with phases.timed("run") as advance:
+        with runner, _judged(), phases.timed("run") as advance:
             for number, corner in enumerate(corners, start=1):
-                actual = execution.run(corner.inputs)
+                rows, actual = _worst_of_profiles(runner, corner)
                 answers.append(answer(corner.name, actual))
-                comparisons += compare_outputs(corner.name, corner.outputs, actual, corner.noise)
+                comparisons += rows
                 advance(number / len(corners))
     finally:
-        execution.close()
         if answers and request["actual"] is not None:
             write_reference(Path(request["actual"]), answers)
     return {"comparisons": comparisons, "seconds": phases.seconds}
 
 
-def _checked_bytes(path: Path, sha256: str, size: int) -> bytes:
-    """Return the file's bytes: what is hashed here is what TensorRT gets, not the file once more."""
-    plan = path.read_bytes()
-    found = hashlib.sha256(plan).hexdigest()
-    if (found, len(plan)) != (sha256, size):
-        raise DigestMismatch(
-            wanted=f"a plan with SHA-256 {sha256} and {size} bytes",
-            found=f"SHA-256 {found} and {len(plan)} bytes in {path.name}",
-            fix="fetch the plan again; if it stays so, build the engine again and find out who changed it",
-        )
-    return plan
+def _worst_of_profiles(runner: Runner, corner: Corner) -> tuple[list[dict[str, Any]], Arrays]:
+    """Return comparisons and answers of the profile furthest from TensorFlow: each has kernels of its own."""
+    inputs = as_taken(runner, corner.inputs)
+    found = []
+    for profile in runner.profiles_for(inputs) or (None,):  # which says how the shapes do not fit
+        actual = runner.run(inputs, profile=profile)
+        found.append((compare_outputs(corner.name, corner.outputs, actual, corner.noise), actual))
+    return max(found, key=lambda one: max((row["relative"] for row in one[0]), default=0.0))
 
 
-def _pycuda() -> Any:
+def as_taken(runner: Runner, inputs: Arrays) -> Arrays:
+    """Return `inputs` with FP64 as FP32 where the engine has that: TensorRT-RTX makes it so."""
+    narrow = {tensor.name for tensor in runner.inputs if tensor.dtype == "float32"}
+    return {
+        name: array.astype(np.float32) if name in narrow and array.dtype == np.float64 else array
+        for name, array in inputs.items()
+    }
+
+
+@contextmanager
+def _judged() -> Iterator[None]:
+    """Turn what is wrong with an engine to the gate's verdict: the inputs were TensorFlow's, too."""
     try:
-        import pycuda.driver as cuda  # noqa: PLC0415 (only here is it needed)
-    except ImportError as error:
-        raise RunnerMissing(
-            wanted=f"pycuda in {sys.executable}, to run the engine on its GPU",
-            found=str(error),
-            fix=f"install pycuda into that interpreter, on a host with NVIDIA's driver: `{sys.executable} -m "
-            "pip install 'pycuda>=2025.1'`",
-        ) from error
-    return cuda
+        yield
+    except (InputInvalid, RunFailed) as cause:
+        raise VerificationFailed(
+            wanted=f"the engine to run on the reference inputs: {cause.wanted}",
+            found=cause.found,
+            fix="look at the engine's shapes in its record, and build it again with another TensorRT",
+        ) from cause

@@ -26,6 +26,7 @@ Wsgi = Callable[[Environ, Start], Iterable[bytes]]
 Fault = Callable[[Wsgi, Environ, Start], Iterable[bytes]]
 
 _CONFLICTS = 2
+_RECORDS = ("/engines/", "/timing/")
 _seen: Counter[str] = Counter()
 
 
@@ -36,7 +37,7 @@ def _times(environ: Environ) -> int:
 
 
 def _is_put_of_record(environ: Environ) -> bool:
-    return environ["REQUEST_METHOD"] == "PUT" and "/engines/" in environ["PATH_INFO"]
+    return environ["REQUEST_METHOD"] == "PUT" and any(root in environ["PATH_INFO"] for root in _RECORDS)
 
 
 def _refuse(status: str, code: str) -> Fault:

@@ -34,6 +34,9 @@ CLASS_OF = {
     "context": "IExecutionContext",
     "registry": "IPluginRegistry",
     "inspector": "EngineInspector",
+    "cache": "ITimingCache",
+    "other": "ITimingCache",
+    "entry": "TimingCacheValue",
 }
 MADE_BY = {
     "Builder": "builder",
@@ -46,7 +49,10 @@ MADE_BY = {
     "create_execution_context": "context",
     "get_plugin_registry": "registry",
     "create_engine_inspector": "inspector",
+    "create_timing_cache": "cache",
+    "query": "entry",
 }
+PROGRAMS = ("probe", "build", "merge_timing", "verify", "profile", "run", "locate")
 REMOVED = (
     "config.max_workspace_size = 1 << 30",
     "builder.max_batch_size = 8",
@@ -131,7 +137,7 @@ SERVED = [
     pytest.param(module, version, id=f"{version}-{module}")
     for family, versions in FAMILIES.items()
     for version in versions
-    for module in sorted(reach("probe", "build", "verify", family))
+    for module in sorted(reach(*PROGRAMS, family))
 ]
 
 
@@ -147,7 +153,7 @@ def test_nothing_is_used_in_8_that_10_removed() -> None:
 
 def test_every_module_is_held_against_some_version() -> None:
     modules = {path.stem for path in INSIDE.glob("*.py")} - {"__init__"}
-    assert reach("probe", "build", "verify", *FAMILIES) == modules
+    assert reach(*PROGRAMS, *FAMILIES) == modules
 
 
 def test_the_table_of_families_is_the_one_that_is_checked() -> None:
@@ -202,6 +208,13 @@ def test_what_is_touched_is_not_nothing() -> None:
         ("ICudaEngine", "get_tensor_mode"),
         ("ITensor", "is_shape_tensor"),
         ("ParserError", "node_operator"),
+        ("IExecutionContext", "report_to_profiler"),
+        ("ICudaEngine", "device_memory_size_v2"),
+        ("", "IProfiler"),
+        ("ITimingCache", "combine"),
+        ("ITimingCache", "queryKeys"),
+        ("TimingCacheValue", "tacticHash"),
+        ("BuilderFlag", "ERROR_ON_TIMING_CACHE_MISS"),
         ("BuilderFlag", "TF32"),
         ("BuilderFlag", "STRIP_PLAN"),
         ("BuilderFlag", "VERSION_COMPATIBLE"),

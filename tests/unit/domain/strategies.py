@@ -44,6 +44,7 @@ _KNOWN: dict[tuple[type, str], st.SearchStrategy[Any]] = {
     | _TARGETS.map(tuple).filter(lambda names: names == (ALL_TARGETS,) or ALL_TARGETS not in names),
     (BuildRequest, "optimization_level"): st.integers(0, 5),
     (BuildRequest, "profiles"): _PROFILES.map(tuple),
+    (BuildRequest, "timing_cache"): st.none() | _DIGESTS,
     (Plugin, "library"): st.from_regex(
         r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,9}\.so(\.[0-9]{1,3})?", fullmatch=True
     ),

@@ -15,7 +15,7 @@ from tasks.domain.keys import build_key, conversion_key, conversion_record_key, 
 from tasks.domain.order import order_for
 from tasks.domain.record import ConversionRecord
 from tasks.domain.release import ModelFormat, Release
-from tasks.domain.request import BuildRequest, Calibration, Plugin, Precision, ShapeRange
+from tasks.domain.request import BuildRequest, Calibration, Plugin, Precision, ShapeRange, TimingMode
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 
 TOOLS = {"tensorflow": "2.21.0", "tf2onnx": "1.17.0"}
@@ -47,6 +47,8 @@ CHANGED_OPTIONS: dict[str, list[Any]] = {
     "stripped": [True],
     "workspace_mib": [2048],
     "optimization_level": [0],
+    "timing": [TimingMode.REPRODUCIBLE],
+    "timing_cache": ["6" * 64],
 }
 CHANGED_TARGETS: dict[str, list[dict[str, Any]]] = {
     "flavour": [{"flavour": Flavour.RTX, "gpu": None}],

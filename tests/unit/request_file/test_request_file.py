@@ -6,7 +6,7 @@ import pytest
 
 from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.request import ALL_TARGETS, BuildRequest, Precision, ShapeRange
+from tasks.domain.request import ALL_TARGETS, BuildRequest, Precision, ShapeRange, TimingMode
 from tasks.store.request_file import parse_request
 
 FULL = """
@@ -23,6 +23,8 @@ tolerances: {fp16: 1e-2, fp32: 0.001}
 samples: samples.npz
 workspace_mib: 512
 optimization_level: 5
+timing: reproducible
+timing_cache: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 """
 
 
@@ -45,6 +47,8 @@ def test_every_key_is_read() -> None:
         samples="samples.npz",
         workspace_mib=512,
         optimization_level=5,
+        timing=TimingMode.REPRODUCIBLE,
+        timing_cache="0123456789abcdef" * 4,
     )
 
 
@@ -93,6 +97,8 @@ def test_words_mean_what_they_mean_in_json() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("timing: share", ['timing: "share" is not known here', "did you mean shared?", "reproducible"]),
+        ("timing_cache: abc", ['timing_cache: "abc"', "64 lower-case hexadecimal digits"]),
         ("\nprecision: [fp16]", ["line 2, precision: the key is unknown", "did you mean precisions?"]),
         ("inputs: {x: {mni: [1], opt: [1], max: [1]}}", ["inputs.x.mni: the key is unknown", "mean min?"]),
         (

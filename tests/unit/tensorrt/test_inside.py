@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.domain.errors import BuildRefused, GpuUnavailable, ToolchainBroken
+from tasks.domain.errors import BuildRefused, ChildOutOfMemory, GpuUnavailable, ToolchainBroken
 from tasks.tensorrt.inside import trt8
 from tasks.tensorrt.inside.cuda import driver_version, use_gpu, visible_gpus
 from tasks.tensorrt.inside.library import full_version
@@ -172,6 +172,12 @@ def test_tensorrt_8_names_the_node_in_its_log() -> None:
     [
         ("Cuda Runtime (out of memory)", True, GpuUnavailable, "nvidia-smi"),
         ("Cuda Runtime (out of memory)", False, BuildRefused, "another TensorRT"),
+        ("Unexpected exception std::bad_alloc", True, ChildOutOfMemory, "ENGINEFARM_CHILD_MEMORY_MIB"),
+        ("Unexpected exception std::bad_alloc", False, ChildOutOfMemory, "ENGINEFARM_CHILD_MEMORY_MIB"),
+        ("MyelinHostBuffer::allocate(const string&)::206] Error Code 2: OutOfMemory (Requested", True,
+         ChildOutOfMemory, "ENGINEFARM_CHILD_MEMORY_MIB"),
+        ("virtualMemoryBuffer.cpp::resizePhysical::145] Error Code 2: OutOfMemory (no further", True,
+         GpuUnavailable, "nvidia-smi"),
         ("Could not find any implementation for node c1 due to insufficient workspace", True, BuildRefused,
          "workspace_mib"),
         ("Could not find any implementation for node {ForeignNode[a...b]}.", True, BuildRefused, "replace"),

@@ -129,7 +129,7 @@ def test_a_plan_that_is_written_while_it_is_built_has_the_same_bytes(
 ) -> None:
     one, plan = job(conv_net()), tmp_path / "whole.plan"
     monkeypatch.setattr(rtx_family, "write_plan", lambda _, *rest: write_whole(*rest))
-    request = build_request(one, plan) | {"onnx": str(one.onnx)}
+    request = build_request(one, plan) | {"onnx": str(one.onnx), "timing": None}
     whole = build_child.main(request, lambda *_: None)["plan"]
     built = build(one)
     assert (built.ref.sha256, built.ref.size) == (whole["sha256"], whole["size"])
@@ -138,7 +138,7 @@ def test_a_plan_that_is_written_while_it_is_built_has_the_same_bytes(
 
 def test_a_full_disk_is_told(job: Job, conv_net: Graph, tmp_path: Path, limits: Limits) -> None:
     one = job(conv_net())
-    request = build_request(one, Path("/dev/full")) | {"layers": str(tmp_path / "none")}
+    request = build_request(one, Path("/dev/full")) | {"layers": str(tmp_path / "none"), "timing": None}
     with pytest.raises(DiskFull):
         asyncio.run(
             run_child(child_program(one.toolchain, "build", None), request, workdir=tmp_path, limits=limits)

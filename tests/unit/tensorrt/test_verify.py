@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tasks.children.compare import Arrays
 from tasks.children.reference import Corner, read_reference, write_reference
 from tasks.children.run import Limits
 from tasks.domain.digest import BlobRef, blob_ref
-from tasks.domain.errors import DigestMismatch, FarmError, RunnerMissing, VerificationFailed
+from tasks.domain.errors import DigestMismatch, FarmError, RunFailed, RunnerMissing, VerificationFailed
 from tasks.tensorrt.inside import verify
 from tasks.tensorrt.toolchain import Toolchain
 from tasks.tensorrt.verification import verify_engine
@@ -68,16 +69,25 @@ def test_without_pycuda_it_says_what_to_install(
 class Doubling:
     """Stands for an engine on a GPU: answers twice what it is given, and fails at the second corner."""
 
+    inputs = ()
+
     def __init__(self, *_: object, **__: object) -> None:
         self.runs = 0
 
-    def run(self, inputs: Arrays) -> Arrays:
+    def profiles_for(self, inputs: Arrays) -> tuple[int, ...]:
+        return (0,) if inputs else ()
+
+    def run(self, inputs: Arrays, *, profile: int) -> Arrays:
+        assert profile == 0
         self.runs += 1
         if self.runs > 1:
-            raise VerificationFailed(wanted="to run", found="an error", fix="none")
+            raise RunFailed(wanted="to run", found="an error", fix="none")
         return {"y": 2 * inputs["x"]}
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         pass
 
 
@@ -88,17 +98,16 @@ def test_what_an_engine_answered_is_left_up_to_where_it_stopped(
     corners = [Corner(name, {"x": x}, {"y": x}, {"y": 0.0}) for name in ("min", "opt")]
     write_reference(tmp_path / "reference.npz", corners)
     (tmp_path / "engine.plan").write_bytes(PLAN)
-    monkeypatch.setattr(verify, "Execution", Doubling)
+    monkeypatch.setattr(verify, "Runner", Doubling)
     monkeypatch.setattr(verify, "load", lambda _: None)
-    monkeypatch.setattr(verify, "_pycuda", lambda: None)
-    monkeypatch.setattr(verify, "load_plugins", lambda *_: None)
+    monkeypatch.setattr(verify, "load_pycuda", lambda: None)
     ref = blob_ref(PLAN)
     request = {
         "module": "tensorrt", "plan": str(tmp_path / "engine.plan"), "sha256": ref.sha256, "size": ref.size,
         "reference": str(tmp_path / "reference.npz"), "actual": str(tmp_path / "actual.npz"),
         "gpu_index": 0, "plugins": [], "carries_code": False,
     }  # fmt: skip
-    with pytest.raises(VerificationFailed):
+    with pytest.raises(VerificationFailed, match="an error"):
         verify.main(request, lambda *_: None)
     (answered,) = read_reference(tmp_path / "actual.npz")
     assert answered.name == "min"

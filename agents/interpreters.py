@@ -1,0 +1,25 @@
+"""Which interpreters an operator means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+_PYTHON = "bin/python"
+
+
+def interpreters_at(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the Python interpreters that `paths` name, absolute, each once.
+
+    A path is an interpreter, the folder of an environment (with `bin/python` in it), or a folder of such
+    folders. One that is none of these stays as it is: whoever runs it tells what is wrong with it.
+    """
+    found = (one for path in paths for one in _interpreters(Path(path).expanduser().absolute()))
+    return tuple(dict.fromkeys(map(str, found)))
+
+
+def _interpreters(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    own = path / _PYTHON
+    return [own] if own.exists() else sorted(path.glob(f"*/{_PYTHON}")) or [path]

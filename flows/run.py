@@ -1,0 +1,141 @@
+"""`enginefarm run`: a stored engine on the arrays of a file."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from agents.gpu_lock import gpu_lock
+from agents.probe import HostProbe, probe_host
+from agents.running import site_to_run
+from flows.display import console, progress_bars
+from flows.engines import StoreUrl, fetch_engine, record_at, store_at
+from flows.settings import settings
+from tasks.children.workspace import workspace
+from tasks.domain.errors import InputInvalid, RequestInvalid
+from tasks.domain.printable import printable
+from tasks.domain.record import EngineRecord
+from tasks.store.records import engine_record_from_json
+from tasks.tensorrt.inside.plan import record_beside
+from tasks.tensorrt.running import EngineRun, OutputSummary, run_engine
+from tasks.tensorrt.site import BuildSite
+
+
+def run(  # noqa: PLR0913 (one option each)
+    engine: Annotated[
+        str, typer.Argument(help="A plan that `enginefarm engines fetch` wrote, or a key in the store.")
+    ],
+    *,
+    inputs: Annotated[Path, typer.Option("--input", help="An .npz with one array for each input.")],
+    output: Annotated[Path | None, typer.Option(help="Write the outputs here, as an .npz.")] = None,
+    profile: Annotated[
+        int | None, typer.Option(help="Optimisation profile; default: one that takes the shapes.")
+    ] = None,
+    gpu: Annotated[
+        int | None, typer.Option(help="Index of the GPU; default: the first that the engine is for.")
+    ] = None,
+    toolchain: Annotated[
+        str | None, typer.Option(help="Interpreter with the engine's TensorRT; default: one that fits.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
+    store: StoreUrl = None,
+) -> None:
+    """Run a stored engine on its GPU, and print or write what comes out."""
+    _check_files(inputs, output, force=force)
+    with progress_bars(), workspace(settings().work_dir) as work:
+        plan, record = _plan(engine, store, work)
+        answer = work / "outputs.npz"
+        site = asyncio.run(_site(record, gpu, toolchain, work))
+        one = EngineRun(
+            plan=plan,
+            input=inputs,
+            output=answer,
+            profile=profile,
+            gpu_index=site.gpu_index or 0,
+            plugins=settings().plugins,
+        )
+        rows = asyncio.run(_run(one, site, work))
+        if output is not None:
+            _publish(answer, output)
+    console.print(_table(rows, record))
+    if output is not None:
+        console.print(printable(f"Written to {output}."), highlight=False, soft_wrap=True, markup=False)
+
+
+def _check_files(inputs: Path, output: Path | None, *, force: bool) -> None:
+    if not inputs.is_file():
+        raise InputInvalid(
+            wanted=f"an .npz of inputs in {inputs}",
+            found="no such file",
+            fix="write it with numpy.savez(file, **{input: array})",
+        )
+    if output is not None and output.exists() and not force:
+        raise RequestInvalid(
+            wanted=f"to write {output}", found="a file that is there", fix="give another --output, or --force"
+        )
+
+
+def _plan(engine: str, store: str | None, work: Path) -> tuple[Path, EngineRecord]:
+    """Return a plan with its record beside it."""
+    plan = Path(engine)
+    if plan.is_file() and record_beside(plan).is_file():
+        return plan, engine_record_from_json(record_beside(plan).read_bytes())
+    if plan.is_file() or (store is None and settings().store is None):
+        raise RequestInvalid(
+            wanted=f"{record_beside(plan).name} beside {plan}, or a key and --store",
+            found="a plan without its record" if plan.is_file() else "no such file, and no store",
+            fix="`enginefarm engines fetch` writes a plan and its record; for a key give --store s3://BUCKET",
+        )
+    place = store_at(store)
+    record, fetched = record_at(place, engine), work / "engine.plan"
+    fetch_engine(place, record, fetched)
+    return fetched, record
+
+
+async def _site(record: EngineRecord, gpu: int | None, toolchain: str | None, work: Path) -> BuildSite:
+    interpreters = settings().interpreters if toolchain is None else (toolchain,)
+    host = await probe_host(interpreters, workdir=work, limits=settings().limits)
+    return site_to_run(host if toolchain is None else _only(host, toolchain), record.target, gpu_index=gpu)
+
+
+async def _run(one: EngineRun, site: BuildSite, work: Path) -> tuple[OutputSummary, ...]:
+    async with gpu_lock(site.gpu_uuid):
+        return await run_engine(one, site.toolchain, workdir=work, limits=settings().limits)
+
+
+def _only(host: HostProbe, interpreter: str) -> HostProbe:
+    """Return what was found of one toolchain; raise what is wrong with it."""
+    for broken in host.broken:
+        if broken.interpreter == interpreter:
+            raise broken.error
+    mine = (probe for probe in host.toolchains if probe.toolchain.interpreter == interpreter)
+    return HostProbe(toolchains=tuple(mine), broken=())
+
+
+def _publish(answer: Path, output: Path) -> None:
+    """Let the file appear whole: the folder may be on another disk."""
+    part = output.with_name(f".{output.name}.part")
+    try:
+        shutil.copyfile(answer, part)
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _table(rows: tuple[OutputSummary, ...], record: EngineRecord) -> Table:
+    title = f"{record.model} {record.version} on {record.target.gpu or 'the GPU'}"
+    table = Table(title=escape(printable(title)), title_justify="left")
+    for name in ("output", "type", "shape"):
+        table.add_column(name, overflow="fold")
+    for name in ("min", "max", "mean"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        figures = ("" if value is None else f"{value:.6g}" for value in (row.min, row.max, row.mean))
+        table.add_row(escape(printable(row.name)), row.dtype, escape(str(list(row.shape))), *figures)
+    return table

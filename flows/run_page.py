@@ -1,0 +1,70 @@
+"""How far TensorRT is, on the flow run's page in Prefect."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+
+from tasks.children.progress import overhearing
+
+_SECONDS = 3.0
+_ALL = 100.0
+
+
+@asynccontextmanager
+async def build_on_run_page(label: str) -> AsyncIterator[None]:
+    """Keep a progress artifact of the flow run at what the step `build` inside reports; it ends at 100 %.
+
+    It is written every few seconds while it changes. One of a build that fails stays where it was.
+
+    Args:
+        label: what is built, for people; the artifact's key is made of it.
+    """
+    page = _Page(label)
+    with overhearing(page.take):
+        beats = asyncio.create_task(page.keep())
+        try:
+            yield
+        finally:
+            beats.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await beats
+    await page.show(_ALL)
+
+
+class _Page:
+    """One artifact; made when there is something to show."""
+
+    def __init__(self, label: str) -> None:
+        self._key = re.sub(r"[^a-z0-9]+", "-", f"build-{label}".lower()).strip("-")
+        self._description = f"TensorRT builds {label}"
+        self._percent = self._shown = 0.0
+        self._artifact: UUID | None = None
+
+    def take(self, step: str, phase: str, fraction: float) -> None:
+        """Hear of progress; of all phases of the build, TensorRT's own takes the time."""
+        if (step, phase) == ("build", "build"):
+            self._percent = round(_ALL * fraction, 1)
+
+    async def keep(self) -> None:
+        while True:
+            await asyncio.sleep(_SECONDS)
+            await self.show(self._percent)
+
+    async def show(self, percent: float) -> None:
+        """Write the artifact. What Prefect's server answers must not cost a build."""
+        try:
+            if self._artifact is None:
+                self._artifact = await acreate_progress_artifact(percent, self._key, self._description)
+            elif percent != self._shown:
+                await aupdate_progress_artifact(self._artifact, percent)
+            self._shown = percent
+        except Exception as error:  # noqa: BLE001 (see above)
+            get_run_logger().warning("the progress of the build could not be shown: %s", error)

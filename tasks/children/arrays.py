@@ -1,0 +1,43 @@
+"""Arrays by name as `.npz` files, without pickles. Needs NumPy alone, from 1.26 on, and Python 3.10."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from tasks.children.compare import Arrays
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write `arrays` to `path` as an uncompressed `.npz`.
+
+    `numpy.savez` takes names as its own arguments: an output may be called `file`, and until NumPy 2.2
+    `allow_pickle` was one more array.
+    """
+    with zipfile.ZipFile(path, "w", allowZip64=True) as packed:
+        for name, array in arrays.items():
+            with packed.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Return the arrays of the `.npz` at `path`, which a stranger may have written.
+
+    Raises:
+        ValueError: the file is damaged, is no `.npz`, or holds something other than plain arrays.
+        MemoryError: an array does not fit.
+    """
+    try:
+        with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in getattr(file, "files", ())}
+            is_packed = isinstance(file, np.lib.npyio.NpzFile)
+    except (OSError, EOFError, TypeError, AttributeError, RuntimeError, KeyError, zipfile.BadZipFile,
+            zlib.error, NotImplementedError) as error:  # fmt: skip
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if not is_packed or other:
+        raise ValueError(f"{', '.join(other)} that is no array" if other else "no .npz of arrays")
+    return arrays

@@ -1,0 +1,62 @@
+"""Where an engine leaves the graph that it was built from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerTensor:
+    """A tensor between two nodes of an ONNX graph.
+
+    Attributes:
+        tensor: its name.
+        node: name of the node that makes it.
+        op: that node's operation.
+    """
+
+    tensor: str
+    node: str
+    op: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerValues:
+    """What onnxruntime computes between the nodes of a graph.
+
+    Attributes:
+        corner: for which inputs: the name of a corner of the reference.
+        file: an `.npz` with an array per tensor, under its place among `tensors`.
+        tensors: float tensors in an order in which values come before their readers.
+    """
+
+    corner: str
+    file: Path
+    tensors: tuple[InnerTensor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """The first tensor of an engine that is not the graph's, as far as it was found.
+
+    Attributes:
+        at: that tensor; None where it was not found.
+        relative: its largest |difference| to onnxruntime over the largest |value|; None where not found.
+        corner: the shapes at which that was.
+        builds: how many engines were built to find it.
+        reason: how it was found, or why not, for people.
+    """
+
+    at: InnerTensor | None
+    relative: float | None
+    corner: str
+    builds: int
+    reason: str
+
+    def __str__(self) -> str:
+        if self.at is None:
+            return f"where it departs was not found: {self.reason}"
+        error = "" if self.relative is None else f", {self.relative:.1e} off"
+        place = f"{self.at.tensor} of node {self.at.node or '?'} ({self.at.op})"
+        return f"it departs at {place}{error}: {self.reason}"

@@ -1,0 +1,38 @@
+"""Where an engine that the gate refused leaves the graph that it was built from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.children.run import Limits
+from tasks.domain.departure import Departure
+from tasks.domain.errors import FarmError, GateError
+from tasks.domain.record import Verification
+from tasks.onnx.graph import inner_values
+from tasks.step import step
+from tasks.tensorrt.engine import EngineJob
+from tasks.tensorrt.locating import locate_departure
+
+
+@step
+async def locate(
+    job: EngineJob, reference: Path, refused: GateError, *, workdir: Path, limits: Limits
+) -> Departure:
+    """Return where the engine of `job` departs; where that cannot be found, the answer says why."""
+    told = refused.verification
+    if not isinstance(told, Verification) or told.worst is None:
+        return _unknown("", "the engine gave nothing to compare")
+    corner = told.worst.corner
+    if job.plugins:
+        return _unknown(corner, "onnxruntime has none of the plugins that compute a part of the graph")
+    try:
+        inner = await inner_values(job.onnx, reference, corner, workdir=workdir, limits=limits)
+        return await locate_departure(
+            job, reference, inner, tolerance=told.tolerance, workdir=workdir, limits=limits
+        )
+    except FarmError as error:  # the engine is refused all the same
+        return _unknown(corner, f"{type(error).__name__}: {error.found}")
+
+
+def _unknown(corner: str, reason: str) -> Departure:
+    return Departure(at=None, relative=None, corner=corner, builds=0, reason=reason)

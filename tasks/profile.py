@@ -1,0 +1,88 @@
+"""Step 7b: what the engine does on its GPU, measured, drawn, and shown on the run's page."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from pathlib import Path
+
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+
+from tasks.charts.draw import draw_charts
+from tasks.children.run import Limits
+from tasks.domain.errors import RunnerMissing
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.order import EngineOrder
+from tasks.domain.profile import Profile, not_profiled
+from tasks.domain.profile_text import case_rows, notes
+from tasks.step import step
+from tasks.tensorrt.engine import BuiltEngine
+from tasks.tensorrt.profiling import ProfiledEngine, profile_engine
+from tasks.tensorrt.site import BuildSite
+
+_NO_KEY = re.compile(r"[^a-z0-9]+")
+
+
+@step
+async def profile_on_gpu(  # noqa: PLR0913 (an engine, its inputs, and where it runs)
+    order: EngineOrder,
+    built: BuiltEngine,
+    site: BuildSite,
+    reference: Path,
+    *,
+    workdir: Path,
+    limits: Limits,
+) -> ProfiledEngine:
+    """Measure the engine on its GPU, draw the charts, and show both in Prefect.
+
+    Where the request wants none, or this host has no such GPU or cannot run engines, the answer is
+    `not_measured`, with the reason. A GPU that others use, too, is no error: the profile says so.
+
+    Raises:
+        DigestMismatch: the plan is not the plan that was built.
+        RunFailed: the engine stops with an error at a shape that it must take.
+        GpuUnavailable: the GPU is gone, or out of memory.
+        ChildCrashed: TensorRT took its process down.
+    """
+    if not order.profile:
+        return ProfiledEngine(profile=not_profiled("the request says `profile: false`"))
+    if built.stripped:
+        return ProfiledEngine(profile=not_profiled("the plan has no weights: it must be refitted to run"))
+    if site.gpu_index is None:
+        reason = "built ahead of time on a host without such a GPU"
+        return ProfiledEngine(profile=not_profiled(reason))
+    try:
+        measured = await profile_engine(built, site, reference, workdir=workdir, limits=limits)
+    except RunnerMissing as error:
+        return ProfiledEngine(profile=not_profiled(f"{error.found}; {error.fix}"))
+    charts = await draw_charts(measured.profile, _title(order), workdir=workdir, limits=limits)
+    profiled = await asyncio.to_thread(measured.with_files, charts)
+    await _show(order, profiled.profile, [path for name, path in charts.items() if name.endswith(".png")])
+    return profiled
+
+
+def _title(order: EngineOrder) -> str:
+    ref = order.release.ref
+    return f"{ref.model} {ref.version} · {order.options.precision} · {device_slug(order.target)}"
+
+
+async def _show(order: EngineOrder, profile: Profile, pictures: list[Path]) -> None:
+    """Put table and pictures on the run's page.
+
+    The pictures are part of the text: a browser has no credentials for the store, and Prefect's own image
+    artifacts are addresses.
+    """
+    title, said = _title(order), "  \n".join(notes(profile))
+    name = _NO_KEY.sub("-", title.lower()).strip("-")
+    await acreate_table_artifact(
+        key=f"latency-{name}", table=case_rows(profile), description=f"**{title}**  \n{said}"
+    )
+    shown = [f"![{path.stem}](data:image/png;base64,{_base64(path)})" for path in pictures]
+    await acreate_markdown_artifact(
+        key=f"charts-{name}", markdown="\n\n".join((f"**{title}**", said, *shown))
+    )
+
+
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()

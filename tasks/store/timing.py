@@ -1,0 +1,210 @@
+"""Timing caches in the store: one that all builds on a GPU model share, and those that requests name.
+
+The shared one is a record that says which bytes it is. Whoever adds to it replaces the record only where it
+is still the one that was read (compare and swap), so of two at the same moment one sees that it lost, merges
+what the other stored, and tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from botocore.exceptions import ClientError
+
+from tasks.domain.digest import BlobRef
+from tasks.domain.errors import BuildRefused, DigestMismatch, NotStored, RecordInvalid, StoreUnreachable
+from tasks.domain.timing import CacheFile, TimingCacheKey, TimingRecord
+from tasks.store.listing import pages
+from tasks.store.records import record_from_json, record_to_json
+from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
+from tasks.store.store import Store
+from tasks.store.transfer import put_file
+
+Merge = Callable[[CacheFile, CacheFile], Awaitable[CacheFile]]
+
+_LOG = logging.getLogger(__name__)
+_LARGEST_RECORD = 1 << 20
+_ROUNDS = 10
+_PAUSE_SECONDS = 0.2
+_ROOT = "timing/"
+# What is wrong with a stored cache itself: nobody else can use it either.
+_UNUSABLE = (DigestMismatch, NotStored, BuildRefused)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A record as it lies in the store: its ETag, and None where it cannot be read or is not of its key."""
+
+    etag: str
+    record: TimingRecord | None
+
+
+def find_timing(store: Store, key: str, made_for: TimingCacheKey | None = None) -> Standing | None:
+    """Return the record at `key`; None where there is none.
+
+    Args:
+        store: where to look.
+        key: relative to the store's root.
+        made_for: the builds that it must be for, so that none reads another GPU's; None takes any.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    address = store.address(key)
+    with s3_errors(f"to read {address.url}"):
+        try:
+            answer = store.client.get_object(Bucket=address.bucket, Key=address.key)
+            body = answer["Body"].read(_LARGEST_RECORD)
+        except ClientError as error:
+            if is_missing(error) and not is_missing_bucket(error):
+                return None
+            raise
+    etag = answer["ETag"].strip('"')  # radosgw wants it so
+    try:
+        record = record_from_json(body, TimingRecord, source=address.url)
+        _check(record, key, made_for, address.url)
+    except RecordInvalid as error:
+        _LOG.warning("%s", error)
+        return Standing(etag=etag, record=None)
+    return Standing(etag=etag, record=record)
+
+
+def _check(record: TimingRecord, key: str, made_for: TimingCacheKey | None, url: str) -> None:
+    own = record.made_for
+    if record.key != key or key not in (own.shared, own.recorded(record.cache.sha256)):
+        found = f"the record of {record.key}, for {own.gpu} and TensorRT {own.version}"
+    elif made_for not in (None, own):
+        found = f"one for {own.gpu} and TensorRT {own.version}"
+    else:
+        return
+    raise RecordInvalid(
+        wanted=f"the timing cache of {url}",
+        found=found,
+        fix="delete what was put there by hand: `enginefarm timing drop` does that",
+    )
+
+
+def swap_timing(store: Store, record: TimingRecord, over: Standing | None) -> bool:
+    """Write `record` at its key if `over` is what still lies there; return whether it was written.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    address = store.address(record.key)
+    condition = {"IfNoneMatch": "*"} if over is None else {"IfMatch": over.etag}
+    with s3_errors(f"to write {address.url}"):
+        try:
+            store.client.put_object(
+                Bucket=address.bucket, Key=address.key, Body=record_to_json(record),
+                ContentType="application/json", **condition,  # type: ignore[arg-type]
+            )  # fmt: skip
+        except ClientError as error:
+            if not is_refused_write(error):
+                raise
+            return False
+    return True
+
+
+def put_cache(store: Store, cache: CacheFile) -> None:
+    """Store the bytes of `cache` under their digest, also where damaged ones lie there.
+
+    Raises:
+        FarmError: as `s3_errors`; a `DigestMismatch` where the file is not what its reference says.
+    """
+    put_file(store.client, store.address(cache.ref.key), cache.path, cache.ref)
+
+
+async def share_timing(
+    store: Store, cache: CacheFile, record: TimingRecord, *, base: BlobRef | None, merge: Merge
+) -> TimingRecord:
+    """Make `cache` part of the cache that all builds share; return the record that now says so.
+
+    Args:
+        store: where.
+        cache: what a build left behind.
+        record: the record of `cache`.
+        base: the shared cache that `cache` already holds, since its build began with it.
+        merge: returns what two caches hold together, in a file of its own.
+
+    Raises:
+        StoreUnreachable: others were faster each time.
+        FarmError: of `merge`, and as `s3_errors`.
+    """
+    for _ in range(_ROUNDS):
+        standing = await asyncio.to_thread(find_timing, store, record.key, record.made_for)
+        theirs = None if standing is None or standing.record is None else standing.record.cache
+        if theirs is not None and theirs not in (base, cache.ref):
+            cache, base = await _merged(store, cache, theirs, merge), theirs
+            record = replace(record, cache=cache.ref)
+        if theirs == cache.ref and standing is not None and standing.record is not None:
+            return standing.record
+        await asyncio.to_thread(put_cache, store, cache)
+        if await asyncio.to_thread(swap_timing, store, record, standing):
+            return record
+        await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))  # noqa: S311 (spreads load)
+    raise StoreUnreachable(
+        wanted=f"to add to the timing cache {record.key} in {store.url}",
+        found=f"that other builds added to it during each of {_ROUNDS} attempts",
+        fix="nothing is lost but time: the next build adds what this one measured",
+    )
+
+
+async def _merged(store: Store, cache: CacheFile, theirs: BlobRef, merge: Merge) -> CacheFile:
+    """Return both together; `cache` alone where theirs is of no use to anybody."""
+    try:
+        other = await asyncio.to_thread(fetch_cache, store, theirs, cache.path.parent)
+        return await merge(cache, other)
+    except _UNUSABLE as error:
+        _LOG.warning("a timing cache is replaced: %s", error)
+        return cache
+
+
+def fetch_cache(store: Store, ref: BlobRef, folder: Path) -> CacheFile:
+    """Return the bytes of `ref` in a file below `folder`.
+
+    Raises:
+        NotStored: there is no such blob.
+        DigestMismatch: what is stored has other bytes.
+        FarmError: as `s3_errors`.
+    """
+    path = folder.absolute() / f"timing-{ref.sha256}.cache"
+    store.get_blob(ref, path)
+    return CacheFile(path=path, ref=ref)
+
+
+def timing_records(store: Store) -> Iterator[tuple[str, TimingRecord | None]]:
+    """Yield each record's key and the record, None where it cannot be read.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    root = store.address("").key
+    for page in pages(store.client, store.bucket, f"{root}{_ROOT}"):
+        for listed in page:
+            key = listed.key.removeprefix(root)
+            standing = find_timing(store, key)
+            if standing is not None:
+                yield key, standing.record
+
+
+def drop_timing(store: Store, key: str) -> None:
+    """Remove the record at `key`: builds begin with no timings again.
+
+    Raises:
+        NotStored: there is none.
+        FarmError: as `s3_errors`.
+    """
+    if not key.startswith(_ROOT) or find_timing(store, key) is None:
+        raise NotStored(
+            wanted=f"the timing cache {key} in {store.url}",
+            found="no such record",
+            fix="`enginefarm timing list` shows what is there",
+        )
+    address = store.address(key)
+    with s3_errors(f"to delete {address.url}"):
+        store.client.delete_object(Bucket=address.bucket, Key=address.key)

@@ -1,0 +1,79 @@
+"""CUDA graphs by the driver's own functions: pycuda has none."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+from tasks.domain.errors import GpuUnavailable, InputInvalid
+from tasks.tensorrt.inside.cuda import Driver, open_driver
+
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do with CUDA is not held up
+
+
+class CudaGraph:
+    """What one call put on a stream, to be launched again and again. `free` destroys it.
+
+    Args:
+        enqueue: puts the work on the stream and returns whether it could; must not allocate or wait.
+        stream: the handle of the stream, on which nothing is running.
+
+    Raises:
+        InputInvalid: the work cannot be captured.
+    """
+
+    def __init__(self, enqueue: Callable[[], bool], stream: int) -> None:
+        self._stream = ctypes.c_void_p(stream)
+        self._executable = ctypes.c_void_p()
+        try:
+            self._driver = open_driver()
+            self._launch = self._driver.function("cuGraphLaunch")
+            graph = _captured(self._driver, enqueue, self._stream)
+            try:
+                self._driver.call(
+                    "cuGraphInstantiateWithFlags",
+                    ctypes.byref(self._executable),
+                    graph,
+                    ctypes.c_ulonglong(0),
+                )
+            finally:
+                self._driver.call("cuGraphDestroy", graph)
+        except GpuUnavailable as cause:
+            raise _refused(f"{cause.found} where {cause.wanted} was wanted") from cause
+        except AttributeError as cause:
+            raise _refused(f"a driver that is too old: {cause}") from cause
+
+    def launch(self, stream: int) -> bool:
+        """Put the work on its stream, the only one that it is ever given; return whether that went well."""
+        del stream
+        return int(self._launch(self._executable, self._stream)) == 0
+
+    def free(self) -> None:
+        """Destroy the graph."""
+        self._driver.call("cuGraphExecDestroy", self._executable)
+
+
+def _captured(driver: Driver, enqueue: Callable[[], bool], stream: ctypes.c_void_p) -> ctypes.c_void_p:
+    graph = ctypes.c_void_p()
+    driver.call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
+    try:
+        done = enqueue()
+    finally:
+        status = driver.function("cuStreamEndCapture")(stream, ctypes.byref(graph))
+    if not done or status:
+        if graph.value is not None:
+            driver.call("cuGraphDestroy", graph)
+        raise _refused(
+            f"CUDA error {status} at the end of the capture"
+            if status
+            else "that TensorRT stopped in the capture"
+        )
+    return graph
+
+
+def _refused(found: str) -> InputInvalid:
+    return InputInvalid(
+        wanted="a CUDA graph of what the engine puts on its stream",
+        found=found,
+        fix="bind without graph=True: this engine does something that cannot be captured",
+    )

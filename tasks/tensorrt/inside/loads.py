@@ -1,0 +1,105 @@
+"""What an engine is measured on: the corners of its shapes, and batches between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.children.compare import Arrays
+from tasks.children.reference import Corner
+
+_BEST = "opt"
+
+
+@dataclass(frozen=True)
+class Load:
+    """Inputs of one choice of shapes.
+
+    Attributes:
+        name: the corners with these shapes, or `batch N`.
+        batch: the first dimension that counts, see `tasks.domain.profile.Case`.
+        inputs: values by input.
+        profile: the optimisation profile to measure; None takes one that fits.
+    """
+
+    name: str
+    batch: int | None
+    inputs: Arrays
+    profile: int | None = None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes by input."""
+        return {name: tuple(value.shape) for name, value in self.inputs.items()}
+
+    @property
+    def size(self) -> int:
+        """Number of values in all inputs."""
+        return sum(int(value.size) for value in self.inputs.values())
+
+
+def corner_loads(corners: list[Corner]) -> list[Load]:
+    """Return one load for each choice of shapes among `corners`; corners with the same shapes share one."""
+    batched = _batched(corners)
+    names: dict[str, list[str]] = {}
+    for corner in corners:
+        names.setdefault(_key(corner), []).append(corner.name)
+    by_name = {corner.name: corner for corner in corners}
+    return [
+        Load("/".join(same), _batch(by_name[same[0]], batched), by_name[same[0]].inputs, _profile(same[0]))
+        for same in names.values()
+    ]
+
+
+def batch_loads(corners: list[Corner]) -> list[Load]:
+    """Return loads with the powers of two between the smallest and the largest batch as first dimension.
+
+    Other dimensions are those of `opt`, whose values are repeated or cut. There are none where no first
+    dimension is dynamic, or the dynamic ones are not the same.
+    """
+    batched = _batched(corners)
+    known = {_batch(corner, batched) for corner in corners}
+    batches = [batch for batch in known if batch is not None]
+    if not batched or None in known or len(batches) == 1:
+        return []
+    best = next((corner for corner in corners if _BEST in corner.name.split("/")), corners[-1])
+    powers = (1 << exponent for exponent in range(max(batches).bit_length()))
+    return [
+        Load(f"batch {batch}", batch, _resized(best.inputs, batched, batch))
+        for batch in powers
+        if min(batches) < batch < max(batches) and batch not in known
+    ]
+
+
+def _key(corner: Corner) -> str:
+    return str(sorted((name, value.shape) for name, value in corner.inputs.items()))
+
+
+def _profile(name: str) -> int:
+    """Return the profile of a corner: `min 2` is of the second."""
+    _, _, number = name.partition("/")[0].partition(" ")
+    return int(number or 1) - 1
+
+
+def _batched(corners: list[Corner]) -> list[str]:
+    """Return the inputs whose first dimension differs between corners; all that have one, where none does."""
+    first = {
+        name: {corner.inputs[name].shape[0] for corner in corners}
+        for name, value in corners[0].inputs.items()
+        if value.ndim
+    }
+    return [name for name, sizes in first.items() if len(sizes) > 1] or list(first)
+
+
+def _batch(corner: Corner, batched: list[str]) -> int | None:
+    sizes = {int(corner.inputs[name].shape[0]) for name in batched}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _resized(inputs: Arrays, batched: list[str], batch: int) -> Arrays:
+    """Return `inputs` with `batch` rows: the first ones, again and again."""
+    return {
+        name: value.take(np.arange(batch) % len(value), axis=0) if name in batched else value
+        for name, value in inputs.items()
+    }

@@ -1,0 +1,95 @@
+"""Opening the plan of a file: everything is checked before TensorRT sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tasks.domain.errors import DigestMismatch, InputInvalid
+from tasks.tensorrt.inside.cuda import gpu_at
+from tasks.tensorrt.inside.library import full_version, host, load, load_pycuda
+from tasks.tensorrt.inside.plan import (
+    Place,
+    PlanRecord,
+    check_place,
+    checked_plan,
+    read_plan_record,
+    record_beside,
+)
+from tasks.tensorrt.inside.plugins import plugin_path
+from tasks.tensorrt.inside.runner import Runner
+
+
+def open_runner(
+    path: Path, *, sha256: str | None, module: str | None, gpu_index: int, plugins: Path | None
+) -> Runner:
+    """Return the engine of the plan at `path`, ready to run.
+
+    Args:
+        path: the plan; its record lies beside it, or `sha256` and `module` are given.
+        sha256: the digest that the plan must have; None takes the record's.
+        module: name of TensorRT's Python module; None takes the record's.
+        gpu_index: the GPU, among the visible ones.
+        plugins: the folder with the libraries that the record names.
+
+    Raises:
+        InputInvalid: there is neither a record nor a digest, or no plan.
+        RecordInvalid: the record cannot be read.
+        DigestMismatch: the plan is not the one that the record or the digest names.
+        TargetUnavailable: the record says that the plan does not run here, or TensorRT does.
+        ToolchainBroken: TensorRT does not load.
+        RunnerMissing: pycuda does not load.
+        PluginRefused: a library is missing, is not the one that the record names, or does not load.
+        GpuUnavailable: there is no such GPU, or it is out of memory.
+    """
+    beside = record_beside(path)
+    record = read_plan_record(beside) if beside.exists() else None
+    digest, flavour = _wanted(path, record, sha256, module)
+    if record is not None and record.stripped:
+        raise InputInvalid(
+            wanted=f"a plan with its weights in {path.name}",
+            found="one that was built without",
+            fix="refit it with the graph that its record names (TensorRT's OnnxParserRefitter), and open what "
+            "comes of it with sha256= and module=",
+        )
+    plan = checked_plan(path, digest, None if record is None else record.size)
+    trt = load(flavour)
+    if record is not None:
+        check_place(record, _place(trt, flavour, gpu_index))
+    cuda = load_pycuda()
+    needed = () if record is None else record.plugins
+    libraries = [
+        {"path": str(plugin_path(one["library"], plugins)), "sha256": one["sha256"]} for one in needed
+    ]
+    carries_code = record is not None and record.carries_code
+    return Runner(trt, cuda, plan, gpu_index=gpu_index, plugins=libraries, carries_code=carries_code)
+
+
+def _wanted(path: Path, record: PlanRecord | None, sha256: str | None, module: str | None) -> tuple[str, str]:
+    """Return the digest that the plan must have, and the name of TensorRT's module."""
+    if record is None and (sha256 is None or module is None):
+        raise InputInvalid(
+            wanted=f"{record_beside(path).name}, the record of {path.name}, or sha256= and module=",
+            found="no such file, and not both of them",
+            fix="`enginefarm engines fetch` writes plan and record; the digest must come from where you "
+            "trust it, never from the file itself",
+        )
+    if record is not None and sha256 not in (None, record.sha256):
+        raise DigestMismatch(
+            wanted=f"the record of a plan with SHA-256 {sha256}",
+            found=f"the record of {record.sha256} in {record_beside(path).name}",
+            fix="fetch the engine again, or correct the digest",
+        )
+    known = ("", "") if record is None else (record.sha256, record.target.flavour)
+    return sha256 or known[0], module or known[1]
+
+
+def _place(trt: Any, module: str, gpu_index: int) -> Place:
+    gpu = gpu_at(gpu_index)
+    return Place(
+        flavour=module,
+        version=full_version(trt),
+        gpu=gpu.name,
+        compute_capabilities=(gpu.compute,),
+        system=" ".join(host().values()),
+    )

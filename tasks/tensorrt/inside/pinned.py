@@ -1,0 +1,21 @@
+"""Builds that take every kernel from one timing cache, as TensorRT 10 and later can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def pin(trt: Any, config: Any, *, replay: bool) -> None:
+    """Let each entry of the cache be one decision; with `replay` what is not in it is an error."""
+    config.set_flag(trt.BuilderFlag.EDITABLE_TIMING_CACHE)
+    if replay:
+        config.set_flag(trt.BuilderFlag.ERROR_ON_TIMING_CACHE_MISS)
+
+
+def tactics(cache: Any) -> dict[str, int]:
+    """Return the kernel that each entry of `cache` decides for, by the entry's key."""
+    found = {}
+    for key in cache.queryKeys():
+        entry = cache.query(key)
+        found[str(key)] = int(entry.tacticHash)
+    return found

@@ -1,0 +1,56 @@
+"""Where an engine first leaves its graph, found by building engines that keep inner tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tasks.children.run import Limits, run_child
+from tasks.domain.departure import Departure, InnerValues
+from tasks.tensorrt.engine import EngineJob, build_request, child_program
+
+_MOST_BUILDS = 8
+_SECONDS = 240.0
+
+
+async def locate_departure(  # noqa: PLR0913 (a build, what it is held against, and where it runs)
+    job: EngineJob,
+    reference: Path,
+    inner: InnerValues,
+    *,
+    tolerance: float,
+    workdir: Path,
+    limits: Limits,
+) -> Departure:
+    """Return the first tensor whose value in the engine of `job` is not `inner`'s.
+
+    Args:
+        job: the build whose engine answers otherwise than TensorFlow; it needs a GPU.
+        reference: inputs and TensorFlow's outputs, see `tasks.children.reference`.
+        inner: what onnxruntime computes between the nodes of the graph.
+        tolerance: the largest error that is none, relative to a tensor's largest value.
+        workdir: folder for temporary files.
+        limits: what the child process may use; it builds up to 8 engines, and none after 4 minutes.
+
+    Raises:
+        FarmError: as `build_engine` and `verify_engine`.
+    """
+    request: dict[str, Any] = build_request(job, workdir / "unused.plan") | {
+        "timing": None,
+        "reference": reference,
+        "corner": inner.corner,
+        "values": inner.file,
+        "tensors": [one.tensor for one in inner.tensors],
+        "tolerance": tolerance,
+        "most_builds": _MOST_BUILDS,
+        "seconds": _SECONDS,
+    }
+    program = child_program(job.toolchain, "locate", job.gpu_index)
+    result = (await run_child(program, request, workdir=workdir, limits=limits)).result
+    return Departure(
+        at=None if result["place"] is None else inner.tensors[result["place"]],
+        relative=result["relative"],
+        corner=inner.corner,
+        builds=result["builds"],
+        reason=result["reason"],
+    )

@@ -1,0 +1,140 @@
+"""Running stored engines in your own program.
+
+    from tasks.tensorrt.runner import Engine
+
+    with Engine.open("resnet.plan") as engine:
+        outputs = engine.run({"image": batch})
+
+Needs what a toolchain has: Python from 3.10 on, NumPy, TensorRT and pycuda.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import numpy.typing as npt
+
+from tasks.tensorrt.inside.bound import Bound
+from tasks.tensorrt.inside.opening import open_runner
+from tasks.tensorrt.inside.runner import Runner
+from tasks.tensorrt.inside.signature import Arrays, ShapeRange, Tensor
+
+__all__ = ["Bound", "Engine", "ShapeRange", "Tensor"]
+
+
+class Engine:
+    """A stored engine on a GPU: a context manager that frees everything at its end.
+
+    Several may be open at a time, beside CUDA contexts of your own (`pycuda.autoinit`), which stay current.
+    It belongs to the thread that opens it; in another one every call but `Bound.enqueue`, which checks
+    nothing, raises InputInvalid.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        sha256: str | None = None,
+        module: str | None = None,
+        gpu: int = 0,
+        plugins: str | os.PathLike[str] | None = None,
+    ) -> Engine:
+        """Open the plan at `path` after its digest is checked.
+
+        `enginefarm engines fetch` writes the record beside the plan (`resnet.plan.json`). It has the digest,
+        and tells which TensorRT and GPU the plan is for: another is refused before TensorRT sees the plan.
+
+        Args:
+            path: the plan.
+            sha256: the digest that the plan must have; with `module` it does instead of the record.
+            module: Python module of TensorRT, `tensorrt` or `tensorrt_rtx`; default: the record's.
+            gpu: index of the GPU among the visible ones.
+            plugins: folder with the libraries that the record names; default: ENGINEFARM_PLUGINS.
+
+        Raises:
+            InputInvalid: there is neither a record nor a digest, or no plan.
+            RecordInvalid: the record cannot be read.
+            DigestMismatch: the plan is not the one that the record or the digest names.
+            TargetUnavailable: the plan does not run on this GPU with this TensorRT.
+            ToolchainBroken: TensorRT does not load.
+            RunnerMissing: pycuda does not load.
+            PluginRefused: a library is missing, is not the one that the record names, or does not load.
+            GpuUnavailable: there is no such GPU, or it is out of memory.
+        """
+        folder = plugins or os.environ.get("ENGINEFARM_PLUGINS")
+        runner = open_runner(
+            Path(path),
+            sha256=sha256,
+            module=module,
+            gpu_index=gpu,
+            plugins=None if folder is None else Path(folder),
+        )
+        return cls(runner)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Name, NumPy type and shape of each input; None for dimensions that a run decides."""
+        return self._runner.inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Name, NumPy type and shape of each output; None for dimensions that a run decides."""
+        return self._runner.outputs
+
+    @property
+    def profiles(self) -> tuple[Mapping[str, ShapeRange], ...]:
+        """For each optimisation profile the smallest, best and largest shape by input."""
+        return self._runner.profiles
+
+    def run(self, inputs: Mapping[str, npt.ArrayLike], *, profile: int | None = None) -> Arrays:
+        """Return the outputs for `inputs`, by name, as new arrays.
+
+        Args:
+            inputs: one array for each input. Types are converted only where nothing is lost: to wider ones,
+                and whole numbers to a narrower type that holds each of them.
+            profile: index of the optimisation profile; default: one whose ranges hold the shapes.
+
+        Raises:
+            InputInvalid: a name, type or shape does not fit; it says which, and what would.
+            RunFailed: TensorRT or CUDA stopped with an error.
+            GpuUnavailable: the GPU is out of memory.
+        """
+        return self._runner.run(inputs, profile=profile)
+
+    def bind(
+        self, inputs: Mapping[str, npt.ArrayLike], *, profile: int | None = None, graph: bool = False
+    ) -> Bound:
+        """Put `inputs` on the GPU and return what runs on them again and again: `enqueue`, then `fetch`.
+
+        Close it, or use it in a `with`; until then the GPU's primary context is the current one.
+
+        Args:
+            inputs: as for `run`.
+            profile: as for `run`.
+            graph: capture the work as a CUDA graph, and launch that.
+
+        Raises:
+            InputInvalid: as for `run`, or the engine's work cannot be captured as a graph.
+            RunFailed: TensorRT or CUDA stopped with an error.
+            GpuUnavailable: the GPU is out of memory.
+        """
+        return self._runner.bind(inputs, profile=profile, graph=graph)
+
+    def close(self) -> None:
+        """Free the engine and all its memory; a second call does nothing."""
+        self._runner.close()
+
+    def __enter__(self) -> Engine:  # noqa: PYI034 (Python 3.10 has no Self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

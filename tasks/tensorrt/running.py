@@ -1,0 +1,83 @@
+"""Running an engine on the arrays of a file, in a process of the toolchain's own interpreter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.children.run import ChildProgram, Confinement, Limits, run_child
+from tasks.tensorrt.toolchain import Toolchain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSummary:
+    """One output of a run.
+
+    Attributes:
+        name: its name.
+        dtype: NumPy's name of its element type.
+        shape: its dimensions.
+        min: its smallest value; None where it has no element, like the next two.
+        max: its largest value.
+        mean: the mean of its values.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    min: float | None
+    max: float | None
+    mean: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRun:
+    """One run of a stored engine.
+
+    Attributes:
+        plan: the engine, with its record beside it.
+        input: an `.npz` with one array for each input.
+        output: where the outputs are written, an `.npz`, below the run's folder.
+        profile: the optimisation profile; None takes one whose ranges hold the shapes.
+        gpu_index: the GPU, among the visible ones.
+        plugins: the folder with the libraries that the record names.
+    """
+
+    plan: Path
+    input: Path
+    output: Path
+    profile: int | None
+    gpu_index: int
+    plugins: Path | None
+
+
+async def run_engine(
+    run: EngineRun, toolchain: Toolchain, *, workdir: Path, limits: Limits
+) -> tuple[OutputSummary, ...]:
+    """Run the engine once and return what came out.
+
+    Raises:
+        InputInvalid: the input is no `.npz` of plain arrays, or they do not fit the engine.
+        RunFailed: TensorRT or CUDA stopped with an error.
+        DigestMismatch: the plan is not the one that its record names; TensorRT has not seen it.
+        TargetUnavailable: the plan does not run on this GPU with this TensorRT.
+        RunnerMissing: pycuda does not load in the toolchain's interpreter.
+        PluginRefused: a library is missing, is not the one that the record names, or does not load.
+        GpuUnavailable: there is no such GPU, or it is out of memory.
+    """
+    request = {
+        "plan": run.plan,
+        "input": run.input,
+        "output": str(run.output.absolute()),
+        "profile": run.profile,
+        "gpu_index": run.gpu_index,
+        "plugins": None if run.plugins is None else str(run.plugins.absolute()),
+    }
+    program = ChildProgram(
+        module="tasks.tensorrt.inside.run",
+        step="run",
+        interpreter=toolchain.interpreter,
+        confinement=Confinement.DEVICE,
+    )
+    answer = await run_child(program, request, workdir=workdir, limits=limits)
+    return tuple(OutputSummary(**(row | {"shape": tuple(row["shape"])})) for row in answer.result["outputs"])

@@ -1,0 +1,88 @@
+"""Timing caches as builds take and leave them, and the process that puts two together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tasks.domain.digest import BlobRef
+from tasks.domain.request import TimingMode
+from tasks.domain.target import EngineTarget
+from tasks.domain.timing import CacheFile
+from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.inside.timing import pinning_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingInput:
+    """Where a build has its timings.
+
+    Attributes:
+        mode: `SHARED` or `REPRODUCIBLE`; a build without a cache has no `TimingInput`.
+        cache: what was measured before; None begins with nothing. A reproducible build with a cache takes
+            every timing from it.
+    """
+
+    mode: TimingMode
+    cache: CacheFile | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingOutcome:
+    """What a build did with its timings.
+
+    Attributes:
+        used: whether it began with those that it was given.
+        left: those that it began with and its own; None where it left none.
+        notes: why what was given was not used, for people.
+    """
+
+    used: bool = False
+    left: CacheFile | None = None
+    notes: tuple[str, ...] = ()
+
+
+def check_reproducible(target: EngineTarget) -> None:
+    """Refuse reproducible builds for `target` where its TensorRT has none.
+
+    Raises:
+        RequestInvalid: it has not.
+        ToolchainBroken: the farm does not know the target's TensorRT family.
+    """
+    version = str(target.version)
+    pinning_of(family_of(target.flavour.value, version), version)
+
+
+def timing_request(timing: TimingInput | None, workdir: Path) -> dict[str, Any] | None:
+    """Return `timing` as the building child takes it, with a new name below `workdir` for what it leaves."""
+    if timing is None:
+        return None
+    cache = None if timing.cache is None else cache_document(timing.cache)
+    return {"mode": timing.mode.value, "cache": cache, "into": str(new_cache(workdir))}
+
+
+def read_timing(request: Mapping[str, Any] | None, document: Mapping[str, Any]) -> TimingOutcome:
+    """Read what the building child wrote after it was asked by `request`."""
+    left = document["left"]
+    return TimingOutcome(
+        used=document["used"],
+        left=None if left is None or request is None else _file(Path(request["into"]), left),
+        notes=tuple(document["notes"]),
+    )
+
+
+def new_cache(workdir: Path) -> Path:
+    """Return a path below `workdir` that nobody has."""
+    return workdir.absolute() / f"timing-{uuid4().hex}.cache"
+
+
+def cache_document(cache: CacheFile) -> dict[str, Any]:
+    """Return `cache` as a child takes it."""
+    return {"path": cache.path, "sha256": cache.ref.sha256, "size": cache.ref.size}
+
+
+def _file(path: Path, document: Mapping[str, Any]) -> CacheFile:
+    return CacheFile(path=path, ref=BlobRef(**document))

@@ -1,0 +1,190 @@
+"""Around step 7: timings of kernels come from the store before a build, and go there after it.
+
+Timings save time and decide nothing else, so what goes wrong with them is a note in the record and a warning,
+and the build goes on without. Only a reproducible build depends on its cache, and fails for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from tasks.children.run import Limits
+from tasks.domain.digest import BlobRef
+from tasks.domain.errors import FarmError, NotStored, RequestInvalid, TargetUnavailable
+from tasks.domain.order import EngineOrder
+from tasks.domain.request import TimingMode
+from tasks.domain.timing import (
+    CacheFile,
+    TimingCacheKey,
+    TimingRecord,
+    TimingUse,
+    timing_key,
+    why_untimed,
+)
+from tasks.step import step
+from tasks.store.store import Store
+from tasks.store.timing import fetch_cache, find_timing, put_cache, share_timing, swap_timing
+from tasks.tensorrt.engine import BuiltEngine, EngineJob
+from tasks.tensorrt.merging import merge_caches
+from tasks.tensorrt.site import BuildSite
+from tasks.tensorrt.timing import TimingInput, check_reproducible
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledTiming:
+    """What the store had for a build.
+
+    Attributes:
+        key: the builds that may share it; None where this one has no cache.
+        given: what the build gets.
+        stood: the shared cache that was in the store, usable or not; the build's own takes its place.
+        notes: why there is nothing, or less.
+    """
+
+    key: TimingCacheKey | None = None
+    given: TimingInput | None = None
+    stood: BlobRef | None = None
+    notes: tuple[str, ...] = ()
+
+
+@step
+async def pull_timing(order: EngineOrder, site: BuildSite, *, workdir: Path) -> PulledTiming:
+    """Fetch the timings with which the build of `order` begins.
+
+    Raises:
+        RequestInvalid: the build shall be reproducible, and cannot be with this TensorRT or on this host.
+        NotStored: the cache that it names is not stored for this GPU model, TensorRT and CUDA.
+        DigestMismatch: the cache that it names is damaged.
+        FarmError: as `s3_errors`, for a reproducible build.
+    """
+    key = timing_key(order.target, site.cuda)
+    reason = why_untimed(order.target, site.cuda)
+    if order.timing is TimingMode.REPRODUCIBLE:
+        return await _pull_named(order, key, reason, workdir)
+    if order.timing is TimingMode.NONE:
+        return PulledTiming(notes=("none was asked for",))
+    if key is None:
+        return PulledTiming(notes=(reason,))
+    return await asyncio.to_thread(_pull_shared, Store.connect(order.store), key, workdir)
+
+
+def _pull_shared(store: Store, key: TimingCacheKey, workdir: Path) -> PulledTiming:
+    stood, cache = None, None
+    notes: tuple[str, ...] = ()
+    try:
+        standing = find_timing(store, key.shared, key)
+        if standing is not None and standing.record is None:
+            notes = (f"the record {key.shared} cannot be read",)
+        elif standing is not None and standing.record is not None:
+            stood = standing.record.cache
+            cache = fetch_cache(store, stood, workdir)
+    except FarmError as error:
+        notes = (_warned("the shared timing cache was left out", error),)
+    return PulledTiming(
+        key=key, given=TimingInput(mode=TimingMode.SHARED, cache=cache), stood=stood, notes=notes
+    )
+
+
+async def _pull_named(
+    order: EngineOrder, key: TimingCacheKey | None, reason: str, workdir: Path
+) -> PulledTiming:
+    named = order.options.timing_cache
+    if key is None and order.target.gpu is None and named is None:
+        return PulledTiming(notes=(reason,))  # every build of TensorRT-RTX repeats the one before
+    if key is None:
+        raise RequestInvalid(
+            wanted="a build whose timings all come from one cache (`timing: reproducible`)",
+            found=reason,
+            fix="take timing_cache out of build.yaml, or name a target of TensorRT itself",
+        )
+    check_reproducible(order.target)
+    if named is None:
+        return PulledTiming(key=key, given=TimingInput(mode=TimingMode.REPRODUCIBLE, cache=None))
+    cache = await asyncio.to_thread(_fetch_named, Store.connect(order.store), key, named, workdir)
+    return PulledTiming(key=key, given=TimingInput(mode=TimingMode.REPRODUCIBLE, cache=cache))
+
+
+def _fetch_named(store: Store, key: TimingCacheKey, sha256: str, workdir: Path) -> CacheFile:
+    standing = find_timing(store, key.recorded(sha256), key)
+    if standing is None or standing.record is None:
+        raise NotStored(
+            wanted=f"the timing cache {sha256} for {key.gpu}, TensorRT {key.version}, CUDA {key.cuda}",
+            found="no such record" if standing is None else "a record that cannot be read",
+            fix="build there with `timing: reproducible` and no `timing_cache`: the engine's record then "
+            "names the cache under timing.left",
+        )
+    return fetch_cache(store, standing.record.cache, workdir)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedBuild:
+    """A build that is over, with what it had of timings.
+
+    Attributes:
+        order: what was asked for.
+        pulled: what the store had for it.
+        job: the build.
+        built: what came of it.
+        attempt: which attempt this is.
+    """
+
+    order: EngineOrder
+    pulled: PulledTiming
+    job: EngineJob
+    built: BuiltEngine
+    attempt: str
+
+
+@step
+async def publish_timing(timed: TimedBuild, *, workdir: Path, limits: Limits) -> TimingUse:
+    """Store what the build measured, and say what it used; what goes wrong there is a note."""
+    pulled, outcome = timed.pulled, timed.built.timing
+    given = None if pulled.given is None or pulled.given.cache is None else pulled.given.cache.ref
+    left, notes = None, (*pulled.notes, *outcome.notes)
+    if pulled.key is not None and outcome.left is not None:
+        try:
+            left = await _publish(timed, pulled.key, outcome.left, workdir, limits)
+        except FarmError as error:
+            notes = (*notes, _warned("the build's timings were not shared", error))
+    return TimingUse(mode=timed.order.timing, used=given if outcome.used else None, left=left, notes=notes)
+
+
+async def _publish(
+    timed: TimedBuild, key: TimingCacheKey, left: CacheFile, workdir: Path, limits: Limits
+) -> BlobRef:
+    """Store `left`; return the stored cache that holds it."""
+    found = timing_key(timed.built.target, timed.built.info.cuda)
+    if found != key:
+        raise TargetUnavailable(
+            wanted=f"timings for CUDA {key.cuda}",
+            found=f"a build with CUDA {timed.built.info.cuda}",
+            fix="start the agent again: the host's driver changed since it was probed",
+        )
+    store = Store.connect(timed.order.store)
+    record = TimingRecord(
+        key=key.shared,
+        made_for=key,
+        cache=left.ref,
+        attempt=timed.attempt,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if timed.order.timing is TimingMode.REPRODUCIBLE:
+        named = replace(record, key=key.recorded(left.ref.sha256))
+        await asyncio.to_thread(put_cache, store, left)
+        await asyncio.to_thread(swap_timing, store, named, None)  # one that is there says the same
+    else:
+        merge = partial(merge_caches, timed.job, workdir=workdir, limits=limits)
+        record = await share_timing(store, left, record, base=timed.pulled.stood, merge=merge)
+    return record.cache
+
+
+def _warned(what: str, error: FarmError) -> str:
+    _LOG.warning("%s: %s", what, error)
+    return f"{what}: {error.found}"

@@ -1,0 +1,132 @@
+"""Builds for GPUs through the real flow, on a stand-in for them: see `tests.stand_in.toolchain`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from flows.build_release import build_release
+from flows.cli import app
+from flows.engines import read_all
+from tasks.children.reference import read_reference
+from tasks.domain.digest import blob_ref
+from tasks.domain.errors import TargetUnavailable, VerificationFailed
+from tasks.domain.quarantine import QuarantineRecord, Subject
+from tasks.domain.record import EngineRecord, Verdict
+from tasks.domain.release import ReleaseRef
+from tasks.store.store import Store
+from tests.stand_in.toolchain import H100, L4, StandIn
+
+Keys = Callable[[str], list[str]]
+REQUEST = "targets: [h100-sxm-80gb]\nprecisions: [{precisions}]\nsamples: samples.npz\n"
+
+
+@pytest.fixture
+def publish_digits(
+    publish: Callable[..., ReleaseRef], demo_model: bytes, demo_samples: bytes
+) -> Callable[..., ReleaseRef]:
+    """A function that publishes the demo's network for an H100."""
+
+    def put(precisions: str = "fp32", version: str = "1") -> ReleaseRef:
+        files = {"model.keras": demo_model, "samples.npz": demo_samples}
+        return publish(REQUEST.format(precisions=precisions), files, version=version)
+
+    return put
+
+
+def built(release: ReleaseRef) -> list[EngineRecord]:
+    return list(read_all(asyncio.run(build_release(release))))
+
+
+@pytest.mark.parametrize("version", ["8.6.0", "10.13.3.9"])
+def test_an_engine_is_built_and_verified_on_its_gpu(
+    version: str,
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    publish_digits: Callable[..., ReleaseRef],
+    stored_keys: Keys,
+) -> None:
+    toolchain = stand_in(version=version)
+    use_toolchains(toolchain)
+
+    records = built(publish_digits("fp32, fp16, int8"))
+
+    assert [record.options.precision for record in records] == ["fp32", "fp16", "int8"]
+    full = {"8.6.0": "8.6.0.12"}.get(version, version)
+    for record in records:
+        assert (record.target.gpu, str(record.target.version)) == (H100.name, full)
+        assert [str(one) for one in record.target.compute_capabilities] == ["9.0"]
+        assert record.key.startswith(f"engines/digits/1/h100-sxm-80gb/{full}/")
+        verification = record.engine_verification
+        assert verification.verdict is Verdict.PASSED
+        assert f"engine on {H100.name} in tensorrt {full}" in verification.compared
+        assert {one.corner for one in verification.comparisons} == {"min", "opt", "max"}
+        assert record.inputs[0].shape == (None, 8, 8, 1)
+    assert [event["event"] for event in toolchain.events()] == ["build starts", "build ends"] * 3
+    assert stored_keys("quarantine/") == []
+
+
+def test_the_process_that_builds_stamps_the_record(
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    publish_digits: Callable[..., ReleaseRef],
+    stored_keys: Keys,
+) -> None:
+    """The host was probed with an H100 in it; what finds itself on an L4 then builds nothing for an H100."""
+    toolchain = stand_in(version="10.13.3.9")
+    use_toolchains(toolchain)
+    built(publish_digits())
+    toolchain.becomes(gpus=(L4,))
+    with pytest.raises(TargetUnavailable) as caught:
+        built(publish_digits(version="2"))
+    assert L4.name in caught.value.found
+    assert H100.name in caught.value.wanted
+    assert [key.split("/")[2] for key in stored_keys("engines/")] == ["1"]
+
+
+def command(*words: str) -> Result:
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["quarantine", *words])
+
+
+def test_a_wrong_engine_goes_to_quarantine_and_can_be_seen_again(
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    publish_digits: Callable[..., ReleaseRef],
+    stored_keys: Keys,
+    tmp_path: Path,
+) -> None:
+    toolchain = stand_in(version="8.6.0", wrong=1.5)
+    use_toolchains(toolchain)
+    release = publish_digits()
+    store = f"s3://{release.bucket}"
+
+    with pytest.raises(VerificationFailed) as caught:
+        built(release)
+
+    (key,) = stored_keys("quarantine/")
+    assert stored_keys("engines/") == []
+    assert f"enginefarm quarantine reproduce {key} --store {store}" in caught.value.fix
+    record = Store.connect(store).find(key, QuarantineRecord)
+    assert record is not None
+    assert (record.subject, record.target and record.target.gpu) == (Subject.ENGINE, H100.name)
+
+    toolchain.becomes(wrong=1.0)  # the engine in quarantine stays as wrong as it was built
+    again = command("reproduce", key, "--store", store, "--keep", str(tmp_path / "kept"))
+    assert isinstance(again.exception, VerificationFailed), again.output
+    for one in record.verification.comparisons if record.verification else ():
+        row = next(line for line in again.output.splitlines() if f" {one.corner} " in line)
+        assert row.count(f"{one.relative:.2e}") == 2, "as far off as it was then"
+    kept = {name: tmp_path / "kept" / f"{name}.npz" for name in ("reference", "actual", "again")}
+    for expected, then, now in zip(*map(read_reference, kept.values()), strict=True):
+        np.testing.assert_allclose(then.outputs["scores"], expected.outputs["scores"] * 1.5, rtol=1e-5)
+        np.testing.assert_array_equal(then.outputs["scores"], now.outputs["scores"])
+    assert record.plan == blob_ref((tmp_path / "kept/engine.plan").read_bytes())
+    assert json.loads(command("show", key, "--store", store).output)["command"] in caught.value.fix
+
+    assert len(built(release)) == 1, "a right engine of the same order is built and stored"

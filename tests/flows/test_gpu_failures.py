@@ -1,0 +1,151 @@
+"""How a build on a GPU can end: a typed error, nothing left, and the next build on the same host works."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.build_release import build_release
+from flows.settings import settings
+from tasks.domain import errors
+from tasks.domain.errors import FarmError
+from tasks.domain.release import ReleaseRef
+from tests.stand_in.toolchain import H100, StandIn
+
+Keys = Callable[[str], list[str]]
+ORDINARY: dict[str, object] = {"fault": "", "gpus": (H100,), "driver": 0, "build_seconds": 0.0, "spin": False}
+MIB, SECONDS = 1024, 10
+# What the toolchain does, the error, whether a retry can help, and how often the build was begun.
+ENDINGS: list[tuple[dict[str, object], type[FarmError], bool, int]] = [
+    ({"fault": "segv"}, errors.ChildCrashed, False, 1),
+    ({"fault": "host-memory"}, errors.ChildOutOfMemory, False, 1),
+    ({"fault": "host-memory-told"}, errors.ChildOutOfMemory, False, 1),
+    ({"fault": "gpu-memory"}, errors.GpuUnavailable, True, 3),
+    ({"fault": "gpu-memory-run"}, errors.GpuUnavailable, True, 1),
+    ({"build_seconds": 600.0}, errors.ChildTimedOut, False, 1),
+    ({"gpus": ()}, errors.GpuUnavailable, True, 0),
+    ({"driver": "absent"}, errors.GpuUnavailable, True, 0),
+]
+
+
+def error_of(release: ReleaseRef) -> FarmError:
+    with pytest.raises(FarmError) as caught:
+        asyncio.run(build_release(release))
+    return caught.value
+
+
+def test_each_ending_is_told_and_leaves_the_host_as_it_was(
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    publish: Callable[..., ReleaseRef],
+    stored_keys: Keys,
+    demo_model: bytes,
+    work_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    toolchain = stand_in()
+    use_toolchains(toolchain)
+    request = "targets: [h100-sxm-80gb]\nprecisions: [{}]\n"
+    asyncio.run(build_release(publish(request.format("fp32"), {"model.keras": demo_model})))
+    (first,) = stored_keys("engines/")
+
+    release = publish(request.format("fp16"), {"model.keras": demo_model}, version="2")
+    monkeypatch.setenv("ENGINEFARM_CHILD_MEMORY_MIB", str(MIB))
+    monkeypatch.setenv("ENGINEFARM_CHILD_SECONDS", str(SECONDS))
+    settings.cache_clear()
+    for behaviour, wanted, retryable, begun in ENDINGS:
+        toolchain.becomes(**ORDINARY | behaviour)
+        before = len(toolchain.events())
+        error = error_of(release)
+        assert (type(error), error.retryable) == (wanted, retryable), behaviour
+        starts = [event for event in toolchain.events()[before:] if event["event"] == "build starts"]
+        assert len(starts) == begun, behaviour
+        assert not any(lives(event["pid"]) for event in starts), behaviour
+        assert list(work_dir.iterdir()) == [], behaviour
+        assert stored_keys("engines/") == [first], behaviour
+        assert stored_keys("quarantine/") == [], behaviour
+
+    toolchain.becomes(**ORDINARY)
+    assert [cell.built for cell in asyncio.run(build_release(release)).cells] == [True]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "wanted", "retryable", "told"),
+    [
+        ({"gpus": ()}, errors.TargetUnavailable, False, "this host can build for rtx-sm120"),
+        ({"driver": 999}, errors.GpuUnavailable, True, "CUDA error 999"),
+    ],
+)
+def test_a_host_without_the_gpu_says_so_before_it_converts(
+    behaviour: dict[str, object],
+    wanted: type[FarmError],
+    retryable: bool,  # noqa: FBT001 (a column)
+    told: str,
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    publish: Callable[..., ReleaseRef],
+    stored_keys: Keys,
+) -> None:
+    toolchain = stand_in(**behaviour)
+    use_toolchains(toolchain)
+    release = publish("targets: [h100-sxm-80gb]\n", {"model.keras": b"never read"})
+    error = error_of(release)
+    assert (type(error), error.retryable) == (wanted, retryable)
+    assert told in error.found
+    assert stored_keys("conversions/") == []
+
+    toolchain.becomes(**ORDINARY)
+    if retryable:  # what did not work is asked again in the same process
+        assert isinstance(error_of(release), errors.ModelUnreadable)
+
+
+def lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 (other processes set no events)
+            await asyncio.sleep(0.01)
+
+
+async def _cancel_while_it_builds(release: ReleaseRef, toolchain: StandIn) -> float:
+    """Return the seconds from the cancel to the end of the process that builds."""
+    task = asyncio.ensure_future(build_release(release))
+    await until(lambda: task.done() or toolchain.events())
+    await asyncio.sleep(1)  # it is in the long call now
+    pid = toolchain.events()[0]["pid"]
+    assert lives(pid)
+    started = time.monotonic()
+    task.cancel()
+    await until(lambda: not lives(pid))
+    seconds = time.monotonic() - started
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return seconds
+
+
+@pytest.mark.parametrize("spin", [False, True], ids=["sleeping", "deaf to signals"])
+def test_a_cancel_ends_the_process_that_builds(
+    spin: bool,  # noqa: FBT001 (a column)
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    publish: Callable[..., ReleaseRef],
+    stored_keys: Keys,
+    demo_model: bytes,
+    work_dir: Path,
+) -> None:
+    toolchain = stand_in(build_seconds=600.0, spin=spin)
+    use_toolchains(toolchain)
+    release = publish("targets: [h100-sxm-80gb]\n", {"model.keras": demo_model})
+
+    assert asyncio.run(_cancel_while_it_builds(release, toolchain)) < 2
+
+    assert stored_keys("engines/") == []
+    assert list(work_dir.iterdir()) == []
+    toolchain.becomes(**ORDINARY)
+    assert [cell.built for cell in asyncio.run(build_release(release)).cells] == [True]

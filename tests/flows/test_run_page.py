@@ -1,0 +1,113 @@
+"""The page of a run in Prefect shows how far TensorRT is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from prefect.artifacts import aupdate_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import Artifact
+
+from flows import run_page
+from flows.build_release import build_release
+from tasks.domain.errors import ChildCrashed
+from tasks.domain.release import ReleaseRef
+from tests.stand_in.toolchain import StandIn
+
+KEY = "build-h100-sxm-80gb-fp32"
+
+
+@pytest.fixture
+def release(publish: Callable[..., ReleaseRef], demo_model: bytes) -> ReleaseRef:
+    return publish("targets: [h100-sxm-80gb]\n", {"model.keras": demo_model})
+
+
+async def shown() -> Artifact | None:
+    """Return the newest progress of such a build; what other tests left is older."""
+    async with get_client() as client:
+        found = [one for one in await client.read_artifacts() if one.key == KEY]
+        return max(found, key=lambda one: str(one.created), default=None)
+
+
+async def run_of(artifact: Artifact) -> str:
+    async with get_client() as client:
+        assert artifact.flow_run_id is not None
+        return (await client.read_flow_run(artifact.flow_run_id)).name
+
+
+def test_the_page_follows_tensorrt(
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    release: ReleaseRef,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use_toolchains(stand_in(build_seconds=15.0))
+    written: list[float] = []
+
+    async def update(artifact: Any, percent: float) -> None:
+        written.append(time.monotonic())
+        await aupdate_progress_artifact(artifact, percent)
+
+    monkeypatch.setattr(run_page, "aupdate_progress_artifact", update)
+
+    async def build_and_look() -> list[float]:
+        task = asyncio.ensure_future(build_release(release))
+        seen = []
+        while not task.done():
+            artifact = await shown()
+            seen += [] if artifact is None else [float(str(artifact.data))]
+            await asyncio.sleep(0.5)
+        await task
+        artifact = await shown()
+        assert artifact is not None
+        assert artifact.type == "progress"
+        assert artifact.description == "TensorRT builds h100-sxm-80gb fp32"
+        assert await run_of(artifact) == "digits-1-h100-sxm-80gb-fp32"
+        return [*seen, float(str(artifact.data))]
+
+    seen = asyncio.run(build_and_look())
+    assert seen == sorted(seen)
+    assert seen[-1] == 100
+    assert any(0 < percent < 100 for percent in seen)
+    between = [late - early for early, late in pairwise(written[:-1])]
+    assert all(seconds > 2.9 for seconds in between), "but for the last one, every few seconds"
+
+
+def test_a_build_that_fails_is_not_shown_as_finished(
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    release: ReleaseRef,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_page, "_SECONDS", 0.1)
+    use_toolchains(stand_in(fault="segv"))
+
+    async def build() -> Artifact | None:
+        before = await shown()
+        with pytest.raises(ChildCrashed):
+            await build_release(release)
+        after = await shown()
+        return None if before is not None and after is not None and before.id == after.id else after
+
+    artifact = asyncio.run(build())
+    assert artifact is not None
+    assert artifact.data == 0
+
+
+def test_a_page_that_cannot_be_written_costs_no_build(
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    release: ReleaseRef,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise RuntimeError("503")
+
+    monkeypatch.setattr(run_page, "acreate_progress_artifact", refuse)
+    use_toolchains(stand_in())
+    assert [cell.built for cell in asyncio.run(build_release(release)).cells] == [True]

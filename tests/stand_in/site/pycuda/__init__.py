@@ -1,0 +1,1 @@
+"""Stands in for pycuda; see `tests.stand_in.toolchain`."""

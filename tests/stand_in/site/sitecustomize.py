@@ -1,0 +1,12 @@
+"""Runs first in the interpreter of a stand-in toolchain: there is a driver, and no TensorRT-RTX."""
+
+import platform
+import sys
+
+from tests.stand_in.driver import install
+from tests.stand_in.hardware import CONFIG
+
+install()
+if CONFIG["architecture"]:
+    platform.machine = lambda: str(CONFIG["architecture"])
+sys.modules["tensorrt_rtx"] = None  # type: ignore[assignment] # importing it fails as where it is not installed

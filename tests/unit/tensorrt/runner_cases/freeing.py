@@ -1,0 +1,92 @@
+"""Engines beside each other and beside contexts of the user."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import numpy as np
+import pycuda.driver as cuda
+import pytest
+import tensorrt as trt
+
+from tasks.domain.errors import InputInvalid, RunFailed
+from tests.stand_in.hardware import contexts, memory
+from tests.unit.tensorrt.runner_cases.engines import (
+    WEIGHTS,
+    batch,
+    nothing_left,
+    opened,
+    patched,
+    places_plan,
+    product_plan,
+)
+
+
+def case_everything_is_freed_after_an_error_in_the_middle() -> None:
+    def work(plan: bytes) -> None:
+        with opened(plan) as runner:
+            runner.run({"x": batch(2)})
+            assert memory.count() > 0
+            raise ZeroDivisionError
+
+    for plan in (product_plan(), places_plan()):
+        with nothing_left(), pytest.raises(ZeroDivisionError):
+            work(plan)
+
+
+def case_everything_is_freed_while_the_error_is_still_looked_at() -> None:
+    """A traceback holds the frames of the runner; they hold no object of TensorRT."""
+    kept: list[weakref.ref[Any]] = []
+
+    def stop(self: Any, stream: int) -> bool:
+        del stream
+        kept.extend((weakref.ref(self), weakref.ref(self.engine)))
+        return False
+
+    def work() -> None:
+        with patched(trt.IExecutionContext, execute_async_v3=stop), opened(product_plan()) as runner:
+            runner.run({"x": batch(2)})
+
+    with nothing_left(), pytest.raises(RunFailed) as caught:
+        work()
+    assert caught.value.__traceback__ is not None
+    gc.collect()
+    assert [one() for one in kept] == [None, None]
+    assert memory.count() == 0
+
+
+def case_the_context_of_the_user_stays_the_current_one() -> None:
+    cuda.init()
+    own = cuda.Device(1).retain_primary_context()
+    own.push()
+    try:
+        with nothing_left():
+            runner = opened(product_plan())
+            assert contexts() == [1]
+            runner.run({"x": batch(1)})
+            assert contexts() == [1]
+            with runner.bind({"x": batch(1)}, graph=True):
+                assert contexts() == [1, 0]
+            assert contexts() == [1]
+            with pytest.raises(InputInvalid):
+                runner.run({})
+            runner.close()
+    finally:
+        own.pop()
+    assert contexts() == []
+
+
+def case_engines_beside_each_other_on_one_gpu_and_on_two() -> None:
+    data, x = product_plan(), batch(3)
+    with nothing_left(), opened(data) as one, opened(data) as two, opened(data, gpu_index=1) as other:
+        for rows in (1, 3, 2):
+            for runner in (one, two, other):
+                y = runner.run({"x": x[:rows]})["y"]
+                np.testing.assert_allclose(y, x[:rows] @ WEIGHTS, rtol=1e-5)
+        with one.bind({"x": batch(2)}) as first, other.bind({"x": batch(3)}) as last:
+            first.enqueue()
+            last.enqueue()
+            assert (first.fetch()["y"].shape, last.fetch()["y"].shape) == ((2, 5), (3, 5))
+            np.testing.assert_allclose(two.run({"x": x})["y"], x @ WEIGHTS, rtol=1e-5)

@@ -1,0 +1,113 @@
+"""Where a wrong engine leaves its graph, on a stand-in for a GPU: see `tests.stand_in.toolchain`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tasks.children.reference import Corner, write_reference
+from tasks.children.run import Limits
+from tasks.domain.departure import Departure
+from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.target import Flavour
+from tasks.onnx.graph import inner_values
+from tasks.tensorrt.engine import EngineJob
+from tasks.tensorrt.locating import locate_departure
+from tasks.tensorrt.toolchain import Toolchain, probe_toolchain
+from tests.stand_in.toolchain import StandIn
+
+LIMITS = Limits(memory_mib=4096, seconds=120)
+SHAPES = ShapeRange(min=(1, 3), opt=(2, 3), max=(4, 3))
+OPS = ("Exp", "Neg", "Sigmoid", "Tanh", "Softplus", "Abs")
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Path:
+    """A chain of operations between x and y, and the reference: what NumPy answers at two corners."""
+    names = ["x", *(op.lower() for op in OPS), "y"]
+    nodes = [
+        helper.make_node(op, [before], [after], name=f"node_{op}")
+        for op, before, after in zip(OPS, names, names[1:], strict=False)
+    ]
+    nodes.append(helper.make_node("Add", [names[-2], "one"], ["y"], name="node_Add"))
+    graph = helper.make_graph(
+        nodes, "chain",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(np.array(1, np.float32), "one")],
+    )  # fmt: skip
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    corners = []
+    for name, batch in (("min", 1), ("opt", 2)):
+        x = np.linspace(-1, 1, batch * 3, dtype=np.float32).reshape(batch, 3)
+        y = np.abs(np.log1p(np.exp(np.tanh(1 / (1 + np.exp(np.exp(x))))))) + 1
+        corners.append(Corner(name, {"x": x}, {"y": y}, {"y": 1e-7}))
+    write_reference(path.with_name("reference.npz"), corners)
+    return path
+
+
+@pytest.fixture
+def departure(case: Path, stand_in: Callable[..., StandIn], tmp_path: Path) -> Callable[..., Departure]:
+    """A function that finds where engines of a stand-in that behaves in some way depart."""
+
+    async def find(**behaviour: object) -> Departure:
+        made = stand_in(version="8.6.0", **behaviour)
+        toolchain = Toolchain(interpreter=str(made.interpreter), flavour=Flavour.TENSORRT)
+        probe = await probe_toolchain(toolchain, workdir=tmp_path, limits=LIMITS)
+        job = EngineJob(
+            toolchain=toolchain,
+            target=probe.targets()[0],
+            onnx=case,
+            precision=Precision.FP32,
+            shapes={"x": SHAPES},
+            workspace_mib=64,
+            optimization_level=3,
+            gpu_index=0,
+        )
+        reference = case.with_name("reference.npz")
+        inner = await inner_values(case, reference, "opt", workdir=tmp_path, limits=LIMITS)
+        return await locate_departure(job, reference, inner, tolerance=1e-4, workdir=tmp_path, limits=LIMITS)
+
+    return lambda **behaviour: asyncio.run(find(**behaviour))
+
+
+def test_a_node_that_is_wrong_by_itself_is_found_with_one_build(departure: Callable[..., Departure]) -> None:
+    found = departure(wrong_at="Tanh", wrong=1.5)
+    assert found.at is not None
+    assert (found.at.tensor, found.at.node, found.at.op) == ("tanh", "node_Tanh", "Tanh")
+    assert found.relative == pytest.approx(0.5, rel=1e-3)
+    assert (found.corner, found.builds) == ("opt", 1)
+    assert "departs at tanh of node node_Tanh (Tanh), 5.0e-01 off" in str(found)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_a_fusion_that_is_wrong_is_found_by_keeping_one_tensor_at_a_time(
+    departure: Callable[..., Departure], op: str
+) -> None:
+    found = departure(wrong_at=op, wrong=1.5, fused=True)
+    assert found.at is not None
+    assert found.at.op == op
+    assert found.relative is None
+    assert 2 <= found.builds <= 4
+    assert "right where this is kept" in found.reason
+
+
+def test_the_last_node_is_named_as_such(departure: Callable[..., Departure]) -> None:
+    found = departure(wrong_at="Add", wrong=1.5)
+    assert found.at is None
+    assert found.builds == 1
+    assert "in the last nodes" in found.reason
+    assert "was not found" in str(found)
+
+
+def test_an_engine_that_is_right_now_is_told_as_that(departure: Callable[..., Departure]) -> None:
+    found = departure()
+    assert found.at is not None
+    assert "right where this is kept" in found.reason
