@@ -49,7 +49,7 @@ def test_each_ending_is_told_and_leaves_the_host_as_it_was(
 ) -> None:
     toolchain = stand_in()
     use_toolchains(toolchain)
-    request = "targets: [h100-sxm-80gb]\nprecisions: [{}]\n"
+    request = "profile: false\ntargets: [h100-sxm-80gb]\nprecisions: [{}]\n"
     asyncio.run(build_release(publish(request.format("fp32"), {"model.keras": demo_model})))
     (first,) = stored_keys("engines/")
 
@@ -92,7 +92,7 @@ def test_a_host_without_the_gpu_says_so_before_it_converts(
 ) -> None:
     toolchain = stand_in(**behaviour)
     use_toolchains(toolchain)
-    release = publish("targets: [h100-sxm-80gb]\n", {"model.keras": b"never read"})
+    release = publish("profile: false\ntargets: [h100-sxm-80gb]\n", {"model.keras": b"never read"})
     error = error_of(release)
     assert (type(error), error.retryable) == (wanted, retryable)
     assert told in error.found
@@ -141,7 +141,7 @@ def test_a_cancel_ends_the_process_that_builds(
 ) -> None:
     toolchain = stand_in(build_seconds=600.0, spin=spin)
     use_toolchains(toolchain)
-    release = publish("targets: [h100-sxm-80gb]\n", {"model.keras": demo_model})
+    release = publish("profile: false\ntargets: [h100-sxm-80gb]\n", {"model.keras": demo_model})
 
     assert asyncio.run(_cancel_while_it_builds(release, toolchain)) < 2
 

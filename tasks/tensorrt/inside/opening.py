@@ -49,8 +49,8 @@ def open_runner(
         raise InputInvalid(
             wanted=f"a plan with its weights in {path.name}",
             found="one that was built without",
-            fix="refit it with the graph that its record names (TensorRT's OnnxParserRefitter), and open what "
-            "comes of it with sha256= and module=",
+            fix="refit it with the graph that its record names (TensorRT's OnnxParserRefitter), and open "
+            "the result with sha256= and module=",
         )
     plan = checked_plan(path, digest, None if record is None else record.size)
     trt = load(flavour)
