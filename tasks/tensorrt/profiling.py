@@ -72,6 +72,7 @@ async def profile_engine(  # noqa: PLR0913 (an engine, its inputs, and where it 
         "gpu_index": site.gpu_index,
         "gpu_uuid": site.gpu_uuid,
         "plugins": plugins_document(built.plugins),
+        "carries_code": built.carries_code,
         "most_seconds": min(most_seconds, limits.seconds / 2),
     }
     program = child_program(site.toolchain, "profile", site.gpu_index)

@@ -45,6 +45,9 @@ def test_build_list_show_fetch(enginefarm: Command, s3_env: str, prefect_server:
     assert json.loads(enginefarm("engines", "list", "--json", **store)[1]) == [record]
     assert json.loads(enginefarm("engines", "list", "--target", "l4", "--json", **store)[1]) == []
     assert json.loads(enginefarm("engines", "show", record["key"], **store)[1]) == record
+    code, output, problems = enginefarm("engines", "layers", record["key"], **store)
+    assert (code, output) == (errors.NotStored.exit_code, "")
+    assert "built without a GPU" in problems
     plan = tmp_path / "digits.plan"
     code, output, problems = enginefarm("engines", "fetch", record["key"], "-o", str(plan), **store)
     assert code == 0, problems

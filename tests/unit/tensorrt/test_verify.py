@@ -25,9 +25,10 @@ from tasks.domain.errors import (
     VerificationFailed,
 )
 from tasks.domain.record import Comparison
-from tasks.tensorrt.engine import BuiltEngine, verify_engine
+from tasks.tensorrt.engine import BuiltEngine
 from tasks.tensorrt.inside import verify
 from tasks.tensorrt.toolchain import Toolchain
+from tasks.tensorrt.verification import verify_engine
 from tests.stand_in.toolchain import StandIn
 
 PLAN = bytes(range(256)) * 4
@@ -84,7 +85,11 @@ class Doubling:
     def __init__(self, *_: object, **__: object) -> None:
         self.runs = 0
 
-    def run(self, inputs: Arrays) -> Arrays:
+    def profiles_for(self, inputs: Arrays) -> tuple[int, ...]:
+        return (0,) if inputs else ()
+
+    def run(self, inputs: Arrays, *, profile: int) -> Arrays:
+        assert profile == 0
         self.runs += 1
         if self.runs > 1:
             raise RunFailed(wanted="to run", found="an error", fix="none")
@@ -111,7 +116,7 @@ def test_what_an_engine_answered_is_left_up_to_where_it_stopped(
     request = {
         "module": "tensorrt", "plan": str(tmp_path / "engine.plan"), "sha256": ref.sha256, "size": ref.size,
         "reference": str(tmp_path / "reference.npz"), "actual": str(tmp_path / "actual.npz"),
-        "gpu_index": 0, "plugins": [],
+        "gpu_index": 0, "plugins": [], "carries_code": False,
     }  # fmt: skip
     with pytest.raises(VerificationFailed, match="an error"):
         verify.main(request, lambda *_: None)
