@@ -96,8 +96,8 @@ def test_notes_say_where_and_what_is_doubtful() -> None:
         "The GPU was NOT QUIET, so these figures are doubtful: other processes were on the GPU: 7.",
         "The times had not settled when they were taken: batch 2.",
         (
-            "GPU memory: 99.5 MiB for the engine and its tensors, of which activations may take 12.2; 22000 of "
-            "23034 MiB were free before."
+            "GPU memory: 99.5 MiB for the engine and its tensors, of which activations may take 12.2; 22000 "
+            "of 23034 MiB were free before."
         ),
         "Meanwhile: SM 1900 to 2040 MHz, up to 61 °C, 70 W, held back by SwPowerCap.",
         "There was no time for batch 4.",
