@@ -50,6 +50,7 @@ def test_build_list_show_fetch(enginefarm: Command, s3_env: str, prefect_server:
     assert code == 0, problems
     assert hashlib.sha256(plan.read_bytes()).hexdigest() == record["plan"]["sha256"]
     assert record["plan"]["sha256"] in output
+    assert json.loads((tmp_path / "digits.plan.json").read_text("utf-8")) == record
 
     client.put_object(
         Bucket=s3_env,
@@ -57,7 +58,7 @@ def test_build_list_show_fetch(enginefarm: Command, s3_env: str, prefect_server:
         Body=b"x",
     )
     plan.unlink()
-    code, _, problems = enginefarm("engines", "fetch", record["key"], "-o", str(plan), **store)
+    code, _, problems = enginefarm("engines", "fetch", record["key"], "--force", "-o", str(plan), **store)
     assert code == errors.DigestMismatch.exit_code
     assert "DigestMismatch" in problems
     assert not plan.exists()

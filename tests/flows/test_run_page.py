@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.artifacts import aupdate_progress_artifact
@@ -27,11 +28,17 @@ def release(publish: Callable[..., ReleaseRef], demo_model: bytes) -> ReleaseRef
     return publish("profile: false\ntargets: [h100-sxm-80gb]\n", {"model.keras": demo_model})
 
 
-async def shown() -> Artifact | None:
-    """Return the newest progress of such a build; what other tests left is older."""
+async def pages() -> dict[UUID, Artifact]:
+    """Return the progress of all such builds that the server knows, also of other tests."""
     async with get_client() as client:
-        found = [one for one in await client.read_artifacts() if one.key == KEY]
-        return max(found, key=lambda one: str(one.created), default=None)
+        return {one.id: one for one in await client.read_artifacts() if one.key == KEY}
+
+
+async def shown(before: Iterable[UUID]) -> Artifact | None:
+    """Return the one that is new."""
+    found = [one for number, one in (await pages()).items() if number not in set(before)]
+    assert len(found) <= 1
+    return found[0] if found else None
 
 
 async def run_of(artifact: Artifact) -> str:
@@ -56,14 +63,15 @@ def test_the_page_follows_tensorrt(
     monkeypatch.setattr(run_page, "aupdate_progress_artifact", update)
 
     async def build_and_look() -> list[float]:
+        before = await pages()
         task = asyncio.ensure_future(build_release(release))
         seen = []
         while not task.done():
-            artifact = await shown()
+            artifact = await shown(before)
             seen += [] if artifact is None else [float(str(artifact.data))]
             await asyncio.sleep(0.5)
         await task
-        artifact = await shown()
+        artifact = await shown(before)
         assert artifact is not None
         assert artifact.type == "progress"
         assert artifact.description == "TensorRT builds h100-sxm-80gb fp32"
@@ -88,11 +96,10 @@ def test_a_build_that_fails_is_not_shown_as_finished(
     use_toolchains(stand_in(fault="segv"))
 
     async def build() -> Artifact | None:
-        before = await shown()
+        before = await pages()
         with pytest.raises(ChildCrashed):
             await build_release(release)
-        after = await shown()
-        return None if before is not None and after is not None and before.id == after.id else after
+        return await shown(before)
 
     artifact = asyncio.run(build())
     assert artifact is not None
