@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,7 @@ def _job(stage: Stage, onnx_file: Path | None, *, level: int = 3) -> EngineJob:
     record = stage.engine(name, Precision.FP16)
     if onnx_file is None:
         return stage.job(stage.graph(record), record, level=level)
-    job = stage.job(onnx_file, record)
-    return EngineJob(**{field: getattr(job, field) for field in job.__slots__} | {"shapes": {}})
+    return replace(stage.job(onnx_file, record), shapes={})
 
 
 def _start(stage: Stage, job: EngineJob, limits: Limits) -> asyncio.Task[BuiltEngine]:
