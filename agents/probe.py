@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tasks.children.run import Limits
 from tasks.domain.errors import GpuUnavailable, TargetUnavailable, ToolchainBroken
-from tasks.domain.gpu_table import device_slug, gpu_table
+from tasks.domain.gpu_table import device_slug, full_slug, gpu_table, rtx_capabilities
 from tasks.domain.request import ALL_TARGETS
 from tasks.domain.target import EngineTarget, Flavour
 from tasks.tensorrt.site import BuildSite
@@ -46,7 +46,9 @@ class HostProbe:
         return tuple(dict.fromkeys(target for probe in self.toolchains for target in probe.targets()))
 
     def select(self, devices: Iterable[str]) -> tuple[EngineTarget, ...]:
-        """Return the targets that `devices` name: device slugs, or `all`.
+        """Return the targets that `devices` name: device slugs, `rtx-portable`, or `all`.
+
+        Several compute capabilities of TensorRT-RTX in one slug, as in `rtx-sm86-sm89`, are one target.
 
         Raises:
             TargetUnavailable: a device that nothing here can build for.
@@ -55,11 +57,18 @@ class HostProbe:
         available = self.targets()
         if wanted == (ALL_TARGETS,) and available:
             return available
-        known = {device_slug(target) for target in available}
-        missing = [device for device in wanted if device not in known]
+        slugs = {full_slug(device) for device in wanted}
+        offered = (*available, *self._portable(wanted))
+        missing = [device for device in wanted if full_slug(device) not in set(map(device_slug, offered))]
         if missing:
             raise self._unavailable(missing)
-        return tuple(target for target in available if device_slug(target) in wanted)
+        return tuple(target for target in dict.fromkeys(offered) if device_slug(target) in slugs)
+
+    def _portable(self, devices: Iterable[str]) -> list[EngineTarget]:
+        """Return the targets of several compute capabilities that `devices` name."""
+        sets = [one for one in map(rtx_capabilities, devices) if len(one) > 1]
+        rtx = [probe for probe in self.toolchains if probe.toolchain.flavour is Flavour.RTX]
+        return [probe.target(None, *one) for one in sets for probe in rtx]
 
     def sites_of(self, target: EngineTarget) -> tuple[BuildSite, ...]:
         """Return where `target` can be built here: one toolchain, with each GPU that it can use for that.
@@ -70,7 +79,7 @@ class HostProbe:
             TargetUnavailable: nothing here can build for it.
         """
         for probe in self.toolchains:
-            if target in probe.targets():
+            if probe.builds(target):
                 fitting = (
                     gpu
                     for gpu in probe.gpus
@@ -118,8 +127,8 @@ def _unknown_rtx(devices: list[str]) -> str:
     if not unknown:
         return ""
     return (
-        f"TensorRT-RTX builds for {', '.join(sorted(known))} only: for {', '.join(unknown)} use TensorRT "
-        "itself on a host with that GPU"
+        f"TensorRT-RTX builds for {', '.join(sorted(known))} and sets of these only, as in rtx-sm86-sm89: "
+        f"for {', '.join(unknown)} use TensorRT itself on a host with that GPU"
     )
 
 

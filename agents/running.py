@@ -10,26 +10,28 @@ from tasks.tensorrt.site import BuildSite
 from tasks.tensorrt.toolchain import ProbedGpu, ToolchainProbe
 
 
-def site_to_run(host: HostProbe, target: EngineTarget, *, gpu_index: int | None = None) -> BuildSite:
-    """Return the toolchain and the GPU that run an engine for `target`; one with pycuda, if there is one.
+def sites_to_run(
+    host: HostProbe, target: EngineTarget, *, gpu_index: int | None = None
+) -> tuple[BuildSite, ...]:
+    """Return the toolchains and GPUs that run an engine for `target`, at least one; those with pycuda first.
 
     Args:
         host: what was found here.
         target: what the engine was built for.
-        gpu_index: the GPU to use, among the visible ones; None takes the first that fits.
+        gpu_index: the GPU to use, among the visible ones; None takes each that fits.
 
     Raises:
         TargetUnavailable: no toolchain here has that TensorRT, or none that has it sees such a GPU.
     """
-    fitting = [
-        (probe, gpu)
+    fitting = tuple(
+        BuildSite(toolchain=probe.toolchain, gpu_index=gpu.index, gpu_uuid=gpu.uuid)
         for probe in sorted(host.toolchains, key=lambda probe: not probe.runs)
         if _is_of(probe, target)
         for gpu in probe.gpus
         if gpu_index in (None, gpu.index) and _takes(target, gpu)
-    ]
-    for probe, gpu in fitting:
-        return BuildSite(toolchain=probe.toolchain, gpu_index=gpu.index, gpu_uuid=gpu.uuid)
+    )
+    if fitting:
+        return fitting
     device = "GPU" if gpu_index is None else f"GPU with index {gpu_index}"
     raise TargetUnavailable(
         wanted=f"to run an engine for {device_slug(target)} with {target.flavour} {target.version}",

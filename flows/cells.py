@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.domain.errors import RequestInvalid, TargetUnavailable
-from tasks.domain.gpu_table import device_slug, why_impossible
+from tasks.domain.gpu_table import device_slug, why_impossible, why_not_asked
 from tasks.domain.order import SkippedCell
 from tasks.domain.request import ALL_TARGETS, QUANTISED, BuildRequest, Precision, TimingMode
 from tasks.domain.target import EngineTarget
@@ -26,7 +26,7 @@ def cells_of(
     skipped: list[SkippedCell] = []
     for target in targets:
         for precision in request.precisions:
-            reason = why_impossible(target, precision)
+            reason = why_impossible(target, precision) or why_not_asked(target, request)
             if reason is None:
                 cells.append((target, precision))
             else:
@@ -35,7 +35,8 @@ def cells_of(
         raise TargetUnavailable(
             wanted=f"engines in {', '.join(request.precisions)} for {', '.join(request.targets)}",
             found="; ".join(f"{one.device} {one.precision}: {one.reason}" for one in skipped),
-            fix="ask for another precision, or for other targets; `targets: all` leaves out what cannot be",
+            fix="ask for another precision, for other plans, or for other targets; `targets: all` leaves out "
+            "what cannot be",
         )
     return tuple(cells), tuple(skipped)
 

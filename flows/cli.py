@@ -18,6 +18,7 @@ from flows import engines, quarantine, timing
 from flows.display import console, engine_table, progress_bars, records_json, show_error
 from flows.doctor import doctor
 from flows.prefect_environment import prepare_prefect
+from flows.publishing import publish
 from flows.release_url import release_at
 from flows.run import run
 from tasks.domain.errors import FarmError, Interrupted
@@ -31,6 +32,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(timing.app, name="timing")
 app.command()(doctor)
 app.command()(run)
+app.command()(publish)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 

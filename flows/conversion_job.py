@@ -41,7 +41,7 @@ class ConversionJob:
         return conversion_key(
             model_digest=release.model_digest,
             signature=request.signature,
-            shapes=request.inputs,
+            shapes=(request.inputs, *request.profiles),
             samples=release.digest_of(request.samples),
             opset=opset,
             graph_precision=precision,

@@ -120,6 +120,7 @@ async def _converted(job: ConversionJob, saved_model: Path, opset: int) -> Conve
     wanted = ConversionWanted(
         signature=job.request.signature,
         shapes=job.request.inputs,
+        profiles=job.request.profiles,
         opset=opset,
         samples=job.fetched.samples,
         plugin_ops=job.request.plugin_ops,
@@ -147,6 +148,7 @@ async def _convert(job: ConversionJob, saved_model: Path, opset: int) -> Convers
         inputs=converted.inputs,
         outputs=converted.outputs,
         shapes=converted.shapes,
+        further_profiles=converted.further_profiles,
         derived_shapes=converted.derived_shapes,
         plugin_ops=converted.plugin_ops,
         verification=stored.verification,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from flows.display import console, engine_table, progress_bars, records_json, show_profile
 from flows.settings import settings
 from tasks.domain.errors import NotStored, RequestInvalid
-from tasks.domain.gpu_table import device_slug
+from tasks.domain.gpu_table import device_slug, full_slug
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord
@@ -41,7 +42,7 @@ def list_engines(
     found = [
         record
         for record in place.engines(model=model, version=version)
-        if target is None or device_slug(record.target) == target
+        if target is None or device_slug(record.target) == full_slug(target)
     ]
     if as_json:
         print(json.dumps(records_json(found)))  # noqa: T201
@@ -87,6 +88,23 @@ def fetch(
         f"with {record.target.flavour} {record.target.version}"
     )
     console.print(printable(text), highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command()
+def layers(key: Key, *, store: StoreUrl = None) -> None:
+    """Print what TensorRT's engine inspector tells of an engine's layers, as JSON."""
+    place = store_at(store)
+    record = record_at(place, key)
+    if record.layers is None:
+        raise NotStored(
+            wanted=f"the layers of {key}",
+            found=record.no_layers or "a record of before they were kept",
+            fix="build the engine on a host with its GPU",
+        )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "layers.json"
+        place.get_blob(record.layers, path)
+        print(path.read_text("utf-8"), end="")  # noqa: T201
 
 
 def fetch_engine(store: Store, record: EngineRecord, path: Path) -> None:

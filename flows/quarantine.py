@@ -27,8 +27,8 @@ from tasks.onnx.graph import compare_graph
 from tasks.store.quarantined import quarantined
 from tasks.store.records import record_to_json
 from tasks.store.store import Store
-from tasks.tensorrt.engine import verify_engine
 from tasks.tensorrt.plugins import plugin_files
+from tasks.tensorrt.verification import verify_engine
 
 app = typer.Typer(no_args_is_help=True, help="List, show and reproduce what did not pass the gate.")
 
@@ -146,6 +146,7 @@ async def _run_engine(record: QuarantineRecord, folder: Path, work: Path) -> tup
             folder / _REFERENCE,
             actual=folder / "again.npz",
             plugins=plugin_files(record.options.plugins, settings().plugins),
+            carries_code=record.options.compatibility.carries_code,
             gpu_index=site.gpu_index,
             workdir=work,
             limits=limits,

@@ -11,9 +11,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from agents.gpu_lock import gpu_lock
+from agents.gpu_lock import free_site
 from agents.probe import HostProbe, probe_host
-from agents.running import site_to_run
+from agents.running import sites_to_run
 from flows.display import console, progress_bars
 from flows.engines import StoreUrl, fetch_engine, record_at, store_at
 from flows.settings import settings
@@ -21,48 +21,53 @@ from tasks.children.workspace import workspace
 from tasks.domain.errors import InputInvalid, RequestInvalid
 from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord
+from tasks.domain.target import EngineTarget
 from tasks.store.records import engine_record_from_json
 from tasks.tensorrt.inside.plan import record_beside
 from tasks.tensorrt.running import EngineRun, OutputSummary, run_engine
-from tasks.tensorrt.site import BuildSite
+
+Engine = Annotated[
+    str, typer.Argument(help="A plan that `enginefarm engines fetch` wrote, or a key in the store.")
+]
+Inputs = Annotated[Path, typer.Option("--input", help="An .npz with one array for each input.")]
+Output = Annotated[Path | None, typer.Option(help="Write the outputs here, as an .npz.")]
+Profile = Annotated[
+    int | None, typer.Option(help="Optimisation profile; default: one that takes the shapes.")
+]
+GpuIndex = Annotated[
+    int | None, typer.Option(help="Index of the GPU; default: the first that the engine is for.")
+]
+Interpreter = Annotated[
+    str | None, typer.Option(help="Interpreter with the engine's TensorRT; default: one that fits.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
 
 
 def run(  # noqa: PLR0913 (one option each)
-    engine: Annotated[
-        str, typer.Argument(help="A plan that `enginefarm engines fetch` wrote, or a key in the store.")
-    ],
+    engine: Engine,
     *,
-    inputs: Annotated[Path, typer.Option("--input", help="An .npz with one array for each input.")],
-    output: Annotated[Path | None, typer.Option(help="Write the outputs here, as an .npz.")] = None,
-    profile: Annotated[
-        int | None, typer.Option(help="Optimisation profile; default: one that takes the shapes.")
-    ] = None,
-    gpu: Annotated[
-        int | None, typer.Option(help="Index of the GPU; default: the first that the engine is for.")
-    ] = None,
-    toolchain: Annotated[
-        str | None, typer.Option(help="Interpreter with the engine's TensorRT; default: one that fits.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
+    inputs: Inputs,
+    output: Output = None,
+    profile: Profile = None,
+    gpu: GpuIndex = None,
+    toolchain: Interpreter = None,
+    force: Force = False,
     store: StoreUrl = None,
 ) -> None:
     """Run a stored engine on its GPU, and print or write what comes out."""
     _check_files(inputs, output, force=force)
     with progress_bars(), workspace(settings().work_dir) as work:
         plan, record = _plan(engine, store, work)
-        answer = work / "outputs.npz"
-        site = asyncio.run(_site(record, gpu, toolchain, work))
         one = EngineRun(
             plan=plan,
             input=inputs,
-            output=answer,
+            output=work / "outputs.npz",
             profile=profile,
-            gpu_index=site.gpu_index or 0,
             plugins=settings().plugins,
         )
-        rows = asyncio.run(_run(one, site, work))
+        rows = asyncio.run(_run(one, record.target, gpu, toolchain, work))
         if output is not None:
-            _publish(answer, output)
+            _publish(one.output, output)
     console.print(_table(rows, record))
     if output is not None:
         console.print(printable(f"Written to {output}."), highlight=False, soft_wrap=True, markup=False)
@@ -98,15 +103,15 @@ def _plan(engine: str, store: str | None, work: Path) -> tuple[Path, EngineRecor
     return fetched, record
 
 
-async def _site(record: EngineRecord, gpu: int | None, toolchain: str | None, work: Path) -> BuildSite:
-    interpreters = settings().interpreters if toolchain is None else (toolchain,)
-    host = await probe_host(interpreters, workdir=work, limits=settings().limits)
-    return site_to_run(host if toolchain is None else _only(host, toolchain), record.target, gpu_index=gpu)
-
-
-async def _run(one: EngineRun, site: BuildSite, work: Path) -> tuple[OutputSummary, ...]:
-    async with gpu_lock(site.gpu_uuid):
-        return await run_engine(one, site.toolchain, workdir=work, limits=settings().limits)
+async def _run(
+    one: EngineRun, target: EngineTarget, gpu: int | None, toolchain: str | None, work: Path
+) -> tuple[OutputSummary, ...]:
+    """Run the engine on the first GPU that is free among those that it is for."""
+    limits, interpreters = settings().limits, settings().interpreters if toolchain is None else (toolchain,)
+    host = await probe_host(interpreters, workdir=work, limits=limits)
+    sites = sites_to_run(host if toolchain is None else _only(host, toolchain), target, gpu_index=gpu)
+    async with free_site(sites) as site:
+        return await run_engine(one, site, workdir=work, limits=limits)
 
 
 def _only(host: HostProbe, interpreter: str) -> HostProbe:

@@ -31,6 +31,10 @@ def engine_job(
         workspace_mib=order.options.workspace_mib,
         optimization_level=order.options.optimization_level,
         gpu_index=site.gpu_index,
+        further_profiles=order.options.further_profiles,
+        compatibility=order.options.compatibility,
+        refittable=order.options.refittable,
+        stripped=order.options.stripped,
         plugins=plugins,
     )
 

@@ -47,6 +47,8 @@ async def profile_on_gpu(  # noqa: PLR0913 (an engine, its inputs, and where it 
     """
     if not order.profile:
         return ProfiledEngine(profile=not_profiled("the request says `profile: false`"))
+    if built.stripped:
+        return ProfiledEngine(profile=not_profiled("the plan has no weights: it must be refitted to run"))
     if site.gpu_index is None:
         reason = "built ahead of time on a host without such a GPU"
         return ProfiledEngine(profile=not_profiled(reason))

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tasks.domain.digest import BlobRef
+from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import DigestMismatch
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
@@ -72,14 +72,17 @@ async def publish_engine(engine: VerifiedEngine) -> EngineRecord:
 
 def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
     store = Store.connect(engine.order.store)
-    blobs = {engine.built.ref: engine.built.plan}
+    blobs, layers = {engine.built.ref: engine.built.plan}, None
+    if engine.built.layers is not None:
+        layers = blob_ref(engine.built.layers.read_bytes())
+        blobs[layers] = engine.built.layers
     blobs |= {ref: engine.profiled.paths[name] for name, ref in engine.profiled.profile.files.items()}
     for ref, path in blobs.items():
         _put(store, path, ref)
-    record = _record(engine)
+    record = _record(engine, layers)
     standing = store.commit(record, record.key)
     # A sweep of unreferenced blobs may have passed between the two writes.
-    for ref in blobs.keys() & {standing.plan, *standing.profile.files.values()}:
+    for ref in blobs.keys() & {standing.plan, standing.layers, *standing.profile.files.values()}:
         if not store.has_blob(ref):
             _put(store, blobs[ref], ref)
     return standing
@@ -95,7 +98,7 @@ def _put(store: Store, path: Path, ref: BlobRef) -> None:
         )
 
 
-def _record(engine: VerifiedEngine) -> EngineRecord:
+def _record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineRecord:
     order, built = engine.order, engine.built
     return EngineRecord(
         **_of_conversion(engine.conversion),
@@ -108,6 +111,8 @@ def _record(engine: VerifiedEngine) -> EngineRecord:
         options=order.options,
         release=order.release,
         plan=built.ref,
+        layers=layers,
+        no_layers=built.no_layers,
         inputs=built.inputs,
         outputs=built.outputs,
         engine_verification=engine.verification,

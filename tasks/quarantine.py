@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tasks.domain.cell import CellOptions
 from tasks.domain.departure import Departure
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import FarmError, GateError
 from tasks.domain.quarantine import QuarantineRecord, Subject, quarantine_key
-from tasks.domain.record import CellOptions, Verification
+from tasks.domain.record import Verification
 from tasks.domain.release import Release
 from tasks.domain.target import EngineTarget, ToolchainInfo
 from tasks.step import step

@@ -13,8 +13,12 @@ from tasks.domain.record import Comparison, Verification
 from tasks.domain.request import DEFAULT_TOLERANCES, Precision
 from tasks.onnx.graph import compare_graph
 from tasks.step import step
-from tasks.tensorrt.engine import BuiltEngine, verify_engine
+from tasks.tensorrt.engine import BuiltEngine
 from tasks.tensorrt.site import BuildSite
+from tasks.tensorrt.verification import verify_engine
+
+_NO_GPU = "built ahead of time on a host without such a GPU"
+_STRIPPED = "the plan has no weights: it runs only after it is refitted with those of its graph"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,18 +108,15 @@ async def verify_on_gpu(
 ) -> Verification:
     """Run the engine on its GPU and compare it with TensorFlow at each corner.
 
-    Where this host has no such GPU the answer is `not_measured`, with the reason.
+    Where this host has no such GPU, or the plan no weights, the answer is `not_measured`, with the reason.
 
     Raises:
         VerificationFailed: an output is off by more than the tolerance.
         VerificationInconclusive: TensorFlow's own noise is above the tolerance.
         DigestMismatch: the plan is not the plan that was built.
     """
-    if site.gpu_index is None:
-        return not_measured(
-            tolerance=evidence.tolerance,
-            reason="built ahead of time on a host without such a GPU",
-        )
+    if site.gpu_index is None or built.stripped:
+        return not_measured(tolerance=evidence.tolerance, reason=_STRIPPED if built.stripped else _NO_GPU)
     try:
         comparisons = await verify_engine(
             site.toolchain,
@@ -124,6 +125,7 @@ async def verify_on_gpu(
             evidence.reference,
             actual=evidence.actual,
             plugins=built.plugins,
+            carries_code=built.carries_code,
             gpu_index=site.gpu_index,
             workdir=workdir,
             limits=limits,

@@ -1,12 +1,14 @@
 """The reference file: what TensorFlow answered, so that hosts without TensorFlow can compare with it.
 
-An `.npz` with, for each corner of the shape ranges, `CORNER/input/NAME`, `CORNER/output/NAME` and
-`CORNER/noise/NAME` (a scalar: TensorFlow's relative noise on that output). Written by the TensorFlow
-side, read by the ONNX side and inside toolchains; NumPy alone and Python 3.10.
+An `.npz` with, for each corner of the shape ranges (`min`, or `min/opt` where both are the same shapes),
+`CORNER/input/NAME`, `CORNER/output/NAME` and `CORNER/noise/NAME` (a scalar: TensorFlow's relative noise on
+that output). Written by the TensorFlow side, read by the ONNX side and inside toolchains; NumPy alone and
+Python 3.10.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,15 @@ import numpy as np
 from tasks.children.arrays import write_arrays
 from tasks.children.compare import Arrays
 
+_KEY = re.compile(r"(.+?)/(input|output|noise)/(.*)", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Corner:
     """One corner of the shape ranges.
 
     Attributes:
-        name: `min`, `opt` or `max`.
+        name: `min`, `opt`, `max`, of a second profile `min 2` and so on; `min/opt` is both.
         inputs: values by input name, as they were fed to TensorFlow.
         outputs: TensorFlow's values by output name.
         noise: TensorFlow's own relative noise by output name.
@@ -56,10 +60,18 @@ def read_reference(path: Path) -> list[Corner]:
     corners: dict[str, Corner] = {}
     with np.load(path, allow_pickle=False) as arrays:
         for key in arrays.files:
-            name, kind, tensor = key.split("/", 2)
+            name, kind, tensor = _parts(key)
             corner = corners.setdefault(name, Corner(name, {}, {}, {}))
             if kind == "noise":
                 corner.noise[tensor] = float(arrays[key])
             else:
                 (corner.inputs if kind == "input" else corner.outputs)[tensor] = arrays[key]
     return list(corners.values())
+
+
+def _parts(key: str) -> tuple[str, str, str]:
+    """Return corner, kind and tensor; corners and tensors may have a slash in their names, too."""
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise ValueError(f"{key!r} is no array of a reference")
+    return match[1], match[2], match[3]

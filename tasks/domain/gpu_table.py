@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from tasks.domain.compatibility import PlanForm, asked_of
 from tasks.domain.errors import ToolchainBroken
 from tasks.domain.request import Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
+
+RTX_PORTABLE = "rtx-portable"
+"""How requests name one plan of TensorRT-RTX for every GPU from Ampere on."""
+
+_AMPERE = ComputeCapability(major=8, minor=0)
+_REFITTED = frozenset({"refittable", "stripped"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +32,17 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One row: the highest ONNX opset that a TensorRT family reads, and the precisions that it has."""
+    """One row: a TensorRT family.
+
+    Attributes:
+        opset: the highest ONNX opset that it reads.
+        precisions: those that it has.
+        lacks: what cannot be asked of its plans, by the names of `asked_of`, and why.
+    """
 
     opset: int
     precisions: frozenset[Precision]
+    lacks: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +52,7 @@ class GpuTable:
     Attributes:
         gpus: the known GPUs by the name that the driver reports.
         rtx: compute capabilities that TensorRT-RTX builds for without a GPU.
+        portable: those of them that `rtx-portable` names.
         families: what each TensorRT family takes, by flavour and major version.
         base_opsets: opsets to convert to, in the order in which they are tried.
         graph_opsets: the lowest opset in which a precision can be written into a graph.
@@ -45,6 +61,7 @@ class GpuTable:
 
     gpus: dict[str, Gpu]
     rtx: tuple[ComputeCapability, ...]
+    portable: tuple[ComputeCapability, ...]
     families: dict[tuple[Flavour, int], Family]
     base_opsets: tuple[int, ...]
     graph_opsets: dict[Precision, int]
@@ -61,10 +78,13 @@ def gpu_table() -> GpuTable:
     ]
     return GpuTable(
         gpus={row.name: row for row in rows},
-        rtx=tuple(ComputeCapability.parse(text) for text in raw["rtx"]["compute"]),
+        rtx=tuple(map(ComputeCapability.parse, raw["rtx"]["compute"])),
+        portable=tuple(map(ComputeCapability.parse, raw["rtx"]["portable"])),
         families={
             (Flavour(row["flavour"]), row["major"]): Family(
-                opset=row["opset"], precisions=frozenset(map(Precision, row["precisions"]))
+                opset=row["opset"],
+                precisions=frozenset(map(Precision, row["precisions"])),
+                lacks=row.get("lacks", {}),
             )
             for row in raw["family"]
         },
@@ -86,7 +106,32 @@ def device_slug(target: EngineTarget) -> str:
     """Return the device part of a target as keys and requests write it: `l4` or `rtx-sm89`."""
     if target.gpu is not None:
         return gpu_slug(target.gpu)
-    return "-".join(("rtx", *(capability.sm for capability in target.compute_capabilities)))
+    return rtx_slug(target.compute_capabilities)
+
+
+def rtx_slug(capabilities: Iterable[ComputeCapability]) -> str:
+    """Return how keys write a plan of TensorRT-RTX for `capabilities`: `rtx-sm86-sm89`."""
+    return "-".join(("rtx", *(capability.sm for capability in capabilities)))
+
+
+def rtx_capabilities(device: str) -> tuple[ComputeCapability, ...]:
+    """Return for which compute capabilities `device` asks one plan of TensorRT-RTX, sorted.
+
+    Empty where it names something else, or a capability that TensorRT-RTX does not build for.
+    """
+    if device == RTX_PORTABLE:
+        return gpu_table().portable
+    known = {capability.sm: capability for capability in gpu_table().rtx}
+    flavour, *names = device.split("-")
+    if flavour != "rtx" or not names or not known.keys() >= set(names):
+        return ()
+    return tuple(sorted({known[name] for name in names}))
+
+
+def full_slug(device: str) -> str:
+    """Return `device` as keys write it, where `rtx-portable` and any order of capabilities have one name."""
+    capabilities = rtx_capabilities(device)
+    return rtx_slug(capabilities) if capabilities else device
 
 
 def family_of(target: EngineTarget) -> Family:
@@ -119,6 +164,22 @@ def base_opsets(target: EngineTarget) -> tuple[int, ...]:
 def graph_opset(base: int, precision: Precision) -> int:
     """Return the opset of a graph in `precision` that is made from one with the opset `base`."""
     return max(base, gpu_table().graph_opsets.get(precision, base))
+
+
+def why_not_asked(target: EngineTarget, form: PlanForm) -> str | None:
+    """Return why no plan for `target` can have the `form` that is asked for; None where one can.
+
+    Raises:
+        ToolchainBroken: the farm does not know the target's TensorRT family.
+    """
+    asked = asked_of(form)
+    if len(target.compute_capabilities) > 1 and not _REFITTED.isdisjoint(asked):
+        # TensorRT-RTX 1.7: "kernel_gen.cpp:1249: CHECK(sm_vers_.size() == 1) failed"
+        return "a plan for several compute capabilities cannot be refitted: name one capability a target"
+    if "ampere_plus" in asked and target.compute_capabilities[0] < _AMPERE:
+        return f"ampere_plus: it is built on a GPU from Ampere on, and {device_slug(target)} is older"
+    lacks = family_of(target).lacks
+    return next((f"{name}: {lacks[name]}" for name in asked if name in lacks), None)
 
 
 def why_impossible(target: EngineTarget, precision: Precision) -> str | None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from tasks.domain.cell import CellOptions
+from tasks.domain.corners import shapes_document
 from tasks.domain.digest import document_digest
 from tasks.domain.gpu_table import device_slug
-from tasks.domain.record import CellOptions
 from tasks.domain.release import Release
-from tasks.domain.request import Calibration, Precision, ShapeRange
+from tasks.domain.request import Calibration, Precision, Shapes
 from tasks.domain.target import EngineTarget
 
 _SHORT = 12
@@ -20,7 +21,7 @@ def conversion_key(  # noqa: PLR0913 (each part decides the graph)
     *,
     model_digest: str,
     signature: str | None,
-    shapes: Mapping[str, ShapeRange],
+    shapes: tuple[Shapes, ...],
     samples: str | None,
     opset: int,
     graph_precision: Precision,
@@ -36,7 +37,7 @@ def conversion_key(  # noqa: PLR0913 (each part decides the graph)
             "kind": "conversion/1",
             "model": model_digest,
             "signature": signature,
-            "shapes": {name: asdict(shape) for name, shape in shapes.items()},
+            "shapes": [shapes_document(profile) for profile in shapes],
             "samples": samples,
             "opset": opset,
             "graph_precision": graph_precision,

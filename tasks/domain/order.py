@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from tasks.domain.cell import CellOptions
 from tasks.domain.digest import BlobRef
 from tasks.domain.keys import build_key, engine_key
-from tasks.domain.record import CellOptions, ConversionRecord
+from tasks.domain.record import ConversionRecord
 from tasks.domain.release import Release, ReleaseRef
-from tasks.domain.request import QUANTISED, BuildRequest, Precision, ShapeRange, TimingMode
+from tasks.domain.request import QUANTISED, BuildRequest, Precision, Shapes, TimingMode
 from tasks.domain.target import EngineTarget
 
 
@@ -92,8 +93,12 @@ class ConvertedModel(Protocol):
         """Name of the converted signature."""
 
     @property
-    def shapes(self) -> Mapping[str, ShapeRange]:
-        """The shapes of every input."""
+    def shapes(self) -> Shapes:
+        """The shapes of every input, of the first profile."""
+
+    @property
+    def further_profiles(self) -> tuple[Shapes, ...]:
+        """The same for each other profile."""
 
     @property
     def arithmetic(self) -> Precision:
@@ -108,11 +113,15 @@ def cell_options(
         signature=model.signature,
         precision=precision,
         shapes=model.shapes,
+        further_profiles=model.further_profiles,
         tolerance=request.tolerance(precision, model.arithmetic),
         top1=request.top1.get(precision),
         samples=release.digest_of(request.samples),
         calibration=request.calibration if precision in QUANTISED else None,
         plugins=request.plugins,
+        compatibility=request.compatibility,
+        refittable=request.refittable,
+        stripped=request.stripped,
         workspace_mib=request.workspace_mib,
         optimization_level=request.optimization_level,
         timing=request.timing if request.timing is TimingMode.REPRODUCIBLE else None,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+from tasks.domain.cell import CellOptions
 from tasks.domain.departure import Departure
 from tasks.domain.digest import BlobRef, document_digest
 from tasks.domain.gpu_table import device_slug
-from tasks.domain.record import CellOptions, Verification
+from tasks.domain.record import Verification
 from tasks.domain.release import Release
 from tasks.domain.target import EngineTarget, ToolchainInfo
 

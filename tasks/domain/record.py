@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+from tasks.domain.cell import CellOptions
 from tasks.domain.digest import BlobRef
 from tasks.domain.profile import BEFORE_PROFILES, Profile
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.release import Release
-from tasks.domain.request import Calibration, Plugin, Precision, ShapeRange, TimingMode
+from tasks.domain.request import Precision, Shapes
 from tasks.domain.target import EngineTarget, ToolchainInfo
 from tasks.domain.timing import TimingUse
 
@@ -51,7 +52,9 @@ class Comparison:
     """One output at one corner of the shape ranges.
 
     Attributes:
-        corner: `min`, `opt` or `max`.
+        corner: `min`, `opt` or `max`; of the second profile `min 2`, `opt 2`, `max 2`, and so on; `min/opt`
+            where both are the same shapes. An engine answered there in each profile that takes the shapes,
+            and this is the worst.
         output: name of the output.
         values: how many values are finite on both sides, so that they were compared.
         max_abs: largest |difference|, in the output's own unit.
@@ -120,7 +123,8 @@ class ConversionRecord:
         reference: an `.npz` with inputs and TensorFlow's outputs at each corner.
         inputs: inputs in the graph's order.
         outputs: outputs in the graph's order.
-        shapes: the shapes that are asked for, by input.
+        shapes: the shapes that are asked for, by input; of the first profile.
+        further_profiles: the same for each other profile.
         derived_shapes: inputs whose shapes the request left out.
         plugin_ops: operations in the graph that are left to TensorRT plugins.
         verification: the graph against TensorFlow.
@@ -144,7 +148,8 @@ class ConversionRecord:
     reference: BlobRef
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    shapes: Mapping[str, ShapeRange]
+    shapes: Shapes
+    further_profiles: tuple[Shapes, ...] = ()
     derived_shapes: tuple[str, ...]
     plugin_ops: tuple[str, ...] = ()
     verification: Verification
@@ -157,28 +162,6 @@ class ConversionRecord:
     def blobs(self) -> tuple[BlobRef, ...]:
         """Everything that the record refers to in the store."""
         return tuple(blob for blob in (self.onnx, self.weights, self.reference) if blob is not None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellOptions:
-    """The part of a request that decides one cell. All of it is hashed into the build key.
-
-    Where timings come from decides nothing but time, except in reproducible builds: `timing` is None in
-    others.
-    """
-
-    signature: str
-    precision: Precision
-    shapes: Mapping[str, ShapeRange]
-    tolerance: float
-    top1: float | None = None
-    samples: str | None
-    calibration: Calibration | None = None
-    plugins: tuple[Plugin, ...] = ()
-    workspace_mib: int
-    optimization_level: int
-    timing: TimingMode | None = None
-    timing_cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +182,8 @@ class EngineRecord:
         weights: the graph's external data; None where it is one file.
         reference: inputs and TensorFlow's outputs, an `.npz`.
         plan: the engine, bare.
+        layers: what TensorRT's engine inspector tells of its layers, JSON; None where nothing could.
+        no_layers: why there are none; empty where there are.
         inputs: inputs of the engine.
         outputs: outputs of the engine.
         graph_verification: the ONNX graph against TensorFlow.
@@ -232,6 +217,8 @@ class EngineRecord:
     weights: BlobRef | None = None
     reference: BlobRef
     plan: BlobRef
+    layers: BlobRef | None = None
+    no_layers: str = ""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     graph_verification: Verification

@@ -10,6 +10,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar
 
+from tasks.domain.compatibility import Compatibility
+
 ALL_TARGETS = "all"
 
 
@@ -122,6 +124,10 @@ class ShapeRange:
         return {"min": self.min, "opt": self.opt, "max": self.max}
 
 
+Shapes = Mapping[str, ShapeRange]
+"""One of TensorRT's optimisation profiles: the shapes of inputs, by name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """What the owner of a release asks for.
@@ -129,14 +135,20 @@ class BuildRequest:
     Attributes:
         signature: which signature of the SavedModel; None where the model has one, or `serving_default`.
         inputs: shapes by input name; an input that is left out gets shapes from its signature.
+        profiles: several ranges of shapes, each with kernels of its own: for each the shapes of inputs whose
+            dimensions are open, other than those in `inputs`, whose shapes all of them share.
         precisions: one cell per target for each of them.
-        targets: device names as the store writes them (`rtx-sm89`, `l4`), or only `all`.
+        targets: device names as the store writes them (`rtx-sm89`, `l4`, `rtx-sm86-sm89` for one plan of
+            both), `rtx-portable`, or only `all`.
         tolerances: largest error against TensorFlow by precision, relative to the largest output.
         top1: smallest share of rows with TensorFlow's own best class, by precision, for outputs that are
             scores of classes.
         samples: name of an `.npz` in the release with one array per input, first dimension the batch.
         calibration: how INT8 and FP8 choose their ranges, on `samples`.
         plugins: libraries that the build loads.
+        compatibility: where plans may run besides their target.
+        refittable: plans take other weights later.
+        stripped: plans are stored without weights, and must be refitted with those of the graph to run.
         workspace_mib: most scratch memory that TensorRT may use on the GPU, in MiB.
         optimization_level: TensorRT's builder optimisation level, 0 (fast build) to 5 (fast engine).
         profile: whether engines are measured where their GPU is; an engine is the same without.
@@ -147,7 +159,8 @@ class BuildRequest:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     signature: str | None = None
-    inputs: Mapping[str, ShapeRange] = field(default_factory=dict)
+    inputs: Shapes = field(default_factory=dict)
+    profiles: tuple[Shapes, ...] = ()
     precisions: tuple[Precision, ...] = (Precision.FP32,)
     targets: tuple[str, ...] = (ALL_TARGETS,)
     tolerances: Mapping[Precision, float] = field(default_factory=dict)
@@ -155,6 +168,9 @@ class BuildRequest:
     samples: str | None = None
     calibration: Calibration = Calibration.AUTO
     plugins: tuple[Plugin, ...] = ()
+    compatibility: Compatibility = field(default_factory=Compatibility)
+    refittable: bool = False
+    stripped: bool = False
     workspace_mib: int = 1024
     optimization_level: int = 3
     profile: bool = True
@@ -165,6 +181,7 @@ class BuildRequest:
         for name, values in (("precisions", self.precisions), ("targets", self.targets)):
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} lists at least one, and each once")
+        _check_profiles(self.profiles, self.inputs)
         if any(not name.strip() for name in self.targets):
             raise ValueError("a target has a name, such as l4 or rtx-sm89")
         if ALL_TARGETS in self.targets and len(self.targets) > 1:
@@ -196,6 +213,17 @@ class BuildRequest:
         """
         least = max(DEFAULT_TOLERANCES[precision], DEFAULT_TOLERANCES[arithmetic])
         return self.tolerances.get(precision, least)
+
+
+def _check_profiles(profiles: tuple[Shapes, ...], inputs: Shapes) -> None:
+    """Refuse profiles that do not name the same inputs, or one that has its shapes already."""
+    for number, profile in enumerate(profiles):
+        if not profile or profile.keys() != profiles[0].keys():
+            raise ValueError("every profile gives shapes for the same inputs, at least one")
+        if both := sorted(profile.keys() & inputs.keys()):
+            raise ValueError(f"{', '.join(both)} has its shapes either in inputs or in profiles")
+        if profile in profiles[:number]:
+            raise ValueError("no profile is listed twice")
 
 
 def _check_timing_cache(sha256: str | None) -> None:

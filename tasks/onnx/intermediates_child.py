@@ -7,10 +7,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, shape_inference
 
+from tasks.children.arrays import write_arrays
 from tasks.children.reference import Corner, read_reference
 from tasks.onnx.emulate import emulate
 from tasks.onnx.session_child import open_session, run_corner
@@ -44,8 +44,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     model.graph.output.extend(onnx.ValueInfoProto(name=row["tensor"]) for row in rows)
     report("run", 0.5)
     values = run_corner(open_session(path, model.SerializeToString()), corner, path)
-    arrays: dict[str, Any] = {str(place): values[row["tensor"]] for place, row in enumerate(rows)}
-    np.savez(request["values"], allow_pickle=False, **arrays)
+    kept = {str(place): values[row["tensor"]] for place, row in enumerate(rows)}
+    write_arrays(Path(request["values"]), kept)
     return {"tensors": [{name: row[name] for name in ("tensor", "node", "op")} for row in rows]}
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.request import BuildRequest, Calibration, Precision, ShapeRange, TimingMode
+from tasks.domain.request import BuildRequest, Calibration, Plugin, Precision, ShapeRange, TimingMode
 from tasks.store.plain_yaml import KeyPath, PlainYaml, Problem, dump_plain
 
 _LONGEST_SHOWN = 60
@@ -21,14 +22,28 @@ _MOST_SHOWN = 30
 _ADAPTER = TypeAdapter(BuildRequest)
 _KEYS = [one.name for one in fields(BuildRequest)]
 _CORNERS = [one.name for one in fields(ShapeRange)]
+_BY_NAME = ("inputs", "tolerances", "top1")
+_KEYS_BELOW = {
+    key: [one.name for one in fields(kind)]
+    for key, kind in {"compatibility": Compatibility, "plugins": Plugin}.items()
+}
+_WORDS: dict[str, type[StrEnum]] = {
+    "calibration": Calibration,
+    "compatibility": HardwareLevel,
+    "timing": TimingMode,
+}
 _SHAPE = "a list such as [8, 28, 28, 1] for a fixed shape, or min, opt and max with such a list each"
-_WORDS: dict[str, type[StrEnum]] = {"calibration": Calibration, "timing": TimingMode}
+_FORMS = {
+    "compatibility": "names with values, such as {version: true}",
+    "plugins": "library and sha256, such as {library: libroi.so, sha256: …}",
+}
+_PLACE_OF_CORNER = {"inputs": 2, "profiles": 3}
 _WANTED = {
     "int_type": "a whole number, without quotes, dot or underscore, for example 8",
-    "bool_type": "true or false",
     "float_type": "a number, for example 0.01",
     "string_type": "text; put it in quotes if it looks like a number",
     "tuple_type": "a list in [ ]",
+    "bool_type": "true or false",
     "dict_type": "names with values, or leave the key out",
     "dataclass_type": _SHAPE,
 }
@@ -48,15 +63,25 @@ def parse_request(text: str, *, source: str = "build.yaml") -> BuildRequest:
     problems = sorted(
         dict.fromkeys((*file.problems, *_invalid(document, file))), key=lambda problem: problem.line
     )
-    if not problems:
-        return _ADAPTER.validate_json(json.dumps(document), strict=True)
     wanted = f"a build request in {source}"
+    if not problems:
+        return _whole(document, wanted)
     if len(problems) == 1:
         (one,) = problems
         raise RequestInvalid(wanted=wanted, found=one.place + one.found, fix=one.fix)
     rows = [f"  {one.place}{one.found}. Fix: {one.fix}" for one in problems[:_MOST_SHOWN]]
     found = "\n".join((f"{len(problems)} problems:", *rows))
     raise RequestInvalid(wanted=wanted, found=found, fix="change these lines")
+
+
+def _whole(document: Any, wanted: str) -> BuildRequest:
+    """Return the request whose parts are all right."""
+    try:
+        return _ADAPTER.validate_json(json.dumps(document), strict=True)
+    except ValidationError as refused:  # keys that do not go together
+        (error,) = refused.errors(include_url=False)
+        found, fix = _explained(error, {key: document[key] for key in sorted(document)})
+        raise RequestInvalid(wanted=wanted, found=found, fix=fix) from refused
 
 
 def render_request(request: BuildRequest) -> str:
@@ -74,12 +99,20 @@ def _expanded(document: Any) -> Any:
     for key in ("precisions", "targets"):
         if isinstance(full.get(key), str):
             full[key] = [full[key]]
-    if isinstance(full.get("inputs"), dict):
-        full["inputs"] = {
-            name: dict.fromkeys(_CORNERS, shape) if isinstance(shape, list) else shape
-            for name, shape in full["inputs"].items()
-        }
+    full |= {key: _ranges(full[key]) for key in ("inputs", "profiles") if key in full}
     return full
+
+
+def _ranges(shapes: Any) -> Any:
+    """Write one list for an input, in `inputs` or in each profile of a list, out as its only shape."""
+    if isinstance(shapes, list):
+        return [_ranges(one) if isinstance(one, dict) else one for one in shapes]
+    if not isinstance(shapes, dict):
+        return shapes
+    return {
+        name: dict.fromkeys(_CORNERS, shape) if isinstance(shape, list) else shape
+        for name, shape in shapes.items()
+    }
 
 
 def _invalid(document: Any, file: PlainYaml) -> Iterator[Problem]:
@@ -89,9 +122,8 @@ def _invalid(document: Any, file: PlainYaml) -> Iterator[Problem]:
         yield Problem(line=file.line_of(()), path=(), found=f"{_shown(document)}, no keys", fix=fix)
         return
     for key, value in document.items():
-        parts = (
-            [{name: part} for name, part in value.items()] if isinstance(value, dict) and value else [value]
-        )
+        split = isinstance(value, dict) and value and key in _BY_NAME
+        parts = [{name: part} for name, part in value.items()] if split else [value]
         for part in parts:
             yield from _invalid_part(key, part, file)
 
@@ -104,13 +136,9 @@ def _invalid_part(key: str, part: Any, file: PlainYaml) -> Iterator[Problem]:
             # A rule of the whole request has no place of its own: here it can only be this part's.
             own: KeyPath = (key, *part) if isinstance(part, dict) else (key,)
             path = tuple(item for item in error["loc"] if item != "[key]") or own
-            if (
-                path[2:3]
-                and path[2] in _CORNERS
-                and (*path[:3],) not in file.lines
-                and error["type"] != "missing"
-            ):
-                path = (*path[:2], *path[3:])  # the input was written as one list
+            at = _PLACE_OF_CORNER.get(key, len(path))
+            if path[at : at + 1] and path[: at + 1] not in file.lines and error["type"] != "missing":
+                path = (*path[:at], *path[at + 1 :])  # the input was written as one list
             found, fix = _explained(error, part)
             yield Problem(line=file.line_of(path), path=path, found=found, fix=fix)
 
@@ -120,9 +148,10 @@ def _explained(error: ErrorDetails, part: Any) -> tuple[str, str]:
     kind, path = error["type"], error["loc"]
     match kind:
         case "unexpected_keyword_argument":
-            return "the key is unknown", _nearest(str(path[-1]), _KEYS if len(path) == 1 else _CORNERS)
+            below = _KEYS_BELOW.get(str(path[0]), _CORNERS)
+            return "the key is unknown", _nearest(str(path[-1]), _KEYS if len(path) == 1 else below)
         case "missing":
-            return "the key is missing", f"write {_SHAPE}"
+            return "the key is missing", "write it" if path[0] in _KEYS_BELOW else f"write {_SHAPE}"
         case "enum":
             known = [str(one) for one in _WORDS.get(str(path[0]), Precision)]
             return f"{_shown(error['input'])} is not known here", _nearest(str(error["input"]), known)
@@ -130,7 +159,9 @@ def _explained(error: ErrorDetails, part: Any) -> tuple[str, str]:
             found = _shown(error["input"] if path else part)
             return found, f"change it so that {error['msg'].removeprefix('Value error, ')}"
         case _:
-            return _shown(error["input"]), f"write {_WANTED[kind]}" if kind in _WANTED else error["msg"]
+            own = _FORMS.get(str(path[0])) if kind == "dataclass_type" else None
+            wanted = own or _WANTED.get(kind)
+            return _shown(error["input"]), f"write {wanted}" if wanted else error["msg"]
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -47,8 +47,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report("reference", 0.3)
         with _timed(seconds, "reference"):
             samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
-            shapes, vocabularies = shapes_of(plan["shapes"]), plan["vocabularies"]
-            corners = answer_corners(function, inputs, shapes, samples, vocabularies)
+            profiles = [shapes_of(profile) for profile in plan["profiles"]]
+            corners = answer_corners(function, inputs, profiles, samples, plan["vocabularies"])
             measure_noise(function, corners, Precision(plan["arithmetic"]))
             write_reference(Path(request["reference"]), called(corners, plan["renamed"]))
             del corners, samples

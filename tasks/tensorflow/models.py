@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
 from tasks.children.sources import GATE, source_digest
+from tasks.domain.corners import shapes_document
 from tasks.domain.record import TensorSpec
 from tasks.domain.release import ModelFormat
-from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.request import Precision, Shapes
 from tasks.tensorflow.documents import shapes_of, specs_of
 
 _LOG = logging.getLogger(__name__)
@@ -45,15 +46,17 @@ class ConversionWanted:
     Attributes:
         signature: name of the signature; None where there is one, or `serving_default`.
         shapes: shapes by input name; inputs that are left out get theirs from the signature.
+        profiles: for each of several profiles the shapes of the other inputs, see `BuildRequest`.
         opset: ONNX opset of the graph.
         samples: an `.npz` with arrays by input name, first dimension the batch; None to draw numbers.
         plugin_ops: operations that may stay in the graph for TensorRT plugins.
     """
 
     signature: str | None
-    shapes: Mapping[str, ShapeRange]
+    shapes: Shapes
     opset: int
     samples: Path | None
+    profiles: tuple[Shapes, ...] = ()
     plugin_ops: tuple[str, ...] = ()
 
 
@@ -68,7 +71,8 @@ class Converted:
         signature: name of the signature.
         inputs: the signature's inputs, sorted by name.
         outputs: the signature's outputs, sorted by name; one that has an input's name ends with `_out`.
-        shapes: the shapes of every input.
+        shapes: the shapes of every input, of the first profile.
+        further_profiles: the same for each other profile.
         derived_shapes: inputs whose shapes the request left out.
         plugin_ops: operations in the graph that are left to TensorRT plugins.
         arithmetic: the model's own: FP32, or the coarsest of FP16 and BF16 that it computes in.
@@ -83,7 +87,8 @@ class Converted:
     signature: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    shapes: Mapping[str, ShapeRange]
+    shapes: Shapes
+    further_profiles: tuple[Shapes, ...]
     derived_shapes: tuple[str, ...]
     plugin_ops: tuple[str, ...]
     arithmetic: Precision
@@ -160,7 +165,8 @@ async def convert_saved_model(
     }
     asked = {
         "signature": wanted.signature,
-        "shapes": {name: asdict(shape) for name, shape in wanted.shapes.items()},
+        "shapes": shapes_document(wanted.shapes),
+        "profiles": [shapes_document(profile) for profile in wanted.profiles],
     }
     planned = await run_child(_PLAN, shared | asked, workdir=workdir, limits=limits)
     onnx, reference = _new(workdir, "onnx") / "model.onnx", _new(workdir, "reference", ".npz")
@@ -172,6 +178,7 @@ async def convert_saved_model(
 
 def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: ChildAnswer) -> Converted:
     plan = planned.result
+    shapes, *further = (shapes_of(profile) for profile in plan["profiles"])
     for name, own in plan["renamed"].items():
         _LOG.warning(
             "output %s is called %s in the graph: the signature has an input %s, too", own, name, own
@@ -183,7 +190,8 @@ def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: Chi
         signature=plan["name"],
         inputs=specs_of(plan["inputs"]),
         outputs=specs_of(plan["outputs"]),
-        shapes=shapes_of(plan["shapes"]),
+        shapes=shapes,
+        further_profiles=tuple(further),
         derived_shapes=tuple(plan["derived_shapes"]),
         plugin_ops=tuple(converted.result["plugin_ops"]),
         arithmetic=Precision(plan["arithmetic"]),

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tasks.domain.corners import shapes_document
 from tasks.tensorflow.arithmetic import own_arithmetic
 from tasks.tensorflow.documents import shapes_of
 from tasks.tensorflow.feeds import describe, read_samples
 from tasks.tensorflow.graph_check import check_signature
 from tasks.tensorflow.preflight_child import parse_saved_model
-from tasks.tensorflow.shapes import effective_shapes
+from tasks.tensorflow.shapes import effective_profiles
 from tasks.tensorflow.signatures import choose_signature, outputs_apart, serving_graph
 from tasks.tensorflow.vocabulary import vocabularies
 
@@ -24,13 +25,14 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     signature = check_signature(graph, choose_signature(graph, request["signature"]))
     samples = read_samples(Path(request["samples"]), signature.inputs) if request["samples"] else {}
     sampled = {name: array.shape for name, array in samples.items()}
-    shapes, derived = effective_shapes(signature.inputs, shapes_of(request["shapes"]), sampled)
+    given, asked = shapes_of(request["shapes"]), tuple(map(shapes_of, request["profiles"]))
+    profiles, derived = effective_profiles(signature.inputs, given, asked, sampled)
     limits = vocabularies(graph, signature.name)
     outputs, renamed = outputs_apart(signature.inputs, signature.outputs)
     return asdict(signature) | {
         "outputs": [asdict(spec) for spec in outputs],
         "renamed": renamed,
-        "shapes": {name: asdict(shape) for name, shape in shapes.items()},
+        "profiles": [shapes_document(profile) for profile in profiles],
         "derived_shapes": derived,
         "arithmetic": own_arithmetic(graph, signature.name),
         "samples_used": describe(signature.inputs, samples, limits),

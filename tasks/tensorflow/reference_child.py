@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -10,29 +10,27 @@ import tensorflow as tf
 
 from tasks.children.compare import Arrays, relative_error
 from tasks.children.reference import Corner
+from tasks.domain.corners import corners_of
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.record import TensorSpec
-from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.request import Precision, Shapes
 from tasks.tensorflow.feeds import feed, flipped, is_movable, one_step_off
-
-_CORNERS = ("min", "opt", "max")
 
 
 def answer_corners(
     function: Any,
     inputs: tuple[TensorSpec, ...],
-    shapes: Mapping[str, ShapeRange],
+    profiles: Sequence[Shapes],
     samples: Arrays,
     vocabularies: Mapping[str, int],
 ) -> list[Corner]:
-    """Run the loaded signature `function` at min, opt and max; the noise is still to be measured.
+    """Run the loaded signature `function` at each corner of `profiles`; the noise is still to be measured.
 
     Raises:
         RequestInvalid: TensorFlow refuses a corner; the error names it.
     """
     corners = []
-    for name in _CORNERS:
-        sizes = {key: shape.corners[name] for key, shape in shapes.items()}
+    for name, sizes in corners_of(profiles).items():
         fed = feed(inputs, sizes, samples, vocabularies)
         corners.append(Corner(name, fed, _run(function, fed, name), {}))
     return corners
@@ -80,7 +78,7 @@ def _run(function: Any, fed: Arrays, corner: str) -> Arrays:
         raise RequestInvalid(
             wanted=f"an answer of the model at the corner {corner}: {sizes}",
             found=f"{type(error).__name__}: {str(error)[:500]}",
-            fix=f"give shapes in inputs.*.{corner} of build.yaml that the model accepts, "
+            fix=f"give shapes for {corner} in inputs or profiles of build.yaml that the model accepts, "
             "and samples where values matter",
         ) from error
     return {name: value.numpy() for name, value in answers.items()}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from tasks.domain.record import TensorSpec
-from tasks.domain.request import ShapeRange
 from tasks.domain.target import (
     ComputeCapability,
     EngineTarget,
@@ -40,13 +38,6 @@ def read_target(document: dict[str, Any]) -> EngineTarget:
         os=document["os"],
         architecture=document["architecture"],
     )
-
-
-def shapes_document(shapes: Mapping[str, ShapeRange]) -> dict[str, dict[str, list[int]]]:
-    """Return `shapes` as `{input: {min, opt, max}}`."""
-    return {
-        name: {corner: list(shape) for corner, shape in one.corners.items()} for name, one in shapes.items()
-    }
 
 
 def read_specs(documents: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

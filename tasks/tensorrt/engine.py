@@ -1,20 +1,23 @@
-"""Building engines and running them, each in a process of the toolchain's own interpreter."""
+"""Building engines, each in a process of the toolchain's own interpreter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from tasks.children.run import ChildAnswer, ChildProgram, Confinement, Limits, run_child
+from tasks.domain.compatibility import Compatibility
+from tasks.domain.corners import shapes_document
 from tasks.domain.digest import BlobRef
-from tasks.domain.errors import DigestMismatch
-from tasks.domain.record import Comparison, TensorSpec
-from tasks.domain.request import Precision, ShapeRange
+from tasks.domain.errors import DigestMismatch, TargetUnavailable
+from tasks.domain.gpu_table import device_slug, why_not_asked
+from tasks.domain.record import TensorSpec
+from tasks.domain.request import Precision, Shapes
 from tasks.domain.target import EngineTarget, ToolchainInfo
-from tasks.tensorrt.documents import read_info, read_specs, read_target, shapes_document, target_document
+from tasks.tensorrt.documents import read_info, read_specs, read_target, target_document
 from tasks.tensorrt.inside.families import family_of
 from tasks.tensorrt.plugins import PluginFile, plugins_document
 from tasks.tensorrt.timing import TimingInput, TimingOutcome, read_timing, timing_request
@@ -30,11 +33,15 @@ class EngineJob:
         target: where it is to run; several compute capabilities of TensorRT-RTX make one portable plan.
         onnx: the graph, in the precision that `graph_precision` tells.
         precision: the arithmetic that is asked for.
-        shapes: shapes by input; inputs with fixed shapes may stay out.
+        shapes: shapes by input, of the first profile; inputs with fixed shapes may stay out.
         workspace_mib: most scratch memory on the GPU, in MiB.
         optimization_level: 0 (fast build) to 5 (fast engine).
         gpu_index: the GPU to build on, among the visible ones; TensorRT-RTX needs none.
         plugins: libraries that the building process loads.
+        further_profiles: shapes by input of each other profile.
+        compatibility: where the plan may run besides its target.
+        refittable: whether it takes other weights later.
+        stripped: whether its weights are left out.
         timing: where it has its timings; None measures everything anew and keeps nothing.
     """
 
@@ -42,11 +49,15 @@ class EngineJob:
     target: EngineTarget
     onnx: Path
     precision: Precision
-    shapes: Mapping[str, ShapeRange]
+    shapes: Shapes
     workspace_mib: int
     optimization_level: int
     gpu_index: int | None
     plugins: tuple[PluginFile, ...] = ()
+    further_profiles: tuple[Shapes, ...] = ()
+    compatibility: Compatibility = field(default_factory=Compatibility)
+    refittable: bool = False
+    stripped: bool = False
     timing: TimingInput | None = None
 
 
@@ -62,10 +73,14 @@ class BuiltEngine:
         info: the interpreter that built it.
         inputs: inputs in the graph's order, with the engine's own element types.
         outputs: outputs in the graph's order.
-        seconds: wall time by phase: `load`, `parse`, `build`, `write`.
+        seconds: wall time by phase: `load`, `parse`, `build`, `inspect`.
         peak_mib: most memory of the building process on the host, in MiB.
         warnings: what TensorRT warned about, shortened.
         plugins: libraries that the plan needs to be loaded.
+        layers: a JSON file with what the engine inspector tells of it; None where it could not be inspected.
+        no_layers: why not; empty where it was.
+        carries_code: whether it holds a runtime, which who loads it must allow.
+        stripped: whether it has no weights, so that it must be refitted to run.
         timing: what it did with its timings.
     """
 
@@ -79,6 +94,10 @@ class BuiltEngine:
     peak_mib: float
     warnings: tuple[str, ...]
     plugins: tuple[PluginFile, ...] = ()
+    layers: Path | None = None
+    no_layers: str = ""
+    carries_code: bool = False
+    stripped: bool = False
     timing: TimingOutcome = field(default_factory=TimingOutcome)
 
 
@@ -100,7 +119,7 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
 
     Raises:
         TargetUnavailable: the building process finds another target than `job.target`, or TensorRT-RTX
-            does not build for it.
+            does not build for it, or plans for it cannot be as they are asked for.
         BuildRefused: TensorRT cannot parse the graph, or has no implementation for it.
         RequestInvalid: the shapes do not fit the graph's inputs.
         GpuUnavailable: a GPU is needed and not there, or out of memory.
@@ -112,6 +131,7 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
         ChildOutOfMemory: it reached `limits.memory_mib`.
         ChildTimedOut: it reached `limits.seconds`.
     """
+    _check_form(job)
     plan = _new_plan(workdir)
     try:
         program = child_program(job.toolchain, "build", job.gpu_index)
@@ -120,41 +140,8 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
         return _built(job, plan, request, answer)
     except BaseException:
         plan.unlink(missing_ok=True)
+        _layers_of(plan).unlink(missing_ok=True)
         raise
-
-
-async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and where it runs)
-    toolchain: Toolchain,
-    plan: Path,
-    expected: BlobRef,
-    reference: Path,
-    *,
-    actual: Path | None = None,
-    plugins: tuple[PluginFile, ...] = (),
-    gpu_index: int,
-    workdir: Path,
-    limits: Limits,
-) -> tuple[Comparison, ...]:
-    """Run the plan on a GPU at each corner of `reference` and compare it with TensorFlow.
-
-    The engine's outputs are left in `actual`, in the layout of `reference`; None forgets them.
-
-    Raises:
-        DigestMismatch: the file is not `expected`; TensorRT has not seen it.
-        ToolchainBroken: TensorRT does not load.
-        RunnerMissing: pycuda does not load in the toolchain's interpreter.
-        TargetUnavailable: the plan does not run on this GPU with this TensorRT.
-        GpuUnavailable: there is no such GPU, or it is out of memory.
-        VerificationFailed: the engine does not take the inputs, or stops with an error.
-    """
-    request = _verify_request(plan, expected, reference, actual) | {
-        "module": toolchain.flavour.value,
-        "gpu_index": gpu_index,
-        "plugins": plugins_document(plugins),
-    }
-    program = child_program(toolchain, "verify", gpu_index)
-    answer = await run_child(program, request, workdir=workdir, limits=limits)
-    return tuple(Comparison(**row) for row in answer.result["comparisons"])
 
 
 def child_program(toolchain: Toolchain, name: str, gpu_index: int | None) -> ChildProgram:
@@ -171,14 +158,18 @@ def _new_plan(workdir: Path) -> Path:
     return workdir.absolute() / f"engine-{uuid4().hex}.plan"
 
 
-def _verify_request(plan: Path, expected: BlobRef, reference: Path, actual: Path | None) -> dict[str, Any]:
-    return {
-        "plan": plan,
-        "sha256": expected.sha256,
-        "size": expected.size,
-        "reference": reference,
-        "actual": None if actual is None else str(actual.absolute()),
-    }
+def _layers_of(plan: Path) -> Path:
+    return plan.with_suffix(".layers.json")
+
+
+def _check_form(job: EngineJob) -> None:
+    reason = why_not_asked(job.target, job)
+    if reason is not None:
+        raise TargetUnavailable(
+            wanted=f"a plan for {device_slug(job.target)} as it is asked for",
+            found=reason,
+            fix="leave that out of build.yaml, or name other targets",
+        )
 
 
 def build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
@@ -189,11 +180,15 @@ def build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
         "onnx": job.onnx,
         "plan": str(plan),
         "precision": job.precision.value,
-        "shapes": shapes_document(job.shapes),
+        "profiles": [shapes_document(profile) for profile in (job.shapes, *job.further_profiles)],
         "workspace_mib": job.workspace_mib,
         "optimization_level": job.optimization_level,
         "gpu_index": job.gpu_index,
         "plugins": plugins_document(job.plugins),
+        "compatibility": asdict(job.compatibility),
+        "refittable": job.refittable,
+        "stripped": job.stripped,
+        "layers": str(_layers_of(plan)),
     }
 
 
@@ -212,6 +207,10 @@ def _built(job: EngineJob, plan: Path, request: dict[str, Any], answer: ChildAns
         peak_mib=answer.peak_mib,
         warnings=tuple(result["warnings"]),
         plugins=job.plugins,
+        layers=None if result["no_layers"] else _layers_of(plan),
+        no_layers=result["no_layers"],
+        carries_code=job.compatibility.carries_code,
+        stripped=job.stripped,
         timing=read_timing(request["timing"], result["timing"]),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.children.run import ChildProgram, Confinement, Limits, run_child
-from tasks.tensorrt.toolchain import Toolchain
+from tasks.tensorrt.site import BuildSite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,6 @@ class EngineRun:
         input: an `.npz` with one array for each input.
         output: where the outputs are written, an `.npz`, below the run's folder.
         profile: the optimisation profile; None takes one whose ranges hold the shapes.
-        gpu_index: the GPU, among the visible ones.
         plugins: the folder with the libraries that the record names.
     """
 
@@ -47,14 +46,13 @@ class EngineRun:
     input: Path
     output: Path
     profile: int | None
-    gpu_index: int
     plugins: Path | None
 
 
 async def run_engine(
-    run: EngineRun, toolchain: Toolchain, *, workdir: Path, limits: Limits
+    run: EngineRun, site: BuildSite, *, workdir: Path, limits: Limits
 ) -> tuple[OutputSummary, ...]:
-    """Run the engine once and return what came out.
+    """Run the engine once at `site`, which has a GPU, and return what came out.
 
     Raises:
         InputInvalid: the input is no `.npz` of plain arrays, or they do not fit the engine.
@@ -70,13 +68,13 @@ async def run_engine(
         "input": run.input,
         "output": str(run.output.absolute()),
         "profile": run.profile,
-        "gpu_index": run.gpu_index,
+        "gpu_index": site.gpu_index,
         "plugins": None if run.plugins is None else str(run.plugins.absolute()),
     }
     program = ChildProgram(
         module="tasks.tensorrt.inside.run",
         step="run",
-        interpreter=toolchain.interpreter,
+        interpreter=site.toolchain.interpreter,
         confinement=Confinement.DEVICE,
     )
     answer = await run_child(program, request, workdir=workdir, limits=limits)

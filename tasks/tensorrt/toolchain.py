@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +84,20 @@ class ToolchainProbe:
             devices = [(None, capability) for capability in gpu_table().rtx]
         else:
             devices = [(gpu.name, gpu.compute) for gpu in self.gpus]
-        return tuple(self._target(gpu, compute) for gpu, compute in dict.fromkeys(devices))
+        return tuple(self.target(gpu, compute) for gpu, compute in dict.fromkeys(devices))
 
-    def _target(self, gpu: str | None, compute: ComputeCapability) -> EngineTarget:
+    def builds(self, target: EngineTarget) -> bool:
+        """Say whether it can build for `target`: of several compute capabilities, for each of them."""
+        single = (replace(target, compute_capabilities=(one,)) for one in target.compute_capabilities)
+        return set(single) <= set(self.targets())
+
+    def target(self, gpu: str | None, *compute: ComputeCapability) -> EngineTarget:
+        """Return the target of that GPU model, or of compute capabilities, with this TensorRT."""
         return EngineTarget(
             flavour=self.toolchain.flavour,
             version=self.version,
             gpu=gpu,
-            compute_capabilities=(compute,),
+            compute_capabilities=compute,
             os=self.os,
             architecture=self.architecture,
         )

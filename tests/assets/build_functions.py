@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import onnx
 
+from tasks.domain.compatibility import Compatibility
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import graph_opset
 from tasks.domain.request import Precision
@@ -42,8 +44,9 @@ def _engine(graph: str, plan: dict[str, Any], target: dict[str, Any], precision:
     """Build an engine of `graph`; return what became of it."""
     request = {
         "module": _MODULE, "target": target, "onnx": graph, "plan": f"{graph}.plan",
-        "precision": precision, "shapes": plan["shapes"], "workspace_mib": 256, "optimization_level": 0,
-        "gpu_index": None, "plugins": [],
+        "layers": f"{graph}.layers.json", "precision": precision, "profiles": plan["profiles"],
+        "workspace_mib": 256, "optimization_level": 0, "gpu_index": None, "plugins": [],
+        "compatibility": asdict(Compatibility()), "refittable": False, "stripped": False,
     }  # fmt: skip
     try:
         build.main(request, _report)

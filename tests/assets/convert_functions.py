@@ -60,7 +60,7 @@ def convert(folder: Path, name: str, shapes: dict[str, Any] | None) -> dict[str,
     if path.suffix:
         export_child.main({"path": str(path), "saved_model": sanitised}, _report)
     shared: dict[str, Any] = {"saved_model": sanitised, "samples": None}
-    plan = plan_child.main(shared | {"signature": None, "shapes": shapes or {}}, _report)
+    plan = plan_child.main(shared | {"signature": None, "shapes": shapes or {}, "profiles": []}, _report)
     targets = {"onnx": str(folder / name / "model.onnx"), "reference": str(folder / f"{name}.npz")}
     plan["seconds"] = convert_child.main(
         shared | targets | {"opset": _OPSET, "plan": plan, "plugin_ops": []}, _report

@@ -45,11 +45,15 @@ def test_build_list_show_fetch(enginefarm: Command, s3_env: str, prefect_server:
     assert json.loads(enginefarm("engines", "list", "--json", **store)[1]) == [record]
     assert json.loads(enginefarm("engines", "list", "--target", "l4", "--json", **store)[1]) == []
     assert json.loads(enginefarm("engines", "show", record["key"], **store)[1]) == record
+    code, output, problems = enginefarm("engines", "layers", record["key"], **store)
+    assert (code, output) == (errors.NotStored.exit_code, "")
+    assert "built without a GPU" in problems
     plan = tmp_path / "digits.plan"
     code, output, problems = enginefarm("engines", "fetch", record["key"], "-o", str(plan), **store)
     assert code == 0, problems
     assert hashlib.sha256(plan.read_bytes()).hexdigest() == record["plan"]["sha256"]
     assert record["plan"]["sha256"] in output
+    assert json.loads((tmp_path / "digits.plan.json").read_text("utf-8")) == record
 
     client.put_object(
         Bucket=s3_env,
@@ -57,7 +61,7 @@ def test_build_list_show_fetch(enginefarm: Command, s3_env: str, prefect_server:
         Body=b"x",
     )
     plan.unlink()
-    code, _, problems = enginefarm("engines", "fetch", record["key"], "-o", str(plan), **store)
+    code, _, problems = enginefarm("engines", "fetch", record["key"], "--force", "-o", str(plan), **store)
     assert code == errors.DigestMismatch.exit_code
     assert "DigestMismatch" in problems
     assert not plan.exists()

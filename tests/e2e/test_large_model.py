@@ -112,6 +112,6 @@ def test_tensorrt_rtx_builds_it(
     )
     built = asyncio.run(build_engine(job, workdir=work, limits=LIMITS))
     assert built.ref.size > 2 << 30
-    # TensorRT holds the weights and the plan; the third time is the weights file, which it maps.
-    assert built.peak_mib < 1.1 * three_times
+    # TensorRT holds the weights; the second time is the weights file, which it maps. The plan is streamed.
+    assert built.peak_mib < 0.8 * three_times
     built.plan.unlink()

@@ -58,6 +58,8 @@ def test_a_release_becomes_engines_once(
         assert all(one.top1 == 1.0 for one in record.graph_verification.comparisons)
         assert record.engine_verification.verdict is Verdict.NOT_MEASURED
         assert record.engine_verification.reason
+        assert record.timing is not None
+        assert "measures no kernels" in record.timing.notes[0]
         assert [(spec.name, spec.dtype, spec.shape) for spec in record.inputs] == [
             ("image", "float32", (None, 8, 8, 1))
         ]

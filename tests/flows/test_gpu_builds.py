@@ -24,7 +24,7 @@ from tasks.store.store import Store
 from tests.stand_in.toolchain import H100, L4, StandIn
 
 Keys = Callable[[str], list[str]]
-REQUEST = "targets: [h100-sxm-80gb]\nprecisions: [{precisions}]\nsamples: samples.npz\n"
+REQUEST = "profile: false\ntargets: [h100-sxm-80gb]\nprecisions: [{precisions}]\nsamples: samples.npz\n"
 
 
 @pytest.fixture

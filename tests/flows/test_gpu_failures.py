@@ -50,7 +50,7 @@ def test_each_ending_is_told_and_leaves_the_host_as_it_was(
     toolchain = stand_in()
     use_toolchains(toolchain)
     # With timings of another build, one that crashes would be tried once more without them.
-    request = "targets: [h100-sxm-80gb]\nprecisions: [{}]\ntiming: none\n"
+    request = "timing: none\nprofile: false\ntargets: [h100-sxm-80gb]\nprecisions: [{}]\n"
     asyncio.run(build_release(publish(request.format("fp32"), {"model.keras": demo_model})))
     (first,) = stored_keys("engines/")
 
@@ -93,7 +93,7 @@ def test_a_host_without_the_gpu_says_so_before_it_converts(
 ) -> None:
     toolchain = stand_in(**behaviour)
     use_toolchains(toolchain)
-    release = publish("targets: [h100-sxm-80gb]\n", {"model.keras": b"never read"})
+    release = publish("profile: false\ntargets: [h100-sxm-80gb]\n", {"model.keras": b"never read"})
     error = error_of(release)
     assert (type(error), error.retryable) == (wanted, retryable)
     assert told in error.found
@@ -142,7 +142,7 @@ def test_a_cancel_ends_the_process_that_builds(
 ) -> None:
     toolchain = stand_in(build_seconds=600.0, spin=spin)
     use_toolchains(toolchain)
-    release = publish("targets: [h100-sxm-80gb]\n", {"model.keras": demo_model})
+    release = publish("profile: false\ntargets: [h100-sxm-80gb]\n", {"model.keras": demo_model})
 
     assert asyncio.run(_cancel_while_it_builds(release, toolchain)) < 2
 

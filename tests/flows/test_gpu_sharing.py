@@ -43,7 +43,10 @@ def test_one_build_at_a_time_on_a_gpu(
 ) -> None:
     toolchain = stand_in(build_seconds=1.0)
     use_toolchains(toolchain)
-    requests = [f"targets: [h100-sxm-80gb]\nprecisions: [fp32, {other}]\n" for other in ("fp16", "tf32")]
+    requests = [
+        f"profile: false\ntargets: [h100-sxm-80gb]\nprecisions: [fp32, {other}]\n"
+        for other in ("fp16", "tf32")
+    ]
     releases = [
         publish(request, {"model.keras": demo_model}, version=str(number))
         for number, request in enumerate(requests)
@@ -61,7 +64,7 @@ def test_two_gpus_build_at_once(
 ) -> None:
     toolchain = stand_in(gpus=(H100, SECOND_H100), meet=2)  # neither goes on before both have begun
     use_toolchains(toolchain)
-    request = "targets: [h100-sxm-80gb]\nprecisions: [fp32, fp16]\n"
+    request = "profile: false\ntargets: [h100-sxm-80gb]\nprecisions: [fp32, fp16]\n"
 
     (outcome,) = build_at_once(publish(request, {"model.keras": demo_model}))
 
@@ -80,7 +83,9 @@ def test_the_same_engine_wanted_twice_is_published_once(
     for version, gpus in (("1", (H100,)), ("2", (H100, SECOND_H100))):
         toolchain = stand_in(gpus=gpus, meet=len(gpus))
         use_toolchains(toolchain)
-        release = publish("targets: [h100-sxm-80gb]\n", {"model.keras": demo_model}, version=version)
+        release = publish(
+            "profile: false\ntargets: [h100-sxm-80gb]\n", {"model.keras": demo_model}, version=version
+        )
 
         cells = [cell for outcome in build_at_once(release, release) for cell in outcome.cells]
 

@@ -25,7 +25,7 @@ KEY = "build-h100-sxm-80gb-fp32"
 
 @pytest.fixture
 def release(publish: Callable[..., ReleaseRef], demo_model: bytes) -> ReleaseRef:
-    return publish("targets: [h100-sxm-80gb]\n", {"model.keras": demo_model})
+    return publish("profile: false\ntargets: [h100-sxm-80gb]\n", {"model.keras": demo_model})
 
 
 async def pages() -> dict[UUID, Artifact]:

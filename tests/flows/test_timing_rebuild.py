@@ -64,7 +64,7 @@ def test_the_rebuild_of_a_model_with_other_weights_is_faster(
     records = []
     for factor in (1.0, 1.5):
         files = {"model.keras": scaled(demo_model, factor)}
-        release = publish(f"targets: [{_DEVICE}]\n", files, version=str(factor))
+        release = publish(f"profile: false\ntargets: [{_DEVICE}]\n", files, version=str(factor))
         records += read_all(asyncio.run(build_release(release)))
 
     cold, warm = records

@@ -28,7 +28,7 @@ from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord, Verdict
 from tasks.domain.target import Flavour
 from tasks.store.store import Store
-from tasks.tensorrt.engine import verify_engine
+from tasks.tensorrt.verification import verify_engine
 
 
 async def refuses_flipped_bytes(host: HostProbe, record: EngineRecord, work: Path) -> list[int]:

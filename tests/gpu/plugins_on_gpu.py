@@ -32,9 +32,10 @@ from tasks.children.run import Limits
 from tasks.domain.errors import FarmError
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import Flavour
-from tasks.tensorrt.engine import EngineJob, build_engine, verify_engine
+from tasks.tensorrt.engine import EngineJob, build_engine
 from tasks.tensorrt.plugins import PluginFile
 from tasks.tensorrt.toolchain import Toolchain, probe_toolchain
+from tasks.tensorrt.verification import verify_engine
 
 _SLOPE, _WIDTH = 0.25, 16
 _BATCHES = {"min": 1, "opt": 4, "max": 8}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flows.cells import cells_of
+from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import RequestInvalid, TargetUnavailable
 from tasks.domain.request import BuildRequest, Precision, TimingMode
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
@@ -43,6 +44,52 @@ def test_a_named_target_that_cannot_is_refused_before_anything_is_built() -> Non
 def test_nothing_left_is_refused_too() -> None:
     with pytest.raises(TargetUnavailable, match="fp8 needs compute capability"):
         cells_of(replace(REQUEST, precisions=(Precision.FP8,)), (OLD,))
+
+
+def tensorrt(version: str, gpu: str, compute: str) -> EngineTarget:
+    target = replace(rtx(compute), flavour=Flavour.TENSORRT, gpu=gpu)
+    return replace(target, version=TensorRTVersion.parse(version))
+
+
+SAME = Compatibility(hardware=HardwareLevel.SAME_COMPUTE_CAPABILITY)
+AMPERE = Compatibility(version=True, hardware=HardwareLevel.AMPERE_PLUS)
+H100_8, H100_10 = (tensorrt(one, "NVIDIA H100 PCIe", "9.0") for one in ("8.6.0.12", "10.13.3.9"))
+T4 = tensorrt("10.13.3.9", "Tesla T4", "7.5")
+
+
+@pytest.mark.parametrize(
+    ("asked", "target", "reason"),
+    [
+        (BuildRequest(compatibility=Compatibility(version=True)), NEW, "version: plans of TensorRT-RTX load"),
+        (BuildRequest(compatibility=AMPERE), T4, "ampere_plus: it is built on a GPU from Ampere on, and t4"),
+        (BuildRequest(compatibility=SAME), H100_8, "same_compute_capability: this hardware compatibility"),
+        (BuildRequest(compatibility=SAME), NEW, "run on every GPU of their capabilities as they are"),
+        (BuildRequest(stripped=True), H100_8, "stripped: plans without weights came with TensorRT 10"),
+        (BuildRequest(compatibility=AMPERE), H100_8, None),
+        (BuildRequest(compatibility=AMPERE, refittable=True, stripped=True), H100_10, None),
+        (BuildRequest(compatibility=SAME, stripped=True), T4, None),
+        (BuildRequest(refittable=True), H100_8, None),
+        (BuildRequest(refittable=True, stripped=True), NEW, None),
+    ],
+)  # fmt: skip
+def test_plans_that_a_family_does_not_make_are_left_out_with_the_reason(
+    asked: BuildRequest, target: EngineTarget, reason: str | None
+) -> None:
+    cells, skipped = cells_of(asked, (target,)) if reason is None else ((), ())
+    assert [one for one, _ in cells] == ([target] if reason is None else [])
+    assert not skipped
+    if reason is not None:
+        with pytest.raises(TargetUnavailable) as caught:
+            cells_of(asked, (target,))
+        assert reason in caught.value.found
+
+
+def test_plans_for_several_capabilities_take_no_other_weights() -> None:
+    both = replace(NEW, compute_capabilities=(*OLD.compute_capabilities, *NEW.compute_capabilities))
+    cells, skipped = cells_of(BuildRequest(refittable=True), (NEW, both))
+    assert cells == ((NEW, Precision.FP32),)
+    assert "name one capability a target" in skipped[0].reason
+    assert cells_of(BuildRequest(), (both,))[0] == ((both, Precision.FP32),)
 
 
 @pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8])

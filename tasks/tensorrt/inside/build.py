@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from tasks.domain.errors import TargetUnavailable
 from tasks.tensorrt.inside.families import Family, family_of
+from tasks.tensorrt.inside.layers import NoLayersError, read_layers
 from tasks.tensorrt.inside.library import full_version, host, info, load
 from tasks.tensorrt.inside.messages import Messages, collecting_logger
 from tasks.tensorrt.inside.network import inputs_of, outputs_of, parse_onnx, tensor_spec
@@ -17,7 +17,7 @@ from tasks.tensorrt.inside.options import Options, options_from
 from tasks.tensorrt.inside.phases import Phases
 from tasks.tensorrt.inside.plugins import load_plugins
 from tasks.tensorrt.inside.refusals import gpu_trouble
-from tasks.tensorrt.inside.shapes import add_profile
+from tasks.tensorrt.inside.shapes import add_profiles
 from tasks.tensorrt.inside.timing import attach_timing
 
 
@@ -25,14 +25,16 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     """Build the engine and write it.
 
     Args:
-        request: `module`, `target`, `onnx`, `plan` (where to write it), `precision`, `shapes`,
-            `workspace_mib`, `optimization_level`, `gpu_index`, `plugins`, and `timing` as `attach_timing`
-            takes it.
-        report: takes the phases `load`, `parse`, `build` and `write`.
+        request: `module`, `target`, `onnx`, `plan` (where to write it), `precision`, `profiles`,
+            `workspace_mib`, `optimization_level`, `gpu_index`, `plugins`, `compatibility`, `refittable`,
+            `stripped`, `layers` (where to write what the engine inspector tells), and `timing` as
+            `attach_timing` takes it.
+        report: takes the phases `load`, `parse`, `build` (into the file) and `inspect`.
 
     Returns:
         `plan`, the `sha256` and `size` of the engine's bytes as TensorRT gave them; `target`, `info`,
-        `inputs`, `outputs`, `seconds` by phase, `warnings`, and `timing` as `Timing.document` makes it.
+        `inputs`, `outputs`, `seconds` by phase, `warnings`, `timing` as `Timing.document` makes it, and
+        `no_layers`: why `layers` was not written, empty where it was.
 
     Raises:
         TargetUnavailable: this process is not on the target that is asked for.
@@ -53,12 +55,14 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     with phases.timed("build") as advance:
         config = configured(session, network, advance)
         timing = attach_timing(session.trt, config, session.family, request["timing"])
-        plan = session.builder.build_serialized_network(network, config)
-        del parser  # it owns the weights that the network points to
-    if plan is None:
+        path = Path(request["plan"])
+        written = session.family.write_plan(session.trt, session.builder, network, config, path)
+        del network, parser  # which owns the weights that the network points to
+    if written is None:
         raise timing.refusal(session.messages, needs_gpu=session.family.NEEDS_GPU)
-    with phases.timed("write"):
-        written = _write(plan, Path(request["plan"]))
+    warnings = session.messages.shortened()
+    with phases.timed("inspect"):
+        no_layers = _inspect(session, path, Path(request["layers"]))
     return {
         "plan": written,
         "target": session.found,
@@ -66,7 +70,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         "inputs": inputs,
         "outputs": outputs,
         "seconds": phases.seconds,
-        "warnings": session.messages.shortened(),
+        "warnings": warnings,
+        "no_layers": no_layers,
         "timing": timing.document(),
     }
 
@@ -144,16 +149,23 @@ def configured(session: Session, network: Any, advance: Callable[[float], None])
     config = session.builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     config.builder_optimization_level = options.optimization_level
+    # Layers with their names and kernels, for the inspector and for profiling; it changes no kernel.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if options.refittable:
+        config.set_flag(trt.BuilderFlag.REFIT)
     session.family.configure(trt, config, options, advance)
-    add_profile(session.builder, network, config, options.shapes)
+    add_profiles(session.builder, network, config, options.profiles)
     return config
 
 
-def _write(plan: Any, path: Path) -> dict[str, Any]:
-    """Write the engine; the digest is of the bytes in memory, so it also tells what becomes of the file."""
-    data = memoryview(plan)
-    path.write_bytes(data)
-    return {"sha256": hashlib.sha256(data).hexdigest(), "size": data.nbytes}
+def _inspect(session: Session, plan: Path, layers: Path) -> str:
+    """Write what the inspector tells of the plan to `layers`; return why not, empty where it is written."""
+    try:
+        text = read_layers(session.trt, session.logger, session.messages, session.options, plan)
+    except NoLayersError as reason:
+        return str(reason)
+    layers.write_text(text, "utf-8")
+    return ""
 
 
 def _text(target: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from tasks.domain.errors import ToolchainBroken
@@ -37,6 +38,11 @@ class Family(Protocol):
 
     def configure(self, trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
         """Set precision, and what only this family has; `advance` takes the fraction of the build."""
+
+    def write_plan(
+        self, trt: Any, builder: Any, network: Any, config: Any, path: Path
+    ) -> dict[str, Any] | None:
+        """Build into the file; return `sha256` and `size` of TensorRT's bytes, None where it built none."""
 
     def failed_node(self, error: Any, messages: Messages) -> Node:
         """Return the node that a parser error is about."""

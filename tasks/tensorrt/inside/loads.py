@@ -20,11 +20,13 @@ class Load:
         name: the corners with these shapes, or `batch N`.
         batch: the first dimension that counts, see `tasks.domain.profile.Case`.
         inputs: values by input.
+        profile: the optimisation profile to measure; None takes one that fits.
     """
 
     name: str
     batch: int | None
     inputs: Arrays
+    profile: int | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -45,7 +47,7 @@ def corner_loads(corners: list[Corner]) -> list[Load]:
         names.setdefault(_key(corner), []).append(corner.name)
     by_name = {corner.name: corner for corner in corners}
     return [
-        Load("/".join(same), _batch(by_name[same[0]], batched), by_name[same[0]].inputs)
+        Load("/".join(same), _batch(by_name[same[0]], batched), by_name[same[0]].inputs, _profile(same[0]))
         for same in names.values()
     ]
 
@@ -61,7 +63,7 @@ def batch_loads(corners: list[Corner]) -> list[Load]:
     batches = [batch for batch in known if batch is not None]
     if not batched or None in known or len(batches) == 1:
         return []
-    best = next((corner for corner in corners if corner.name == _BEST), corners[-1])
+    best = next((corner for corner in corners if _BEST in corner.name.split("/")), corners[-1])
     powers = (1 << exponent for exponent in range(max(batches).bit_length()))
     return [
         Load(f"batch {batch}", batch, _resized(best.inputs, batched, batch))
@@ -72,6 +74,12 @@ def batch_loads(corners: list[Corner]) -> list[Load]:
 
 def _key(corner: Corner) -> str:
     return str(sorted((name, value.shape) for name, value in corner.inputs.items()))
+
+
+def _profile(name: str) -> int:
+    """Return the profile of a corner: `min 2` is of the second."""
+    _, _, number = name.partition("/")[0].partition(" ")
+    return int(number or 1) - 1
 
 
 def _batched(corners: list[Corner]) -> list[str]:

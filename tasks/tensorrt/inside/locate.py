@@ -139,7 +139,10 @@ class _Search:
                 found=session.messages.said(),
                 fix="nothing: this only looks for the place where an engine is wrong",
             )
-        with Runner(session.trt, load_pycuda(), bytes(plan), gpu_index=request["gpu_index"]) as runner:
+        with Runner(
+            session.trt, load_pycuda(), bytes(plan),
+            gpu_index=request["gpu_index"], carries_code=session.options.carries_code,
+        ) as runner:  # fmt: skip
             return runner.run(as_taken(runner, self.corner.inputs))
 
 

@@ -57,14 +57,14 @@ class Session:
         clock = LayerClock(self._trt)
         with phases.timed("layers"):
             for load, case in cases:
-                with self._runner.bind(as_taken(self._runner, load.inputs)) as bound:
+                with self._runner.bind(as_taken(self._runner, load.inputs), profile=load.profile) as bound:
                     case["layers"] = clock.times(bound, most_seconds * _FOR_LAYERS / len(cases))
         cases.sort(key=lambda one: one[0].size)
         return [case for _, case in cases], [load.name for load in loads[len(cases) :]]
 
     def _case(self, load: Load, most_seconds: float) -> dict[str, Any]:
         share = most_seconds / _PASSES
-        with self._runner.bind(as_taken(self._runner, load.inputs)) as bound:
+        with self._runner.bind(as_taken(self._runner, load.inputs), profile=load.profile) as bound:
             ms, steady = warm_up(bound, share)
             on_gpu = gpu_times(self._cuda, bound, ms, share)
             wall = wall_times(bound, share)

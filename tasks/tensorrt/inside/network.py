@@ -7,8 +7,9 @@ from typing import Any
 from tasks.domain.errors import BuildRefused
 from tasks.tensorrt.inside.families import Family
 from tasks.tensorrt.inside.messages import Messages, one_line
-from tasks.tensorrt.inside.refusals import parse_refusal
+from tasks.tensorrt.inside.refusals import Fault, parse_refusal
 
+_MOST_FAULTS = 5
 _NUMPY = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -33,17 +34,20 @@ def parse_onnx(parser: Any, network: Any, path: str, family: Family, messages: M
                 found=messages.said(),
                 fix="convert the release again",
             )
-        error = parser.get_error(0)
-        said = one_line(error.desc())
-        raise parse_refusal(
-            family.failed_node(error, messages), said, check=f"{error.func()}, {error.code()}"
-        )
+        listed = min(parser.num_errors, _MOST_FAULTS)
+        faults = [_fault(parser.get_error(index), family, messages) for index in range(listed)]
+        raise parse_refusal(faults, more=parser.num_errors - listed)
     if not network.num_outputs:
         raise BuildRefused(
             wanted="a graph with outputs",
             found="an empty graph",
             fix="delete its conversion record and convert the release again",
         )
+
+
+def _fault(error: Any, family: Family, messages: Messages) -> Fault:
+    said = f"{one_line(error.desc())} [{error.func()}, {error.code()}]"
+    return Fault(node=family.failed_node(error, messages), said=said)
 
 
 def inputs_of(network: Any) -> list[Any]:

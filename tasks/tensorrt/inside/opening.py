@@ -45,6 +45,13 @@ def open_runner(
     beside = record_beside(path)
     record = read_plan_record(beside) if beside.exists() else None
     digest, flavour = _wanted(path, record, sha256, module)
+    if record is not None and record.stripped:
+        raise InputInvalid(
+            wanted=f"a plan with its weights in {path.name}",
+            found="one that was built without",
+            fix="refit it with the graph that its record names (TensorRT's OnnxParserRefitter), and open "
+            "the result with sha256= and module=",
+        )
     plan = checked_plan(path, digest, None if record is None else record.size)
     trt = load(flavour)
     if record is not None:
@@ -54,7 +61,8 @@ def open_runner(
     libraries = [
         {"path": str(plugin_path(one["library"], plugins)), "sha256": one["sha256"]} for one in needed
     ]
-    return Runner(trt, cuda, plan, gpu_index=gpu_index, plugins=libraries)
+    carries_code = record is not None and record.carries_code
+    return Runner(trt, cuda, plan, gpu_index=gpu_index, plugins=libraries, carries_code=carries_code)
 
 
 def _wanted(path: Path, record: PlanRecord | None, sha256: str | None, module: str | None) -> tuple[str, str]:

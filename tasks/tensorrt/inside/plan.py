@@ -12,6 +12,8 @@ from tasks.domain.errors import InputInvalid, RecordInvalid, TargetUnavailable
 from tasks.tensorrt.inside.checked import checked_bytes
 
 _SCHEMA = "enginefarm.engine/1"
+_NEXT_MAJOR = {(8, 10), (10, 11)}
+_AMPERE = 8
 _FLAVOURS = ("tensorrt", "tensorrt_rtx")
 
 
@@ -48,6 +50,7 @@ class PlanRecord:
         target: what it was built for.
         plugins: `library` and `sha256` of each library with TensorRT plugins that it needs.
         compatibility: how far beyond `target` it was built to run; empty: no further.
+        stripped: whether it has no weights.
     """
 
     sha256: str
@@ -55,6 +58,12 @@ class PlanRecord:
     target: Place
     plugins: tuple[Mapping[str, str], ...]
     compatibility: Mapping[str, Any]
+    stripped: bool = False
+
+    @property
+    def carries_code(self) -> bool:
+        """Whether the plan holds a runtime for later versions, which who loads it must allow."""
+        return bool(self.compatibility.get("version") and self.compatibility.get("lean_runtime"))
 
 
 def record_beside(plan: Path) -> Path:
@@ -103,6 +112,7 @@ def _record(document: dict[str, Any]) -> PlanRecord:
             for one in options.get("plugins", ())
         ),
         compatibility=dict(options.get("compatibility") or {}),
+        stripped=bool(options.get("stripped")),
     )
 
 
@@ -126,16 +136,23 @@ def check_place(record: PlanRecord, here: Place) -> None:
 
 
 def _takes_version(record: PlanRecord, here: Place) -> bool:
-    """Say whether TensorRT is the one: a plan loads only where all four parts of the version are the same."""
-    # A plan that was built version-compatible takes others, too: `record.compatibility` says so here.
-    return record.target.version == here.version
+    """Say whether TensorRT is the one: a plan loads only where all four parts of the version are the same.
+
+    One with a runtime of its own also loads with later ones of the same major version, and of the next that
+    NVIDIA names: https://docs.nvidia.com/deeplearning/tensorrt/latest/getting-started/support-matrix.html
+    """
+    built, found = (tuple(map(int, one.version.split("."))) for one in (record.target, here))
+    later = built < found and (built[0] == found[0] or (built[0], found[0]) in _NEXT_MAJOR)
+    return built == found or (later and record.carries_code)
 
 
 def _takes_gpu(record: PlanRecord, here: Place) -> bool:
     """Say whether the GPU is one that the plan runs on."""
-    # A plan that was built hardware-compatible takes others, too: `record.compatibility` says so here.
     known = set(here.compute_capabilities) <= set(record.target.compute_capabilities)
-    return known and record.target.gpu in (None, here.gpu)
+    level = record.compatibility.get("hardware", "none")
+    if level == "ampere_plus":
+        return all(int(one.partition(".")[0]) >= _AMPERE for one in here.compute_capabilities)
+    return known and (level == "same_compute_capability" or record.target.gpu in (None, here.gpu))
 
 
 def checked_plan(path: Path, sha256: str, size: int | None = None) -> bytes:

@@ -23,9 +23,9 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     """Measure the engine at each corner of the reference, and at batches between them.
 
     Args:
-        request: `module`, `plan`, `sha256`, `size`, `reference`, `gpu_index`, `gpu_uuid`, `plugins`, and
-            `most_seconds`: no case is begun after that, but for the corners, and none lasts longer than its
-            share.
+        request: `module`, `plan`, `sha256`, `size`, `reference`, `gpu_index`, `gpu_uuid`, `plugins`,
+            `carries_code`, and `most_seconds`: no case is begun after that, but for the corners, and none
+            lasts longer than its share.
         report: takes the phases `load`, `run` and `layers`.
 
     Returns:
@@ -53,7 +53,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         with DeviceContext(cuda, request["gpu_index"]).current():
             watch.note("opened")
             free, total = cuda.mem_get_info()
-        runner = Runner(trt, cuda, plan, gpu_index=request["gpu_index"], plugins=request["plugins"])
+        wanted = {name: request[name] for name in ("gpu_index", "plugins", "carries_code")}
+        runner = Runner(trt, cuda, plan, **wanted)
     with runner:
         session = Session(trt, cuda, family_of(request["module"], full_version(trt)), runner, watch)
         cases, left_out = session.measure(corners, request["most_seconds"], phases)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from tasks.domain.errors import BuildRefused, ChildOutOfMemory, FarmError, GpuUnavailable
 from tasks.domain.layers import placed
@@ -21,19 +22,35 @@ _FIXES = (
     ),
     (
         r"FP32 GEMM is not supported",
-        "ask for fp16, or take rtx-sm75 out of targets: TensorRT-RTX has no FP32 matrix product for it",
+        "ask for fp16, or take sm75 out of targets: TensorRT-RTX has no FP32 matrix product for it",
+    ),
+    (
+        r"graph_jit\.cpp:\d+: CHECK\(status == CUDA_SUCCESS\)",
+        "take refittable and stripped out of build.yaml: TensorRT-RTX makes such plans only where a GPU is",
+    ),
+    (
+        r"Unable to load library: libnvinfer_lean",
+        "install tensorrt-lean of this version into the toolchain, or set lean_runtime: false in build.yaml",
     ),
     (
         r"model contains HW-specific datatypes",
         "leave this precision out for this target: its GPUs have no arithmetic for it",
     ),
     (
-        r"[Pp]lugin not found|No importer registered|Unsupported operator",
+        r"[Pp]lugin not found|found in plugin registry|No importer|Unsupported operator|^false .*UNSUPPORTED",
         "TensorRT has no such operation: replace the layer that makes this node by standard operations",
     ),
     (
         r"constant zero padding for slicing a shape tensor",
         "give the model a fixed length in that dimension: the convolution of this layer needs it",
+    ),
+    (
+        r"Node input was not registered",
+        "the graph is incomplete: delete its conversion record and convert the release again",
+    ),
+    (
+        r"but must match|reshape changes volume|must have the same dimensions|failed to broadcast",
+        "the sizes at this node do not fit each other: give shapes in build.yaml that the model accepts",
     ),
     (
         r"must have same input types|same type",
@@ -56,7 +73,8 @@ _FIXES = (
 _OTHERWISE = "replace the layer that makes this node, or try another TensorRT version"
 
 # TensorRT catches what the memory limit of its process causes, and goes on to say only this.
-_HOST_MEMORY = re.compile(r"bad_alloc|HostBuffer.*OutOfMemory", re.DOTALL)
+# The last is a thread that cannot be started, for there is no room for its stack.
+_HOST_MEMORY = re.compile(r"bad_alloc|HostBuffer.*OutOfMemory|Resource temporarily unavailable", re.DOTALL)
 
 _GPU_TROUBLE = re.compile(
     r"out of memory|OutOfMemory|cudaErrorMemoryAllocation|CUDA initialization failure|no CUDA-capable device"
@@ -64,22 +82,33 @@ _GPU_TROUBLE = re.compile(
 )
 
 
-def parse_refusal(node: Node, said: str, *, check: str) -> FarmError:
-    """Return the error for a graph that TensorRT's parser does not take.
+@dataclass(frozen=True)
+class Fault:
+    """One thing that TensorRT's parser does not take.
 
-    Args:
-        node: where it stopped.
-        said: the parser's words.
-        check: the parser's own name of the check that failed.
+    Attributes:
+        node: where.
+        said: the parser's words, with its own names of the check and of the kind of error.
     """
-    if _HOST_MEMORY.search(said):
-        return _no_host_memory(said)
-    name = placed(node.name) if node.name else "node ?"
-    place = f"{name} ({node.op or 'unknown operation'})" if node.name or node.op else ""
+
+    node: Node
+    said: str
+
+    def __str__(self) -> str:
+        name = placed(self.node.name) if self.node.name else "node ?"
+        known = self.node.name or self.node.op
+        return f"{name} ({self.node.op or 'unknown operation'}): {self.said}" if known else self.said
+
+
+def parse_refusal(faults: list[Fault], *, more: int) -> FarmError:
+    """Return the error for a graph that TensorRT's parser does not take; `more` faults are not listed."""
+    if any(_HOST_MEMORY.search(fault.said) for fault in faults):
+        return _no_host_memory(" | ".join(fault.said for fault in faults))
+    listed = [str(fault) for fault in faults] + ([f"and {more} more"] if more else [])
     return BuildRefused(
         wanted="a graph that TensorRT can parse",
-        found=": ".join(part for part in (place, f"{said} [{check}]") if part),
-        fix=nearest_fix(said),
+        found=" | ".join(listed),
+        fix="; ".join(dict.fromkeys(nearest_fix(fault.said) for fault in faults)),
     )
 
 

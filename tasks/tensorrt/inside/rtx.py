@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tasks.domain.errors import TargetUnavailable
@@ -11,6 +12,7 @@ from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
 from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
+from tasks.tensorrt.inside.streamed import write_streamed
 from tasks.tensorrt.inside.strong import create_network as create_strong
 from tasks.tensorrt.inside.strong import set_tf32
 
@@ -49,8 +51,10 @@ def check_network(network: Any, options: Options) -> None:
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
-    """Set TF32, progress, and the compute capabilities: several make one plan that runs on each."""
+    """Set TF32, what is left out, progress, and the compute capabilities: several make one plan for each."""
     set_tf32(trt, config, options.precision)
+    if options.stripped:
+        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
     config.progress_monitor = progress_monitor(trt, advance)
     config.num_compute_capabilities = len(options.compute_capabilities)
     for index, capability in enumerate(options.compute_capabilities):
@@ -60,6 +64,11 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
                 found=f"that TensorRT-RTX does not take {capability} among them",
                 fix="build an engine for each of them",
             )
+
+
+def write_plan(trt: Any, builder: Any, network: Any, config: Any, path: Path) -> dict[str, Any] | None:
+    """Build the plan into the file."""
+    return write_streamed(trt, builder, network, config, path)
 
 
 def device_memory(engine: Any) -> int:

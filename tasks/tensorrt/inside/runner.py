@@ -31,6 +31,7 @@ class Runner:
         plan: the engine, whose digest the caller has checked: TensorRT takes other bytes without a word.
         gpu_index: the GPU, among the visible ones.
         plugins: libraries that the engine needs, see `load_plugins`.
+        carries_code: whether the plan holds a runtime, which is let run, for later versions to run it with.
 
     Raises:
         GpuUnavailable: there is no such GPU, or it is out of memory.
@@ -39,8 +40,15 @@ class Runner:
         BuildRefused: an input or output has a type that NumPy does not have.
     """
 
-    def __init__(
-        self, trt: Any, cuda: Any, plan: bytes, *, gpu_index: int, plugins: Sequence[dict[str, str]] = ()
+    def __init__(  # noqa: PLR0913 (a plan, where it runs, and what it needs)
+        self,
+        trt: Any,
+        cuda: Any,
+        plan: bytes,
+        *,
+        gpu_index: int,
+        plugins: Sequence[dict[str, str]] = (),
+        carries_code: bool = False,
     ) -> None:
         self._trt, self._cuda, self._messages = trt, cuda, Messages()
         self._runtime: Any = None
@@ -51,14 +59,15 @@ class Runner:
         load_plugins(trt, list(plugins))
         with self._device.current():
             try:
-                self._signature = self._load(plan)
+                self._signature = self._load(plan, carries_code=carries_code)
             except BaseException:
                 self._free()
                 raise
 
-    def _load(self, plan: bytes) -> Signature:
+    def _load(self, plan: bytes, *, carries_code: bool) -> Signature:
         self._logger = collecting_logger(self._trt, self._messages)
         self._runtime = self._trt.Runtime(self._logger)
+        self._runtime.engine_host_code_allowed = carries_code
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise TargetUnavailable(
@@ -90,6 +99,14 @@ class Runner:
     def num_profiles(self) -> int:
         """How many optimisation profiles there are."""
         return len(self._signature.profiles)
+
+    def profiles_for(self, inputs: Mapping[str, npt.ArrayLike]) -> tuple[int, ...]:
+        """Return the optimisation profiles that take the shapes of `inputs`.
+
+        Raises:
+            InputInvalid: the inputs do not fit the engine.
+        """
+        return self._signature.profiles_that_take(self._signature.fitted(inputs))
 
     def run(self, inputs: Mapping[str, npt.ArrayLike], *, profile: int | None = None) -> Arrays:
         """Return the outputs for `inputs`, by name, as new arrays of the engine's own element types.

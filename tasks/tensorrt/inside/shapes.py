@@ -1,4 +1,4 @@
-"""The optimisation profile: which shapes an engine takes, and which one it is fastest at."""
+"""Optimisation profiles: which shapes an engine takes, and which ones it is fastest at."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ from typing import Any
 
 from tasks.domain.errors import BuildRefused, RequestInvalid
 from tasks.tensorrt.inside.network import inputs_of
+from tasks.tensorrt.inside.options import Shapes
 
 _CORNERS = ("min", "opt", "max")
 
 
-def add_profile(builder: Any, network: Any, config: Any, shapes: dict[str, dict[str, list[int]]]) -> None:
-    """Give `config` one profile with `shapes`; a network without dynamic inputs needs none.
+def add_profiles(builder: Any, network: Any, config: Any, profiles: tuple[Shapes, ...]) -> None:
+    """Give `config` the `profiles` in their order; a network without dynamic inputs needs none.
 
     Raises:
         RequestInvalid: the shapes do not fit the inputs, or one is missing.
         BuildRefused: an input holds a shape and not data.
     """
     inputs = inputs_of(network)
+    for shapes in profiles:
+        _add_profile(builder, inputs, config, shapes)
+
+
+def _add_profile(builder: Any, inputs: list[Any], config: Any, shapes: Shapes) -> None:
     unknown = set(shapes) - {tensor.name for tensor in inputs}
     if unknown:
         raise RequestInvalid(
             wanted=f"shapes for the inputs {', '.join(tensor.name for tensor in inputs)}",
             found=f"shapes for {', '.join(sorted(unknown))}",
-            fix="correct the names under `inputs` in build.yaml",
+            fix="correct the names under `inputs` or `profiles` in build.yaml",
         )
     profile = builder.create_optimization_profile()
     dynamic = [tensor for tensor in inputs if not _check(tensor, shapes.get(tensor.name))]
@@ -34,7 +40,7 @@ def add_profile(builder: Any, network: Any, config: Any, shapes: dict[str, dict[
         raise RequestInvalid(
             wanted="shapes with min <= opt <= max",
             found=f"shapes that TensorRT does not take: {shapes}",
-            fix="correct `inputs` in build.yaml",
+            fix="correct `inputs` or `profiles` in build.yaml",
         )
 
 

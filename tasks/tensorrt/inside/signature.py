@@ -108,6 +108,10 @@ class Signature:
             raise self._outside(arrays, sorted(set(candidates)))
         return found
 
+    def profiles_that_take(self, arrays: Arrays) -> tuple[int, ...]:
+        """Return all profiles in whose ranges `arrays`, which `fitted` returned, are."""
+        return tuple(number for number in range(len(self.profiles)) if not self._misfits(arrays, number))
+
     def _misfits(self, arrays: Arrays, profile: int) -> list[str]:
         ranges = self.profiles[profile]
         return [name for name, array in arrays.items() if not ranges[name].takes(array.shape)]

@@ -8,18 +8,22 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/quantized
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tasks.tensorrt.inside import pinned
+from tasks.tensorrt.inside.compatible import set_compatibility
 from tasks.tensorrt.inside.element_types import check_strong, check_weak
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
 from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
+from tasks.tensorrt.inside.streamed import write_streamed
 from tasks.tensorrt.inside.strong import create_network as create_strong
 from tasks.tensorrt.inside.strong import set_tf32
 from tasks.tensorrt.inside.weak import set_precision
+from tasks.tensorrt.inside.whole import write_whole
 
 IN_GRAPH = frozenset({"int8", "fp8"})
 NEEDS_GPU = True
@@ -47,13 +51,23 @@ def check_network(network: Any, options: Options) -> None:
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
-    """Set precision and progress."""
+    """Set precision, compatibility, what is left out, and progress."""
     if options.precision in IN_GRAPH:
         set_tf32(trt, config, options.precision)
     else:
         flags = {"tf32": trt.BuilderFlag.TF32, "fp16": trt.BuilderFlag.FP16, "bf16": trt.BuilderFlag.BF16}
         set_precision(config, flags, options.precision)
+    if options.stripped:
+        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+    set_compatibility(trt, config, options)
     config.progress_monitor = progress_monitor(trt, advance)
+
+
+def write_plan(trt: Any, builder: Any, network: Any, config: Any, path: Path) -> dict[str, Any] | None:
+    """Build the plan into the file, as far as this version can write it meanwhile."""
+    if hasattr(builder, "build_serialized_network_to_stream"):  # the first of 10 cannot
+        return write_streamed(trt, builder, network, config, path)
+    return write_whole(builder, network, config, path)
 
 
 def device_memory(engine: Any) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tasks.tensorrt.inside import pinned
+from tasks.tensorrt.inside.compatible import set_compatibility
 from tasks.tensorrt.inside.element_types import check_strong
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
 from tasks.tensorrt.inside.nodes import named_node
 from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
+from tasks.tensorrt.inside.streamed import write_streamed
 from tasks.tensorrt.inside.strong import create_network as create_strong
 from tasks.tensorrt.inside.strong import set_tf32
 
@@ -39,9 +42,17 @@ def check_network(network: Any, options: Options) -> None:
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
-    """Set TF32 and progress."""
+    """Set TF32, compatibility, what is left out, and progress."""
     set_tf32(trt, config, options.precision)
+    if options.stripped:
+        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+    set_compatibility(trt, config, options)
     config.progress_monitor = progress_monitor(trt, advance)
+
+
+def write_plan(trt: Any, builder: Any, network: Any, config: Any, path: Path) -> dict[str, Any] | None:
+    """Build the plan into the file."""
+    return write_streamed(trt, builder, network, config, path)
 
 
 def device_memory(engine: Any) -> int:

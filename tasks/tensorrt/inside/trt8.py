@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from tasks.tensorrt.inside.compatible import set_compatibility
 from tasks.tensorrt.inside.element_types import check_weak
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.weak import set_precision
+from tasks.tensorrt.inside.whole import write_whole
 
 IN_GRAPH = frozenset({"int8"})
 NEEDS_GPU = True
@@ -36,12 +39,19 @@ def check_network(network: Any, options: Options) -> None:
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
-    """Set precision; keep out cuBLAS and cuDNN."""
+    """Set precision and compatibility; keep out cuBLAS and cuDNN."""
     del advance  # this version does not say how far it is
     flags = {"tf32": trt.BuilderFlag.TF32, "fp16": trt.BuilderFlag.FP16, "int8": trt.BuilderFlag.INT8}
     set_precision(config, flags, options.precision)
     # A plan with kernels of cuBLAS or cuDNN needs the same libraries wherever it runs.
     config.set_tactic_sources(0)
+    set_compatibility(trt, config, options)
+
+
+def write_plan(trt: Any, builder: Any, network: Any, config: Any, path: Path) -> dict[str, Any] | None:
+    """Build the plan and write it; this version has no way to write it meanwhile."""
+    del trt
+    return write_whole(builder, network, config, path)
 
 
 def device_memory(engine: Any) -> int:

@@ -31,6 +31,7 @@ CLASSES = (
     "IPluginRegistry",
     "IProfiler",
     "IProgressMonitor",
+    "IStreamWriter",
     "ITensor",
     "ITimingCache",
     "LayerInformationFormat",

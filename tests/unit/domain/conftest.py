@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.domain.cell import CellOptions
 from tasks.domain.digest import BlobRef
 from tasks.domain.gate import not_measured
-from tasks.domain.record import CellOptions, ConversionRecord, TensorSpec
+from tasks.domain.record import ConversionRecord, TensorSpec
 from tasks.domain.release import ModelFormat, Release, ReleaseFile, ReleaseRef
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion

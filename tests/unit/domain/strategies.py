@@ -29,12 +29,21 @@ SHAPES = _CORNERS.map(
 _DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 _TARGETS = st.lists(NAMES.filter(lambda name: name.strip() != ""), min_size=1, max_size=3, unique=True)
 
+_PROFILES = st.lists(NAMES, min_size=1, max_size=2, unique=True).flatmap(
+    lambda names: st.lists(
+        st.fixed_dictionaries(dict.fromkeys(names, SHAPES)),
+        max_size=3,
+        unique_by=str,
+    )
+)
+
 # Only what a type does not say. A field that is not here, and that most values do not fit, makes the
 # strategy fail, which Hypothesis tells.
 _KNOWN: dict[tuple[type, str], st.SearchStrategy[Any]] = {
     (BuildRequest, "targets"): st.just((ALL_TARGETS,))
     | _TARGETS.map(tuple).filter(lambda names: names == (ALL_TARGETS,) or ALL_TARGETS not in names),
     (BuildRequest, "optimization_level"): st.integers(0, 5),
+    (BuildRequest, "profiles"): _PROFILES.map(tuple),
     (BuildRequest, "timing_cache"): st.none() | _DIGESTS,
     (Plugin, "library"): st.from_regex(
         r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,9}\.so(\.[0-9]{1,3})?", fullmatch=True
@@ -59,8 +68,8 @@ _KNOWN: dict[tuple[type, str], st.SearchStrategy[Any]] = {
 }
 _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: NAMES,
-    bool: st.booleans(),
     int: st.integers(1, 2**40),
+    bool: st.booleans(),
     float: st.floats(0, 1, exclude_min=True),
     type(None): st.none(),
 }

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from tasks.domain.cell import CellOptions
+from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.keys import build_key, conversion_key, conversion_record_key, engine_key
 from tasks.domain.order import order_for
-from tasks.domain.record import CellOptions, ConversionRecord
+from tasks.domain.record import ConversionRecord
 from tasks.domain.release import ModelFormat, Release
 from tasks.domain.request import BuildRequest, Calibration, Plugin, Precision, ShapeRange, TimingMode
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
@@ -30,11 +32,19 @@ CHANGED_OPTIONS: dict[str, list[Any]] = {
         {"x": replace(SHAPE, opt=(5, 8))},
         {"x": replace(SHAPE, max=(9, 8))},
     ],
+    "further_profiles": [({"x": SHAPE},), ({"x": SHAPE}, {"x": replace(SHAPE, max=(9, 8))})],
     "tolerance": [1e-2],
     "top1": [0.5],
     "samples": ["4" * 64],
     "calibration": [Calibration.ENTROPY],
     "plugins": [(PLUGIN,), (replace(PLUGIN, sha256="5" * 64),), (replace(PLUGIN, ops=("Roi",)),)],
+    "compatibility": [
+        Compatibility(version=True),
+        Compatibility(version=True, lean_runtime=False),
+        Compatibility(hardware=HardwareLevel.AMPERE_PLUS),
+    ],
+    "refittable": [True],
+    "stripped": [True],
     "workspace_mib": [2048],
     "optimization_level": [0],
     "timing": [TimingMode.REPRODUCIBLE],
@@ -143,7 +153,7 @@ def test_each_part_changes_the_conversion_key() -> None:
     base: dict[str, Any] = {
         "model_digest": "a" * 64,
         "signature": None,
-        "shapes": {"x": SHAPE},
+        "shapes": ({"x": SHAPE},),
         "samples": None,
         "opset": 17,
         "graph_precision": Precision.FP32,
@@ -156,7 +166,7 @@ def test_each_part_changes_the_conversion_key() -> None:
     changes: dict[str, Any] = {
         "model_digest": "b" * 64,
         "signature": "other",
-        "shapes": {"x": replace(SHAPE, max=(9, 8))},
+        "shapes": ({"x": SHAPE}, {"x": replace(SHAPE, max=(9, 8))}),
         "samples": "c" * 64,
         "opset": 18,
         "graph_precision": Precision.FP16,

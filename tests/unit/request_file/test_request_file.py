@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.request import ALL_TARGETS, BuildRequest, Precision, ShapeRange, TimingMode
 from tasks.store.request_file import parse_request
@@ -48,6 +49,27 @@ def test_every_key_is_read() -> None:
         optimization_level=5,
         timing=TimingMode.REPRODUCIBLE,
         timing_cache="0123456789abcdef" * 4,
+    )
+
+
+def test_what_is_asked_of_plans_is_read() -> None:
+    request = parse_request(
+        "inputs: {mask: [1, 4]}\n"
+        "profiles:\n"
+        "  - image: {min: [1, 8], opt: [2, 8], max: [4, 8]}\n"
+        "  - image: [32, 8]\n"
+        "compatibility: {version: true, lean_runtime: false, hardware: ampere_plus}\n"
+        "refittable: true\n"
+        "stripped: false\n"
+    )
+    assert request == BuildRequest(
+        inputs={"mask": ShapeRange(min=(1, 4), opt=(1, 4), max=(1, 4))},
+        profiles=(
+            {"image": ShapeRange(min=(1, 8), opt=(2, 8), max=(4, 8))},
+            {"image": ShapeRange(min=(32, 8), opt=(32, 8), max=(32, 8))},
+        ),
+        compatibility=Compatibility(version=True, lean_runtime=False, hardware=HardwareLevel.AMPERE_PLUS),
+        refittable=True,
     )
 
 
@@ -116,6 +138,23 @@ def test_words_mean_what_they_mean_in_json() -> None:
         ("tolerances: {fp16: 0}", ["a number above 0"]),
         ("tolerances: {fp16: true}", ["tolerances.fp16: true", "a number, for example"]),
         ("tolerances: {half: 1}", ['tolerances.half: "half" is not known here']),
+        ("profiles: {x: [1]}", ["profiles: {", "a list in [ ]"]),
+        ("profiles: [7]", ["profiles[0]: 7", "names with values"]),
+        ("profiles:\n  - x: [1]\n  - x: [0]", ["line 3, profiles[1].x", "dimension 0 needs 1 <="]),
+        ("profiles:\n  - x:\n      - one", ['line 3, profiles[0].x[0]: "one"', "a whole number"]),
+        ("profiles: [{x: {mni: [1], opt: [1], max: [1]}}]", ["profiles[0].x.mni: the key is", "mean min?"]),
+        ("profiles: [{x: [1]}, {y: [1]}]", ["every profile gives shapes for the same inputs"]),
+        ("profiles: [{}]", ["at least one"]),
+        ("profiles: [{x: [1]}, {x: [1]}]", ["no profile is listed twice"]),
+        ("inputs: {x: [1]}\nprofiles: [{x: [2]}]", ["x has its shapes either in inputs or in profiles"]),
+        ("compatibility: ampere_plus", ["compatibility:", "names with values, such as {version: true}"]),
+        ("compatibility: {hardware: ampere}", ['hardware: "ampere" is not known', "mean ampere_plus?"]),
+        ("compatibility: {versions: true}", ["compatibility.versions: the key is", "mean version?"]),
+        ("compatibility: {version: 1}", ["compatibility.version: 1", "true or false"]),
+        ("compatibility: {lean_runtime: false}", ["with version: true only"]),
+        ("refittable: yes", ['refittable: "yes"', "true or false"]),
+        ("plugins: [{library: a.so}]", ["plugins[0].sha256: the key is missing"]),
+        ("plugins: [{lib: a.so}]", ["plugins[0].lib: the key is unknown", "mean library?"]),
         ("samples: a\n\nsamples: b", ["line 3, samples: the key is already on line 1"]),
         ("inputs: {x: [1], x: [2]}", ["inputs.x: the key is already on line 1"]),
         ("- targets: all", ["no keys", "precisions: [fp32]"]),

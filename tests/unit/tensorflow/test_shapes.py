@@ -5,7 +5,7 @@ import pytest
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import ShapeRange
-from tasks.tensorflow.shapes import effective_shapes
+from tasks.tensorflow.shapes import effective_profiles, effective_shapes
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(None, 224, 224, 3))
 TEXT = TensorSpec(name="text", dtype="int32", shape=(None, None))
@@ -62,4 +62,56 @@ def test_samples_give_open_dimensions() -> None:
 def test_shapes_that_do_not_fit_are_refused(given: dict[str, ShapeRange], found: str) -> None:
     with pytest.raises(RequestInvalid) as caught:
         effective_shapes((IMAGE,), given, {})
+    assert found in caught.value.found
+
+
+SMALL, LARGE = _range((1, 1), (4, 16), (8, 64)), _range((1, 64), (1, 128), (4, 512))
+
+
+def test_each_profile_has_shapes_of_every_input() -> None:
+    asked = ({"text": SMALL}, {"text": LARGE})
+    (one, two), derived = effective_profiles((TEXT, FIXED), {}, asked, {})
+    assert list(one) == list(two) == ["text", "fixed"]
+    assert (one["text"], two["text"]) == (SMALL, LARGE)
+    assert one["fixed"] == two["fixed"] == _range((4,), (4,), (4,))
+    assert derived == ("fixed",)
+
+
+def test_shapes_that_all_profiles_share_stand_under_inputs() -> None:
+    picture = _range((2, 224, 224, 3), (2, 224, 224, 3), (2, 224, 224, 3))
+    profiles, derived = effective_profiles((IMAGE, TEXT), {"image": picture}, ({"text": SMALL},), {})
+    assert profiles == ({"image": picture, "text": SMALL},)
+    assert derived == ()
+
+
+def test_without_profiles_there_is_one() -> None:
+    assert effective_profiles((IMAGE,), {}, (), {})[0] == (effective_shapes((IMAGE,), {}, {})[0],)
+
+
+@pytest.mark.parametrize(
+    ("given", "profiles", "found"),
+    [
+        ({}, ({"text": SMALL},), "none for image in profiles"),
+        ({"image": SMALL}, ({"text": SMALL},), "2 dimensions"),
+        (
+            {"picture": SMALL},
+            ({"text": SMALL},),
+            "inputs.picture in build.yaml; the signature has image, t",
+        ),
+        ({}, ({"image": SMALL, "text": SMALL, "no": SMALL},), "profiles[0].no in build.yaml"),
+        (
+            {},
+            (
+                {"image": _range((1, 224, 224, 3), (1, 224, 224, 3), (1, 224, 224, 3)), "text": SMALL},
+                {"image": _range((1, 224, 224, 3), (1, 224, 224, 3), (1, 225, 224, 3)), "text": SMALL},
+            ),
+            "225 in profiles[1].image.max",
+        ),
+    ],
+)
+def test_profiles_that_do_not_fit_are_refused(
+    given: dict[str, ShapeRange], profiles: tuple[dict[str, ShapeRange], ...], found: str
+) -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        effective_profiles((IMAGE, TEXT), given, profiles, {})
     assert found in caught.value.found

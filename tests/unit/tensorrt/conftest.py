@@ -17,6 +17,7 @@ from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
 from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_engine
 from tasks.tensorrt.toolchain import Toolchain, ToolchainProbe, probe_toolchain
+from tests.stand_in.toolchain import StandIn
 
 MIB = 4096
 BATCH = ShapeRange(min=(1, 3, 32, 32), opt=(4, 3, 32, 32), max=(8, 3, 32, 32))
@@ -168,5 +169,23 @@ def build(tmp_path: Path, limits: Limits) -> Callable[[EngineJob], BuiltEngine]:
 
     def run(one: EngineJob) -> BuiltEngine:
         return asyncio.run(build_engine(one, workdir=tmp_path, limits=limits))
+
+    return run
+
+
+@pytest.fixture
+def build_on(
+    conv_net: Callable[..., Path], build: Callable[[EngineJob], BuiltEngine], tmp_path: Path, limits: Limits
+) -> Callable[[StandIn], tuple[Toolchain, BuiltEngine]]:
+    """A function that builds `conv_net(1)` with a stand-in toolchain."""
+
+    def run(stand_in: StandIn) -> tuple[Toolchain, BuiltEngine]:
+        toolchain = Toolchain(interpreter=str(stand_in.interpreter), flavour=Flavour.TENSORRT)
+        probe = asyncio.run(probe_toolchain(toolchain, workdir=tmp_path, limits=limits))
+        job = EngineJob(
+            toolchain=toolchain, target=probe.targets()[0], onnx=conv_net(1), precision=Precision.FP32,
+            shapes={"x": BATCH}, workspace_mib=64, optimization_level=0, gpu_index=0,
+        )  # fmt: skip
+        return toolchain, build(job)
 
     return run

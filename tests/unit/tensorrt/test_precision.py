@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto
 
 from tasks.domain.errors import BuildRefused
+from tasks.domain.gpu_table import Family as Row
 from tasks.domain.gpu_table import gpu_table, graph_opset
 from tasks.domain.request import Precision
 from tasks.domain.target import EngineTarget, Flavour, TensorRTVersion
@@ -43,7 +44,7 @@ def as_it_is(version: str) -> Any:
     listing = json.loads((LISTINGS / f"{version}.json").read_text("utf-8"))
     names = {
         name: IntEnum(name, [member for member in listing[name] if member.isupper()], start=0)
-        for name in ("BuilderFlag", "NetworkDefinitionCreationFlag")
+        for name in ("BuilderFlag", "HardwareCompatibilityLevel", "NetworkDefinitionCreationFlag")
     }
     names["ComputeCapability"] = IntEnum("ComputeCapability", ["SM89"])
     return SimpleNamespace(**names, IProgressMonitor=object)
@@ -54,6 +55,7 @@ class Config:
 
     def __init__(self) -> None:
         self.flags = {"TF32"}
+        self.hardware_compatibility_level: Any = None
 
     def set_flag(self, flag: Any) -> None:
         self.flags.add(flag.name)
@@ -70,18 +72,18 @@ class Config:
 
 def options(precision: str) -> Options:
     return Options(
-        precision=precision, workspace_mib=1, optimization_level=3, shapes={},
-        compute_capabilities=("8.9",), gpu_index=0,
+        precision=precision, workspace_mib=1, optimization_level=3, profiles=(),
+        compute_capabilities=("8.9",), gpu_index=0, version_compatible=False, lean_runtime=True,
+        hardware="none", refittable=False, stripped=False,
     )  # fmt: skip
 
 
-def precisions_of(version: str) -> list[str]:
+def row_of(version: str) -> Row:
     flavour = Flavour.RTX if version.startswith("rtx") else Flavour.TENSORRT
-    major = int(version.removeprefix("rtx-").split(".")[0])
-    return sorted(gpu_table().families[flavour, major].precisions)
+    return gpu_table().families[flavour, int(version.removeprefix("rtx-").split(".")[0])]
 
 
-CELLS = [(version, precision) for version in FAMILIES for precision in precisions_of(version)]
+CELLS = [(version, precision) for version in FAMILIES for precision in sorted(row_of(version).precisions)]
 
 
 @pytest.mark.parametrize(("version", "precision"), CELLS)
@@ -97,6 +99,30 @@ def test_flags_and_typing(version: str, precision: str) -> None:
     wanted = {"fp32": set[str]()}.get(precision, {precision.upper()})
     # A strongly typed network takes no flag but TF32.
     assert config.flags == (wanted & {"TF32"} if is_strong else wanted)
+
+
+@pytest.mark.parametrize("version", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "changes", "flags"),
+    [
+        ("version", {"version_compatible": True}, {"VERSION_COMPATIBLE"}),
+        ("version", {"version_compatible": True, "lean_runtime": False},
+         {"VERSION_COMPATIBLE", "EXCLUDE_LEAN_RUNTIME"}),
+        ("ampere_plus", {"hardware": "ampere_plus"}, {"AMPERE_PLUS"}),
+        ("same_compute_capability", {"hardware": "same_compute_capability"}, {"SAME_COMPUTE_CAPABILITY"}),
+        ("stripped", {"stripped": True}, {"STRIP_PLAN"}),
+    ],
+)  # fmt: skip
+def test_plans_get_what_the_table_does_not_lack(
+    version: str, name: str, changes: dict[str, Any], flags: set[str]
+) -> None:
+    if name in row_of(version).lacks:
+        return  # refused before a process starts
+    config = Config()
+    asked = dataclasses.replace(options("fp32"), **changes)
+    FAMILIES[version].configure(as_it_is(version), config, asked, lambda _: None)
+    level = getattr(config.hardware_compatibility_level, "name", "NONE")
+    assert config.flags | ({level} - {"NONE"}) == flags
 
 
 @pytest.mark.parametrize("row", gpu_table().families.items(), ids=lambda row: f"{row[0][0]}-{row[0][1]}")

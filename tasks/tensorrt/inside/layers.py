@@ -1,0 +1,46 @@
+"""What TensorRT's engine inspector tells of a plan's layers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tasks.domain.errors import GpuUnavailable
+from tasks.tensorrt.inside.cuda import use_gpu
+from tasks.tensorrt.inside.messages import Messages
+from tasks.tensorrt.inside.options import Options
+
+
+class NoLayersError(Exception):
+    """The plan could not be inspected; the text says why."""
+
+
+def read_layers(trt: Any, logger: Any, messages: Messages, options: Options, plan: Path) -> str:
+    """Return the JSON document of the layers of `plan`, which this process has just built.
+
+    Raises:
+        NoLayersError: it cannot be loaded here, or TensorRT tells nothing of it.
+    """
+    if options.gpu_index is None:
+        raise NoLayersError("built without a GPU, and TensorRT loads a plan only where its GPU is")
+    messages.errors.clear()
+    try:
+        use_gpu(options.gpu_index)
+        runtime = trt.Runtime(logger)
+        runtime.engine_host_code_allowed = options.carries_code
+        engine = runtime.deserialize_cuda_engine(plan.read_bytes())
+    except (GpuUnavailable, TypeError, RuntimeError) as error:  # all that TensorRT says of a GPU
+        raise NoLayersError(f"TensorRT does not load the plan here: {error}; {messages.said()}") from error
+    if engine is None:
+        raise NoLayersError(f"TensorRT does not load the plan here: {messages.said()}")
+    inspector = engine.create_engine_inspector()
+    return _document(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def _document(text: str) -> str:
+    try:
+        layers = json.loads(text)
+    except ValueError as error:
+        raise NoLayersError(f"TensorRT's engine inspector gave no JSON: {error}") from error
+    return json.dumps(layers, indent=1) + "\n"

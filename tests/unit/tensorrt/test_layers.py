@@ -1,0 +1,82 @@
+"""What the engine inspector tells. It needs a GPU: the engine here stands in for one that is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasks.domain.errors import GpuUnavailable
+from tasks.tensorrt.inside import layers
+from tasks.tensorrt.inside.layers import NoLayersError, read_layers
+from tasks.tensorrt.inside.messages import Messages
+from tasks.tensorrt.inside.options import Options
+
+OPTIONS = Options(
+    precision="fp32", workspace_mib=1, optimization_level=3, profiles=(), compute_capabilities=("8.9",),
+    gpu_index=1, version_compatible=True, lean_runtime=True, hardware="none", refittable=False,
+    stripped=False,
+)  # fmt: skip
+TOLD = '{"Layers": [{"Name": "conv\\u001b[2J"}]}'
+
+
+@dataclass
+class Runtime:
+    """Stands in for TensorRT's runtime: loads one plan, if it may run the code in it."""
+
+    engine_host_code_allowed: bool = False
+    tells: str = TOLD
+
+    def deserialize_cuda_engine(self, plan: bytes) -> Any:
+        if plan != b"plan" or not self.engine_host_code_allowed:
+            return None
+        inspector = SimpleNamespace(get_engine_information=lambda form: self.tells if form == "json" else "")
+        return SimpleNamespace(create_engine_inspector=lambda: inspector)
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A function that asks for the layers of a plan."""
+    used: list[int] = []
+    monkeypatch.setattr(layers, "use_gpu", used.append)
+
+    def ask(data: bytes = b"plan", tells: str = TOLD, messages: Messages | None = None) -> str:
+        trt = SimpleNamespace(
+            Runtime=lambda _: Runtime(tells=tells), LayerInformationFormat=SimpleNamespace(JSON="json")
+        )
+        (tmp_path / "plan").write_bytes(data)
+        answer = read_layers(trt, None, messages or Messages(), OPTIONS, tmp_path / "plan")
+        assert used == [1]
+        return answer
+
+    return ask
+
+
+def test_the_document_is_json_that_no_terminal_obeys(told: Callable[..., str]) -> None:
+    document = told()
+    assert json.loads(document) == json.loads(TOLD)
+    assert "\x1b" not in document
+
+
+def test_a_plan_that_does_not_load_has_no_layers(told: Callable[..., str]) -> None:
+    with pytest.raises(NoLayersError, match="does not load the plan here: no message"):
+        told(b"other", messages=Messages(errors=["of the build"]))
+
+
+def test_what_is_no_json_is_told(told: Callable[..., str]) -> None:
+    with pytest.raises(NoLayersError, match="gave no JSON"):
+        told(tells="Layer 1: conv")
+
+
+def test_a_gpu_that_is_gone_is_told(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: int) -> None:
+        raise GpuUnavailable(wanted="the GPU", found="that it is gone", fix="look for it")
+
+    monkeypatch.setattr(layers, "use_gpu", gone)
+    with pytest.raises(NoLayersError, match="that it is gone"):
+        told()

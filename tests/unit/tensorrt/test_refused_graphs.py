@@ -1,0 +1,105 @@
+"""Graphs that TensorRT-RTX's parser does not take: every node is named, with what is wrong and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import NodeProto, helper
+
+from tasks.domain.errors import BuildRefused
+from tasks.tensorrt.engine import BuiltEngine, EngineJob
+
+Build = Callable[[EngineJob], BuiltEngine]
+Job = Callable[..., EngineJob]
+Graph = Callable[..., Path]
+
+
+@pytest.fixture
+def refusal(build: Build, job: Job, save_graph: Graph) -> Callable[..., BuildRefused]:
+    """A function that builds a graph of nodes, from x to y, and returns the refusal."""
+
+    def refused(*nodes: NodeProto, shape: tuple[int, ...] = (4, 4), **weights: np.ndarray) -> BuildRefused:
+        graph = save_graph(list(nodes), list(shape), weights)
+        with pytest.raises(BuildRefused) as caught:
+            build(job(graph, shapes={}))
+        return caught.value
+
+    return refused
+
+
+def node(op: str, inputs: str, output: str, name: str, **attributes: Any) -> NodeProto:
+    return helper.make_node(op, inputs.split(), [output], name=name, **attributes)
+
+
+REFUSED = [
+    (
+        (node("Frob", "x", "y", "a/frob"),),
+        {},
+        "layer a, node a/frob (Frob): ",
+        "TensorRT has no such operation",
+    ),
+    ((node("Det", "x", "y", "det"),), {}, "node det (Det): false [checkDet, ", "no such operation"),
+    ((node("Relu", "gone", "y", "r"),), {}, "node r (Relu): ", "the graph is incomplete"),
+    (
+        (node("Add", "x h", "y", "sum"),),
+        {"h": np.ones((4, 4), np.float16)},
+        "node sum (Add): Invalid Node - sum",
+        "mixes FP16 and FP32",
+    ),
+    (
+        (node("MatMul", "x w", "y", "product"),),
+        {"w": np.ones((5, 3), np.float32)},
+        "node product (MatMul): Invalid Node - product",
+        "the sizes at this node do not fit each other",
+    ),
+    (
+        (node("Reshape", "x s", "y", "form"),),
+        {"s": np.array([3, 3])},
+        "node form (Reshape): Invalid Node - form",
+        "the sizes at this node do not fit each other",
+    ),
+    (
+        (node("Gather", "x i", "y", "pick", axis=9),),
+        {"i": np.zeros(1, np.int64)},
+        "node pick (Gather): Assertion failed",
+        "replace the layer that makes this node",
+    ),
+]
+
+
+@pytest.mark.parametrize(("nodes", "weights", "found", "fix"), REFUSED, ids=lambda value: str(value)[:20])
+def test_node_operation_and_fix(
+    refusal: Callable[..., BuildRefused],
+    nodes: tuple[NodeProto, ...],
+    weights: dict[str, np.ndarray],
+    found: str,
+    fix: str,
+) -> None:
+    error = refusal(*nodes, **weights)
+    assert error.found.startswith(found)
+    assert "ErrorCode." in error.found
+    assert fix in error.fix
+    assert "; " not in error.fix
+
+
+def test_all_nodes_are_named_and_each_fix_once(refusal: Callable[..., BuildRefused]) -> None:
+    error = refusal(
+        node("Frob", "x", "a", "block1/frob"),
+        node("Relu", "a", "b", "fine"),
+        node("Unique", "b", "y", "block2/unique"),
+    )
+    first, second = error.found.split(" | ")
+    assert first.startswith("layer block1, node block1/frob (Frob): ")
+    assert second.startswith("layer block2, node block2/unique (Unique): ")
+    assert error.fix.count("TensorRT has no such operation") == 1
+
+
+def test_five_are_listed_and_the_others_counted(refusal: Callable[..., BuildRefused]) -> None:
+    error = refusal(*(node("Det", "x", f"{n}" if n else "y", f"det{n}") for n in range(7)))
+    parts = error.found.split(" | ")
+    assert [part.partition(" (")[0] for part in parts[:5]] == [f"node det{n}" for n in range(5)]
+    assert parts[5:] == ["and 2 more"]
