@@ -49,7 +49,8 @@ def test_each_ending_is_told_and_leaves_the_host_as_it_was(
 ) -> None:
     toolchain = stand_in()
     use_toolchains(toolchain)
-    request = "profile: false\ntargets: [h100-sxm-80gb]\nprecisions: [{}]\n"
+    # With timings of another build, one that crashes would be tried once more without them.
+    request = "timing: none\nprofile: false\ntargets: [h100-sxm-80gb]\nprecisions: [{}]\n"
     asyncio.run(build_release(publish(request.format("fp32"), {"model.keras": demo_model})))
     (first,) = stored_keys("engines/")
 
@@ -108,7 +109,7 @@ def lives(pid: int) -> bool:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while not condition():  # noqa: ASYNC110 (other processes set no events)
             await asyncio.sleep(0.01)
 
