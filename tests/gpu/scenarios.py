@@ -31,7 +31,8 @@ from tasks.domain.request import Precision, TimingMode
 from tasks.locate import locate
 from tasks.quarantine import Suspect, quarantining
 from tasks.store.quarantined import quarantined
-from tasks.tensorrt.engine import build_engine, verify_engine
+from tasks.tensorrt.engine import build_engine
+from tasks.tensorrt.verification import verify_engine
 from tasks.verify import Evidence, verify_on_gpu
 from tests.gpu.endings import ENDINGS
 from tests.gpu.stage import Stage
