@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -79,7 +80,7 @@ def show_profile(record: EngineRecord) -> None:
 
 
 def _plain_table(rows: list[dict[str, str]], *, title: str) -> Table:
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for place, column in enumerate(rows[0]):
         table.add_column(column, justify="right" if place else "left", overflow="fold")
     for row in rows:

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 from tasks.domain.profile import Case, Clocks, Measured, Profile
 
+LEGEND = (
+    "Times in ms: p50 to min on the GPU, between CUDA events; host p50: enqueued and waited for; layers: "
+    "their sum, each timed by itself. Items/s: back to back; vs bare: how much longer than in a bare loop "
+    "of TensorRT's own call."
+)
+"""What the columns of `case_rows` are."""
+
 _QUIET_WORDS = {True: "quiet", False: "NOT QUIET, so these figures are doubtful", None: "perhaps not quiet"}
 
 
 def case_rows(profile: Profile) -> list[dict[str, str]]:
-    """Return a row for each case, the same columns in each; times in ms."""
+    """Return a row for each case, the same columns in each; `LEGEND` says what they are."""
     return [_row(case) for case in profile.cases]
 
 
 def _row(case: Case) -> dict[str, str]:
+    times = {name: f"{getattr(case.gpu_ms, name):.4g}" for name in ("p50", "p90", "p99", "mean", "min")}
     return {
-        "case": case.name,
-        "batch": "" if case.batch is None else str(case.batch),
-        "GPU p50 ms": f"{case.gpu_ms.p50:.4g}",
-        "p90": f"{case.gpu_ms.p90:.4g}",
-        "p99": f"{case.gpu_ms.p99:.4g}",
-        "mean": f"{case.gpu_ms.mean:.4g}",
-        "min": f"{case.gpu_ms.min:.4g}",
-        "host p50 ms": f"{case.wall_ms.p50:.4g}",
+        "batch": _label(case),
+        **times,
+        "host p50": f"{case.wall_ms.p50:.4g}",
         "items/s": _round(case.items_per_second),
-        "over bare loop": f"{case.over_bare:+.1%}",
-        "layers ms": "" if case.layers_ms is None else f"{case.layers_ms:.4g}",
-        "of": str(case.iterations),
+        "vs bare": f"{case.over_bare:+.1%}",
+        "layers": "" if case.layers_ms is None else f"{case.layers_ms:.4g}",
     }
+
+
+def _label(case: Case) -> str:
+    if case.batch is None:
+        return case.name
+    return str(case.batch) if case.name.startswith("batch") else f"{case.batch} {case.name}"
 
 
 def layer_rows(profile: Profile) -> list[dict[str, str]]:
@@ -41,8 +49,9 @@ def notes(profile: Profile) -> list[str]:
     """Return sentences: where it was measured, and what is doubtful or missing."""
     if profile.state is Measured.NOT_MEASURED:
         return [f"Not measured: {profile.reason}."]
+    lines = [LEGEND]
     driver = "" if profile.driver is None else f", driver {profile.driver}"
-    lines = [f"Measured on {profile.gpu or 'the GPU'} with TensorRT {profile.tensorrt}{driver}."]
+    lines.append(f"Measured on {profile.gpu or 'the GPU'} with TensorRT {profile.tensorrt}{driver}.")
     if profile.quiet is not None:
         lines.append(f"The GPU was {_QUIET_WORDS[profile.quiet.quiet]}: {profile.quiet.reason}.")
     unsteady = ", ".join(case.name for case in profile.cases if not case.steady)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ async def locate_departure(  # noqa: PLR0913 (a build, what it is held against, 
     Raises:
         FarmError: as `build_engine` and `verify_engine`.
     """
-    request: dict[str, Any] = build_request(job, workdir / "unused.plan") | {
+    whole = replace(job, stripped=False)  # an engine without weights computes nothing
+    request: dict[str, Any] = build_request(whole, workdir / "unused.plan") | {
         "timing": None,
         "reference": reference,
         "corner": inner.corner,

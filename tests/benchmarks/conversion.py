@@ -104,6 +104,7 @@ def farm(model: Path, folder: Path, limit: float, *, reference: bool) -> float:
         "samples": None,
         "signature": None,
         "shapes": {_INPUT: dict.fromkeys(("min", "opt", "max"), _PICTURES)} if name in _ANY_SIZE else {},
+        "profiles": [],
         "plugin_ops": [],
         "opset": _OPSET,
         "onnx": str(folder / "model.onnx"),

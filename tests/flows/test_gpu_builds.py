@@ -115,6 +115,10 @@ def test_a_wrong_engine_goes_to_quarantine_and_can_be_seen_again(
     record = Store.connect(store).find(key, QuarantineRecord)
     assert record is not None
     assert (record.subject, record.target and record.target.gpu) == (Subject.ENGINE, H100.name)
+    assert record.departure is not None
+    assert record.departure.at is not None, "every tensor of this engine is half as large again"
+    assert record.departure.relative == pytest.approx(0.5, rel=1e-3)
+    assert f"; {record.departure}; " in caught.value.found
 
     toolchain.becomes(wrong=1.0)  # the engine in quarantine stays as wrong as it was built
     again = command("reproduce", key, "--store", store, "--keep", str(tmp_path / "kept"))

@@ -110,7 +110,7 @@ def _check_page(record: EngineRecord) -> None:
     found = artifacts()
     table, charts = found[f"latency-{name}"], found[f"charts-{name}"]
     rows: list[dict[str, Any]] = json.loads(str(table.data))
-    assert [row["GPU p50 ms"] for row in rows] == [f"{case.gpu_ms.p50:.4g}" for case in record.profile.cases]
+    assert [row["p50"] for row in rows] == [f"{case.gpu_ms.p50:.4g}" for case in record.profile.cases]
     assert "NOT QUIET" in str(table.description)
     assert (table.type, charts.type) == ("table", "markdown")
     assert table.flow_run_id == charts.flow_run_id is not None

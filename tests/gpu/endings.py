@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ async def cancelled(stage: Stage) -> dict[str, Any]:
         with contextlib.suppress(asyncio.CancelledError):
             await task
         seconds = time.monotonic() - started
-    left = sorted(set(children) & set(_children()))
+    left = _children(stage)
     after = await _next_build(stage)
     sound = bool(children) and not left and seconds <= 2 and after == "built"
     return {"as it must be": sound, "seconds to end": round(seconds, 3), "left": left, "next": after}
@@ -101,8 +102,7 @@ def _job(stage: Stage, onnx_file: Path | None, *, level: int = 3) -> EngineJob:
     record = stage.engine(name, Precision.FP16)
     if onnx_file is None:
         return stage.job(stage.graph(record), record, level=level)
-    job = stage.job(onnx_file, record)
-    return EngineJob(**{field: getattr(job, field) for field in job.__slots__} | {"shapes": {}})
+    return replace(stage.job(onnx_file, record), shapes={})
 
 
 def _start(stage: Stage, job: EngineJob, limits: Limits) -> asyncio.Task[BuiltEngine]:
@@ -143,16 +143,17 @@ async def _building(stage: Stage) -> AsyncIterator[tuple[asyncio.Task[BuiltEngin
         waiter = asyncio.ensure_future(begun.wait())
         await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.sleep(3)
-        yield task, _children()
+        yield task, _children(stage)
 
 
-def _children() -> list[int]:
-    """Return the processes in which TensorRT builds."""
+def _children(stage: Stage) -> list[int]:
+    """Return the processes in which TensorRT builds below the folder of `stage`."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = path.read_bytes().split(b"\0")
-            if b"tasks.tensorrt.inside.build" in words and any(word.endswith(b"entry.py") for word in words):
+            ours = any(word.startswith(bytes(stage.work)) for word in words)
+            if ours and b"tasks.tensorrt.inside.build" in words:
                 found.append(int(path.parent.name))
     return found
 

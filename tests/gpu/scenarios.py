@@ -192,9 +192,9 @@ async def _one(stage: Stage, subject: Subject, precision: Precision, **request: 
 
 SCENARIOS: tuple[Callable[[Stage], Awaitable[dict[str, Any]]], ...] = (
     wrong_engine,
+    *ENDINGS,
+    library,
     built_again,
     two_requests,
     tampered,
-    library,
-    *ENDINGS,
 )

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from tasks.children.reference import Corner, write_reference
 from tasks.children.run import Limits
-from tasks.domain.errors import DigestMismatch, GpuUnavailable
+from tasks.domain.errors import DigestMismatch, GpuUnavailable, RunnerMissing
 from tasks.domain.profile import Measured, Profile
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
@@ -207,3 +208,15 @@ def test_other_bytes_are_never_measured(
 def test_an_engine_that_stops_is_an_error(measure: Callable[..., ProfiledEngine]) -> None:
     with pytest.raises(GpuUnavailable, match="out of memory"):
         measure(fault="gpu-memory-run")
+
+
+@pytest.mark.skipif(find_spec("pycuda") is not None, reason="pycuda is installed here")
+def test_without_pycuda_it_says_so(
+    rtx: Toolchain, built: BuiltEngine, tmp_path: Path, limits: Limits
+) -> None:
+    reference = tmp_path / "reference.npz"
+    x = {"x": np.ones((1, 3, 32, 32), np.float32)}
+    write_reference(reference, [Corner("opt", x, {"y": np.ones((1, 10), np.float32)}, {})])
+    site = BuildSite(toolchain=rtx, gpu_index=0, gpu_uuid=None)
+    with pytest.raises(RunnerMissing, match="pycuda"):
+        asyncio.run(profile_engine(built, site, reference, workdir=tmp_path, limits=limits))
