@@ -46,7 +46,7 @@ def _engine(graph: str, plan: dict[str, Any], target: dict[str, Any], precision:
         "module": _MODULE, "target": target, "onnx": graph, "plan": f"{graph}.plan",
         "layers": f"{graph}.layers.json", "precision": precision, "profiles": plan["profiles"],
         "workspace_mib": 256, "optimization_level": 0, "gpu_index": None, "plugins": [],
-        "compatibility": asdict(Compatibility()), "refittable": False, "stripped": False,
+        "compatibility": asdict(Compatibility()), "refittable": False, "stripped": False, "timing": None,
     }  # fmt: skip
     try:
         build.main(request, _report)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from flows.build_release import build_release
 from flows.engines import layers, read_all
-from tasks.build import build
+from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import ShapeRange
-from tasks.tensorrt.engine import BuiltEngine
+from tests.stand_in.toolchain import StandIn
 
 REQUEST = """
 profiles:
@@ -54,28 +52,56 @@ def test_profiles_and_portable_plans(
     assert not any(cell.built for cell in again.cells)
 
 
-def test_layers_are_stored_beside_the_plan_and_shown(
+ON_A_GPU = """
+profiles:
+  - image: {min: [1, 8, 8, 1], opt: [2, 8, 8, 1], max: [8, 8, 8, 1]}
+  - image: {min: [4, 8, 8, 1], opt: [16, 8, 8, 1], max: [16, 8, 8, 1]}
+targets: [h100-sxm-80gb]
+refittable: true
+"""
+
+
+@pytest.mark.parametrize("version", ["8.6.0", "10.13.3.9"])
+def test_plans_of_a_gpu_are_verified_in_every_profile_and_tell_their_layers(
+    version: str,
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
     publish: Callable[..., ReleaseRef],
     demo_model: bytes,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The document stands in for one that TensorRT tells where a GPU is."""
-
-    async def build_where_a_gpu_is(*rest: Any, **named: Any) -> BuiltEngine:
-        built = await build(*rest, **named)
-        told = built.plan.with_suffix(".layers.json")
-        told.write_text('{"Layers": ["conv"]}\n', "utf-8")
-        return replace(built, layers=told, no_layers="")
-
-    monkeypatch.setattr("flows.build_engine.build", build_where_a_gpu_is)
-    outcome = asyncio.run(build_release(publish("targets: rtx-sm89\n", {"model.keras": demo_model})))
+    """The stand-in loads a plan with a runtime in it only where that is allowed, as TensorRT does."""
+    use_toolchains(stand_in(version=version))
+    asked = ON_A_GPU + "compatibility: {version: true, hardware: ampere_plus}\n"
+    outcome = asyncio.run(build_release(publish(asked, {"model.keras": demo_model})))
     (record,) = read_all(outcome)
-    assert record.layers is not None
+    assert record.options.compatibility == Compatibility(version=True, hardware=HardwareLevel.AMPERE_PLUS)
+    assert record.options.refittable
+    assert record.engine_verification.verdict is Verdict.PASSED
+    corners = ["min", "opt", "max", "min 2", "opt 2/max 2"]
+    assert [one.corner for one in record.engine_verification.comparisons] == corners
+    assert {case.name for case in record.profile.cases} >= set(corners)
     assert record.no_layers == ""
     capsys.readouterr()
     layers(record.key, store=outcome.store)
-    assert json.loads(capsys.readouterr().out) == {"Layers": ["conv"]}
+    document = json.loads(capsys.readouterr().out)
+    assert {layer["LayerType"] for layer in document["Layers"]} >= {"Conv", "Relu"}
+
+
+def test_a_plan_without_weights_is_not_run(
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    publish: Callable[..., ReleaseRef],
+    demo_model: bytes,
+) -> None:
+    use_toolchains(stand_in(version="10.13.3.9"))
+    asked = ON_A_GPU + "stripped: true\n"
+    (record,) = read_all(asyncio.run(build_release(publish(asked, {"model.keras": demo_model}))))
+    assert record.options.stripped
+    assert record.engine_verification.verdict is Verdict.NOT_MEASURED
+    assert "refitted" in record.engine_verification.reason
+    assert "refitted" in record.profile.reason
+    assert record.graph_verification.verdict is Verdict.PASSED
 
 
 def test_what_no_target_can_do_is_refused_before_anything_is_built(

@@ -72,10 +72,10 @@ __all__ = [
 ]
 
 if MAJOR >= 10:
-    from ._callbacks import IProgressMonitor
+    from ._callbacks import IProgressMonitor, IStreamWriter
     from ._timing import TimingCacheKey, TimingCacheValue
 
-    __all__ += ["IProgressMonitor", "TimingCacheKey", "TimingCacheValue"]
+    __all__ += ["IProgressMonitor", "IStreamWriter", "TimingCacheKey", "TimingCacheValue"]
 
 __version__ = VERSION
 

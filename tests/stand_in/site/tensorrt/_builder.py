@@ -14,7 +14,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 from tests.stand_in.hardware import CONFIG, boards, current, note, wait_for_others
 
-from ._base import MAJOR, Strict
+from ._base import MAJOR, From10, Strict
 from ._config import IBuilderConfig
 from ._enums import BuilderFlag, HardwareCompatibilityLevel, ProfilingVerbosity, Severity
 from ._network import INetworkDefinition, IOptimizationProfile
@@ -22,6 +22,7 @@ from ._plan import IHostMemory, write_plan
 from ._timing import ITimingCache, empty_cache, key_of, measured
 
 _BLOCK = 16 << 20
+_PIECE = 1 << 16
 _GPU_MEMORY = (
     "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)",
     "Error Code 10: Internal Error (Could not find any implementation for node {ForeignNode[...]}.)",
@@ -71,6 +72,15 @@ class Builder(Strict):
             return None if tactics is None else _plan(network, config, tactics, gpu)
         finally:
             note("build ends", gpu)
+
+    def _to_stream(self, network: INetworkDefinition, config: IBuilderConfig, writer: Any) -> bool:
+        """Write a plan in pieces; say whether there is one and all of it was taken."""
+        plan = self.build_serialized_network(network, config)
+        data = b"" if plan is None else bytes(memoryview(plan))
+        pieces = (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
+        return plan is not None and all(writer.write(piece) == len(piece) for piece in pieces)
+
+    build_serialized_network_to_stream: Any = From10(_to_stream)
 
 
 def _crash(logger: Any) -> None:

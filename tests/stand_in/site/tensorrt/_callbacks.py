@@ -43,6 +43,14 @@ class IProfiler:
         raise NotImplementedError
 
 
+class IStreamWriter:
+    """Takes a plan piece by piece; from version 10 on."""
+
+    def write(self, data: bytes) -> int:
+        """Say how many bytes of `data` were written."""
+        raise NotImplementedError
+
+
 class IProgressMonitor:
     """Is told how far a build is; from version 10 on."""
 
