@@ -11,7 +11,7 @@ from tasks.domain.departure import Departure, InnerValues
 from tasks.tensorrt.engine import EngineJob, build_request, child_program
 
 _MOST_BUILDS = 8
-_SECONDS = 240.0
+_SECONDS = 120.0
 
 
 async def locate_departure(  # noqa: PLR0913 (a build, what it is held against, and where it runs)
@@ -31,7 +31,7 @@ async def locate_departure(  # noqa: PLR0913 (a build, what it is held against, 
         inner: what onnxruntime computes between the nodes of the graph.
         tolerance: the largest error that is none, relative to a tensor's largest value.
         workdir: folder for temporary files.
-        limits: what the child process may use; it builds up to 8 engines, and none after 4 minutes.
+        limits: what the child process may use; it builds up to 8 engines, and none after 2 minutes.
 
     Raises:
         FarmError: as `build_engine` and `verify_engine`.

@@ -142,7 +142,7 @@ async def _building(stage: Stage) -> AsyncIterator[tuple[asyncio.Task[BuiltEngin
         task = _start(stage, _job(stage, None, level=5), settings().limits)
         waiter = asyncio.ensure_future(begun.wait())
         await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.sleep(3)
+        await asyncio.sleep(1.5)
         yield task, _children(stage)
 
 

@@ -3,10 +3,10 @@
     python tests/gpu/plugins_on_gpu.py --toolchain PYTHON --library FILE --output FOLDER
 
 PYTHON is an interpreter with TensorRT and pycuda, and FILE NVIDIA's own libnvinfer_plugin of that TensorRT,
-which holds the plugin LReLU_TRT. The graph, x -> MatMul -> LReLU_TRT -> y, is built with the library, named
-by its digest as a request names it; the engine runs at batch 1, 4 and 8 and is compared with NumPy. The same
-build without the library, and with another digest, must be refused. Writes `plugins.json`; status 1 where
-something is not so.
+which holds the plugin CustomGeluPluginDynamic. The graph, x -> MatMul -> plugin -> y, is built with the
+library, named by its digest as a request names it; the engine runs at batch 1, 4 and 8 and is compared with
+NumPy. The same build with another digest must be refused. Writes `plugins.json`; status 1 where something is
+not so.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
@@ -37,10 +38,17 @@ from tasks.tensorrt.plugins import PluginFile
 from tasks.tensorrt.toolchain import Toolchain, probe_toolchain
 from tasks.tensorrt.verification import verify_engine
 
-_SLOPE, _WIDTH = 0.25, 16
+_WIDTH = 16
 _BATCHES = {"min": 1, "opt": 4, "max": 8}
 _TOLERANCE = 1e-5
 _LIMITS = Limits(memory_mib=16384, seconds=300)
+
+
+def gelu(h: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return what the plugin computes: GELU by its tanh form."""
+    return np.asarray(
+        h * (0.5 + 0.5 * np.tanh(h * (0.035677408136300125 * h * h + 0.7978845608028654))), np.float32
+    )
 
 
 def write_case(folder: Path) -> tuple[Path, Path]:
@@ -49,7 +57,7 @@ def write_case(folder: Path) -> tuple[Path, Path]:
     kernel = draw.standard_normal((_WIDTH, _WIDTH)).astype(np.float32)
     nodes = [
         helper.make_node("MatMul", ["x", "kernel"], ["h"]),
-        helper.make_node("LReLU_TRT", ["h"], ["y"], domain=PLUGIN_DOMAIN, negSlope=_SLOPE),
+        helper.make_node("CustomGeluPluginDynamic", ["h"], ["y"], domain=PLUGIN_DOMAIN, type_id=0),
     ]
     graph = helper.make_graph(
         nodes,
@@ -64,7 +72,7 @@ def write_case(folder: Path) -> tuple[Path, Path]:
     for name, batch in _BATCHES.items():
         x = draw.standard_normal((batch, _WIDTH)).astype(np.float32)
         h = x @ kernel
-        corners.append(Corner(name, {"x": x}, {"y": np.where(h < 0, _SLOPE * h, h)}, {"y": 1e-7}))
+        corners.append(Corner(name, {"x": x}, {"y": gelu(h)}, {"y": 1e-7}))
     write_reference(folder / "reference.npz", corners)
     return folder / "graph.onnx", folder / "reference.npz"
 
@@ -89,19 +97,19 @@ async def examine(toolchain: Toolchain, plugin: PluginFile, work: Path) -> dict[
         toolchain, built.plan, built.ref, reference,
         plugins=built.plugins, gpu_index=0, workdir=work, limits=_LIMITS,
     )  # fmt: skip
-    refused = {}
-    for name, plugins in (("without", ()), ("another digest", (replace(plugin, sha256="0" * 64),))):
-        try:
-            await build_engine(replace(job, plugins=plugins), workdir=work, limits=_LIMITS)
-        except FarmError as error:
-            refused[name] = f"{type(error).__name__}: {error}"
+    refused = ""
+    try:
+        another = replace(job, plugins=(replace(plugin, sha256="0" * 64),))
+        await build_engine(another, workdir=work, limits=_LIMITS)
+    except FarmError as error:
+        refused = f"{type(error).__name__}: {error}"
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "gpu": probe.gpus[0].name,
         "tensorrt": str(probe.version),
         "library": {"name": plugin.path.name, "sha256": plugin.sha256},
         "relative_errors": {row.corner: row.relative for row in rows},
-        "refused": refused,
+        "another digest": refused,
     }
 
 
@@ -123,7 +131,7 @@ def main() -> None:
     sys.stdout.write(text + "\n")
     errors = figures["relative_errors"]
     sound = set(errors) == set(_BATCHES) and max(errors.values()) < _TOLERANCE
-    sys.exit(0 if sound and len(figures["refused"]) == 2 else 1)
+    sys.exit(0 if sound and figures["another digest"].startswith("PluginRefused") else 1)
 
 
 if __name__ == "__main__":

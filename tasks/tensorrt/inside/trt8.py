@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.tensorrt.inside.compatible import set_compatibility
-from tasks.tensorrt.inside.element_types import check_weak
+from tasks.tensorrt.inside.element_types import check_layers
 from tasks.tensorrt.inside.gpu_device import gpu_device
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
@@ -35,7 +35,7 @@ def create_network(trt: Any, builder: Any, options: Options) -> Any:
 
 def check_network(network: Any, options: Options) -> None:
     """Hold Q/DQ layers against the precision; of FP16, flags decide."""
-    check_weak(network, options.precision)
+    check_layers(network, options.precision)
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:

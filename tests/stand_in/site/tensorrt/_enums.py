@@ -15,6 +15,7 @@ def _enum(name: str, both: str, newer: str = "", older: str = "") -> Any:
 
 Severity = _enum("Severity", "INTERNAL_ERROR ERROR WARNING INFO VERBOSE")
 DataType = _enum("DataType", "FLOAT HALF INT8 INT32 BOOL UINT8 FP8", "BF16 INT64 INT4 FP4 E8M0")
+LayerType = _enum("LayerType", "QUANTIZE DEQUANTIZE IDENTITY")
 TensorIOMode = _enum("TensorIOMode", "NONE INPUT OUTPUT")
 TensorLocation = _enum("TensorLocation", "DEVICE HOST")
 NetworkDefinitionCreationFlag = _enum("NetworkDefinitionCreationFlag", "EXPLICIT_BATCH", "STRONGLY_TYPED")

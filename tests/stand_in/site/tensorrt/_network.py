@@ -7,7 +7,7 @@ from typing import Any
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper, shape_inference
 
 from ._base import From10, Strict
-from ._enums import NetworkDefinitionCreationFlag
+from ._enums import LayerType, NetworkDefinitionCreationFlag
 from ._types import data_type
 
 
@@ -41,8 +41,13 @@ class ILayer(Strict):
     num_inputs = 0
     num_outputs = 0
 
-    def __init__(self, name: str, inputs: list[ITensor], outputs: list[ITensor]) -> None:
+    type: Any = None
+
+    def __init__(self, name: str, op: str, inputs: list[ITensor], outputs: list[ITensor]) -> None:
         self.name, self._inputs, self._outputs = name, inputs, outputs
+        # Of the many kinds there are only those that the farm asks for, and one for all others.
+        kinds = {"QuantizeLinear": LayerType.QUANTIZE, "DequantizeLinear": LayerType.DEQUANTIZE}
+        self.type = kinds.get(op, LayerType.IDENTITY)
         self.num_inputs, self.num_outputs = len(inputs), len(outputs)
 
     def get_input(self, index: int) -> ITensor:
@@ -103,6 +108,7 @@ class INetworkDefinition(Strict):
         self._layers = [
             ILayer(
                 node.name or f"(Unnamed Layer* {number})",
+                node.op_type,
                 [tensors[name] for name in node.input if name in tensors],
                 [tensors[name] for name in node.output if name in tensors],
             )

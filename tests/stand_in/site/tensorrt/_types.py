@@ -28,10 +28,13 @@ _NUMPY = {
 
 
 def data_type(onnx_type: int) -> Any:
-    """Return TensorRT's type; version 8 makes INT32 of INT64. None where there is none."""
+    """Return TensorRT's type; None where there is none.
+
+    Version 8 makes INT32 of INT64, and calls what a Q layer gives FP32.
+    """
     name = _BY_ONNX.get(onnx_type, "")
-    if MAJOR < 10 and name == "INT64":
-        name = "INT32"
+    if MAJOR < 10:
+        name = {"INT64": "INT32", "INT8": "FLOAT"}.get(name, name)
     return DataType.__members__.get(name)
 
 
