@@ -35,6 +35,7 @@ from tasks.tensorrt.engine import build_engine
 from tasks.tensorrt.verification import verify_engine
 from tasks.verify import Evidence, verify_on_gpu
 from tests.gpu.endings import ENDINGS
+from tests.gpu.plan_forms import plan_forms
 from tests.gpu.stage import Stage
 from tests.gpu.subjects import Subject, publish
 
@@ -193,6 +194,7 @@ async def _one(stage: Stage, subject: Subject, precision: Precision, **request: 
 SCENARIOS: tuple[Callable[[Stage], Awaitable[dict[str, Any]]], ...] = (
     wrong_engine,
     *ENDINGS,
+    plan_forms,
     library,
     built_again,
     two_requests,
