@@ -57,7 +57,13 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
         # Prefect reads its settings when it is imported.
         from tests.gpu.scenarios import SCENARIOS, Stage  # noqa: PLC0415
 
-        stage = Stage(subjects={one.name: one for one in made}, target=target, host=host, work=work)
+        stage = Stage(
+            subjects={one.name: one for one in made},
+            target=target,
+            host=host,
+            work=work,
+            wheels=options.wheels,
+        )
         for scenario in SCENARIOS:
             started = time.monotonic()
             try:

@@ -27,12 +27,14 @@ class Stage:
         target: what they were built for.
         host: what was found on this host.
         work: a folder for files.
+        wheels: a folder with trained models.
     """
 
     subjects: Mapping[str, Subject]
     target: EngineTarget
     host: HostProbe
     work: Path
+    wheels: Path
 
     @property
     def store(self) -> Store:
