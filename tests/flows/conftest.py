@@ -86,3 +86,23 @@ def stored_keys(s3_env: str) -> Callable[[str], list[str]]:
         return [entry["Key"] for entry in answer.get("Contents", [])]
 
     return keys
+
+
+@pytest.fixture(scope="session")
+def conversions() -> dict[str, bytes]:
+    """What tests of this process converted, by key in the store: conversions and the blobs beside them."""
+    return {}
+
+
+@pytest.fixture
+def converted_before(s3_env: str, conversions: dict[str, bytes]) -> Iterator[None]:
+    """The bucket has every conversion of earlier tests: for tests that are about what comes after one."""
+    client = boto3.session.Session().client("s3")
+    for key, data in conversions.items():
+        client.put_object(Bucket=s3_env, Key=key, Body=data)
+    yield
+    for prefix in ("conversions/", "blobs/"):
+        for entry in client.list_objects_v2(Bucket=s3_env, Prefix=prefix).get("Contents", []):
+            if entry["Key"] not in conversions:
+                body = client.get_object(Bucket=s3_env, Key=entry["Key"])["Body"]
+                conversions[entry["Key"]] = body.read()

@@ -23,6 +23,8 @@ from tasks.domain.release import ReleaseRef
 from tasks.store.store import Store
 from tests.stand_in.toolchain import H100, L4, StandIn
 
+pytestmark = pytest.mark.usefixtures("converted_before")
+
 Keys = Callable[[str], list[str]]
 REQUEST = "profile: false\ntargets: [h100-sxm-80gb]\nprecisions: [{precisions}]\nsamples: samples.npz\n"
 

@@ -14,6 +14,8 @@ from tasks.domain.order import ReleaseOutcome
 from tasks.domain.release import ReleaseRef
 from tests.stand_in.toolchain import H100, SECOND_H100, StandIn
 
+pytestmark = pytest.mark.usefixtures("converted_before")
+
 Keys = Callable[[str], list[str]]
 Publish = Callable[..., ReleaseRef]
 

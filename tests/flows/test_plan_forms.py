@@ -18,6 +18,8 @@ from tasks.domain.release import ReleaseRef
 from tasks.domain.request import ShapeRange
 from tests.stand_in.toolchain import StandIn
 
+after_conversion = pytest.mark.usefixtures("converted_before")
+
 REQUEST = """
 profiles:
   - image: {min: [1, 8, 8, 1], opt: [1, 8, 8, 1], max: [4, 8, 8, 1]}
@@ -26,6 +28,7 @@ targets: [rtx-sm89-sm86, rtx-portable]
 """
 
 
+@after_conversion
 def test_profiles_and_portable_plans(
     publish: Callable[..., ReleaseRef], stored_keys: Callable[[str], list[str]], demo_model: bytes
 ) -> None:
@@ -61,6 +64,7 @@ refittable: true
 """
 
 
+@after_conversion
 @pytest.mark.parametrize("version", ["8.6.0", "10.13.3.9"])
 def test_plans_of_a_gpu_are_verified_in_every_profile_and_tell_their_layers(
     version: str,
@@ -88,6 +92,7 @@ def test_plans_of_a_gpu_are_verified_in_every_profile_and_tell_their_layers(
     assert {layer["LayerType"] for layer in document["Layers"]} >= {"Conv", "Relu"}
 
 
+@after_conversion
 def test_a_plan_without_weights_is_not_run(
     stand_in: Callable[..., StandIn],
     use_toolchains: Callable[..., None],

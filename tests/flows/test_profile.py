@@ -25,6 +25,8 @@ from tasks.domain.release import ReleaseRef
 from tasks.store.store import Store
 from tests.stand_in.toolchain import H100, StandIn
 
+pytestmark = pytest.mark.usefixtures("converted_before")
+
 FILES = {"profile.json", "latency.svg", "latency.png", "layers.svg", "layers.png"}
 SHAPES = "inputs: {image: {min: [1, 8, 8, 1], opt: [2, 8, 8, 1], max: [4, 8, 8, 1]}}\n"
 BUSY = {"others": (7,), "shows_own": True, "busy": 0, "held_back": 0, "used_mib": 4.0}

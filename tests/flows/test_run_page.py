@@ -20,6 +20,8 @@ from tasks.domain.errors import ChildCrashed
 from tasks.domain.release import ReleaseRef
 from tests.stand_in.toolchain import StandIn
 
+pytestmark = pytest.mark.usefixtures("converted_before")
+
 KEY = "build-h100-sxm-80gb-fp32"
 
 

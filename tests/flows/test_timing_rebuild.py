@@ -21,6 +21,8 @@ from tasks.domain.request import TimingMode
 from tasks.domain.timing import TimingUse
 from tests.stand_in.toolchain import StandIn
 
+pytestmark = pytest.mark.usefixtures("converted_before")
+
 Publish = Callable[..., ReleaseRef]
 _DEVICE = "h100-sxm-80gb"
 _BUILD_SECONDS = 4.0
