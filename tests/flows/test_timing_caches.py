@@ -34,8 +34,6 @@ from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_engine
 from tests.flows.small_cells import Cell, Done, make_cell
 from tests.stand_in.toolchain import H100, L4, SECOND_H100, StandIn
 
-pytestmark = pytest.mark.usefixtures("converted_before")
-
 Keys = Callable[[str], list[str]]
 
 
