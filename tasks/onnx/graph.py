@@ -174,7 +174,7 @@ async def inner_values(
         VerificationFailed: onnxruntime does not run the graph with all of them as outputs.
         FarmError: the child process failed, see `run_child`.
     """
-    values = Path(mkdtemp(dir=workdir, prefix="values-")) / "values.npz"
+    values = _new_values(workdir)
     request = {
         "onnx": onnx,
         "folder": onnx.parent,
@@ -187,6 +187,11 @@ async def inner_values(
     answer = await run_child(program, request, workdir=workdir, limits=limits)
     tensors = tuple(InnerTensor(**row) for row in answer.result["tensors"])
     return InnerValues(corner=corner, file=values, tensors=tensors)
+
+
+def _new_values(workdir: Path) -> Path:
+    """Return a path for a child, which has another working folder."""
+    return Path(mkdtemp(dir=workdir.absolute(), prefix="values-")) / "values.npz"
 
 
 def _comparison(onnx: Path, reference: Path, actual: Path | None) -> dict[str, Any]:
