@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tasks.children.run import Limits
 from tasks.domain.errors import GpuUnavailable, TargetUnavailable, ToolchainBroken
-from tasks.domain.gpu_table import device_slug, full_slug, gpu_table, rtx_capabilities
-from tasks.domain.request import ALL_TARGETS
+from tasks.domain.gpu_table import device_slug, gpu_table
+from tasks.domain.offer import select
 from tasks.domain.target import EngineTarget, Flavour
 from tasks.tensorrt.site import BuildSite
 from tasks.tensorrt.toolchain import Toolchain, ToolchainProbe, probe_toolchain
@@ -53,22 +53,10 @@ class HostProbe:
         Raises:
             TargetUnavailable: a device that nothing here can build for.
         """
-        wanted = tuple(devices)
-        available = self.targets()
-        if wanted == (ALL_TARGETS,) and available:
-            return available
-        slugs = {full_slug(device) for device in wanted}
-        offered = (*available, *self._portable(wanted))
-        missing = [device for device in wanted if full_slug(device) not in set(map(device_slug, offered))]
+        targets, missing = select((probe.offer for probe in self.toolchains), devices)
         if missing:
             raise self._unavailable(missing)
-        return tuple(target for target in dict.fromkeys(offered) if device_slug(target) in slugs)
-
-    def _portable(self, devices: Iterable[str]) -> list[EngineTarget]:
-        """Return the targets of several compute capabilities that `devices` name."""
-        sets = [one for one in map(rtx_capabilities, devices) if len(one) > 1]
-        rtx = [probe for probe in self.toolchains if probe.toolchain.flavour is Flavour.RTX]
-        return [probe.target(None, *one) for one in sets for probe in rtx]
+        return targets
 
     def sites_of(self, target: EngineTarget) -> tuple[BuildSite, ...]:
         """Return where `target` can be built here: one toolchain, with each GPU that it can use for that.
@@ -98,13 +86,13 @@ class HostProbe:
                     toolchain=probe.toolchain, gpu_index=None, gpu_uuid=None, cuda=probe.info.cuda
                 )
                 return sites or (nowhere,)
-        raise self._unavailable([device_slug(target)])
+        raise self._unavailable((device_slug(target),))
 
     def site_of(self, target: EngineTarget) -> BuildSite:
         """Return the first of `sites_of`."""
         return self.sites_of(target)[0]
 
-    def _unavailable(self, missing: list[str]) -> TargetUnavailable | GpuUnavailable:
+    def _unavailable(self, missing: tuple[str, ...]) -> TargetUnavailable | GpuUnavailable:
         """Return the error for devices that nothing here can build for; a driver may only be ill."""
         known = ", ".join(sorted({device_slug(target) for target in self.targets()})) or "nothing"
         ill = [one.error for one in self.broken if isinstance(one.error, GpuUnavailable)]
@@ -120,7 +108,7 @@ class HostProbe:
         )
 
 
-def _unknown_rtx(devices: list[str]) -> str:
+def _unknown_rtx(devices: tuple[str, ...]) -> str:
     """Return what to do about devices that TensorRT-RTX does not build for; empty where there are none."""
     known = {f"rtx-{capability.sm}" for capability in gpu_table().rtx}
     unknown = [device for device in devices if device.startswith("rtx-sm") and device not in known]

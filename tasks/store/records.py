@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import fields
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from tasks.domain.errors import RecordInvalid
+from tasks.domain.offer import Announcement
 from tasks.domain.printable import printable
 from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.domain.timing import TimingRecord
 
-R = TypeVar("R", EngineRecord, ConversionRecord, QuarantineRecord, TimingRecord)
+Record = EngineRecord | ConversionRecord | QuarantineRecord | TimingRecord | Announcement
+R = TypeVar("R", EngineRecord, ConversionRecord, QuarantineRecord, TimingRecord, Announcement)
 
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (EngineRecord, ConversionRecord, QuarantineRecord, TimingRecord)
-}
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in get_args(Record)}
 _SCHEMAS: dict[type, str] = {
     kind: next(str(field.default) for field in fields(kind) if field.name == "schema") for kind in _ADAPTERS
 }
@@ -28,7 +28,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SHOWN_ERRORS = 5
 
 
-def record_to_json(record: EngineRecord | ConversionRecord | QuarantineRecord | TimingRecord) -> bytes:
+def record_to_json(record: Record) -> bytes:
     """Return the UTF-8 JSON document of `record`, indented for people, ending in a line feed.
 
     Raises:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.children.run import ChildProgram, Confinement, Limits, run_child
 from tasks.domain.errors import ChildCrashed, ChildFailed, ChildOutOfMemory, ChildTimedOut, ToolchainBroken
-from tasks.domain.gpu_table import gpu_table
+from tasks.domain.offer import Offer
 from tasks.domain.target import (
     ComputeCapability,
     EngineTarget,
@@ -73,34 +73,24 @@ class ToolchainProbe:
     os: str
     architecture: str
 
-    def targets(self) -> tuple[EngineTarget, ...]:
-        """What it can build for.
-
-        TensorRT-RTX: one target per compute capability of the table, with or without a GPU. TensorRT: one
-        per distinct model among its GPUs.
-        """
-        devices: list[tuple[str | None, ComputeCapability]]
-        if self.toolchain.flavour is Flavour.RTX:
-            devices = [(None, capability) for capability in gpu_table().rtx]
-        else:
-            devices = [(gpu.name, gpu.compute) for gpu in self.gpus]
-        return tuple(self.target(gpu, compute) for gpu, compute in dict.fromkeys(devices))
-
-    def builds(self, target: EngineTarget) -> bool:
-        """Say whether it can build for `target`: of several compute capabilities, for each of them."""
-        single = (replace(target, compute_capabilities=(one,)) for one in target.compute_capabilities)
-        return set(single) <= set(self.targets())
-
-    def target(self, gpu: str | None, *compute: ComputeCapability) -> EngineTarget:
-        """Return the target of that GPU model, or of compute capabilities, with this TensorRT."""
-        return EngineTarget(
+    @property
+    def offer(self) -> Offer:
+        """What it can build for."""
+        return Offer(
             flavour=self.toolchain.flavour,
             version=self.version,
-            gpu=gpu,
-            compute_capabilities=compute,
+            gpus=tuple((gpu.name, gpu.compute) for gpu in self.gpus),
             os=self.os,
             architecture=self.architecture,
         )
+
+    def targets(self) -> tuple[EngineTarget, ...]:
+        """What it can build for; see `Offer.targets`."""
+        return self.offer.targets()
+
+    def builds(self, target: EngineTarget) -> bool:
+        """Say whether it can build for `target`; see `Offer.builds`."""
+        return self.offer.builds(target)
 
 
 async def probe_toolchain(toolchain: Toolchain, *, workdir: Path, limits: Limits) -> ToolchainProbe:

@@ -1,0 +1,142 @@
+"""What a toolchain offers to build, and how agents' work pools are called after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from tasks.domain.gpu_table import device_slug, full_slug, gpu_slug, gpu_table, rtx_capabilities
+from tasks.domain.request import ALL_TARGETS
+from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
+
+CPU_POOL = "enginefarm-cpu"
+"""The work pool of all that needs no TensorRT: conversions, and what waits for builds."""
+
+_USUAL_ARCHITECTURE = "x86_64"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One TensorRT, and what it can build for.
+
+    Attributes:
+        flavour: TensorRT or TensorRT-RTX.
+        version: its full version.
+        gpus: model (as the driver reports it) and compute capability of each GPU that it sees.
+        os: operating system, `linux`.
+        architecture: processor architecture, `x86_64` or `aarch64`.
+    """
+
+    flavour: Flavour
+    version: TensorRTVersion
+    gpus: tuple[tuple[str, ComputeCapability], ...]
+    os: str
+    architecture: str
+
+    def targets(self) -> tuple[EngineTarget, ...]:
+        """What it can build for.
+
+        TensorRT-RTX: one target per compute capability of the table, with or without a GPU. TensorRT: one
+        per distinct model among its GPUs.
+        """
+        devices: list[tuple[str | None, ComputeCapability]]
+        if self.flavour is Flavour.RTX:
+            devices = [(None, capability) for capability in gpu_table().rtx]
+        else:
+            devices = list(self.gpus)
+        return tuple(self.target(gpu, compute) for gpu, compute in dict.fromkeys(devices))
+
+    def builds(self, target: EngineTarget) -> bool:
+        """Say whether it can build for `target`: of several compute capabilities, for each of them."""
+        single = (replace(target, compute_capabilities=(one,)) for one in target.compute_capabilities)
+        return set(single) <= set(self.targets())
+
+    def target(self, gpu: str | None, *compute: ComputeCapability) -> EngineTarget:
+        """Return the target of that GPU model, or of compute capabilities, with this TensorRT."""
+        return EngineTarget(
+            flavour=self.flavour,
+            version=self.version,
+            gpu=gpu,
+            compute_capabilities=compute,
+            os=self.os,
+            architecture=self.architecture,
+        )
+
+
+def select(
+    offers: Iterable[Offer], devices: Iterable[str]
+) -> tuple[tuple[EngineTarget, ...], tuple[str, ...]]:
+    """Return the targets that `devices` name, and the devices that nothing in `offers` builds for.
+
+    Args:
+        offers: what can be built; an offer that is there twice counts once.
+        devices: device slugs, `rtx-portable`, or only `all`. Several compute capabilities of TensorRT-RTX in
+            one slug, as in `rtx-sm86-sm89`, are one target.
+    """
+    wanted, distinct = tuple(devices), tuple(dict.fromkeys(offers))
+    available = tuple(dict.fromkeys(target for offer in distinct for target in offer.targets()))
+    if wanted == (ALL_TARGETS,) and available:
+        return available, ()
+    slugs = {full_slug(device) for device in wanted}
+    offered = (*available, *_portable(distinct, wanted))
+    known = set(map(device_slug, offered))
+    missing = tuple(device for device in wanted if full_slug(device) not in known)
+    return tuple(target for target in dict.fromkeys(offered) if device_slug(target) in slugs), missing
+
+
+def _portable(offers: Iterable[Offer], devices: Iterable[str]) -> list[EngineTarget]:
+    """Return the targets of several compute capabilities that `devices` name."""
+    sets = [one for one in map(rtx_capabilities, devices) if len(one) > 1]
+    rtx = [offer for offer in offers if offer.flavour is Flavour.RTX]
+    return [offer.target(None, *one) for one in sets for offer in rtx]
+
+
+def pool_of(target: EngineTarget) -> str:
+    """Return the work pool in which `target` is built, which is also the name of its deployment.
+
+    `gpu-h100-sxm-80gb-trt8.6.0.12`: agents with that GPU model and that TensorRT. `rtx-trt1.7.1.116`: all
+    targets of TensorRT-RTX, which needs no GPU to build. Another processor than x86_64 is told at the end.
+    """
+    kind = "rtx" if target.gpu is None else f"gpu-{gpu_slug(target.gpu)}"
+    usual = target.architecture == _USUAL_ARCHITECTURE
+    return f"{kind}-trt{target.version}{'' if usual else f'-{target.architecture}'}"
+
+
+def tags_of(target: EngineTarget) -> tuple[str, ...]:
+    """Return what a deployment that builds for `target` is tagged with, for people and for filters.
+
+    They are labels: the process that builds looks at its own GPU and TensorRT.
+    """
+    if target.gpu is None:
+        return ("gpu:rtx", f"trt:{target.version}")
+    compute = target.compute_capabilities[0]
+    return (f"gpu:{gpu_slug(target.gpu)}", f"sm:{compute.major}{compute.minor}", f"trt:{target.version}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """That agents of a pool exist, as the last one of them that started wrote it into the store.
+
+    It is how others know what can be built where: the store alone tells which engines are missing.
+
+    Attributes:
+        pool: the work pool.
+        offer: what is built there, by one TensorRT: for one GPU model, or for all of TensorRT-RTX.
+        host: which host wrote it.
+        seen: when it did, ISO 8601 in UTC.
+        schema: the form of the document.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    pool: str
+    offer: Offer
+    host: str
+    seen: str
+    schema: Literal["enginefarm.announcement/1"] = "enginefarm.announcement/1"
+
+    @property
+    def key(self) -> str:
+        """Where it lies, relative to the store's root."""
+        return f"targets/{self.pool}.json"
