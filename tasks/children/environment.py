@@ -28,7 +28,7 @@ def child_environment(interpreter: str, home: Path) -> dict[str, str]:
         "HOME": str(home),
         "TMPDIR": str(home),
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        # Kernels are loaded when they are used: TensorRT 8.6 spends 10 s of each process on loading them all.
+        # Kernels are loaded when they are used, which TensorRT asks for: it spares memory of the GPU.
         "CUDA_MODULE_LOADING": "LAZY",
     }
     return passed | own

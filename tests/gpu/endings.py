@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -84,11 +85,8 @@ async def out_of_bounds(stage: Stage) -> dict[str, Any]:
     }
     async with _held(stage):
         ends["GPU memory"] = await _ended(_start(stage, job, own))
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    try:
+    with patch.dict(os.environ, CUDA_VISIBLE_DEVICES=""):
         ends["no GPU"] = await _ended(_start(stage, job, own))
-    finally:
-        del os.environ["CUDA_VISIBLE_DEVICES"]
     after = await _next_build(stage)
     wanted = {"host memory": "ChildOutOfMemory", "time": "ChildTimedOut", "no GPU": "GpuUnavailable"}
     wanted["GPU memory"] = "GpuUnavailable"

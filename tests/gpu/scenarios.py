@@ -194,11 +194,11 @@ async def _one(stage: Stage, subject: Subject, precision: Precision, **request: 
 
 
 SCENARIOS: tuple[Callable[[Stage], Awaitable[dict[str, Any]]], ...] = (
-    wrong_engine,
+    tampered,
+    two_requests,
     built_again,
     *ENDINGS,
-    plan_forms,
+    wrong_engine,
     library,
-    two_requests,
-    tampered,
+    plan_forms,
 )

@@ -127,7 +127,7 @@ async def examine(model: str, toolchain: str) -> dict[str, Any]:
         assert standing is not None
         cache = work / "timing.cache"
         store.get_blob(standing.cache, cache)
-        asked = {f"GPU {gpu.index}, {gpu.name}": ask(toolchain, cache, gpu.index, work) for gpu in gpus}
+        asked = {f"GPU {gpu.index}, {gpu.name}": ask(toolchain, cache, gpu.uuid, work) for gpu in gpus}
         return figures(model, target, rows) | {"measured on": "GPU 0", "what TensorRT says": asked}
 
 
@@ -147,9 +147,9 @@ def row(cold: EngineRecord, warm: EngineRecord) -> dict[str, Any]:
     }
 
 
-def ask(toolchain: str, cache: Path, gpu: int, work: Path) -> dict[str, Any]:
-    """Return what TensorRT says about the cache on one GPU."""
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu)}
+def ask(toolchain: str, cache: Path, gpu: str, work: Path) -> dict[str, Any]:
+    """Return what TensorRT says about the cache on the GPU with this UUID."""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
     command = [toolchain, "-c", _ASK, str(cache)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=work)
     if done.returncode:
