@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from flows import engines, quarantine, timing
+from flows.deploy_command import deploy
 from flows.display import console, engine_table, progress_bars, records_json, show_error
 from flows.doctor import doctor
 from flows.prefect_environment import prepare_prefect
@@ -33,6 +34,7 @@ app.add_typer(timing.app, name="timing")
 app.command()(doctor)
 app.command()(run)
 app.command()(publish)
+app.command()(deploy)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
