@@ -49,7 +49,8 @@ class Overrides:
     inputs: Mapping[str, ShapeRange] = field(
         default_factory=dict,
         metadata={
-            "description": "Shapes by the name of the input: min, opt and max. Empty: those of build.yaml.",
+            "description": "Shapes by the name of the input. Empty: those of build.yaml. Otherwise such as "
+            '`{"image": {"min": [1, 28, 28, 1], "opt": [8, 28, 28, 1], "max": [32, 28, 28, 1]}}`.',
             "examples": [{"image": {"min": [1, 28, 28, 1], "opt": [8, 28, 28, 1], "max": [32, 28, 28, 1]}}],
         },
     )
