@@ -1,4 +1,4 @@
-"""The command line: `enginefarm demo | build | run | engines | quarantine | doctor`."""
+"""The command line, `enginefarm …`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from flows.prefect_environment import prepare_prefect
 from flows.publishing import publish
 from flows.release_url import release_at
 from flows.run import run
+from flows.runs_command import cancel, logs, retry, submit
+from flows.status_command import status
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
@@ -34,7 +36,8 @@ app.add_typer(timing.app, name="timing")
 app.command()(doctor)
 app.command()(run)
 app.command()(publish)
-app.command()(deploy)
+for command in (deploy, status, submit, cancel, retry, logs):
+    app.command()(command)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
