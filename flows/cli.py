@@ -75,9 +75,11 @@ def build(
     prepare_prefect()
     # Prefect takes seconds to import, and reads its settings then: other commands go without.
     from flows.build_release import build_release  # noqa: PLC0415
+    from flows.farm_server import check_own_server  # noqa: PLC0415
     from flows.overrides import Overrides  # noqa: PLC0415
 
     overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
+    check_own_server()
     with _interruptible(), progress_bars():
         outcome = asyncio.run(build_release(ref, overrides))
     _show_outcome(outcome, as_json=as_json)

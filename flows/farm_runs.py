@@ -23,7 +23,8 @@ from pydantic import TypeAdapter
 
 from flows.overrides import Overrides
 from tasks.domain.digest import document_digest
-from tasks.domain.errors import NotDeployed, RequestInvalid, RunUnknown, RunUnsuccessful
+from tasks.domain.errors import RequestInvalid
+from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
 from tasks.domain.release import ReleaseRef
 
 DEPLOYMENT = "build-release/farm"
@@ -81,7 +82,7 @@ async def submit(
         raise RequestInvalid(
             wanted=f"parameters of {DEPLOYMENT}", found=_detail(error), fix="correct the value"
         ) from error
-    return Submitted(run=run, created=not before)
+    return Submitted(run=await client.read_flow_run(run.id), created=not before)
 
 
 def _detail(error: PrefectHTTPStatusError) -> str:

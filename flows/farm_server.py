@@ -13,7 +13,7 @@ from prefect.settings import get_current_settings
 
 from agents.server_access import check_server
 from flows.settings import settings
-from tasks.domain.errors import ServerDenied, ServerUnreachable
+from tasks.domain.farm_errors import ServerDenied, ServerUnreachable
 
 _DENIED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 _OVERLOADED = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -32,6 +32,12 @@ def farm_api() -> str:
         secret=api.auth_string is not None or api.key is not None,
         plain_http=settings().plain_http.split(),
     )
+
+
+def check_own_server() -> None:
+    """Refuse the Prefect server that is set, if one is and it may not be used; see `farm_api`."""
+    if get_current_settings().api.url:
+        farm_api()
 
 
 @asynccontextmanager

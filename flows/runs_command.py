@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -15,7 +17,14 @@ from flows.prefect_environment import prepare_farm
 from flows.release_url import release_at
 from tasks.domain.printable import printable
 from tasks.domain.priority import Priority
+from tasks.domain.release import ReleaseRef
 from tasks.domain.request import Precision
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+    from flows.farm_runs import Submitted
+    from flows.overrides import Overrides
 
 # Prefect takes seconds to import: `--help` goes without, so each command imports what it needs.
 
@@ -42,28 +51,31 @@ def submit(  # noqa: PLR0913 (each is an option)
     """Ask the farm to build a release. The same release with the same options is the same run."""
     ref = release_at(release)
     prepare_farm()
-    from flows import farm_runs  # noqa: PLC0415
-    from flows.farm_server import farm_client  # noqa: PLC0415
     from flows.overrides import Overrides  # noqa: PLC0415
 
     overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()), priority=priority)
+    say = (lambda _: None) if as_json else _say
+    asked = asyncio.run(_ask(ref, overrides, again=again, wait=wait, say=say))
+    if as_json:
+        run = asked.run
+        found = {"id": str(run.id), "name": run.name, "state": run.state_name, "created": asked.created}
+        print(json.dumps(found))  # noqa: T201 (this is what the command is asked for)
 
-    async def ask() -> None:
-        async with farm_client() as client:
-            asked = await farm_runs.submit(client, ref, overrides, again=again)
-            run = await client.read_flow_run(asked.run.id)
-            if not as_json:
-                known = "" if asked.created else "; it was asked for before, --again makes a new run"
-                _say(f"{run.id} {run.name}: {run.state_name}{known}")
-            if wait:
-                run = await farm_runs.wait(client, run)
-                if not as_json:
-                    _say(f"{run.id} {run.name}: {run.state_name}")
-            if as_json:
-                found = {"id": str(run.id), "name": run.name, "state": run.state_name}
-                print(json.dumps(found | {"created": asked.created}))  # noqa: T201
 
-    asyncio.run(ask())
+async def _ask(
+    ref: ReleaseRef, overrides: Overrides, *, again: bool, wait: bool, say: Callable[[str], None]
+) -> Submitted:
+    from flows import farm_runs  # noqa: PLC0415
+    from flows.farm_server import farm_client  # noqa: PLC0415
+
+    async with farm_client() as client:
+        asked = await farm_runs.submit(client, ref, overrides, again=again)
+        known = "" if asked.created else "; it was asked for before, --again makes a new run"
+        say(f"{_line(asked.run)}{known}")
+        if wait:
+            asked = replace(asked, run=await farm_runs.wait(client, asked.run))
+            say(_line(asked.run))
+    return asked
 
 
 def cancel(run: Run) -> None:
@@ -77,7 +89,7 @@ def cancel(run: Run) -> None:
             found = await farm_runs.find_run(client, run)
             ended = await farm_runs.cancel(client, found)
             for one in ended:
-                _say(f"{one.id} {one.name}: {one.state_name}")
+                _say(_line(one))
             if not ended:
                 _say(f"{found.id} {found.name} was over: {found.state_name}")
 
@@ -93,7 +105,7 @@ def retry(run: Run) -> None:
     async def start() -> None:
         async with farm_client() as client:
             one = await farm_runs.retry(client, await farm_runs.find_run(client, run))
-            _say(f"{one.id} {one.name}: {one.state_name}")
+            _say(_line(one))
 
     asyncio.run(start())
 
@@ -122,10 +134,13 @@ def logs(
             async for line in log_lines(client, found, follow=follow):
                 show(line)
             if follow:
-                last = await client.read_flow_run(found.id)
-                _say(f"{last.id} {last.name}: {last.state_name}")
+                _say(_line(await client.read_flow_run(found.id)))
 
     asyncio.run(read())
+
+
+def _line(run: FlowRun) -> str:
+    return f"{run.id} {run.name}: {run.state_name}"
 
 
 def _say(text: str) -> None:

@@ -12,7 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agents.interpreters import interpreters_at
 from tasks.children.run import Limits
-from tasks.domain.errors import LocationRefused, RequestInvalid
+from tasks.domain.errors import RequestInvalid
+from tasks.domain.farm_errors import LocationRefused
 from tasks.domain.release import ReleaseRef
 
 

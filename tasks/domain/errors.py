@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-from tasks.domain.printable import printable, without_users
+from tasks.domain.printable import printable, without_secrets
 
 
 class FarmError(Exception):
@@ -24,7 +24,9 @@ class FarmError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, *, wanted: str, found: str, fix: str) -> None:
-        self.wanted, self.found, self.fix = (without_users(printable(text)) for text in (wanted, found, fix))
+        self.wanted, self.found, self.fix = (
+            without_secrets(printable(text)) for text in (wanted, found, fix)
+        )
         super().__init__(f"wanted {self.wanted}; found {self.found}. To fix: {self.fix}")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -90,12 +92,6 @@ class InputInvalid(FarmError):
     """What an engine is to be run with does not fit it, or the call does not."""
 
     exit_code = 18
-
-
-class LocationRefused(FarmError):
-    """A request names a place in S3 that the operator does not allow."""
-
-    exit_code = 19
 
 
 # Storage.
@@ -245,46 +241,6 @@ class VerificationInconclusive(GateError):
     """TensorFlow's own rounding noise is too high for a verdict, or no finite value could be compared."""
 
     exit_code = 51
-
-
-# The farm's Prefect server, and runs on it.
-
-
-class ServerUnreachable(FarmError):
-    """Prefect's server does not answer, or none is named."""
-
-    exit_code = 60
-    retryable = True
-
-
-class ServerUnsafe(FarmError):
-    """Prefect's server could be used by everybody, or the password would be readable on the way."""
-
-    exit_code = 61
-
-
-class ServerDenied(FarmError):
-    """Prefect's server refuses the password or key."""
-
-    exit_code = 62
-
-
-class NotDeployed(FarmError):
-    """The farm's flows or pools are not registered on Prefect's server."""
-
-    exit_code = 63
-
-
-class RunUnknown(FarmError):
-    """There is no such flow run, or the name fits several."""
-
-    exit_code = 64
-
-
-class RunUnsuccessful(FarmError):
-    """A flow run ended otherwise than completed."""
-
-    exit_code = 65
 
 
 class Interrupted(FarmError):

@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
-from prefect.exceptions import ObjectNotFound
-from typer.testing import CliRunner
+from prefect.client.orchestration import PrefectClient
 
-from flows.cli import app
 from flows.farm_runs import DEPLOYMENT
 from flows.settings import settings
-from tasks.domain.errors import NotDeployed, ReleaseIncomplete, RequestInvalid, RunUnknown, RunUnsuccessful
+from tasks.domain.errors import ReleaseIncomplete, RequestInvalid
+from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
 from tasks.domain.offer import CPU_POOL
+from tests.farm.commands import on_server, run
 from tests.farm.silent_s3 import SilentS3
 
 _RELEASE = "s3://farm-of-tests/models/digits/1"
 _WAIT_SECONDS = 60.0
 _AGENT = "host-cpu"
-
-
-def run(*arguments: str) -> str:
-    """Return the output of a command that succeeds; raises the error of one that does not."""
-    result = CliRunner().invoke(app, list(arguments))
-    if result.exception is not None:
-        raise result.exception
-    return result.output
-
-
-def on_server(do: Callable[[PrefectClient], Coroutine[Any, Any, Any]]) -> Any:
-    async def call() -> Any:
-        async with get_client() as client:
-            return await do(client)
-
-    return asyncio.run(call())
 
 
 def until(what: Callable[[], Any], *, is_there: Callable[[Any], bool] = bool) -> Any:
@@ -59,20 +40,6 @@ def pool() -> dict[str, Any]:
     """The CPU pool, as `enginefarm status` tells it."""
     pools = json.loads(run("status", "--json"))["pools"]
     return dict(next(one for one in pools if one["name"] == CPU_POOL))
-
-
-@pytest.fixture
-def bare_server(prefect_server: str) -> str:
-    """A server that knows nothing of the farm."""
-
-    async def clear(client: PrefectClient) -> None:
-        for deployment in await client.read_deployments():
-            await client.delete_deployment(deployment.id)
-        for one in await client.read_work_pools():
-            await client.delete_work_pool(one.name)
-
-    on_server(clear)
-    return prefect_server
 
 
 @pytest.fixture
@@ -192,29 +159,3 @@ def test_failures_are_shown_with_their_fix(prefect_server: str, s3_env: str) -> 
         run("retry", failure["name"])
     with pytest.raises(RunUnknown, match="none"):
         run("logs", "no-such-run")
-
-
-def test_registering_leaves_alone_what_an_operator_changed(bare_server: str) -> None:
-    assert bare_server
-    plan = json.loads(CliRunner().invoke(app, ["deploy", "--check", "--json"]).output)
-    assert {change["action"] for change in plan} == {"create"}
-    assert CliRunner().invoke(app, ["deploy"], input="n\n").exit_code == 1
-    with pytest.raises(ObjectNotFound):
-        on_server(lambda client: client.read_work_pool(CPU_POOL))
-    run("deploy", "--yes")
-    assert {change["action"] for change in json.loads(run("deploy", "--json"))} == {"keep"}
-
-    async def operate(client: PrefectClient) -> None:
-        deployment = await client.read_deployment_by_name(DEPLOYMENT)
-        await client.update_deployment(deployment.id, DeploymentUpdate(paused=True, tags=["other"]))
-        await client.update_work_pool(CPU_POOL, WorkPoolUpdate(is_paused=True, base_job_template={}))
-
-    on_server(operate)
-    shown = {change["name"]: change for change in json.loads(run("deploy", "--yes", "--json"))}
-    assert shown[DEPLOYMENT]["action"] == shown[CPU_POOL]["action"] == "change"
-    assert shown[DEPLOYMENT]["details"] == ["tags differs", "paused, and stays so"]
-    assert "not locked" in shown[CPU_POOL]["details"][0]
-    assert {change["action"] for change in json.loads(run("deploy", "--json"))} == {"keep"}
-    after = on_server(lambda client: client.read_deployment_by_name(DEPLOYMENT))
-    assert (after.paused, after.tags) == (True, ["enginefarm"])
-    assert on_server(lambda client: client.read_work_pool(CPU_POOL)).is_paused
