@@ -97,6 +97,7 @@ def _fill_in(form: str, picture: Path) -> None:
             title = page.locator(".schema-form-property__label", has_text=label)
             return page.locator(".schema-form-property", has=title).last
 
+        page.locator(".flow-run-name-input input").fill("digits-7")  # a random one is proposed
         names = {"Bucket": "my-bucket", "Prefix": "models", "Model": "digits", "Version": "7"}
         for label, value in names.items():
             field(label).locator("textarea").fill(value)
