@@ -1,1 +1,5 @@
 """Orchestration: Prefect flows and the command line."""
+
+from flows.clean_logs import keep_logs_clean
+
+keep_logs_clean()

@@ -107,6 +107,7 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
     Raises:
         FarmError: the cell's own reason; nothing is published then.
     """
+    settings().check_allowed(order.store)
     found = await find_engine(order)
     if found is not None:
         return found

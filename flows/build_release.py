@@ -13,7 +13,7 @@ from flows.build_engine import build_engine, find_engine
 from flows.cells import cells_of
 from flows.conversion_job import ConversionJob
 from flows.convert_release import convert_for
-from flows.overrides import Overrides
+from flows.overrides import AS_REQUESTED, Overrides
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import CellsFailed, FarmError
@@ -31,7 +31,7 @@ def _run_name() -> str:
 
 
 @flow(name="build-release", flow_run_name=_run_name)
-async def build_release(release: ReleaseRef, overrides: Overrides | None = None) -> ReleaseOutcome:
+async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED) -> ReleaseOutcome:
     """Build every engine that the release's request asks for and that the store does not hold.
 
     Args:
@@ -44,7 +44,7 @@ async def build_release(release: ReleaseRef, overrides: Overrides | None = None)
     store = settings().store_for(release)
     await asyncio.to_thread(Store.connect(store).check_conditional_writes)
     with workspace(settings().work_dir) as work:
-        orders, skipped = await _orders(release, overrides or Overrides(), store, work)
+        orders, skipped = await _orders(release, overrides, store, work)
     outcomes = await _build_all(orders)
     rows = [{"record": cell.key, "plan": cell.plan.sha256, "built": cell.built} for cell in outcomes]
     await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {release.url}")

@@ -1,4 +1,4 @@
-"""The command line: `enginefarm demo | build | run | engines | quarantine | doctor`."""
+"""The command line, `enginefarm …`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from typing import Annotated
 import typer
 
 from flows import engines, quarantine, timing
+from flows.deploy_command import deploy
 from flows.display import console, engine_table, progress_bars, records_json, show_error
 from flows.doctor import doctor
 from flows.prefect_environment import prepare_prefect
 from flows.publishing import publish
 from flows.release_url import release_at
 from flows.run import run
+from flows.runs_command import cancel, logs, retry, submit
+from flows.status_command import status
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
@@ -33,6 +36,8 @@ app.add_typer(timing.app, name="timing")
 app.command()(doctor)
 app.command()(run)
 app.command()(publish)
+for command in (deploy, status, submit, cancel, retry, logs):
+    app.command()(command)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
@@ -70,9 +75,11 @@ def build(
     prepare_prefect()
     # Prefect takes seconds to import, and reads its settings then: other commands go without.
     from flows.build_release import build_release  # noqa: PLC0415
+    from flows.farm_server import check_own_server  # noqa: PLC0415
     from flows.overrides import Overrides  # noqa: PLC0415
 
     overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
+    check_own_server()
     with _interruptible(), progress_bars():
         outcome = asyncio.run(build_release(ref, overrides))
     _show_outcome(outcome, as_json=as_json)

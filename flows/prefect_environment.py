@@ -20,6 +20,16 @@ _WANTED = {
 _WANTED_OF_TEMPORARY = {"PREFECT_CLIENT_MAX_RETRIES": "1"}
 
 
+# What asks the farm's own server must not start a temporary one because a URL is missing.
+_WANTED_OF_FARM = {"PREFECT_SERVER_EPHEMERAL_ENABLED": "false"}
+
+
+def prepare_farm() -> None:
+    """Set what the user has not set, for commands that need the farm's own server."""
+    for name, value in (_WANTED | _WANTED_OF_FARM).items():
+        os.environ.setdefault(name, value)
+
+
 def prepare_prefect() -> None:
     """Set what the user has not set."""
     temporary = {} if "PREFECT_API_URL" in os.environ else _WANTED_OF_TEMPORARY

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agents.interpreters import interpreters_at
 from tasks.children.run import Limits
 from tasks.domain.errors import RequestInvalid
+from tasks.domain.farm_errors import LocationRefused
 from tasks.domain.release import ReleaseRef
 
 
@@ -41,6 +43,15 @@ class Settings(BaseSettings):
         ge=1,
         description="Builds at a time on this host",
     )
+    allowed: str = Field(
+        default="",
+        description="Places in S3 (s3://BUCKET or s3://BUCKET/PREFIX) that releases and stores may be in, "
+        "separated by spaces; default: every place",
+    )
+    plain_http: str = Field(
+        default="",
+        description="Hosts whose Prefect server may be reached without TLS, separated by spaces",
+    )
 
     @property
     def limits(self) -> Limits:
@@ -53,8 +64,40 @@ class Settings(BaseSettings):
         return interpreters_at(path for path in self.toolchains.split(os.pathsep) if path)
 
     def store_for(self, release: ReleaseRef) -> str:
-        """Return the URL of the store for engines of `release`."""
-        return self.store or f"s3://{release.bucket}"
+        """Return the URL of the store for engines of `release`.
+
+        Raises:
+            LocationRefused: the release or its store is in a place that is not allowed.
+        """
+        store = self.store or f"s3://{release.bucket}"
+        self.check_allowed(release.url)
+        self.check_allowed(store)
+        return store
+
+    def check_allowed(self, url: str) -> None:
+        """Refuse a place in S3 that is not on the operator's list, if there is a list.
+
+        Raises:
+            LocationRefused: it is not.
+        """
+        places = self.allowed.split()
+        if places and not any(f"{url.rstrip('/')}/".startswith(f"{place.rstrip('/')}/") for place in places):
+            raise LocationRefused(
+                wanted=f"a place that ENGINEFARM_ALLOWED names: {', '.join(places)}",
+                found=url,
+                fix="put the release there, or have the operator add the place to ENGINEFARM_ALLOWED",
+            )
+
+    @field_validator("allowed")
+    @classmethod
+    def _are_places(cls, value: str) -> str:
+        wrong = [place for place in value.split() if not _PLACE.fullmatch(place)]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: a place is s3://BUCKET or s3://BUCKET/PREFIX")
+        return value
+
+
+_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[!-~]*)?")
 
 
 @cache

@@ -38,6 +38,7 @@ _END_SECONDS = 10.0
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--radosgw", action="store_true", help="also hold the store against a real Ceph radosgw")
     parser.addoption("--big", action="store_true", help="also convert and build a model of more than 2 GiB")
+    parser.addoption("--browser", action="store_true", help="also fill in Prefect's form in chromium")
     parser.addoption("--zoo", metavar="DIR", type=Path, help="also take all of tests/zoo through the farm")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-from tasks.domain.printable import printable, without_users
+from tasks.domain.printable import printable, without_secrets
 
 
 class FarmError(Exception):
@@ -24,7 +24,9 @@ class FarmError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, *, wanted: str, found: str, fix: str) -> None:
-        self.wanted, self.found, self.fix = (without_users(printable(text)) for text in (wanted, found, fix))
+        self.wanted, self.found, self.fix = (
+            without_secrets(printable(text)) for text in (wanted, found, fix)
+        )
         super().__init__(f"wanted {self.wanted}; found {self.found}. To fix: {self.fix}")
 
     def __reduce__(self) -> tuple[object, ...]:

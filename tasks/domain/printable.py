@@ -6,6 +6,10 @@ import re
 
 # Up to the last @ before the path: a password may hold one itself.
 _USER_OF_URL = re.compile(r"://[^/\s]*@")
+# Who has a signed URL, or what was signed with, may do what its signer may.
+_SIGNED = re.compile(
+    r"(?i)([?&](?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|Signature|AWSAccessKeyId)=)[^&\s'\"]+"
+)
 
 
 def printable(text: str) -> str:
@@ -22,6 +26,6 @@ def printable_name(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def without_users(text: str) -> str:
-    """Return `text` with user and password taken out of its URLs."""
-    return _USER_OF_URL.sub("://", text)
+def without_secrets(text: str) -> str:
+    """Return `text` with users, passwords and signatures taken out of its URLs."""
+    return _SIGNED.sub(r"\1…", _USER_OF_URL.sub("://", text))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from tasks.domain.digest import document_digest
 
 REQUEST_FILE = "build.yaml"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+_PREFIX = r"^([^/]+(/[^/]+)*)?$"
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+_NAMES = "letters, digits, '.', '_' and '-', at most 128, the first a letter or digit"
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)/(?P<key>.+?)/?")
 
 
@@ -32,20 +36,44 @@ class ReleaseRef:
         prefix: what comes before the model in every key, without slashes at its ends; may be empty.
         model: name of the model.
         version: name of the version.
+
+    What a field's metadata says, forms show and check; what is here holds everywhere.
     """
 
-    bucket: str
-    prefix: str
-    model: str
-    version: str
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    bucket: str = field(
+        metadata={
+            "description": "S3 bucket that holds the release.",
+            "pattern": _BUCKET,
+            "examples": ["my-bucket"],
+        }
+    )
+    prefix: str = field(
+        default="",
+        metadata={
+            "description": "Folders above the model, without slashes at the ends. Empty: the bucket's top.",
+            "pattern": _PREFIX,
+            "examples": ["models"],
+        },
+    )
+    model: str = field(
+        metadata={"description": f"Name of the model: {_NAMES}.", "pattern": _NAME, "examples": ["resnet"]}
+    )
+    version: str = field(
+        metadata={"description": f"Name of the version: {_NAMES}.", "pattern": _NAME, "examples": ["7"]}
+    )
 
     def __post_init__(self) -> None:
         for name in (self.model, self.version):
-            if not _NAME.fullmatch(name):
-                raise ValueError(
-                    f"{name!r} is no name of a model or version: letters, digits, '.', '_' and '-', "
-                    "at most 128, the first a letter or digit"
-                )
+            if not _fits(_NAME, name):
+                raise ValueError(f"{name!r} is no name of a model or version: {_NAMES}")
+        if not _fits(_BUCKET, self.bucket):
+            raise ValueError(f"{self.bucket!r} is no bucket: 3 to 63 lower-case letters, digits, '.' and '-'")
+        if not _fits(_PREFIX, self.prefix) or {".", ".."} & set(self.prefix.split("/")):
+            raise ValueError(
+                f"{self.prefix!r} is no prefix: names with single slashes between, no '.' or '..'"
+            )
 
     @classmethod
     def from_url(cls, url: str) -> ReleaseRef:
@@ -70,6 +98,10 @@ class ReleaseRef:
     def url(self) -> str:
         """The release as people write it."""
         return f"s3://{self.bucket}/{self.key}"
+
+
+def _fits(pattern: str, text: str) -> bool:
+    return "\n" not in text and re.match(pattern, text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

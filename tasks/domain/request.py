@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tasks.domain.compatibility import Compatibility
 
@@ -91,6 +91,15 @@ class Plugin:
             raise ValueError("sha256 is the library's digest, 64 lower-case hexadecimal digits")
 
 
+def _shape(description: str, batch: int) -> dict[str, Any]:
+    """Return what forms show and check of one shape."""
+    return {
+        "description": f"{description}; every dimension at least 1.",
+        "examples": [[batch, 224, 224, 3]],
+        "json_schema_extra": {"items": {"type": "integer", "minimum": 1}},
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShapeRange:
     """The shapes that one input may take at run time, and the one to be fastest at.
@@ -103,9 +112,9 @@ class ShapeRange:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    min: tuple[int, ...]
-    opt: tuple[int, ...]
-    max: tuple[int, ...]
+    min: tuple[int, ...] = field(metadata=_shape("Smallest shape", 1))
+    opt: tuple[int, ...] = field(metadata=_shape("The shape to be fastest at", 8))
+    max: tuple[int, ...] = field(metadata=_shape("Largest shape", 32))
 
     def __post_init__(self) -> None:
         if not len(self.min) == len(self.opt) == len(self.max):

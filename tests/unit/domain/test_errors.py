@@ -92,6 +92,10 @@ def test_a_name_stays_on_its_line(text: str) -> None:
         ("http://joe:secret@minio:9000/b", "http://minio:9000/b"),
         ("at https://token@host, or s3+tls://a:p@ss@b.", "at https://host, or s3+tls://b."),
         ("x://joe:se\x1bcret@host", "x://host"),
+        (
+            "'http://h/k?X-Amz-Signature=ab%2F&x-id=1' and ?Signature=c",
+            "'http://h/k?X-Amz-Signature=…&x-id=1' and ?Signature=…",
+        ),
         ("s3://models/team@home/resnet and joe@host", "s3://models/team@home/resnet and joe@host"),
     ],
 )

@@ -1,0 +1,81 @@
+"""`enginefarm deploy`: register the farm on its Prefect server, after showing what that changes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from flows.display import console
+from flows.prefect_environment import prepare_farm
+from tasks.domain.printable import printable
+
+if TYPE_CHECKING:
+    from flows.changes import Part, Plan
+
+_COLOURS = {"create": "green", "change": "yellow", "keep": "dim"}
+
+
+def deploy(
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Apply without asking.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only show; exit with 1 if something would change.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the changes as a JSON list.")] = False,
+) -> None:
+    """Register pools, deployments and automations on the Prefect server, after showing what would change.
+
+    What is as it should be is left alone, and so is what an operator paused or scheduled otherwise.
+    """
+    prepare_farm()
+    # Prefect takes seconds to import: `--help` goes without.
+    from flows.changes import is_done  # noqa: PLC0415
+    from flows.farm_parts import farm_parts  # noqa: PLC0415
+
+    parts = farm_parts()
+    plan = asyncio.run(_each(parts, apply=False))
+    if as_json:
+        print(json.dumps([asdict(change) for change in plan]))  # noqa: T201
+    else:
+        _show(plan)
+    if is_done(plan):
+        return
+    if check:
+        raise typer.Exit(1)
+    if yes or typer.confirm("Apply?", default=False, err=True):
+        done = asyncio.run(_each(parts, apply=True))
+        _say(f"Applied {sum(change.action != 'keep' for change in done)} changes.", as_json=as_json)
+    else:
+        _say("Nothing was changed.", as_json=as_json)
+        raise typer.Exit(1)
+
+
+def _say(text: str, *, as_json: bool) -> None:
+    if not as_json:
+        console.print(text, highlight=False)
+
+
+async def _each(parts: Sequence[Part], *, apply: bool) -> Plan:
+    from flows.farm_server import farm_client  # noqa: PLC0415
+
+    async with farm_client() as client:
+        plans = [await (part.apply(client) if apply else part.plan(client)) for part in parts]
+    return [change for plan in plans for change in plan]
+
+
+def _show(plan: Plan) -> None:
+    table = Table(title="The farm on its Prefect server", title_justify="left")
+    for name in ("", "what", "name", "details"):
+        table.add_column(name, overflow="fold")
+    for change in plan:
+        cells = (change.action, change.kind, change.name, "\n".join(change.details))
+        row = (escape("\n".join(printable(line) for line in cell.splitlines())) for cell in cells)
+        table.add_row(*row, style=_COLOURS[change.action])
+    console.print(table)

@@ -1,0 +1,188 @@
+"""Flow runs of the farm on its Prefect server: asked for, found, stopped and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
+    FlowRunFilterName,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import AwaitingRetry
+from pydantic import TypeAdapter
+
+from flows.overrides import Overrides
+from tasks.domain.digest import document_digest
+from tasks.domain.errors import RequestInvalid
+from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
+from tasks.domain.release import ReleaseRef
+
+DEPLOYMENT = "build-release/farm"
+_PAGE, _PAGES = 200, 5
+_POLL_SECONDS = 1.0
+_FEWEST_DIGITS = 4
+_AGAIN = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A run that was asked for; `created` is false where the same was asked for before."""
+
+    run: FlowRun
+    created: bool
+
+
+async def submit(
+    client: PrefectClient, release: ReleaseRef, overrides: Overrides, *, again: bool = False
+) -> Submitted:
+    """Ask the farm to build `release`, once: the same release and overrides are the same run.
+
+    Args:
+        client: of the farm's server.
+        release: what to build.
+        overrides: what to build of it; its priority decides the work queue.
+        again: make a new run even so.
+
+    Raises:
+        NotDeployed: the farm is not registered on this server.
+        RequestInvalid: the server refuses the parameters.
+    """
+    try:
+        deployment = await client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound as error:
+        raise NotDeployed(
+            wanted=f"the deployment {DEPLOYMENT} on the Prefect server",
+            found="none",
+            fix="register the farm: `enginefarm deploy`",
+        ) from error
+    parameters = {
+        "release": TypeAdapter(ReleaseRef).dump_python(release, mode="json"),
+        "overrides": TypeAdapter(Overrides).dump_python(overrides, mode="json"),
+    }
+    key = f"submit:{document_digest(parameters)}" + (f":{uuid.uuid4().hex}" if again else "")
+    same = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+    before = await client.read_flow_runs(flow_run_filter=same, limit=1)
+    try:
+        run = await client.create_flow_run_from_deployment(
+            deployment.id, parameters=parameters, idempotency_key=key, work_queue_name=overrides.priority
+        )
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != HTTPStatus.CONFLICT:
+            raise
+        raise RequestInvalid(
+            wanted=f"parameters of {DEPLOYMENT}", found=_detail(error), fix="correct the value"
+        ) from error
+    return Submitted(run=await client.read_flow_run(run.id), created=not before)
+
+
+def _detail(error: PrefectHTTPStatusError) -> str:
+    try:
+        return str(error.response.json()["detail"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return error.response.text
+
+
+async def find_run(client: PrefectClient, wanted: str) -> FlowRun:
+    """Return the flow run with the id `wanted`, or one that begins so (four digits), or with that name.
+
+    Raises:
+        RunUnknown: none has, or several have; looked for among the last thousand.
+    """
+    try:
+        return await client.read_flow_run(uuid.UUID(wanted))
+    except (ValueError, ObjectNotFound):
+        pass
+    named = FlowRunFilter(name=FlowRunFilterName(any_=[wanted]))
+    newest = FlowRunSort.EXPECTED_START_TIME_DESC
+    found = await client.read_flow_runs(flow_run_filter=named, sort=newest, limit=_PAGE)
+    if not found and len(wanted) >= _FEWEST_DIGITS:
+        for page in range(_PAGES):
+            runs = await client.read_flow_runs(sort=newest, limit=_PAGE, offset=page * _PAGE)
+            found += [run for run in runs if str(run.id).startswith(wanted.lower())]
+            if len(runs) < _PAGE:
+                break
+    if len(found) == 1:
+        return found[0]
+    lines = [f"{run.id} {run.name}: {run.state_name}, {run.expected_start_time:%F %T}" for run in found]
+    raise RunUnknown(
+        wanted=f"one flow run with the id or name {wanted}",
+        found="none" if not found else f"{len(found)}:\n" + "\n".join(lines),
+        fix="give the id, or its beginning, as `enginefarm status` and `enginefarm submit` show it",
+    )
+
+
+async def with_children(client: PrefectClient, run: FlowRun) -> list[FlowRun]:
+    """Return `run` as it is now, and the runs that it submitted."""
+    tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"enginefarm-parent:{run.id}"]))
+    children: list[FlowRun] = []
+    while True:
+        page = await client.read_flow_runs(flow_run_filter=tagged, limit=_PAGE, offset=len(children))
+        children += page
+        if len(page) < _PAGE:
+            return [await client.read_flow_run(run.id), *children]
+
+
+def is_final(run: FlowRun) -> bool:
+    """Say whether nothing more will happen to `run` by itself."""
+    return run.state is not None and run.state.is_final()
+
+
+async def cancel(client: PrefectClient, run: FlowRun) -> list[FlowRun]:
+    """Cancel `run` and what it submitted; return those that were not over yet.
+
+    What runs is ended by its agent within seconds; what waits is cancelled at once.
+    """
+    ended: list[FlowRun] = []
+    for one in await with_children(client, run):  # the parent first: it must not ask for another child
+        if not is_final(one):
+            message = "Cancelled with `enginefarm cancel`."
+            await client.set_flow_run_state(one.id, State(type=StateType.CANCELLING, message=message))
+            ended.append(await client.read_flow_run(one.id))
+    return ended
+
+
+async def retry(client: PrefectClient, run: FlowRun) -> FlowRun:
+    """Have an agent run a failed, crashed or cancelled `run` once more, under the same id.
+
+    Raises:
+        RequestInvalid: it is in another state, or was not started through the farm.
+    """
+    if run.deployment_id is None or run.state_type not in _AGAIN:
+        own = "it ran on the command line" if run.deployment_id is None else f"it is {run.state_name}"
+        raise RequestInvalid(
+            wanted=f"a run of the farm that failed, crashed or was cancelled, to run {run.name} again",
+            found=own,
+            fix="`enginefarm submit … --again` makes a new run",
+        )
+    message = "Scheduled again with `enginefarm retry`."
+    await client.set_flow_run_state(run.id, AwaitingRetry(message=message), force=True)
+    return await client.read_flow_run(run.id)
+
+
+async def wait(client: PrefectClient, run: FlowRun) -> FlowRun:
+    """Wait until `run` is over.
+
+    Raises:
+        RunUnsuccessful: it ended otherwise than completed; `found` is what its state says.
+    """
+    while not is_final(run):
+        await asyncio.sleep(_POLL_SECONDS)
+        run = await client.read_flow_run(run.id)
+    if run.state_type is not StateType.COMPLETED:
+        text = (run.state.message if run.state else None) or "no reason was given"
+        raise RunUnsuccessful(
+            wanted=f"{run.name} ({run.id}) to complete",
+            found=f"{run.state_name}: {text}",
+            fix=f"`enginefarm logs {run.id}` shows what happened, `enginefarm retry {run.id}` runs it again",
+        )
+    return run

@@ -1,0 +1,183 @@
+"""What goes on in the farm, as its Prefect server tells it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkPool
+from prefect.client.schemas.sorting import FlowRunSort
+
+from flows.farm_view import AgentView, FarmView, PoolView, RunView, WaitingView
+from flows.queue_times import finish_times, usual
+from tasks.domain.offer import CPU_POOL
+from tasks.domain.priority import Priority
+
+FLOWS = ("build-release", "build-engine", "reconcile")
+_POOL = re.compile(rf"{CPU_POOL}|(gpu-.+|rtx)-trt[0-9].*")
+_WORKER = "prefect.worker.name"
+_PAGE = 200
+_REMEMBERED = 50
+_FORGOTTEN = timedelta(days=1)
+_MISSED_BEATS = 3
+_ACTIVE = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
+_AT_WORK = {StateType.RUNNING, StateType.CANCELLING}
+
+
+async def farm_view(client: PrefectClient, *, failures: int) -> FarmView:
+    """Return the farm as it is now, with its last `failures`.
+
+    Raises:
+        FarmError: as `farm_client`.
+    """
+    pools = [pool for pool in await client.read_work_pools(limit=_PAGE) if _POOL.fullmatch(pool.name)]
+    views = await asyncio.gather(*(_pool(client, pool) for pool in sorted(pools, key=lambda one: one.name)))
+    return FarmView(pools=tuple(views), failures=await _failures(client, failures))
+
+
+async def _pool(client: PrefectClient, pool: WorkPool) -> PoolView:
+    now = datetime.now(UTC)
+    workers = await client.read_workers_for_work_pool(pool.name)
+    active = await _runs(client, pool, FlowRunFilter(state=_in(*_ACTIVE)))
+    # Not what a schedule planned for the next nights.
+    due = FlowRunFilterExpectedStartTime.model_validate({"before_": now})
+    queued = FlowRunFilter(state=_in(StateType.SCHEDULED), expected_start_time=due)
+    waiting = [*(run for run in active if run.state_type not in _AT_WORK)]
+    waiting += await _runs(client, pool, queued)
+    agents = _agents(workers, active, now)
+    durations = await _durations(client, pool)
+    running = [run for run in active if run.state_type in _AT_WORK]
+    return PoolView(
+        name=pool.name,
+        paused=pool.is_paused,
+        agents=agents,
+        waiting=_waiting(waiting, running, durations, agents, now),
+    )
+
+
+def _agents(workers: Iterable[Worker], active: Iterable[FlowRun], now: datetime) -> tuple[AgentView, ...]:
+    doing: dict[str, list[RunView]] = {}
+    for run in active:
+        doing.setdefault(str(run.labels.get(_WORKER)), []).append(_view(run))
+    agents = []
+    for worker in sorted(workers, key=lambda one: one.name):
+        seen = worker.last_heartbeat_time
+        if seen is not None and now - seen < _FORGOTTEN:
+            silent = timedelta(seconds=_MISSED_BEATS * (worker.heartbeat_interval_seconds or 30))
+            online = worker.status == "ONLINE" and now - seen < silent
+            runs = tuple(doing.get(worker.name, ()))
+            agents.append(AgentView(name=worker.name, online=online, seen=_iso(seen), runs=runs))
+    return tuple(agents)
+
+
+def _waiting(
+    waiting: Iterable[FlowRun],
+    running: Iterable[FlowRun],
+    durations: Mapping[UUID | None, float],
+    agents: Iterable[AgentView],
+    now: datetime,
+) -> tuple[WaitingView, ...]:
+    ordered = sorted(waiting, key=lambda run: (_rank(run.work_queue_name), _due(run, now)))
+    expected = [durations.get(run.deployment_id) for run in ordered]
+    left = [
+        None if usually is None else usually - (now - (run.start_time or now)).total_seconds()
+        for run in running
+        for usually in (durations.get(run.deployment_id),)
+    ]
+    times = finish_times(expected, left, agents=sum(agent.online for agent in agents))
+    return tuple(
+        WaitingView(
+            id=str(run.id),
+            name=run.name,
+            queue=run.work_queue_name or "",
+            state=run.state_name or "",
+            age_seconds=max(0.0, (now - _due(run, now)).total_seconds()),
+            done_in_seconds=seconds,
+        )
+        for run, seconds in zip(ordered, times, strict=True)
+    )
+
+
+def _rank(queue: str | None) -> int:
+    return Priority(queue).rank if queue in tuple(Priority) else len(Priority) + 1
+
+
+def _due(run: FlowRun, now: datetime) -> datetime:
+    return run.expected_start_time or now
+
+
+async def _durations(client: PrefectClient, pool: WorkPool) -> dict[UUID | None, float]:
+    """Return what runs of each deployment in `pool` usually take, in seconds."""
+    done = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=_in(StateType.COMPLETED)),
+        work_pool_filter=_named(pool),
+        sort=FlowRunSort.END_TIME_DESC,
+        limit=_REMEMBERED,
+    )
+    taken: dict[UUID | None, list[float]] = {}
+    for run in done:
+        taken.setdefault(run.deployment_id, []).append(run.total_run_time.total_seconds())
+    return {key: seconds for key, all_of_it in taken.items() if (seconds := usual(all_of_it)) is not None}
+
+
+async def _runs(client: PrefectClient, pool: WorkPool, wanted: FlowRunFilter) -> list[FlowRun]:
+    """Return all runs of `pool` that `wanted` names; the server gives a page at a time."""
+    found: list[FlowRun] = []
+    while True:
+        page = await client.read_flow_runs(
+            flow_run_filter=wanted,
+            work_pool_filter=_named(pool),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=_PAGE,
+            offset=len(found),
+        )
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+async def _failures(client: PrefectClient, most: int) -> tuple[RunView, ...]:
+    runs = await client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
+        flow_run_filter=FlowRunFilter(state=_in(StateType.FAILED, StateType.CRASHED)),
+        sort=FlowRunSort.END_TIME_DESC,
+        limit=most,
+    )
+    return tuple(map(_view, runs))
+
+
+def _view(run: FlowRun) -> RunView:
+    state = run.state
+    return RunView(
+        id=str(run.id),
+        name=run.name,
+        state=run.state_name or "",
+        since=_iso(state.timestamp) if state else None,
+        text=(state.message or "") if state else "",
+    )
+
+
+def _in(*types: StateType) -> FlowRunFilterState:
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
+
+
+def _named(pool: WorkPool) -> WorkPoolFilter:
+    return WorkPoolFilter(name=WorkPoolFilterName(any_=[pool.name]))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

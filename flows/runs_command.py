@@ -1,0 +1,147 @@
+"""`enginefarm submit | cancel | retry | logs`: flow runs of the farm."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from flows.display import console
+from flows.prefect_environment import prepare_farm
+from flows.release_url import release_at
+from tasks.domain.printable import printable
+from tasks.domain.priority import Priority
+from tasks.domain.release import ReleaseRef
+from tasks.domain.request import Precision
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+    from flows.farm_runs import Submitted
+    from flows.overrides import Overrides
+
+# Prefect takes seconds to import: `--help` goes without, so each command imports what it needs.
+
+Run = Annotated[str, typer.Argument(help="Id of a flow run, the beginning of one, or the run's name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+
+
+def submit(  # noqa: PLR0913 (each is an option)
+    release: Annotated[str, typer.Argument(help="s3://BUCKET/PREFIX/MODEL/VERSION")],
+    *,
+    precision: Annotated[
+        list[Precision] | None, typer.Option(help="Build this precision; may be given several times.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Build for this device; may be given several times.")
+    ] = None,
+    priority: Annotated[Priority, typer.Option(help="What goes first.")] = Priority.DEFAULT,
+    again: Annotated[
+        bool, typer.Option("--again", help="A new run, even if the same was asked for.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is over.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask the farm to build a release. The same release with the same options is the same run."""
+    ref = release_at(release)
+    prepare_farm()
+    from flows.overrides import Overrides  # noqa: PLC0415
+
+    overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()), priority=priority)
+    say = (lambda _: None) if as_json else _say
+    asked = asyncio.run(_ask(ref, overrides, again=again, wait=wait, say=say))
+    if as_json:
+        run = asked.run
+        found = {"id": str(run.id), "name": run.name, "state": run.state_name, "created": asked.created}
+        print(json.dumps(found))  # noqa: T201 (this is what the command is asked for)
+
+
+async def _ask(
+    ref: ReleaseRef, overrides: Overrides, *, again: bool, wait: bool, say: Callable[[str], None]
+) -> Submitted:
+    from flows import farm_runs  # noqa: PLC0415
+    from flows.farm_server import farm_client  # noqa: PLC0415
+
+    async with farm_client() as client:
+        asked = await farm_runs.submit(client, ref, overrides, again=again)
+        known = "" if asked.created else "; it was asked for before, --again makes a new run"
+        say(f"{_line(asked.run)}{known}")
+        if wait:
+            asked = replace(asked, run=await farm_runs.wait(client, asked.run))
+            say(_line(asked.run))
+    return asked
+
+
+def cancel(run: Run) -> None:
+    """Cancel a flow run and what it submitted: builds end within seconds, and GPUs are free."""
+    prepare_farm()
+    from flows import farm_runs  # noqa: PLC0415
+    from flows.farm_server import farm_client  # noqa: PLC0415
+
+    async def stop() -> None:
+        async with farm_client() as client:
+            found = await farm_runs.find_run(client, run)
+            ended = await farm_runs.cancel(client, found)
+            for one in ended:
+                _say(_line(one))
+            if not ended:
+                _say(f"{found.id} {found.name} was over: {found.state_name}")
+
+    asyncio.run(stop())
+
+
+def retry(run: Run) -> None:
+    """Run a failed, crashed or cancelled flow run once more, under the same id."""
+    prepare_farm()
+    from flows import farm_runs  # noqa: PLC0415
+    from flows.farm_server import farm_client  # noqa: PLC0415
+
+    async def start() -> None:
+        async with farm_client() as client:
+            one = await farm_runs.retry(client, await farm_runs.find_run(client, run))
+            _say(_line(one))
+
+    asyncio.run(start())
+
+
+def logs(
+    run: Run,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run is over.")] = False,
+) -> None:
+    """Show the logs of a flow run and of what it submitted, in the order of time."""
+    prepare_farm()
+    from flows import farm_runs  # noqa: PLC0415
+    from flows.farm_logs import LogLine, log_lines  # noqa: PLC0415
+    from flows.farm_server import farm_client  # noqa: PLC0415
+
+    def show(line: LogLine) -> None:
+        style = "red" if line.level >= logging.ERROR else "yellow" if line.level >= logging.WARNING else ""
+        head = f"{line.time.astimezone():%H:%M:%S} {line.run} | "
+        first, *more = printable(line.text).splitlines() or [""]
+        text = "\n".join((f"{printable(head)}{first}", *(f"    {one}" for one in more)))
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    async def read() -> None:
+        async with farm_client() as client:
+            found = await farm_runs.find_run(client, run)
+            async for line in log_lines(client, found, follow=follow):
+                show(line)
+            if follow:
+                _say(_line(await client.read_flow_run(found.id)))
+
+    asyncio.run(read())
+
+
+def _line(run: FlowRun) -> str:
+    return f"{run.id} {run.name}: {run.state_name}"
+
+
+def _say(text: str) -> None:
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,48 @@
+"""Ways in which the farm fails around its builds: its Prefect server, runs on it, what operators allow."""
+
+from __future__ import annotations
+
+from tasks.domain.errors import FarmError
+
+
+class LocationRefused(FarmError):
+    """A request names a place in S3 that the operator does not allow."""
+
+    exit_code = 19
+
+
+class ServerUnreachable(FarmError):
+    """Prefect's server does not answer, or none is named."""
+
+    exit_code = 55
+    retryable = True
+
+
+class ServerUnsafe(FarmError):
+    """Prefect's server could be used by everybody, or the password would be readable on the way."""
+
+    exit_code = 56
+
+
+class ServerDenied(FarmError):
+    """Prefect's server refuses the password or key."""
+
+    exit_code = 57
+
+
+class NotDeployed(FarmError):
+    """The farm's flows or pools are not registered on Prefect's server."""
+
+    exit_code = 58
+
+
+class RunUnknown(FarmError):
+    """There is no such flow run, or the name fits several."""
+
+    exit_code = 59
+
+
+class RunUnsuccessful(FarmError):
+    """A flow run ended otherwise than completed."""
+
+    exit_code = 60

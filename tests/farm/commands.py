@@ -1,0 +1,30 @@
+"""How tests of the farm give commands and ask the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient, get_client
+from typer.testing import CliRunner
+
+from flows.cli import app
+
+
+def run(*arguments: str) -> str:
+    """Return the output of a command that succeeds; raises the error of one that does not."""
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def on_server(do: Callable[[PrefectClient], Coroutine[Any, Any, Any]]) -> Any:
+    """Return what `do` returns with a client of the server."""
+
+    async def call() -> Any:
+        async with get_client() as client:
+            return await do(client)
+
+    return asyncio.run(call())
