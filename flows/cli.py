@@ -21,6 +21,7 @@ from flows.prefect_environment import prepare_prefect
 from flows.publishing import publish
 from flows.release_url import release_at
 from flows.run import run
+from flows.s3_command import s3
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
@@ -30,6 +31,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(engines.app, name="engines")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(timing.app, name="timing")
+agent = typer.Typer(no_args_is_help=True, help="What runs on the hosts of a farm.")
+agent.command()(s3)
+app.add_typer(agent, name="agent")
 app.command()(doctor)
 app.command()(run)
 app.command()(publish)
