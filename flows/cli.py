@@ -23,6 +23,7 @@ from flows.publishing import publish
 from flows.release_url import release_at
 from flows.run import run
 from flows.runs_command import cancel, logs, retry, submit
+from flows.s3_command import s3
 from flows.status_command import status
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
@@ -33,6 +34,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(engines.app, name="engines")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(timing.app, name="timing")
+agent = typer.Typer(no_args_is_help=True, help="What runs on the hosts of a farm.")
+agent.command()(s3)
+app.add_typer(agent, name="agent")
 app.command()(doctor)
 app.command()(run)
 app.command()(publish)

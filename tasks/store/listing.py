@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tasks.store.s3 import s3_errors
@@ -20,11 +21,13 @@ class Listed:
         key: its full key.
         size: number of bytes.
         etag: S3's entity tag, unquoted.
+        modified: when it was written, in UTC.
     """
 
     key: str
     size: int
     etag: str
+    modified: datetime
 
 
 def pages(client: S3Client, bucket: str, prefix: str) -> Iterator[list[Listed]]:
@@ -41,6 +44,11 @@ def pages(client: S3Client, bucket: str, prefix: str) -> Iterator[list[Listed]]:
         if answer is None:
             return
         yield [
-            Listed(key=entry["Key"], size=entry["Size"], etag=entry["ETag"].strip('"'))
+            Listed(
+                key=entry["Key"],
+                size=entry["Size"],
+                etag=entry["ETag"].strip('"'),
+                modified=entry["LastModified"],
+            )
             for entry in answer.get("Contents", [])
         ]

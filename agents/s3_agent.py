@@ -1,0 +1,226 @@
+"""The way in through S3: releases whose request file was created become runs of `build-release`.
+
+A message is deleted only after its run stands on Prefect's server, and a run has a key made of the request
+file's place and content: a message that comes twice or late builds nothing twice. What notifications lost is
+found by listing the places of releases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from agents.release_runs import RunRefused, ServerAway, start_run
+from agents.s3_events import CreatedObject, LocationUnknown, ReleasePlace, read_notification, release_of
+from agents.s3_queue import Message, NotificationQueue
+from tasks.domain.errors import FarmError, NotStored
+from tasks.domain.printable import printable_name
+from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tasks.store.listing import Listed, pages
+from tasks.store.s3 import s3_client, s3_errors
+
+_LOG = logging.getLogger(__name__)
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds
+
+
+class _Stopped(Exception):
+    """The agent was told to end while it waited for a server that is away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3AgentSettings:
+    """What an operator decides.
+
+    Attributes:
+        places: where releases may lie; nothing outside is ever built.
+        list_seconds: how long to wait between two listings of `places`; 0 lists never.
+        list_window: how old a request file may be for a listing to care: older ones are a reconciliation's
+            business.
+    """
+
+    places: tuple[ReleasePlace, ...]
+    list_seconds: float
+    list_window: timedelta
+
+
+@dataclass(kw_only=True)
+class S3Agent:
+    """One agent. Several may share a queue.
+
+    Attributes:
+        queue: where notifications come from.
+        settings: what an operator decided.
+        touch: is called again and again, at least once a minute, as long as the agent is well.
+    """
+
+    queue: NotificationQueue
+    settings: S3AgentSettings
+    touch: Callable[[], None] = lambda: None
+    _stop: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _answered: set[tuple[str, Listed]] = field(default_factory=set, init=False)
+
+    def stop(self) -> None:
+        """End `run` after the message at hand; one that waits for a server is handed back."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Answer messages and list places until `stop` is called."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._answer_messages())
+            if self.settings.list_seconds:
+                group.create_task(self._list_again_and_again())
+
+    async def _answer_messages(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._stop.is_set():
+            self.touch()
+            try:
+                message = await self.queue.receive()
+                if message is not None:
+                    await self._take(message)
+            except FarmError as error:
+                _LOG.warning("%s; trying again in %.0f s", error, pause)
+                await self._sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                pause = _FIRST_PAUSE
+
+    async def _take(self, message: Message) -> None:
+        """Answer `message`, or hand it back."""
+        if self._stop.is_set():
+            await self.queue.hide(message, 0)
+            return
+        try:
+            async with self.queue.held(message):
+                await self._answer(message)
+        except _Stopped:
+            await self.queue.hide(message, 0)
+        except FarmError:
+            # Each time later; the redrive policy moves what fails too often.
+            await self.queue.hide(message, min(60 * message.received, 900))
+            raise
+
+    async def _answer(self, message: Message) -> None:
+        """Start what `message` asks for, and delete it; what can never be answered is a dead letter."""
+        notification = read_notification(message.body)
+        reasons = list(notification.unreadable)
+        for created in notification.created:
+            try:
+                await self._build(created, release_of(created, self.settings.places))
+            except (LocationUnknown, RunRefused) as error:
+                reasons.append(str(error))
+        if reasons:
+            _LOG.warning("dead letter: %s", printable_name("; ".join(reasons)))
+            await self.queue.bury(message, "; ".join(reasons))
+        else:
+            await self.queue.delete(message)
+
+    async def _build(self, created: CreatedObject, release: ReleaseRef) -> None:
+        """Start a run for `release`, however long S3 or Prefect's server are away.
+
+        Raises:
+            RunRefused: Prefect's server will never take it.
+            FarmError: S3 answers, and refuses.
+            _Stopped: the agent is to end before that.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._start(created, release)
+            except (FarmError, ServerAway) as error:
+                if isinstance(error, FarmError) and not error.retryable:
+                    raise
+                _LOG.warning("%s; trying again in %.0f s", printable_name(str(error)), pause)
+            self.touch()
+            await self._sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            if self._stop.is_set():
+                raise _Stopped
+
+    async def _start(self, created: CreatedObject, release: ReleaseRef) -> None:
+        """Start a run for what lies at `created`, its request file, now; nothing where nothing does.
+
+        Raises:
+            RunRefused, FarmError: as `_build`.
+            ServerAway: Prefect's server takes no runs at this moment.
+        """
+        try:
+            content = await asyncio.to_thread(_content, created)
+        except NotStored:
+            _LOG.info("%s is gone", printable_name(created.url))
+            return
+        key = f"s3:{created.bucket}/{created.key}@{content}"
+        run = await start_run(release, idempotency_key=key)
+        _LOG.info("%s: run %s", printable_name(release.url), run)
+
+    async def _list_again_and_again(self) -> None:
+        while not self._stop.is_set():
+            pause = self.settings.list_seconds
+            for place in self.settings.places:
+                try:
+                    await self._list(place)
+                except (FarmError, ServerAway) as error:
+                    _LOG.warning("listing %s: %s", place.url, printable_name(str(error)))
+                    pause = min(pause, _LONGEST_PAUSE)
+            await self._sleep(pause)
+
+    async def _list(self, place: ReleasePlace) -> None:
+        """Start a run for each request file below `place` that this agent has not seen in a listing."""
+        since = datetime.now(UTC) - self.settings.list_window
+        found = await asyncio.to_thread(_request_files, place, since)
+        for one in found:
+            created = CreatedObject(bucket=place.bucket, key=one.key)
+            if self._stop.is_set():
+                return
+            if (place.url, one) not in self._answered:
+                await self._start_listed(created)
+                self._answered.add((place.url, one))
+        self._answered -= {known for known in self._answered if known[0] == place.url} - {
+            (place.url, one) for one in found
+        }
+
+    async def _start_listed(self, created: CreatedObject) -> None:
+        try:
+            release = release_of(created, self.settings.places)
+        except LocationUnknown:  # a file of that name in somebody's model
+            return
+        try:
+            await self._start(created, release)
+        except RunRefused as error:
+            _LOG.warning("%s: %s", printable_name(created.url), printable_name(str(error)))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait that long, or until the agent is to end."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+
+def _content(created: CreatedObject) -> str:
+    """Return S3's name for the object's content: its version, or its entity tag where there are none.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    with s3_errors(f"to look at {created.url}"):
+        answer = s3_client().head_object(Bucket=created.bucket, Key=created.key)
+    version = answer.get("VersionId", "null")
+    # Where versions are suspended, every new content is version "null".
+    return version if version != "null" else answer["ETag"].strip('"')
+
+
+def _request_files(place: ReleasePlace, since: datetime) -> list[Listed]:
+    """Return the request files below `place` that were written after `since`.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    return [
+        listed
+        for page in pages(s3_client(), place.bucket, place.root)
+        for listed in page
+        if listed.key.endswith(f"/{REQUEST_FILE}") and listed.modified >= since
+    ]

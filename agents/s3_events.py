@@ -1,0 +1,220 @@
+"""What notifications of S3 servers say, whoever sent them: which objects were created.
+
+Nothing here asks a server. What a notification says is a hint: the object itself is looked at before anything
+is done about it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+from tasks.domain.printable import printable_name
+from tasks.domain.release import REQUEST_FILE, ReleaseRef
+
+_TEST_EVENT = "s3:TestEvent"
+_CREATED = "ObjectCreated:"
+_EVENT_BRIDGE, _CREATED_ON_EVENT_BRIDGE = "aws.s3", "Object Created"
+_SHOWN = 200
+
+
+def _quoted(key: str) -> str:
+    """Read a key as forms on web pages write it: `+` is a blank; slashes may be quoted or not."""
+    return unquote_plus(key, errors="strict")
+
+
+def _plain(key: str) -> str:
+    return key
+
+
+_READ_KEY: Mapping[str, Callable[[str], str]] = {"aws:s3": _quoted, "minio:s3": _quoted, "ceph:s3": _plain}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedObject:
+    """An object of which a notification says that it was created.
+
+    Attributes:
+        bucket: its bucket.
+        key: its full key, as S3's calls take it.
+    """
+
+    bucket: str
+    key: str
+
+    @property
+    def url(self) -> str:
+        """The object as people write it."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """What one message says.
+
+    Attributes:
+        created: the request files that were created, in the message's order; other objects stay out.
+        unreadable: why parts of it can never be read, for people; empty where all could be.
+    """
+
+    created: tuple[CreatedObject, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+def read_notification(body: str) -> Notification:
+    """Read the body of a message: records of AWS, MinIO or Ceph, an event of EventBridge, or a test event.
+
+    Never raises for what a body holds: what cannot be read is told in the answer. What AWS' notification
+    service (SNS) passed on is read, too.
+    """
+    document = _json(body)
+    if isinstance(document, dict) and document.get("Type") == "Notification":
+        document = _json(document.get("Message"))
+    if not isinstance(document, dict):
+        return Notification(unreadable=(f"no JSON object: {_shown(body)}",))
+    if document.get("Event") == _TEST_EVENT:
+        return Notification()
+    created, unreadable = [], []
+    for record in _records(document):
+        try:
+            found = _object_of(record)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            unreadable.append(
+                f"{type(error).__name__} ({_shown(str(error))}) in {_shown(json.dumps(record))}"
+            )
+        else:
+            if found is not None and found.key.split("/")[-1] == REQUEST_FILE:
+                created.append(found)
+    return Notification(created=tuple(dict.fromkeys(created)), unreadable=tuple(unreadable))
+
+
+def _json(text: object) -> Any:
+    """Return the JSON document in `text`; None where there is none."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _records(document: dict[str, Any]) -> Iterator[Any]:
+    """Yield the parts of which each tells of one object; a document without any is one itself."""
+    records = document.get("Records")
+    if isinstance(records, list):
+        yield from records
+    else:
+        yield document
+
+
+def _object_of(record: Any) -> CreatedObject | None:
+    """Return the object that was created; None where something else happened.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: the record has no form that is known.
+    """
+    if not isinstance(record, dict):
+        raise TypeError("no JSON object")
+    read_key: Callable[[str], str]
+    if record.get("source") == _EVENT_BRIDGE:
+        place, read_key = record["detail"], _plain
+        is_created = record["detail-type"] == _CREATED_ON_EVENT_BRIDGE
+    else:
+        # Ceph and MinIO write `s3:` before the name, as it stands in their configuration.
+        is_created = record["eventName"].removeprefix("s3:").startswith(_CREATED)
+        place, read_key = record["s3"], _reader(record["eventSource"])
+    if not is_created:
+        return None
+    bucket, key = place["bucket"]["name"], place["object"]["key"]
+    if not (isinstance(bucket, str) and bucket and isinstance(key, str) and key):
+        raise ValueError("no names of a bucket and an object")
+    created = CreatedObject(bucket=bucket, key=read_key(key))
+    created.url.encode()  # half of a surrogate pair is no name
+    return created
+
+
+def _reader(source: object) -> Callable[[str], str]:
+    if not isinstance(source, str) or source not in _READ_KEY:
+        raise ValueError(f"how {source!r} writes keys is not known")
+    return _READ_KEY[source]
+
+
+def _shown(text: str) -> str:
+    return printable_name(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+class LocationUnknown(Exception):
+    """A request file is not where a release may lie."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasePlace:
+    """A place in which releases may lie: `s3://bucket/prefix`, or a whole bucket.
+
+    Attributes:
+        bucket: the bucket.
+        prefix: what comes before the model in every key, without slashes at its ends; may be empty.
+    """
+
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def from_url(cls, url: str) -> ReleasePlace:
+        """Read `s3://bucket` or `s3://bucket/prefix`, with or without a last slash.
+
+        Raises:
+            ValueError: the URL has another form.
+        """
+        scheme, _, rest = url.partition("://")
+        bucket, *prefix = rest.removesuffix("/").split("/")
+        if scheme != "s3" or not bucket or "" in prefix:
+            raise ValueError(f"a place of releases has the form s3://bucket/prefix, not {url!r}")
+        return cls(bucket=bucket, prefix="/".join(prefix))
+
+    @property
+    def root(self) -> str:
+        """What all keys below it begin with: the prefix with a slash, or nothing."""
+        return f"{self.prefix}/" if self.prefix else ""
+
+    @property
+    def url(self) -> str:
+        """The place as people write it."""
+        return f"s3://{self.bucket}/{self.prefix}"
+
+    def release_of(self, created: CreatedObject) -> ReleaseRef | None:
+        """Return the release of which `created` is the request file; None where it lies elsewhere.
+
+        Raises:
+            ValueError: it has no name that a model or version can have.
+        """
+        if created.bucket != self.bucket or not created.key.startswith(self.root):
+            return None
+        match created.key.removeprefix(self.root).split("/"):
+            case [model, version, name] if name == REQUEST_FILE:
+                return ReleaseRef(bucket=self.bucket, prefix=self.prefix, model=model, version=version)
+        return None
+
+
+def release_of(created: CreatedObject, places: Iterable[ReleasePlace]) -> ReleaseRef:
+    """Return the release of which `created` is the request file.
+
+    It must lie right below one of `places`, as <model>/<version>/build.yaml: a file of that name deeper down
+    may be part of somebody's model.
+
+    Raises:
+        LocationUnknown: it lies elsewhere, or has no name that a model or version can have.
+    """
+    allowed = tuple(places)
+    for place in allowed:
+        try:
+            found = place.release_of(created)
+        except ValueError as error:
+            raise LocationUnknown(f"{created.url}: {error}") from error
+        if found is not None:
+            return found
+    names = ", ".join(place.url for place in allowed)
+    raise LocationUnknown(f"{created.url} is not <model>/<version>/{REQUEST_FILE} right below {names}")

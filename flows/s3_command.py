@@ -1,0 +1,92 @@
+"""`enginefarm agent s3`: releases that are uploaded start their own builds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from agents.s3_events import ReleasePlace
+from flows.prefect_environment import prepare_prefect
+from tasks.domain.errors import RequestInvalid
+
+_INTERRUPTED = 130
+# An agent waits by itself for a server that is away; the client's own retries would only hold up its end.
+_WANTED = {"PREFECT_SERVER_EPHEMERAL_ENABLED": "false", "PREFECT_CLIENT_MAX_RETRIES": "2"}
+
+
+def s3(
+    *,
+    queue: Annotated[str, typer.Option(help="URL of the SQS queue that the bucket's notifications go to.")],
+    releases: Annotated[
+        list[str],
+        typer.Option(
+            help="Build releases right below this place, s3://BUCKET/PREFIX; may be given several times. "
+            "Others are refused."
+        ),
+    ],
+    list_every: Annotated[
+        float, typer.Option(min=0, help="Minutes between listings for lost notifications; 0 for none.")
+    ] = 15,
+    list_days: Annotated[
+        float, typer.Option(min=0, help="A listing cares for releases of so many days.")
+    ] = 7,
+) -> None:
+    """Start a build for each release whose build.yaml is uploaded, until told to end.
+
+    Needs PREFECT_API_URL, and the farm to be registered there.
+    """
+    places = tuple(map(_place, releases))
+    for name, value in _WANTED.items():
+        os.environ.setdefault(name, value)
+    prepare_prefect()
+    if not os.environ.get("PREFECT_API_URL"):
+        raise RequestInvalid(
+            wanted="the farm's Prefect server",
+            found="PREFECT_API_URL is not set",
+            fix="set it, for example to http://127.0.0.1:4200/api",
+        )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    asyncio.run(_serve(queue, places, 60 * list_every, timedelta(days=list_days)))
+
+
+def _place(url: str) -> ReleasePlace:
+    try:
+        return ReleasePlace.from_url(url)
+    except ValueError as error:
+        raise RequestInvalid(
+            wanted="a place of releases as s3://BUCKET/PREFIX",
+            found=str(error),
+            fix="give the folder above the models: releases are <model>/<version>/ below it",
+        ) from error
+
+
+async def _serve(
+    url: str, places: tuple[ReleasePlace, ...], list_seconds: float, list_window: timedelta
+) -> None:
+    # Prefect takes seconds to import, and reads its settings then.
+    from agents.s3_agent import S3Agent, S3AgentSettings  # noqa: PLC0415
+    from agents.s3_queue import NotificationQueue  # noqa: PLC0415
+
+    agent = S3Agent(
+        queue=await asyncio.to_thread(NotificationQueue.connect, url),
+        settings=S3AgentSettings(places=places, list_seconds=list_seconds, list_window=list_window),
+    )
+    told = False
+
+    def stop() -> None:
+        nonlocal told
+        if told:
+            os._exit(_INTERRUPTED)  # what is at hand comes back after a minute
+        told = True
+        agent.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    await agent.run()

@@ -1,0 +1,156 @@
+"""A bucket, its queue and the ways to the servers, for tests of what stands between them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from tests.farm.gate import Gate
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.client import SQSClient
+
+SECONDS = 60.0  # to wait for anything at most
+
+
+def wait_for(what: Callable[[], Any], why: str = "") -> Any:
+    """Return what `what` returns once that is true."""
+    deadline = time.monotonic() + SECONDS
+    while not (found := what()):
+        assert time.monotonic() < deadline, why or what
+        time.sleep(0.1)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A bucket whose notifications go to a queue, and the ways to the servers."""
+
+    bucket: str
+    queue: str
+    dead_letters: str
+    sqs: SQSClient
+    s3: Gate
+    api: Gate
+    log: Path
+
+    def upload(self, key: str, body: bytes = b"") -> None:
+        boto3.session.Session().client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def send(self, body: object) -> None:
+        text = body if isinstance(body, str) else json.dumps(body)
+        self.sqs.send_message(QueueUrl=self.queue, MessageBody=text)
+
+    def record(self, key: str) -> dict[str, Any]:
+        """A message as a server would write it that quotes all of a key."""
+        record = {
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": self.bucket}, "object": {"key": key}},
+        }
+        return {"Records": [record]}
+
+    def is_quiet(self) -> bool:
+        """Whether the queue has nothing left, nor in anybody's hands."""
+        found = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["All"])["Attributes"]
+        left = found["ApproximateNumberOfMessages"], found["ApproximateNumberOfMessagesNotVisible"]
+        return left == ("0", "0")
+
+    def buried(self) -> dict[str, str]:
+        """The reason of each dead letter by its body; they are gone afterwards."""
+        found = {}
+        while messages := self.sqs.receive_message(
+            QueueUrl=self.dead_letters, MessageAttributeNames=["All"], MaxNumberOfMessages=10
+        ).get("Messages"):
+            for message in messages:
+                found[message["Body"]] = message["MessageAttributes"]["reason"]["StringValue"]
+                self.sqs.delete_message(QueueUrl=self.dead_letters, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    def releases(self) -> list[dict[str, str]]:
+        """What runs were started for, in their order."""
+        from prefect.client.orchestration import get_client  # noqa: PLC0415
+
+        async def read() -> list[dict[str, str]]:
+            async with get_client() as client:
+                runs = await client.read_flow_runs()
+            mine = [run for run in runs if run.parameters["release"]["bucket"] == self.bucket]
+            assert all(run.state_name == "Scheduled" and run.tags == ["way:s3"] for run in mine)
+            return [run.parameters["release"] for run in sorted(mine, key=lambda run: str(run.created))]
+
+        return asyncio.run(read())
+
+    def names(self) -> list[str]:
+        return [f"{one['model']}/{one['version']}" for one in self.releases()]
+
+    @contextmanager
+    def agent(self) -> Iterator[subprocess.Popen[bytes]]:
+        """An agent process; it must have ended well when the block ends."""
+        places = [f"s3://{self.bucket}/{prefix}" for prefix in ("models", "other models/a+b")]
+        command = [
+            sys.executable,
+            "-m",
+            "flows.cli",
+            "agent",
+            "s3",
+            "--queue",
+            self.queue,
+            "--list-every",
+            "0.02",
+        ]
+        environment = os.environ | {"PREFECT_API_URL": self.api.url, "AWS_ENDPOINT_URL_S3": self.s3.url}
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [*command, "--releases", places[0], "--releases", places[1]],
+                stdout=log, stderr=log, env=environment,
+            )  # fmt: skip
+        try:
+            yield process
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(SECONDS) == 0, self.log.read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def arn_of(sqs: SQSClient, url: str) -> str:
+    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+
+def notify(bucket: str, queue: str, sqs: SQSClient) -> None:
+    boto3.session.Session().client("s3").put_bucket_notification_configuration(
+        Bucket=bucket,
+        NotificationConfiguration={
+            "QueueConfigurations": [{"QueueArn": arn_of(sqs, queue), "Events": ["s3:ObjectCreated:*"]}]
+        },
+    )
+
+
+async def deploy(*, more: tuple[str, ...] = ()) -> None:
+    """Register the flow on a pool without a worker; its runs must have `more` parameters."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.client.schemas.actions import WorkPoolCreate  # noqa: PLC0415
+
+    from flows.build_release import build_release  # noqa: PLC0415
+
+    async with get_client() as client:
+        await client.create_work_pool(WorkPoolCreate(name="nobody", type="process"), overwrite=True)
+        deployment = await build_release.ato_deployment("farm", work_pool_name="nobody")
+        schema = deployment._parameter_openapi_schema.model_dump()
+        schema["required"] = [*schema["required"], *more]
+        await client.create_deployment(
+            await client.create_flow(build_release), "farm", work_pool_name="nobody",
+            enforce_parameter_schema=True, parameter_openapi_schema=schema,
+        )  # fmt: skip

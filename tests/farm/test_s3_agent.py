@@ -1,0 +1,159 @@
+"""The way in through S3: a real agent process between a real S3, SQS and Prefect server.
+
+No worker runs: what the agent starts stays scheduled, to be counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from agents.s3_queue import NotificationQueue
+from tests.farm.gate import gate_to
+from tests.farm.s3_world import SECONDS, World, arn_of, deploy, notify, wait_for
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.client import SQSClient
+
+
+@pytest.fixture
+def sqs(s3_env: str) -> SQSClient:
+    del s3_env
+    return boto3.session.Session().client("sqs")
+
+
+@pytest.fixture
+def world(
+    s3_env: str, s3_server: str, sqs: SQSClient, prefect_server: str, tmp_path: Path
+) -> Iterator[World]:
+    name = uuid.uuid4().hex
+    dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    policy = {"deadLetterTargetArn": arn_of(sqs, dead), "maxReceiveCount": "5"}
+    queue = sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(policy)})["QueueUrl"]
+    asyncio.run(deploy())
+    with gate_to(s3_server) as s3, gate_to(prefect_server) as api:
+        yield World(
+            bucket=s3_env, queue=queue, dead_letters=dead, sqs=sqs, s3=s3, api=api, log=tmp_path / "log"
+        )
+
+
+def test_releases_become_runs_whatever_happens_on_the_way(world: World) -> None:
+    world.upload("models/early/1/build.yaml")  # before there were notifications
+    notify(world.bucket, world.queue, world.sqs)  # sends a test event
+    with world.agent() as agent:
+        wait_for(lambda: world.names() == ["early/1"], "the listing finds what no message told")
+        _uploads_and_copies_of_messages(world)
+        _what_is_no_release(world)
+        _server_refuses(world)
+        _store_away(world)
+        _server_away_and_agent_ends(world, agent)
+    with world.agent():
+        world.api.open()
+        wait_for(lambda: world.names()[-1] == "late/1")
+        wait_for(world.is_quiet)
+    assert world.buried() == {}
+    assert world.names() == ["early/1", "m/1", "m/1", "stored/1", "late/1"]
+
+
+def _uploads_and_copies_of_messages(world: World) -> None:
+    world.upload("other models/a+b/m/1/model.keras", b"model")
+    world.upload("other models/a+b/m/1/build.yaml")
+    for _ in range(3):
+        world.send(world.record("other+models/a%2Bb/m/1/build.yaml"))
+        world.send(world.record("models%2Fearly%2F1%2Fbuild.yaml"))
+    world.send(world.record("models/gone/1/build.yaml"))
+    wait_for(world.is_quiet)
+    expected = {"bucket": world.bucket, "prefix": "other models/a+b", "model": "m", "version": "1"}
+    assert world.releases()[1:] == [expected]
+    world.upload("other models/a+b/m/1/build.yaml", b"precisions: [fp16]")  # another content
+    wait_for(lambda: world.releases()[2:] == [expected])
+
+
+def _what_is_no_release(world: World) -> None:
+    before = world.names()
+    bodies = {
+        "<hello>": "no JSON object",
+        "{}": "KeyError",
+        json.dumps(world.record("secret/m/1/build.yaml")): "not <model>/<version>/build.yaml right below",
+        json.dumps(world.record("models/m/1/saved_model/assets/build.yaml")): "right below",
+        json.dumps(world.record("models/.m/1/build.yaml")): "no name of a model",
+    }
+    for body in bodies:
+        world.send(body)
+    wait_for(world.is_quiet)
+    found = world.buried()
+    assert found.keys() == bodies.keys()
+    assert all(bodies[body] in reason for body, reason in found.items()), found
+    assert world.names() == before
+
+
+def _server_refuses(world: World) -> None:
+    asyncio.run(deploy(more=("purpose",)))
+    world.upload("models/refused/1/build.yaml")
+    (reason,) = wait_for(world.buried).values()
+    assert "409" in reason
+    assert "purpose" in reason
+    boto3.session.Session().client("s3").delete_object(Bucket=world.bucket, Key="models/refused/1/build.yaml")
+    asyncio.run(deploy())
+
+
+def _store_away(world: World) -> None:
+    world.s3.shut()
+    world.upload("models/stored/1/build.yaml")
+    wait_for(lambda: world.s3.refused > 3)
+    assert not world.is_quiet()
+    world.s3.open()
+    wait_for(lambda: world.names()[-1] == "stored/1")
+    wait_for(world.is_quiet)
+
+
+def _server_away_and_agent_ends(world: World, agent: subprocess.Popen[bytes]) -> None:
+    world.api.shut()
+    world.upload("models/late/1/build.yaml")
+    wait_for(lambda: world.api.refused)
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(SECONDS) == 0
+    assert not world.is_quiet()
+    assert world.names()[-1] == "stored/1"
+
+
+def test_a_message_is_held_as_long_as_somebody_works_on_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.s3_queue.VISIBILITY_SECONDS", 2)
+
+    async def work() -> None:
+        queue = await asyncio.to_thread(NotificationQueue.connect, world.queue)
+        world.send("work")
+        message = await queue.receive()
+        assert message is not None
+        async with queue.held(message):
+            await asyncio.sleep(4)
+            assert "Messages" not in world.sqs.receive_message(QueueUrl=world.queue)
+        await queue.hide(message, 0)
+        again = await queue.receive()
+        assert again is not None
+        assert (again.body, again.received) == ("work", 2)
+
+    asyncio.run(work())
+
+
+def test_a_queue_without_dead_letters_or_without_itself_is_refused(sqs: SQSClient, s3_server: str) -> None:
+    url = sqs.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"]
+    for queue, found in ((url, "redrive policy"), (f"{s3_server}/123456789012/none", "no such queue")):
+        command = [sys.executable, "-m", "flows.cli", "agent", "s3", "--queue", queue, "--releases", "s3://b"]
+        environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 10
+        assert found in done.stderr
