@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from flows import engines, quarantine, timing
+from flows import agent_command, engines, quarantine, timing
 from flows.deploy_command import deploy
 from flows.display import console, engine_table, progress_bars, records_json, show_error
 from flows.doctor import doctor
@@ -23,7 +23,6 @@ from flows.publishing import publish
 from flows.release_url import release_at
 from flows.run import run
 from flows.runs_command import cancel, logs, retry, submit
-from flows.s3_command import s3
 from flows.status_command import status
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
@@ -34,9 +33,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(engines.app, name="engines")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(timing.app, name="timing")
-agent = typer.Typer(no_args_is_help=True, help="What runs on the hosts of a farm.")
-agent.command()(s3)
-app.add_typer(agent, name="agent")
+app.add_typer(agent_command.app, name="agent")
 app.command()(doctor)
 app.command()(run)
 app.command()(publish)

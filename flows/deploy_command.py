@@ -17,7 +17,7 @@ from flows.prefect_environment import prepare_farm
 from tasks.domain.printable import printable
 
 if TYPE_CHECKING:
-    from flows.changes import Part, Plan
+    from agents.changes import Part, Plan
 
 _COLOURS = {"create": "green", "change": "yellow", "keep": "dim"}
 
@@ -36,7 +36,7 @@ def deploy(
     """
     prepare_farm()
     # Prefect takes seconds to import: `--help` goes without.
-    from flows.changes import is_done  # noqa: PLC0415
+    from agents.changes import is_done  # noqa: PLC0415
     from flows.farm_parts import farm_parts  # noqa: PLC0415
 
     parts = farm_parts()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from flows.changes import Part
-from flows.farm_deployments import CpuPool, Deployments
+from agents.changes import Part
+from agents.pools import KnownPools
+from flows.deployments import Deployments
 
 
 def farm_parts() -> tuple[Part, ...]:
     """Return the parts; one that needs another comes after it."""
-    return (CpuPool(), Deployments())
+    return (KnownPools(), Deployments())

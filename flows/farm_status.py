@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -22,13 +21,12 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkPool
 from prefect.client.schemas.sorting import FlowRunSort
 
+from agents.pools import is_farm_pool
 from flows.farm_view import AgentView, FarmView, PoolView, RunView, WaitingView
 from flows.queue_times import finish_times, usual
-from tasks.domain.offer import CPU_POOL
 from tasks.domain.priority import Priority
 
 FLOWS = ("build-release", "build-engine", "reconcile")
-_POOL = re.compile(rf"{CPU_POOL}|(gpu-.+|rtx)-trt[0-9].*")
 _WORKER = "prefect.worker.name"
 _PAGE = 200
 _REMEMBERED = 50
@@ -44,7 +42,7 @@ async def farm_view(client: PrefectClient, *, failures: int) -> FarmView:
     Raises:
         FarmError: as `farm_client`.
     """
-    pools = [pool for pool in await client.read_work_pools(limit=_PAGE) if _POOL.fullmatch(pool.name)]
+    pools = [pool for pool in await client.read_work_pools(limit=_PAGE) if is_farm_pool(pool.name)]
     views = await asyncio.gather(*(_pool(client, pool) for pool in sorted(pools, key=lambda one: one.name)))
     return FarmView(pools=tuple(views), failures=await _failures(client, failures))
 

@@ -30,6 +30,23 @@ def prepare_farm() -> None:
         os.environ.setdefault(name, value)
 
 
+# What workers of an agent and their runs are told. A run that lost its server waits for it, for minutes.
+_WANTED_OF_WORKERS = {
+    **_WANTED,
+    **_WANTED_OF_FARM,
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    "PREFECT_CLIENT_MAX_RETRIES": "9",
+}
+
+
+def agent_environment() -> dict[str, str]:
+    """Return the environment of workers: the user's, and what is wanted. Comes before `prepare_farm`."""
+    return _WANTED_OF_WORKERS | os.environ
+
+
 def prepare_prefect() -> None:
     """Set what the user has not set."""
     temporary = {} if "PREFECT_API_URL" in os.environ else _WANTED_OF_TEMPORARY

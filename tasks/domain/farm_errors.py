@@ -46,3 +46,15 @@ class RunUnsuccessful(FarmError):
     """A flow run ended otherwise than completed."""
 
     exit_code = 60
+
+
+class PoolUnsafe(FarmError):
+    """A work pool lets its runs name commands, so no agent takes runs from it."""
+
+    exit_code = 61
+
+
+class AgentRunning(FarmError):
+    """An agent of the same name runs on this host."""
+
+    exit_code = 62

@@ -13,7 +13,7 @@ from prefect.exceptions import ObjectNotFound
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.farm_deployments import NIGHTLY, Deployments, FarmDeployment
+from flows.deployments import NIGHTLY, Deployments, FarmDeployment
 from flows.farm_runs import DEPLOYMENT
 from tasks.domain.offer import CPU_POOL
 from tests.farm.commands import on_server, run

@@ -1,31 +1,25 @@
-"""The CPU pool, and the deployments that run in it."""
+"""The farm's deployments, as data, and how they come onto the server."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Schedule
 from prefect.types.entrypoint import EntrypointType
 
-from flows.changes import Action, Change, Plan
+from agents.changes import Action, Change, Plan
 from tasks.domain.offer import CPU_POOL
 from tasks.domain.priority import Priority
-
-LOCKED_TEMPLATE = {
-    "job_configuration": {"stream_output": True},
-    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
-}
-"""With Prefect's own, who reaches the API runs commands on agents through a run's `job_variables`."""
 
 NIGHTLY = Cron("0 3 * * *", timezone="UTC", slug="nightly")
 _COMPARED = (
@@ -37,16 +31,20 @@ _Document = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class FarmDeployment:
-    """One deployment named `farm`.
+    """One deployment.
 
     Attributes:
         flow: where its flow is, `module:name`.
+        name: how it is called, beside its flow.
+        pool: the work pool of its runs.
         queue: the work queue of runs that ask for none.
         tags: labels for people and filters.
         schedules: when it runs by itself; given once, then an operator's to change.
     """
 
     flow: str
+    name: str = "farm"
+    pool: str = CPU_POOL
     queue: Priority = Priority.DEFAULT
     tags: tuple[str, ...] = ("enginefarm",)
     schedules: tuple[Schedule, ...] = ()
@@ -57,81 +55,39 @@ class FarmDeployment:
         flow: Flow[..., Any] = getattr(importlib.import_module(module), name)
         return RunnerDeployment.from_flow(
             flow,
-            name="farm",
+            name=self.name,
             entrypoint_type=EntrypointType.MODULE_PATH,
-            work_pool_name=CPU_POOL,
+            work_pool_name=self.pool,
             work_queue_name=self.queue,
             tags=list(self.tags),
             schedules=list(self.schedules),
         )
 
 
-FARM = tuple(
-    one
-    for one in (
-        FarmDeployment(flow="flows.build_release:build_release"),
-        FarmDeployment(flow="flows.reconcile:reconcile", queue=Priority.NIGHTLY, schedules=(NIGHTLY,)),
-    )
-    if find_spec(one.flow.partition(":")[0])
-)
+_RELEASE = FarmDeployment(flow="flows.build_release:build_release")
+_RECONCILE = FarmDeployment(flow="flows.reconcile:reconcile", queue=Priority.NIGHTLY, schedules=(NIGHTLY,))
+_ENGINE = FarmDeployment(flow="flows.build_engine:build_engine")
+FARM = tuple(one for one in (_RELEASE, _RECONCILE) if find_spec(one.flow.partition(":")[0]))
+"""Those of `enginefarm-cpu`, which agents without a GPU serve."""
+
+ENTRYPOINTS = {
+    "build-release": "flows.build_release.build_release",
+    "reconcile": "flows.reconcile.reconcile",
+    "build-engine": "flows.build_engine.build_engine",
+}
+"""Where the code of each flow is that agents run, by the flow's name. They run no other."""
 
 
-class CpuPool:
-    """The work pool `enginefarm-cpu` with its queues."""
-
-    async def plan(self, client: PrefectClient) -> Plan:
-        """Return what `apply` would do now. Changes nothing."""
-        try:
-            pool = await client.read_work_pool(CPU_POOL)
-        except ObjectNotFound:
-            queues = (Change(kind="queue", name=_path(one), action=Action.CREATE) for one in Priority)
-            return [Change(kind="pool", name=CPU_POOL, action=Action.CREATE), *queues]
-        same = pool.base_job_template == LOCKED_TEMPLATE
-        details = () if same else ("its job template is not locked: runs could name commands",)
-        action = Action.KEEP if same else Action.CHANGE
-        paused = ("paused, and stays so",) if pool.is_paused else ()
-        first = Change(kind="pool", name=CPU_POOL, action=action, details=(*details, *paused))
-        return [first, *await self._queues(client)]
-
-    async def _queues(self, client: PrefectClient) -> Plan:
-        found = {queue.name: queue for queue in await client.read_work_queues(CPU_POOL)}
-        changes = []
-        for one in Priority:
-            queue = found.get(one)
-            if queue is None:
-                action, details = Action.CREATE, []
-            else:
-                differs = queue.priority != one.rank
-                action = Action.CHANGE if differs else Action.KEEP
-                details = [f"priority: {queue.priority} → {one.rank}"] if differs else []
-                details += ["paused, and stays so"] if queue.is_paused else []
-            changes.append(Change(kind="queue", name=_path(one), action=action, details=tuple(details)))
-        return changes
-
-    async def apply(self, client: PrefectClient) -> Plan:
-        """Create and change what is missing or differs, and return what was done."""
-        plan = await self.plan(client)
-        match plan[0].action:
-            case Action.CREATE:
-                wanted = WorkPoolCreate(name=CPU_POOL, type="process", base_job_template=LOCKED_TEMPLATE)
-                await client.create_work_pool(wanted)
-            case Action.CHANGE:
-                await client.update_work_pool(CPU_POOL, WorkPoolUpdate(base_job_template=LOCKED_TEMPLATE))
-            case Action.KEEP:
-                pass
-        found = {queue.name: queue for queue in await client.read_work_queues(CPU_POOL)}
-        for one in Priority:  # in their order: Prefect moves the others down
-            queue = found.get(one)
-            if queue is None:
-                await client.create_work_queue(one, priority=one.rank, work_pool_name=CPU_POOL)
-        for queue in await client.read_work_queues(CPU_POOL):
-            if queue.name in tuple(Priority) and queue.priority != Priority(queue.name).rank:
-                await client.update_work_queue(queue.id, priority=Priority(queue.name).rank)
-        return plan
+def in_pool(pool: str, tags: Sequence[str]) -> tuple[FarmDeployment, ...]:
+    """Return the deployments of a work pool: of builds, with `tags`, or those of `enginefarm-cpu`."""
+    if pool == CPU_POOL:
+        return FARM
+    return (replace(_ENGINE, name=pool, pool=pool, tags=("enginefarm", *tags)),)
 
 
-def _path(queue: Priority) -> str:
-    return f"{CPU_POOL}/{queue}"
+async def register(client: PrefectClient, pool: str, tags: Sequence[str]) -> Plan:
+    """Register what the farm has in a work pool, where it is missing or differs; return what was done."""
+    return await Deployments(in_pool(pool, tags)).apply(client)
 
 
 class Deployments:

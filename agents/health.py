@@ -1,0 +1,96 @@
+"""How an agent is: for those that restart it where it is not well, and for people."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+_BEAT_SECONDS = 5.0
+_REQUEST_SECONDS = 5.0
+_LONGEST_LINE = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How an agent is.
+
+    Attributes:
+        well: whether each of its workers lives; a server that is away is no fault of the agent's.
+        workers: what each does, by its name.
+    """
+
+    well: bool
+    workers: Mapping[str, Mapping[str, Any]]
+
+    def to_json(self) -> str:
+        """Return it with the time."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return json.dumps({"well": self.well, "seen": now, "workers": self.workers})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Where an agent says how it is.
+
+    Attributes:
+        file: rewritten every few seconds while the agent is well; its age tells whether it still is.
+        port: of the loopback, where `/healthz` answers 200 while the agent is well, else 503.
+    """
+
+    file: Path | None = None
+    port: int | None = None
+
+    async def show(self, report: Callable[[], Report]) -> None:
+        """Say what `report` returns until cancelled.
+
+        Raises:
+            OSError: the port is taken, or the file cannot be written.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            if self.port is not None:
+                serve = _Serve(report)
+                await stack.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", self.port))
+            while True:
+                now = report()
+                if self.file is not None and now.well:
+                    _replace(self.file, now.to_json())
+                await asyncio.sleep(_BEAT_SECONDS)
+
+
+class _Serve:
+    def __init__(self, report: Callable[[], Report]) -> None:
+        self._report = report
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, TimeoutError, ValueError):
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                line = (await reader.readline())[:_LONGEST_LINE]
+                while (await reader.readline()).strip():
+                    pass
+                writer.write(self._answer(line))
+                await writer.drain()
+        writer.close()
+
+    def _answer(self, line: bytes) -> bytes:
+        if line.split()[:2] != [b"GET", b"/healthz"]:
+            status, body = HTTPStatus.NOT_FOUND, ""
+        else:
+            report = self._report()
+            status = HTTPStatus.OK if report.well else HTTPStatus.SERVICE_UNAVAILABLE
+            body = report.to_json()
+        head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+
+
+def _replace(file: Path, text: str) -> None:
+    new = file.with_name(f"{file.name}.{os.getpid()}")
+    new.write_text(text, "utf-8")
+    new.replace(file)

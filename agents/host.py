@@ -1,0 +1,162 @@
+"""What the workers of an agent share: looks at the host, the farm's server, the store, the end of orphans."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import WorkerStatus
+
+from agents.changes import Action
+from agents.parent import end_children
+from agents.pools import FarmPool
+from agents.seats import Place, Seat, seat_at
+from tasks.children.run import Limits
+from tasks.children.workspace import workspace
+from tasks.domain.errors import FarmError, TargetUnavailable
+from tasks.domain.farm_errors import AgentRunning
+from tasks.domain.offer import Announcement
+from tasks.store.announcements import announce, withdraw
+from tasks.store.store import Store
+from tasks.tensorrt.toolchain import probe_toolchain
+
+_LOG = logging.getLogger(__name__)
+_ORPHAN_SECONDS = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """This host, as an agent serves it.
+
+    Attributes:
+        name: what it is called in the names of its workers.
+        store: where it announces what it builds.
+        connect: gives a client of the farm's server, or raises a FarmError.
+        register: registers what the farm has in the pool of a seat.
+        found: what the first look found at each place.
+        work_dir: the folder for temporary files of probes; None is the system's.
+        limits: of a probe.
+        forking: held while a process is started or looked after that no worker started.
+    """
+
+    name: str
+    store: Store
+    connect: Callable[[], AbstractAsyncContextManager[PrefectClient]]
+    register: Callable[[PrefectClient, Seat], Awaitable[object]]
+    found: Mapping[Place, Seat]
+    work_dir: Path | None
+    limits: Limits
+    forking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def find(self, place: Place, *, afresh: bool) -> Seat:
+        """Return the worker that belongs to `place`; with `afresh` the host is looked at again.
+
+        Raises:
+            FarmError: nothing works there now.
+        """
+        if not afresh:
+            return self.found[place]
+        probe = None
+        if place.toolchain is not None:
+            with workspace(self.work_dir) as work:
+                async with self.forking:
+                    probe = await probe_toolchain(place.toolchain, workdir=work, limits=self.limits)
+        seat = seat_at(place, probe, host=self.name)
+        if seat is None:
+            raise TargetUnavailable(
+                wanted=f"the GPU {place.gpu_uuid}",
+                found="it is gone",
+                fix="look at it with nvidia-smi; the agent goes on once it is back",
+            )
+        return seat
+
+    async def prepare(self, seat: Seat, *, before: Seat | None) -> None:
+        """Make pool and deployments, and announce; take back what the place was `before`, if it was another.
+
+        Raises:
+            FarmError: server or store do not answer, or the pool is not safe.
+        """
+
+        async def on_server(client: PrefectClient) -> None:
+            for change in await FarmPool(name=seat.pool).ensure(client):
+                if change.action is not Action.KEEP:
+                    _LOG.info("%s %s: %s", change.kind, change.name, change.action)
+            await self.register(client, seat)
+
+        await self.on_server(on_server)
+        await self.announce(seat)
+        if before is not None and before.pool != seat.pool:
+            _LOG.warning("%s: what was %s is %s now", seat.place.label, before.pool, seat.pool)
+            await self._take_back(before)
+
+    async def announce(self, seat: Seat) -> None:
+        """Say in the store that `seat` is served now.
+
+        Raises:
+            FarmError: as `s3_errors`.
+        """
+        if seat.offer is None:
+            return
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        announcement = Announcement(pool=seat.pool, offer=seat.offer, host=self.name, seen=now)
+        await asyncio.to_thread(announce, self.store, announcement)
+
+    async def _take_back(self, seat: Seat) -> None:
+        """Announce `seat` no more, unless other workers serve its pool."""
+        workers = await self.on_server(lambda client: client.read_workers_for_work_pool(seat.pool))
+        others = {one.name for one in workers if one.status == WorkerStatus.ONLINE} - {seat.worker}
+        if not others:
+            with contextlib.suppress(FarmError):
+                await asyncio.to_thread(withdraw, self.store, seat.pool)
+
+    async def end_orphans(self, workers: Iterable[int]) -> None:
+        """Return once nothing lives that another worker started than those with the process ids `workers`."""
+        async with self.forking:
+            living = set(workers)
+            while end_children(but=living):  # noqa: ASYNC110 (the kernel has no event for it)
+                await asyncio.sleep(_ORPHAN_SECONDS)
+
+    async def on_server(self, do: Callable[[PrefectClient], Awaitable[Any]]) -> Any:
+        """Return what `do` returns with a client of the farm's server.
+
+        Raises:
+            FarmError: it does not answer.
+        """
+        async with self.connect() as client:
+            return await do(client)
+
+
+@contextmanager
+def only_agent(name: str, places: Iterable[Place]) -> Iterator[None]:
+    """Be the only agent on this host that is called `name` and has workers at `places`.
+
+    Two would take each other's runs for lost.
+
+    Raises:
+        AgentRunning: there is one.
+    """
+    with ExitStack() as held:
+        for label in sorted({place.label for place in places}):
+            path = Path(tempfile.gettempdir()) / f"enginefarm-agent-{os.getuid()}-{name}-{label}.lock"
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            held.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise AgentRunning(
+                    wanted=f"to serve {label} as {name}",
+                    found="an agent that does so",
+                    fix="end that one, or give this one another --name",
+                ) from error
+        yield

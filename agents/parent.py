@@ -1,0 +1,57 @@
+"""Processes that end with the one that started them, and a process to which all orphans below it come.
+
+What an agent starts must not go on without it: a build whose worker died would hold its GPU and be started a
+second time. Only the standard library: it runs before anything that takes long to load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from pathlib import Path
+
+PARENT_VARIABLE = "ENGINEFARM_PARENT_PID"
+"""Names the process that a process of an agent ends with."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent ends, or now if that has ended.
+
+    Does nothing in a process that no agent started.
+    """
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is None:
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if str(os.getppid()) != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all processes below this one whose own parent ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children() -> set[int]:
+    """Return the process ids of this process' children, also of those that ended and were not waited for."""
+    listed = Path(f"/proc/self/task/{os.getpid()}/children")
+    return set(map(int, listed.read_text("ascii").split()))
+
+
+def end_children(*, but: set[int]) -> int:
+    """Kill all children but those named, and take leave of those that have ended; return how many were left.
+
+    Their own children come to this process then, so call it until it returns 0.
+    """
+    left = children() - but
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+    return len(left)

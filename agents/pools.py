@@ -1,0 +1,155 @@
+"""Work pools: what agents take runs from, with a job template that lets no run say what is executed."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import WorkPool
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+from agents.changes import Action, Change, Plan
+from tasks.domain.farm_errors import PoolUnsafe
+from tasks.domain.offer import CPU_POOL
+from tasks.domain.printable import printable_name
+from tasks.domain.priority import Priority
+
+LOCKED_TEMPLATE = {
+    "job_configuration": {"stream_output": True},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}
+"""With Prefect's own, who reaches the API runs commands on agents through a run's `job_variables`."""
+
+POOL_TYPE = "process"
+_NAME = re.compile(rf"{CPU_POOL}|(gpu-.+|rtx)-trt[0-9].*")
+_PAGE = 200
+
+
+def is_farm_pool(name: str) -> bool:
+    """Say whether a pool called `name` is one that agents of the farm make."""
+    return _NAME.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FarmPool:
+    """A work pool with its queues.
+
+    Attributes:
+        name: how it is called.
+    """
+
+    name: str
+
+    async def plan(self, client: PrefectClient) -> Plan:
+        """Return what `apply` would do now. Changes nothing."""
+        pool = await _read(client, self.name)
+        if pool is None:
+            queues = (Change(kind="queue", name=self._path(one), action=Action.CREATE) for one in Priority)
+            return [Change(kind="pool", name=self.name, action=Action.CREATE), *queues]
+        action = Action.KEEP if _is_locked(pool) else Action.CHANGE
+        details = () if _is_locked(pool) else ("its job template is not locked: runs could name commands",)
+        paused = ("paused, and stays so",) if pool.is_paused else ()
+        first = Change(kind="pool", name=self.name, action=action, details=(*details, *paused))
+        return [first, *await self._queues(client)]
+
+    async def _queues(self, client: PrefectClient) -> Plan:
+        found = {queue.name: queue for queue in await client.read_work_queues(self.name)}
+        changes = []
+        for one in Priority:
+            queue = found.get(one)
+            if queue is None:
+                action, details = Action.CREATE, []
+            else:
+                differs = queue.priority != one.rank
+                action = Action.CHANGE if differs else Action.KEEP
+                details = [f"priority: {queue.priority} → {one.rank}"] if differs else []
+                details += ["paused, and stays so"] if queue.is_paused else []
+            changes.append(Change(kind="queue", name=self._path(one), action=action, details=tuple(details)))
+        return changes
+
+    async def apply(self, client: PrefectClient) -> Plan:
+        """Create and change what is missing or differs, and return what was done.
+
+        Others may do the same at the same moment.
+        """
+        plan = await self.plan(client)
+        match plan[0].action:
+            case Action.CREATE:
+                wanted = WorkPoolCreate(name=self.name, type=POOL_TYPE, base_job_template=LOCKED_TEMPLATE)
+                with suppress(ObjectAlreadyExists):
+                    await client.create_work_pool(wanted)
+            case Action.CHANGE:
+                await client.update_work_pool(self.name, WorkPoolUpdate(base_job_template=LOCKED_TEMPLATE))
+            case Action.KEEP:
+                pass
+        found = {queue.name for queue in await client.read_work_queues(self.name)}
+        for one in Priority:  # in their order: Prefect moves the others down
+            if one not in found:
+                with suppress(ObjectAlreadyExists):
+                    await client.create_work_queue(one, priority=one.rank, work_pool_name=self.name)
+        for queue in await client.read_work_queues(self.name):
+            if queue.name in tuple(Priority) and queue.priority != Priority(queue.name).rank:
+                await client.update_work_queue(queue.id, priority=Priority(queue.name).rank)
+        return plan
+
+    async def ensure(self, client: PrefectClient) -> Plan:
+        """Do as `apply`, for an agent that will take runs from the pool.
+
+        Raises:
+            PoolUnsafe: the pool is there, and is not one that an agent may take runs from.
+        """
+        pool = await _read(client, self.name)
+        if pool is not None:
+            self._check(pool)
+        done = await self.apply(client)
+        self._check(await client.read_work_pool(self.name))
+        return done
+
+    def _check(self, pool: WorkPool) -> None:
+        wanted = f"a work pool {self.name} whose job template lets no run name commands"
+        if pool.type != POOL_TYPE:
+            raise PoolUnsafe(
+                wanted=wanted,
+                found=f"a pool of the type {printable_name(pool.type)}",
+                fix="delete the pool: the agent makes it as it must be",
+            )
+        if not _is_locked(pool):
+            raise PoolUnsafe(
+                wanted=wanted,
+                found="a template that is not the farm's: who reaches the API could run commands here",
+                fix="look who made the pool, then lock it with `enginefarm deploy`",
+            )
+
+    def _path(self, queue: Priority) -> str:
+        return f"{self.name}/{queue}"
+
+
+class KnownPools:
+    """The pool `enginefarm-cpu`, and all pools of builds that agents have made so far."""
+
+    async def plan(self, client: PrefectClient) -> Plan:
+        """Return what `apply` would do now. Changes nothing."""
+        return [change for pool in await _pools(client) for change in await pool.plan(client)]
+
+    async def apply(self, client: PrefectClient) -> Plan:
+        """Create and change what is missing or differs, and return what was done."""
+        return [change for pool in await _pools(client) for change in await pool.apply(client)]
+
+
+async def _pools(client: PrefectClient) -> list[FarmPool]:
+    names = {pool.name for pool in await client.read_work_pools(limit=_PAGE) if is_farm_pool(pool.name)}
+    return [FarmPool(name=CPU_POOL), *(FarmPool(name=name) for name in sorted(names - {CPU_POOL}))]
+
+
+async def _read(client: PrefectClient, name: str) -> WorkPool | None:
+    try:
+        return await client.read_work_pool(name)
+    except ObjectNotFound:
+        return None
+
+
+def _is_locked(pool: WorkPool) -> bool:
+    return pool.base_job_template == LOCKED_TEMPLATE
