@@ -58,6 +58,7 @@ class Host:
     work_dir: Path | None
     limits: Limits
     forking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _preparing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def find(self, place: Place, *, afresh: bool) -> Seat:
         """Return the worker that belongs to `place`; with `afresh` the host is looked at again.
@@ -94,7 +95,8 @@ class Host:
                     _LOG.info("%s %s: %s", change.kind, change.name, change.action)
             await self.register(client, seat)
 
-        await self.on_server(on_server)
+        async with self._preparing:  # several places may have one pool
+            await self.on_server(on_server)
         await self.announce(seat)
         if before is not None and before.pool != seat.pool:
             _LOG.warning("%s: what was %s is %s now", seat.place.label, before.pool, seat.pool)

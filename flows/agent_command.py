@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import signal
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from agents.interpreters import interpreters_at
 from agents.probe import HostProbe, probe_host
@@ -73,9 +72,9 @@ def gpu(  # noqa: PLR0913 (options of a command)
     health_port: HealthPort = None,
 ) -> None:
     """Build engines for this host's GPUs, with each TensorRT that it has, until told to end."""
+    joining = _join(name)
     probe = _look(toolchain)
-    places = gpu_places(probe, gpu or ())
-    _serve(probe, places, name, drain_seconds, (heartbeat, health_port))
+    _serve(joining, probe, gpu_places(probe, gpu or ()), drain_seconds, (heartbeat, health_port))
 
 
 @app.command()
@@ -89,9 +88,30 @@ def cpu(  # noqa: PLR0913 (options of a command)
     health_port: HealthPort = None,
 ) -> None:
     """Convert models, hand their builds out, and build for TensorRT-RTX, until told to end."""
+    joining = _join(name)
     probe = _look(toolchain)
     places = cpu_places(probe, releases=releases, builds=settings().parallel_builds)
-    _serve(probe, places, name, drain_seconds, (heartbeat, health_port))
+    _serve(joining, probe, places, drain_seconds, (heartbeat, health_port))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Joining:
+    """Which farm an agent joins, and as whom; `environment` is that of its workers."""
+
+    name: str
+    store: Store
+    api: str
+    environment: dict[str, str]
+
+
+def _join(name: str | None) -> _Joining:
+    """Return what an agent needs to join a farm, before anything takes long."""
+    name, store, environment = _checked_name(name), _store(), agent_environment()
+    prepare_farm()
+    # Prefect takes seconds to import, and reads its settings then.
+    from flows.farm_server import farm_api  # noqa: PLC0415
+
+    return _Joining(name=name, store=store, api=farm_api(), environment=environment)
 
 
 def _look(toolchains: list[str] | None) -> HostProbe:
@@ -101,37 +121,32 @@ def _look(toolchains: list[str] | None) -> HostProbe:
 
 
 def _serve(
+    joining: _Joining,
     probe: HostProbe,
     places: tuple[Place, ...],
-    name: str | None,
     drain_seconds: float,
     health: tuple[Path | None, int | None],
 ) -> None:
-    found = _found(probe, places, _checked_name(name))
-    store = _store()
-    environment = agent_environment()
-    prepare_farm()
-    # Prefect takes seconds to import, and reads its settings then.
     from agents.health import Health  # noqa: PLC0415
     from agents.host import Host, only_agent  # noqa: PLC0415
     from flows.deployments import register  # noqa: PLC0415
-    from flows.farm_server import farm_api, farm_client  # noqa: PLC0415
+    from flows.farm_server import farm_client  # noqa: PLC0415
 
-    api = farm_api()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     host = Host(
-        name=_checked_name(name),
-        store=store,
+        name=joining.name,
+        store=joining.store,
         connect=farm_client,
         register=lambda client, seat: register(client, seat.pool, seat.tags),
-        found=found,
+        found=_found(probe, places, joining.name),
         work_dir=settings().work_dir,
         limits=settings().limits,
     )
-    _show(probe, found, f"{store.url} and {api}")
+    _show(joining, probe, host.found)
     with only_agent(host.name, places):
-        status = asyncio.run(_run(host, environment, drain_seconds, Health(file=health[0], port=health[1])))
+        shown = Health(file=health[0], port=health[1])
+        status = asyncio.run(_run(host, joining.environment, drain_seconds, shown))
     if status:
         raise typer.Exit(status)
 
@@ -180,16 +195,23 @@ def _store() -> Store:
     return Store.connect(url)
 
 
-def _show(probe: HostProbe, found: dict[Place, Seat], joins: str) -> None:
-    table = Table(title="This agent", title_justify="left")
-    for name in ("worker", "takes runs from", "at a time", "builds for", "with"):
-        table.add_column(name, overflow="fold")
-    for place, seat in found.items():
-        devices = "" if seat.offer is None else ", ".join(map(device_slug, seat.offer.targets()))
-        tool = "" if place.toolchain is None else place.toolchain.interpreter
-        row = (seat.worker, seat.pool, str(place.limit), devices or "conversions, releases", tool)
-        table.add_row(*(escape(printable(text)) for text in row))
-    console.print(table)
-    for one in probe.broken:
-        console.print(printable(f"left out: {one.interpreter}: {one.error}"), highlight=False, markup=False)
-    console.print(printable(f"joins {joins} as process {os.getpid()}"), highlight=False, markup=False)
+def _show(joining: _Joining, probe: HostProbe, found: Mapping[Place, Seat]) -> None:
+    lines = [f"{joining.name} joins {joining.api} and {joining.store.url}", *map(_line, found.values())]
+    lines += [f"left out: {one.interpreter}: {one.error}" for one in probe.broken]
+    for line in lines:
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+
+
+def _line(seat: Seat) -> str:
+    place = seat.place
+    line = f"{place.label}: {place.limit} at a time from {seat.pool}"
+    if seat.offer is None or place.toolchain is None:
+        return f"{line}: conversions and releases"
+    offer = seat.offer
+    devices = ", ".join(map(device_slug, offer.targets()))
+    gpus = ", ".join(f"{name} ({compute})" for name, compute in offer.gpus) or "no GPU"
+    gpu = f" {place.gpu_uuid}" if place.gpu_uuid else ""
+    return (
+        f"{line}: builds for {devices} with {offer.flavour} {offer.version} "
+        f"of {place.toolchain.interpreter}, on {gpus}{gpu}"
+    )

@@ -90,6 +90,12 @@ class StandIn:
         config = json.loads(self._config.read_text("utf-8")) | behaviour
         self._config.write_text(json.dumps(config), "utf-8")
 
+    def upgrade(self, version: str) -> None:
+        """Become another TensorRT from the next process on, as by pip in its environment."""
+        config = json.loads(self._config.read_text("utf-8"))
+        config |= {"version": version, "full_version": _BUILD_NUMBERS.get(version, version)}
+        self._config.write_text(json.dumps(config), "utf-8")
+
     @property
     def _config(self) -> Path:
         return self.folder / "stand-in.json"
