@@ -16,12 +16,13 @@ from uuid import UUID
 
 import anyio.abc
 import httpx
-from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
+from prefect.client.schemas.objects import Flow, FlowRun, StateType, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from agents.parent import PARENT_VARIABLE
+from agents.runs import WORKER_LABEL
 from tasks.domain.errors import TargetUnavailable
 
 LOOK_AGAIN = 76
@@ -29,6 +30,7 @@ LOOK_AGAIN = 76
 
 BEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
+_AT_WORK = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,11 +161,17 @@ class FarmWorker(ProcessWorker):
         configuration: ProcessJobConfiguration,
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
-        """Run a flow; see whether it found that the toolchain here has changed."""
+        """Run a flow; see whether it found that the toolchain here has changed.
+
+        Prefect reports a process that was killed here, and a second time after this call. By then the run may
+        have been given to another agent, so what the server knows is not reported again.
+        """
         result = await super().run(flow_run, configuration, task_status)
         with contextlib.suppress(httpx.HTTPError):
-            state = (await self.client.read_flow_run(flow_run.id)).state
-            told = (state.message or "") if state is not None and state.is_failed() else ""
+            now = await self.client.read_flow_run(flow_run.id)
+            if now.state_type not in _AT_WORK or now.labels.get(WORKER_LABEL) != self.name:
+                result = result.model_copy(update={"status_code": 0})
+            told = (now.state.message or "") if now.state is not None and now.state.is_failed() else ""
             if TargetUnavailable.__name__ in told:
                 self.stale = True
                 self.drain()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter
 
 from tasks.domain.offer import pool_of
@@ -47,6 +48,14 @@ def environment_of(pid: int) -> dict[str, str]:
     except OSError:
         return {}
     return dict(entry.decode().split("=", 1) for entry in entries if b"=" in entry)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def processes(**environment: str) -> set[int]:
@@ -139,6 +148,17 @@ class Farm:
         run: FlowRun = on_server(create)
         return run.id
 
+    def submit_when_there(self, order: EngineOrder) -> UUID:
+        """Do as `submit` once an agent has registered what builds for the order's target."""
+
+        def try_to() -> UUID | None:
+            with suppress(ObjectNotFound):
+                return self.submit(order)
+            return None
+
+        run: UUID = wait_for(try_to)
+        return run
+
     def run(self, run: UUID) -> FlowRun:
         found: FlowRun = on_server(lambda client: client.read_flow_run(run))
         return found
@@ -170,4 +190,4 @@ def end(agent: Agent) -> None:
     workers = agent.workers()
     agent.process.kill()
     agent.process.wait()
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), lambda: workers)
+    wait_for(lambda: not any(map(lives, workers)), lambda: workers)

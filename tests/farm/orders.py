@@ -76,7 +76,7 @@ def convert_once(bucket: str, work: Path) -> Orders:
     ref = ReleaseRef(bucket=bucket, prefix="models", model="digits", version="1")
     client = boto3.session.Session().client("s3")
     client.upload_file(str(_MODEL), bucket, f"{ref.key}model.keras")
-    client.put_object(Bucket=bucket, Key=f"{ref.key}{REQUEST_FILE}", Body=b"profile: false\n")
+    client.put_object(Bucket=bucket, Key=f"{ref.key}{REQUEST_FILE}", Body=b"profile: false\ntiming: none\n")
 
     async def convert() -> Orders:
         fetched = await fetch(ref, work / "release")
