@@ -22,6 +22,7 @@ from flows.publishing import publish
 from flows.release_url import release_at
 from flows.run import run
 from flows.s3_command import s3
+from flows.up import up
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
@@ -37,6 +38,7 @@ app.add_typer(agent, name="agent")
 app.command()(doctor)
 app.command()(run)
 app.command()(publish)
+app.command()(up)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 

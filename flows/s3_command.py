@@ -41,7 +41,7 @@ def s3(
 
     Needs PREFECT_API_URL, and the farm to be registered there.
     """
-    places = tuple(map(_place, releases))
+    places = tuple(map(place_at, releases))
     for name, value in _WANTED.items():
         os.environ.setdefault(name, value)
     prepare_prefect()
@@ -56,7 +56,12 @@ def s3(
     asyncio.run(_serve(queue, places, 60 * list_every, timedelta(days=list_days)))
 
 
-def _place(url: str) -> ReleasePlace:
+def place_at(url: str) -> ReleasePlace:
+    """Return the place of releases at `url`.
+
+    Raises:
+        RequestInvalid: the URL has another form.
+    """
     try:
         return ReleasePlace.from_url(url)
     except ValueError as error:
