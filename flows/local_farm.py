@@ -56,7 +56,7 @@ class Storage:
     Attributes:
         store: URL of the engine store.
         releases: URLs of the places of releases; empty where nothing watches for them.
-        queue: URL of the SQS queue that tells of new releases; empty where there is none.
+        queue: URL of the SQS queue that tells of new releases; empty where they are found by listing.
         environment: what clients are told.
         part: its process; None where it is somebody else's.
     """
@@ -166,8 +166,9 @@ def parts_of(server: Server, storage: Storage, *, gpu: bool) -> tuple[Part, ...]
     agents = {"cpu-agent": ["agent", "cpu"]}
     if gpu:
         agents["gpu-agent"] = ["agent", "gpu"]
-    if storage.queue:
-        agents["s3-agent"] = ["agent", "s3", "--queue", storage.queue, *releases]
+    if releases:
+        told_by = ["--queue", storage.queue] if storage.queue else ["--list-every", "1"]
+        agents["s3-agent"] = ["agent", "s3", *releases, *told_by]
     commands = [
         Part(name="deploy", command=_enginefarm("deploy", "--yes"), environment=environment, once=True),
         *(

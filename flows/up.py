@@ -43,10 +43,13 @@ def up(  # noqa: PLR0913 (each is an option)
     ] = None,
     releases: Annotated[
         list[str] | None,
-        typer.Option(help="With --store and --queue: places of releases, s3://BUCKET/PREFIX."),
+        typer.Option(help="With --store: build what is uploaded there, s3://BUCKET/PREFIX."),
     ] = None,
     queue: Annotated[
-        str | None, typer.Option(help="With --store: URL of the SQS queue that tells of new releases.")
+        str | None,
+        typer.Option(
+            help="With --releases: URL of the SQS queue that tells of new ones; default: they are listed."
+        ),
     ] = None,
 ) -> None:
     """Run a farm on this machine: server, CPU agent, S3 agent and, where there is a GPU, its agents.
@@ -60,20 +63,20 @@ def up(  # noqa: PLR0913 (each is an option)
     gpu = any(target.flavour is Flavour.TENSORRT for target in host.targets())
     parts = parts_of(server, storage, gpu=gpu)
     file = write_environment(home, server, storage)
-    run_parts(parts, home / "logs", lambda: _show(server, storage, host, file, home / "logs"))
+    run_parts(parts, home / "logs", lambda: show_page(server, storage, host, file, home / "logs"))
 
 
 def _storage(store: str | None, releases: tuple[str, ...], queue: str | None, port: int) -> Storage:
     """Return the embedded storage, or the user's own where a store is named.
 
     Raises:
-        RequestInvalid: only one of queue and releases is given, or they are without a store.
+        RequestInvalid: there is a queue without releases, or they are without a store.
     """
-    if bool(releases) != bool(queue) or (queue and not store):
+    if (queue and not releases) or (releases and not store):
         raise RequestInvalid(
-            wanted="--store, --queue and --releases together, or --store alone, or none of them",
+            wanted="--releases with --store, and --queue with both",
             found="some of them",
-            fix="give all three to have new releases in your own S3 built by themselves",
+            fix="give --store and --releases to have new releases in your own S3 built by themselves",
         )
     for place in releases:
         place_at(place)
@@ -121,7 +124,7 @@ def write_environment(home: Path, server: Server, storage: Storage) -> Path:
     return file
 
 
-def _show(server: Server, storage: Storage, host: HostProbe, file: Path, logs: Path) -> None:
+def show_page(server: Server, storage: Storage, host: HostProbe, file: Path, logs: Path) -> None:
     """Print the page that says where everything is."""
     rows = {"pages and forms": server.page}
     if server.secret:
@@ -130,10 +133,12 @@ def _show(server: Server, storage: Storage, host: HostProbe, file: Path, logs: P
     rows["engine store"] = storage.store + (f", {_IN_MEMORY}" if storage.part else "")
     if storage.part:
         rows["S3"] = storage.environment["AWS_ENDPOINT_URL"]
-    rows["new releases"] = ", ".join(storage.releases) or "not watched for (--queue and --releases)"
+    rows["new releases"] = ", ".join(storage.releases) or "not watched for (--releases)"
     rows["builds for"] = ", ".join(_devices(host)) or "nothing: no toolchain works here (enginefarm doctor)"
     rows["logs"] = str(logs)
     table = Table(title="The farm is up", title_justify="left", box=SIMPLE, show_header=False, padding=(0, 1))
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, text in rows.items():
         table.add_row(name, escape(printable(text)))
     console.print(table)

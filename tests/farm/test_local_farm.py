@@ -16,8 +16,10 @@ import boto3
 import httpx
 import pytest
 
+from agents.probe import HostProbe
+from flows.display import console
 from flows.local_farm import own_server, own_storage, parts_of
-from flows.up import up
+from flows.up import show_page, up, write_environment
 from infra.local_farm import find_postgres
 from tasks.domain.errors import RequestInvalid
 from tests.farm.s3_world import SECONDS, wait_for
@@ -136,10 +138,22 @@ def test_the_parts_are_those_of_the_farm(tmp_path: Path) -> None:
         assert part.name == "s3" or part.environment["PREFECT_API_AUTH_STRING"] == f"enginefarm:{secret}"
 
 
+def test_one_page_says_where_everything_is(tmp_path: Path) -> None:
+    server, storage = own_server(tmp_path, 4200), own_storage(4566)
+    file = write_environment(tmp_path, server, storage)
+    with console.capture() as captured:
+        show_page(server, storage, HostProbe(toolchains=(), broken=()), file, tmp_path / "logs")
+    page = "".join(captured.get().split())
+    for text in ("http://127.0.0.1:4200", "http://127.0.0.1:4566", "s3://enginefarm/models", "inmemory",
+                 str(tmp_path / "prefect-password"), str(file), str(tmp_path / "logs")):  # fmt: skip
+        assert text in page
+    assert (tmp_path / "prefect-password").read_text() not in page
+
+
 @pytest.mark.parametrize(
     "options",
     [{"queue": "http://q"}, {"releases": ["s3://b"]}, {"queue": "http://q", "releases": ["s3://b"]}],
 )
 def test_half_of_a_watched_store_is_refused(tmp_path: Path, options: dict[str, str | list[str]]) -> None:
-    with pytest.raises(RequestInvalid, match="--store, --queue and --releases"):
+    with pytest.raises(RequestInvalid, match="--releases with --store"):
         up(data=tmp_path, **options)  # type: ignore[arg-type]
