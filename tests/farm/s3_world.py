@@ -88,6 +88,9 @@ class World:
                 runs = await client.read_flow_runs()
             mine = [run for run in runs if run.parameters["release"]["bucket"] == self.bucket]
             assert all(run.state_name == "Scheduled" and run.tags == ["way:s3"] for run in mine)
+            for run in mine:
+                release = run.parameters["release"]
+                assert run.name == f"{release['model']}-{release['version']}"
             return [run.parameters["release"] for run in sorted(mine, key=lambda run: str(run.created))]
 
         return asyncio.run(read())
