@@ -47,6 +47,7 @@ async def start_run(release: ReleaseRef, *, idempotency_key: str) -> UUID:
             run = await client.create_flow_run_from_deployment(
                 deployment.id,
                 parameters={"release": asdict(release)},
+                name=f"{release.model}-{release.version}",  # until it starts it would have one of Prefect's
                 tags=["way:s3"],
                 idempotency_key=idempotency_key,
             )

@@ -52,12 +52,13 @@ class S3Agent:
     """One agent. Several may share a queue.
 
     Attributes:
-        queue: where notifications come from.
+        queue: where notifications come from; None where the S3 server has no SQS: then only listings tell.
         settings: what an operator decided.
-        touch: is called again and again, at least once a minute, as long as the agent is well.
+        touch: is called again and again, as long as the agent is well: at least once a minute, or with every
+            listing where there is no queue.
     """
 
-    queue: NotificationQueue
+    queue: NotificationQueue | None
     settings: S3AgentSettings
     touch: Callable[[], None] = lambda: None
     _stop: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -70,18 +71,19 @@ class S3Agent:
     async def run(self) -> None:
         """Answer messages and list places until `stop` is called."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._answer_messages())
+            if self.queue is not None:
+                group.create_task(self._answer_messages(self.queue))
             if self.settings.list_seconds:
                 group.create_task(self._list_again_and_again())
 
-    async def _answer_messages(self) -> None:
+    async def _answer_messages(self, queue: NotificationQueue) -> None:
         pause = _FIRST_PAUSE
         while not self._stop.is_set():
             self.touch()
             try:
-                message = await self.queue.receive()
+                message = await queue.receive()
                 if message is not None:
-                    await self._take(message)
+                    await self._take(queue, message)
             except FarmError as error:
                 _LOG.warning("%s; trying again in %.0f s", error, pause)
                 await self._sleep(pause)
@@ -89,22 +91,22 @@ class S3Agent:
             else:
                 pause = _FIRST_PAUSE
 
-    async def _take(self, message: Message) -> None:
+    async def _take(self, queue: NotificationQueue, message: Message) -> None:
         """Answer `message`, or hand it back."""
         if self._stop.is_set():
-            await self.queue.hide(message, 0)
+            await queue.hide(message, 0)
             return
         try:
-            async with self.queue.held(message):
-                await self._answer(message)
+            async with queue.held(message):
+                await self._answer(queue, message)
         except _Stopped:
-            await self.queue.hide(message, 0)
+            await queue.hide(message, 0)
         except FarmError:
             # Each time later; the redrive policy moves what fails too often.
-            await self.queue.hide(message, min(60 * message.received, 900))
+            await queue.hide(message, min(60 * message.received, 900))
             raise
 
-    async def _answer(self, message: Message) -> None:
+    async def _answer(self, queue: NotificationQueue, message: Message) -> None:
         """Start what `message` asks for, and delete it; what can never be answered is a dead letter."""
         notification = read_notification(message.body)
         reasons = list(notification.unreadable)
@@ -115,9 +117,9 @@ class S3Agent:
                 reasons.append(str(error))
         if reasons:
             _LOG.warning("dead letter: %s", printable_name("; ".join(reasons)))
-            await self.queue.bury(message, "; ".join(reasons))
+            await queue.bury(message, "; ".join(reasons))
         else:
-            await self.queue.delete(message)
+            await queue.delete(message)
 
     async def _build(self, created: CreatedObject, release: ReleaseRef) -> None:
         """Start a run for `release`, however long S3 or Prefect's server are away.
@@ -160,6 +162,7 @@ class S3Agent:
     async def _list_again_and_again(self) -> None:
         while not self._stop.is_set():
             pause = self.settings.list_seconds
+            self.touch()
             for place in self.settings.places:
                 try:
                     await self._list(place)

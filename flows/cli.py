@@ -24,6 +24,7 @@ from flows.release_url import release_at
 from flows.run import run
 from flows.runs_command import cancel, logs, retry, submit
 from flows.status_command import status
+from flows.up import up
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
@@ -37,7 +38,7 @@ app.add_typer(agent_command.app, name="agent")
 app.command()(doctor)
 app.command()(run)
 app.command()(publish)
-for command in (deploy, status, submit, cancel, retry, logs):
+for command in (deploy, status, submit, cancel, retry, logs, up):
     app.command()(command)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]

@@ -22,7 +22,6 @@ _WANTED = {"PREFECT_SERVER_EPHEMERAL_ENABLED": "false", "PREFECT_CLIENT_MAX_RETR
 
 def s3(
     *,
-    queue: Annotated[str, typer.Option(help="URL of the SQS queue that the bucket's notifications go to.")],
     releases: Annotated[
         list[str],
         typer.Option(
@@ -30,6 +29,12 @@ def s3(
             "Others are refused."
         ),
     ],
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of the SQS queue that the bucket's notifications go to; without it only listings tell."
+        ),
+    ] = None,
     list_every: Annotated[
         float, typer.Option(min=0, help="Minutes between listings for lost notifications; 0 for none.")
     ] = 15,
@@ -41,7 +46,25 @@ def s3(
 
     Needs PREFECT_API_URL, and the farm to be registered there.
     """
-    places = tuple(map(_place, releases))
+    _check(queue, list_every)
+    places = tuple(map(place_at, releases))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    asyncio.run(_serve(queue, places, 60 * list_every, timedelta(days=list_days)))
+
+
+def _check(queue: str | None, list_every: float) -> None:
+    """Tell Prefect what it must know before it is imported, and see that there is something to do.
+
+    Raises:
+        RequestInvalid: there is neither a queue nor a listing, or no server.
+    """
+    if queue is None and not list_every:
+        raise RequestInvalid(
+            wanted="--queue, or listings, or both",
+            found="no --queue, and --list-every 0",
+            fix="give --queue for an S3 server with SQS, or --list-every 1 for one without",
+        )
     for name, value in _WANTED.items():
         os.environ.setdefault(name, value)
     prepare_prefect()
@@ -51,12 +74,14 @@ def s3(
             found="PREFECT_API_URL is not set",
             fix="set it, for example to http://127.0.0.1:4200/api",
         )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    asyncio.run(_serve(queue, places, 60 * list_every, timedelta(days=list_days)))
 
 
-def _place(url: str) -> ReleasePlace:
+def place_at(url: str) -> ReleasePlace:
+    """Return the place of releases at `url`.
+
+    Raises:
+        RequestInvalid: the URL has another form.
+    """
     try:
         return ReleasePlace.from_url(url)
     except ValueError as error:
@@ -68,14 +93,14 @@ def _place(url: str) -> ReleasePlace:
 
 
 async def _serve(
-    url: str, places: tuple[ReleasePlace, ...], list_seconds: float, list_window: timedelta
+    url: str | None, places: tuple[ReleasePlace, ...], list_seconds: float, list_window: timedelta
 ) -> None:
     # Prefect takes seconds to import, and reads its settings then.
     from agents.s3_agent import S3Agent, S3AgentSettings  # noqa: PLC0415
     from agents.s3_queue import NotificationQueue  # noqa: PLC0415
 
     agent = S3Agent(
-        queue=await asyncio.to_thread(NotificationQueue.connect, url),
+        queue=await asyncio.to_thread(NotificationQueue.connect, url) if url else None,
         settings=S3AgentSettings(places=places, list_seconds=list_seconds, list_window=list_window),
     )
     told = False

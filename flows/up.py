@@ -1,0 +1,162 @@
+"""`enginefarm up`: the whole farm on this machine, by one command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.table import Table
+
+from agents.probe import HostProbe, probe_host
+from flows.display import console
+from flows.local_farm import Server, Storage, free_port, given_server, own_server, own_storage, parts_of
+from flows.local_parts import LocalFarm, Part
+from flows.s3_command import place_at
+from flows.settings import settings
+from tasks.children.workspace import workspace
+from tasks.domain.errors import RequestInvalid
+from tasks.domain.printable import printable
+from tasks.domain.target import Flavour
+
+_ENVIRONMENT = "environment"
+_IN_MEMORY = "in memory: everything in it goes when this command ends; --store uses your own S3"
+
+
+def up(  # noqa: PLR0913 (each is an option)
+    *,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder for all that is kept; default: ~/.local/share/enginefarm.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of Prefect's pages and API.")] = 4200,
+    s3_port: Annotated[int, typer.Option(help="Port of the embedded S3.")] = 4566,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Engine store in your own S3, s3://BUCKET; default: an embedded one, in memory."),
+    ] = None,
+    releases: Annotated[
+        list[str] | None,
+        typer.Option(help="With --store: build what is uploaded there, s3://BUCKET/PREFIX."),
+    ] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            help="With --releases: URL of the SQS queue that tells of new ones; default: they are listed."
+        ),
+    ] = None,
+) -> None:
+    """Run a farm on this machine: server, CPU agent, S3 agent and, where there is a GPU, its agents.
+
+    With PREFECT_API_URL set that server is used and none is started. Ctrl-C ends everything.
+    """
+    home = (data or Path.home() / ".local/share/enginefarm").absolute()
+    storage = _storage(store or settings().store, tuple(releases or ()), queue, s3_port)
+    server = given_server() or own_server(home, free_port(port, "--port"))
+    host = asyncio.run(_probe())
+    gpu = any(target.flavour is Flavour.TENSORRT for target in host.targets())
+    parts = parts_of(server, storage, gpu=gpu)
+    file = write_environment(home, server, storage)
+    run_parts(parts, home / "logs", lambda: show_page(server, storage, host, file, home / "logs"))
+
+
+def _storage(store: str | None, releases: tuple[str, ...], queue: str | None, port: int) -> Storage:
+    """Return the embedded storage, or the user's own where a store is named.
+
+    Raises:
+        RequestInvalid: there is a queue without releases, or they are without a store.
+    """
+    if (queue and not releases) or (releases and not store):
+        raise RequestInvalid(
+            wanted="--releases with --store, and --queue with both",
+            found="some of them",
+            fix="give --store and --releases to have new releases in your own S3 built by themselves",
+        )
+    for place in releases:
+        place_at(place)
+    if store is None:
+        return own_storage(free_port(port, "--s3-port"))
+    return Storage(store=store, releases=releases, queue=queue or "", environment={})
+
+
+async def _probe() -> HostProbe:
+    with workspace(settings().work_dir) as work:
+        return await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+
+
+def run_parts(parts: tuple[Part, ...], logs: Path, started: Callable[[], None]) -> None:
+    """Run `parts` until Ctrl-C or SIGTERM; a second one kills them.
+
+    Raises:
+        ChildFailed: a part did not start.
+        Interrupted: a signal came before everything was started.
+    """
+
+    async def run() -> None:
+        farm = LocalFarm(parts=parts, logs=logs, say=_say)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, farm.stop)
+        await farm.run(started)
+
+    asyncio.run(run())
+
+
+def _say(line: str) -> None:
+    console.print(printable(line), highlight=False, markup=False)
+
+
+def write_environment(home: Path, server: Server, storage: Storage) -> Path:
+    """Write what a shell must be told to use the farm into a file that only its owner can read."""
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / _ENVIRONMENT
+    wanted = {**storage.environment, **server.environment, "ENGINEFARM_STORE": storage.store}
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(wanted.items())]
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as output:
+        output.writelines(lines)
+    return file
+
+
+def show_page(server: Server, storage: Storage, host: HostProbe, file: Path, logs: Path) -> None:
+    """Print the page that says where everything is."""
+    rows = {"pages and forms": server.page}
+    if server.secret:
+        rows["password"] = f"enginefarm:… with what is in {server.secret}"
+    rows["API"] = server.api
+    rows["engine store"] = storage.store + (f", {_IN_MEMORY}" if storage.part else "")
+    if storage.part:
+        rows["S3"] = storage.environment["AWS_ENDPOINT_URL"]
+    rows["new releases"] = ", ".join(storage.releases) or "not watched for (--releases)"
+    rows["builds for"] = ", ".join(_devices(host)) or "nothing: no toolchain works here (enginefarm doctor)"
+    rows["logs"] = str(logs)
+    table = Table(title="The farm is up", title_justify="left", box=SIMPLE, show_header=False, padding=(0, 1))
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, text in rows.items():
+        table.add_row(name, escape(printable(text)))
+    console.print(table)
+    place = storage.releases[0] if storage.releases else "s3://BUCKET/PREFIX"
+    lines = (
+        "In another shell:",
+        f"  . {shlex.quote(str(file))}",
+        f"  enginefarm publish FOLDER {place}/MODEL/VERSION",
+        "Ctrl-C ends the farm.",
+    )
+    for line in lines:
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+
+
+def _devices(host: HostProbe) -> list[str]:
+    """Return one line per TensorRT that works here."""
+    return [
+        f"{probe.toolchain.flavour} {probe.version}"
+        + (f" on {', '.join(sorted({gpu.name for gpu in probe.gpus}))}" if probe.gpus else "")
+        for probe in host.toolchains
+    ]

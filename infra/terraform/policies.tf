@@ -1,0 +1,125 @@
+# One policy for each kind of process. s3:ListBucket is for whole buckets: without it S3 answers 403 instead of
+# 404 for what is not there, and the farm asks for what may not be there all the time.
+
+locals {
+  store    = aws_s3_bucket.this["store"].arn
+  releases = aws_s3_bucket.this["releases"].arn
+
+  # Folders of the store, see ARCHITECTURE.md.
+  written_by_agents = ["blobs", "conversions", "engines", "leases", "probes", "quarantine", "targets", "timing"]
+  deleted_by_agents = ["leases", "probes", "timing"]
+
+  policies = {
+    agent     = data.aws_iam_policy_document.agent.json
+    converter = data.aws_iam_policy_document.converter.json
+    s3_agent  = data.aws_iam_policy_document.s3_agent.json
+    consumer  = data.aws_iam_policy_document.consumer.json
+    publisher = data.aws_iam_policy_document.publisher.json
+  }
+}
+
+# GPU agents: the store alone. They see conversions, never releases.
+data "aws_iam_policy_document" "agent" {
+  statement {
+    sid       = "FindInTheStore"
+    actions   = ["s3:ListBucket"]
+    resources = [local.store]
+  }
+
+  statement {
+    sid       = "ReadAndWriteTheStore"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
+    resources = [for folder in local.written_by_agents : "${local.store}/${folder}/*"]
+  }
+
+  statement {
+    sid       = "GiveLeasesBack"
+    actions   = ["s3:DeleteObject"]
+    resources = [for folder in local.deleted_by_agents : "${local.store}/${folder}/*"]
+  }
+}
+
+# CPU agents: the same, and they read releases.
+data "aws_iam_policy_document" "converter" {
+  source_policy_documents = [data.aws_iam_policy_document.agent.json]
+
+  statement {
+    sid       = "FindReleases"
+    actions   = ["s3:ListBucket"]
+    resources = [local.releases]
+  }
+
+  statement {
+    sid       = "ReadReleases"
+    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
+    resources = ["${local.releases}/${var.releases_prefix}/*"]
+  }
+}
+
+# The S3 agent: its two queues, and to look at request files.
+data "aws_iam_policy_document" "s3_agent" {
+  statement {
+    sid = "AnswerNotifications"
+    actions = [
+      "sqs:ChangeMessageVisibility",
+      "sqs:DeleteMessage",
+      "sqs:GetQueueAttributes",
+      "sqs:ReceiveMessage",
+    ]
+    resources = [aws_sqs_queue.releases.arn]
+  }
+
+  statement {
+    sid       = "BuryNotifications"
+    actions   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+    resources = [aws_sqs_queue.dead_letters.arn]
+  }
+
+  statement {
+    sid       = "FindReleases"
+    actions   = ["s3:ListBucket"]
+    resources = [local.releases]
+  }
+
+  statement {
+    sid       = "LookAtRequests"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.releases}/${var.releases_prefix}/*/build.yaml"]
+  }
+}
+
+# What fetches engines to run them.
+data "aws_iam_policy_document" "consumer" {
+  statement {
+    sid       = "FindEngines"
+    actions   = ["s3:ListBucket"]
+    resources = [local.store]
+  }
+
+  statement {
+    sid       = "ReadEngines"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.store}/engines/*", "${local.store}/blobs/*"]
+  }
+}
+
+# What publishes releases.
+data "aws_iam_policy_document" "publisher" {
+  statement {
+    sid       = "FindReleases"
+    actions   = ["s3:ListBucket"]
+    resources = [local.releases]
+  }
+
+  statement {
+    sid       = "PublishReleases"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
+    resources = ["${local.releases}/${var.releases_prefix}/*"]
+  }
+}
+
+resource "aws_iam_policy" "this" {
+  for_each = local.policies
+  name     = "${var.name}-${replace(each.key, "_", "-")}"
+  policy   = each.value
+}

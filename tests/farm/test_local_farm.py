@@ -1,0 +1,159 @@
+"""The farm on one machine: real processes, with PostgreSQL where it is installed, and a password."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import boto3
+import httpx
+import pytest
+
+from agents.probe import HostProbe
+from flows.display import console
+from flows.local_farm import own_server, own_storage, parts_of
+from flows.up import show_page, up, write_environment
+from infra.local_farm import find_postgres
+from tasks.domain.errors import RequestInvalid
+from tests.farm.s3_world import SECONDS, wait_for
+
+_ROOT = Path(__file__).parents[2]
+_DEPLOY = """
+import asyncio
+from tests.farm.s3_world import deploy
+asyncio.run(deploy())
+"""
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder that PostgreSQL's user can reach where the tests run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="enginefarm-up-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    lines = (home / "environment").read_text("utf-8").splitlines()
+    pairs = (shlex.split(line.removeprefix("export "))[0].partition("=") for line in lines)
+    return {name: value for name, _, value in pairs}
+
+
+def _processes(home: Path) -> dict[str, int]:
+    """The numbers of processes that hold the logs of the farm open, by the name of the log."""
+    found: dict[tuple[str, int], int] = {}
+    for place in Path("/proc").glob("[0-9]*/fd/1"):
+        try:
+            log = place.readlink()
+            parent = int((place.parents[1] / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if log.parent == home / "logs":
+            found.setdefault((log.stem, parent), int(place.parts[2]))
+    numbers = set(found.values())
+    return {name: number for (name, parent), number in found.items() if parent not in numbers}
+
+
+def _runs(environment: Mapping[str, str]) -> list[str]:
+    name, _, secret = environment["PREFECT_API_AUTH_STRING"].partition(":")
+    url = f"{environment['PREFECT_API_URL']}/flow_runs/filter"
+    answer = httpx.post(url, auth=(name, secret), json={}, trust_env=False).raise_for_status()
+    return [run["parameters"]["release"]["model"] for run in answer.json()]
+
+
+def test_the_farm_runs_on_one_machine_and_leaves_nothing_behind(
+    home: Path, free_port: Callable[[], int]
+) -> None:
+    ports = {name: str(free_port()) for name in ("--port", "--s3-port", "--database-port")}
+    command = [
+        sys.executable,
+        "infra/local_farm.py",
+        str(home),
+        *(word for pair in ports.items() for word in pair),
+    ]
+    with (home / "out").open("wb") as out:
+        farm = subprocess.Popen(
+            [*command, "--only", "database", "server", "s3", "s3-agent"], stdout=out, stderr=out, cwd=_ROOT
+        )
+    try:
+        wait_for(lambda: farm.poll() is not None or "for a shell" in (home / "out").read_text())
+        assert farm.poll() is None, (home / "out").read_text()
+        assert ("PostgreSQL" in (home / "out").read_text()) == bool(find_postgres())
+        environment = os.environ | _environment(home)
+        _only_with_the_password(home, environment)
+        subprocess.run([sys.executable, "-c", _DEPLOY], check=True, cwd=_ROOT, env=environment)
+        _uploads_become_runs_through_all_that_dies(home, environment)
+        before = _processes(home)
+        farm.send_signal(signal.SIGINT)
+        assert farm.wait(SECONDS) == 0
+        assert len(before) >= 3
+        assert _processes(home) == {}
+    finally:
+        farm.kill()
+        farm.wait()
+        wait_for(lambda: not _processes(home))
+
+
+def _only_with_the_password(home: Path, environment: Mapping[str, str]) -> None:
+    url = f"{environment['PREFECT_API_URL']}/admin/version"
+    assert httpx.get(url, trust_env=False).status_code == 401
+    for file in ("prefect-password", "environment"):
+        assert (home / file).stat().st_mode & 0o777 == 0o600
+    secret = (home / "prefect-password").read_text()
+    logs = "".join(path.read_text("utf-8", "replace") for path in (home / "logs").iterdir())
+    assert secret not in logs + (home / "out").read_text()
+
+
+def _uploads_become_runs_through_all_that_dies(home: Path, environment: Mapping[str, str]) -> None:
+    s3 = boto3.session.Session(
+        environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1"
+    ).client("s3", endpoint_url=environment["AWS_ENDPOINT_URL"])
+    s3.put_object(Bucket="enginefarm", Key="models/first/1/build.yaml", Body=b"")
+    wait_for(lambda: _runs(environment) == ["first"])
+    os.kill(_processes(home)["server"], signal.SIGKILL)
+    wait_for(lambda: "server runs again" in (home / "out").read_text())
+    # The message goes to the dead agent's open call, and is lost for a minute: the listing is faster.
+    os.kill(_processes(home)["s3-agent"], signal.SIGKILL)
+    s3.put_object(Bucket="enginefarm", Key="models/second/1/build.yaml", Body=b"")
+    wait_for(lambda: sorted(_runs(environment)) == ["first", "second"])
+
+
+def test_the_parts_are_those_of_the_farm(tmp_path: Path) -> None:
+    server, storage = own_server(tmp_path, 4200), own_storage(4566)
+    parts = {part.name: part for part in parts_of(server, storage, gpu=True)}
+    assert list(parts) == ["s3", "server", "deploy", "cpu-agent", "gpu-agent", "s3-agent"]
+    assert "gpu-agent" not in {part.name for part in parts_of(server, storage, gpu=False)}
+    secret = (tmp_path / "prefect-password").read_text()
+    assert own_server(tmp_path, 4200).environment == server.environment  # kept from one start to the next
+    for part in parts.values():
+        assert secret not in " ".join(part.command)
+        assert part.name == "s3" or part.environment["PREFECT_API_AUTH_STRING"] == f"enginefarm:{secret}"
+
+
+def test_one_page_says_where_everything_is(tmp_path: Path) -> None:
+    server, storage = own_server(tmp_path, 4200), own_storage(4566)
+    file = write_environment(tmp_path, server, storage)
+    with console.capture() as captured:
+        show_page(server, storage, HostProbe(toolchains=(), broken=()), file, tmp_path / "logs")
+    page = "".join(captured.get().split())
+    for text in ("http://127.0.0.1:4200", "http://127.0.0.1:4566", "s3://enginefarm/models", "inmemory",
+                 str(tmp_path / "prefect-password"), str(file), str(tmp_path / "logs")):  # fmt: skip
+        assert text in page
+    assert (tmp_path / "prefect-password").read_text() not in page
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"queue": "http://q"}, {"releases": ["s3://b"]}, {"queue": "http://q", "releases": ["s3://b"]}],
+)
+def test_half_of_a_watched_store_is_refused(tmp_path: Path, options: dict[str, str | list[str]]) -> None:
+    with pytest.raises(RequestInvalid, match="--releases with --store"):
+        up(data=tmp_path, **options)  # type: ignore[arg-type]
