@@ -28,6 +28,8 @@ from tasks.locate import locate
 from tasks.profile import profile_on_gpu
 from tasks.publish import VerifiedEngine, publish_engine
 from tasks.quarantine import Suspect, quarantining
+from tasks.store.lease import Lease
+from tasks.store.once import once
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine, EngineJob
 from tasks.tensorrt.plugins import plugin_files
@@ -104,15 +106,16 @@ def _suspect(
 async def build_engine(order: EngineOrder) -> CellOutcome:
     """Build, verify, measure and publish one engine, or find that it is there.
 
+    Of all runs that want it at the same moment, on this host or others, one builds it and the others wait.
+
     Raises:
         FarmError: the cell's own reason; nothing is published then.
     """
     settings().check_allowed(order.store)
-    found = await find_engine(order)
-    if found is not None:
-        return found
+    settings().check_allowed(order.store)
+    lease = Lease(store=Store.connect(order.store), key=order.key)
     with labelled(_label(order)), workspace(settings().work_dir) as work:
-        return await _build(order, work)
+        return await once(lease, partial(find_engine, order), partial(_build, order, work))
 
 
 def _label(order: EngineOrder) -> str:
@@ -125,9 +128,6 @@ async def _build(order: EngineOrder, work: Path) -> CellOutcome:
     plugins = plugin_files(order.options.plugins, settings().plugins)
     conversion = await fetch_conversion(order, work)
     async with free_site(host.sites_of(order.target)) as site:
-        found = await find_engine(order)  # what this run waited for may have been the same engine
-        if found is not None:
-            return found
         job = engine_job(order, conversion.onnx, site, plugins=plugins)
         engine = await _verified(order, conversion, site, job, work)
     record = await publish_engine(replace(engine, seconds={"cell": time.monotonic() - started}))

@@ -6,13 +6,14 @@ import asyncio
 from pathlib import Path
 
 from prefect import flow, get_run_logger, runtime
-from prefect.artifacts import acreate_table_artifact
 
 from agents.probe import probe_host
 from flows.build_engine import build_engine, find_engine
+from flows.cell_table import show_cells
 from flows.cells import cells_of
 from flows.conversion_job import ConversionJob
 from flows.convert_release import convert_for
+from flows.fan_out import build_on_farm, runs_on_farm, targets_of_farm
 from flows.overrides import AS_REQUESTED, Overrides
 from flows.settings import settings
 from tasks.children.workspace import workspace
@@ -20,6 +21,8 @@ from tasks.domain.errors import CellsFailed, FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder, ReleaseOutcome, SkippedCell, order_for
 from tasks.domain.release import ReleaseRef
+from tasks.domain.request import BuildRequest
+from tasks.domain.target import EngineTarget
 from tasks.fetch import fetch
 from tasks.store.store import Store
 from tasks.tensorrt.site import build_tools
@@ -45,10 +48,14 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
     await asyncio.to_thread(Store.connect(store).check_conditional_writes)
     with workspace(settings().work_dir) as work:
         orders, skipped = await _orders(release, overrides, store, work)
-    outcomes = await _build_all(orders)
-    rows = [{"record": cell.key, "plan": cell.plan.sha256, "built": cell.built} for cell in outcomes]
-    await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {release.url}")
-    return ReleaseOutcome(release=release, store=store, cells=outcomes, skipped=skipped)
+    answers = await (build_on_farm(orders, overrides.priority) if runs_on_farm() else _build_here(orders))
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, FarmError):
+            raise answer
+    await show_cells(release, orders, answers)
+    _raise_failures(orders, answers)
+    cells = tuple(answer for answer in answers if isinstance(answer, CellOutcome))
+    return ReleaseOutcome(release=release, store=store, cells=cells, skipped=skipped)
 
 
 async def _orders(
@@ -57,8 +64,7 @@ async def _orders(
     """Fetch and convert the release; return one order for each cell, and the cells that cannot be."""
     fetched = await fetch(release, work / "release")
     request = overrides.applied_to(fetched.request)
-    host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
-    cells, skipped = cells_of(request, host.select(request.targets))
+    cells, skipped = cells_of(request, await _targets(request, store, work))
     for one in skipped:
         get_run_logger().warning("skipped %s %s: %s", one.device, one.precision, one.reason)
     job = ConversionJob(fetched=fetched, request=request, store=store, work=work)
@@ -83,7 +89,15 @@ async def _orders(
     return orders, skipped
 
 
-async def _build_all(orders: tuple[EngineOrder, ...]) -> tuple[CellOutcome, ...]:
+async def _targets(request: BuildRequest, store: str, work: Path) -> tuple[EngineTarget, ...]:
+    """Return what `request` names, of what agents build; of what this host builds where there are none."""
+    if runs_on_farm():
+        return await targets_of_farm(store, request.targets)
+    host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+    return host.select(request.targets)
+
+
+async def _build_here(orders: tuple[EngineOrder, ...]) -> list[CellOutcome | BaseException]:
     """Build what is missing, a few at a time. One failing cell does not stop the others."""
     gate = asyncio.Semaphore(settings().parallel_builds)
 
@@ -94,17 +108,13 @@ async def _build_all(orders: tuple[EngineOrder, ...]) -> tuple[CellOutcome, ...]
         async with gate:
             return await build_engine(order)
 
-    answers = await asyncio.gather(*(one(order) for order in orders), return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException) and not isinstance(answer, FarmError):
-            raise answer
-    pairs = zip(orders, answers, strict=True)
-    _raise_failures([(order, answer) for order, answer in pairs if isinstance(answer, FarmError)])
-    return tuple(answer for answer in answers if isinstance(answer, CellOutcome))
+    return await asyncio.gather(*(one(order) for order in orders), return_exceptions=True)
 
 
-def _raise_failures(failed: list[tuple[EngineOrder, FarmError]]) -> None:
+def _raise_failures(orders: tuple[EngineOrder, ...], answers: list[CellOutcome | BaseException]) -> None:
     """Raise the one error there is, or one that lists them all."""
+    pairs = zip(orders, answers, strict=True)
+    failed = [(order, answer) for order, answer in pairs if isinstance(answer, FarmError)]
     if len(failed) == 1:
         raise failed[0][1]
     if failed:
