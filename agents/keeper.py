@@ -167,15 +167,19 @@ class Keeper:
         return self._signal(signal.SIGTERM)
 
     async def end(self) -> None:
-        """End the worker and all that it runs, now, and hand its runs back. Needs `keep` to go on.
+        """End the worker and all that it runs, now, and hand its runs back, if it has any.
+
+        Needs `keep` to go on.
 
         Raises:
             FarmError: the server does not answer.
         """
         self._ending.set()
-        seat = self.seat
-        if seat is not None and self._signal(signal.SIGKILL):
+        self._signal(signal.SIGKILL)
+        if self.process is not None:
             await self._gone.wait()
+        seat = self.seat
+        if seat is not None:
             await self.host.on_server(lambda client: hand_back_runs(client, seat.pool, seat.worker))
 
     def _signal(self, number: signal.Signals) -> bool:

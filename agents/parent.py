@@ -55,3 +55,14 @@ def end_children(*, but: set[int]) -> int:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
     return len(left)
+
+
+def end_run(pid: int, run: str) -> None:
+    """Kill the process `pid`, if it is that of the flow run with the id `run`."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return
+    if f"PREFECT__FLOW_RUN_ID={run}".encode() in environment:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -18,11 +18,14 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
+from agents.parent import end_run
+
 WORKER_LABEL = "prefect.worker.name"
 _LOG = logging.getLogger(__name__)
 _PAGE = 200
 _TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _LOST_AFTER = timedelta(seconds=90)
+_DEAF_AFTER = timedelta(seconds=45)
 
 
 async def give_up_runs(client: PrefectClient, pool: str, worker: str) -> int:
@@ -39,15 +42,23 @@ async def hand_back_runs(client: PrefectClient, pool: str, worker: str) -> int:
     return await _set(client, await _runs_of(client, pool, worker), state)
 
 
-async def return_lost_runs(client: PrefectClient, pool: str) -> int:
-    """Set runs of `pool` back that some worker took just before it was killed, and said nothing about."""
+async def sweep_runs(client: PrefectClient, pool: str, worker: str) -> None:
+    """See to runs of `pool` that nobody else sees to.
+
+    Some worker took a run just before it was killed, and had told nothing about it: others may have it. Or a
+    run of `worker` was to be cancelled, and the worker did not hear of it, as it does not any more after its
+    server was away for long: its process is killed.
+    """
     now = datetime.now(UTC)
-    lost = [
-        run
-        for run in await _runs(client, pool, [StateType.PENDING])
-        if WORKER_LABEL not in run.labels and run.state and now - run.state.timestamp > _LOST_AFTER
-    ]
-    return await _set(client, lost, AwaitingRetry(message="the worker that took it ended"))
+    for run in await _runs(client, pool, [StateType.PENDING, StateType.CANCELLING]):
+        age = now - run.state.timestamp if run.state else timedelta()
+        label = run.labels.get(WORKER_LABEL)
+        if run.state_type is StateType.PENDING and label is None and age > _LOST_AFTER:
+            await _set(client, [run], AwaitingRetry(message="the worker that took it ended"))
+        if run.state_type is StateType.CANCELLING and label == worker and age > _DEAF_AFTER:
+            if run.infrastructure_pid is not None:
+                end_run(int(run.infrastructure_pid), str(run.id))
+            await _set(client, [run], Cancelled(message=f"{worker} did not hear of it, and was told"))
 
 
 async def _set(client: PrefectClient, runs: Iterable[FlowRun], state: State) -> int:

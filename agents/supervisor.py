@@ -14,11 +14,12 @@ from agents.health import Health, Report
 from agents.host import Host
 from agents.keeper import Keeper
 from agents.parent import adopt_orphans
-from agents.runs import return_lost_runs
+from agents.runs import sweep_runs
+from agents.seats import Seat
 from tasks.domain.errors import FarmError
 
 _LOG = logging.getLogger(__name__)
-_SWEEP_SECONDS = 60.0
+_SWEEP_SECONDS = 20.0
 _RENEW_SECONDS = 3600.0
 _HAND_BACK_SECONDS = 20.0
 
@@ -131,12 +132,13 @@ class Supervisor:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             await self._end_orphans()
-            for pool in {keeper.seat.pool for keeper in self._keepers if keeper.seat is not None}:
-                await _try(self._return_lost(pool))
+            for keeper in self._keepers:
+                if keeper.seat is not None and keeper.well:
+                    await _try(self._sweep_runs(keeper.seat))
 
-    async def _return_lost(self, pool: str) -> None:
+    async def _sweep_runs(self, seat: Seat) -> None:
         async def do(client: PrefectClient) -> None:
-            await return_lost_runs(client, pool)
+            await sweep_runs(client, seat.pool, seat.worker)
 
         await self.host.on_server(do)
 

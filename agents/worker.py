@@ -30,6 +30,7 @@ LOOK_AGAIN = 76
 
 BEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
+_LONG_AWAY = 30.0  # seconds
 _AT_WORK = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
 
 
@@ -110,7 +111,7 @@ class FarmWorker(ProcessWorker):
             limit=order.limit,
             create_pool_if_not_found=False,
         )
-        self._draining = False
+        self._draining = self._deaf = self._taking = False
         self.stale = False
         self._answered = time.monotonic()
 
@@ -128,9 +129,10 @@ class FarmWorker(ProcessWorker):
         return self.limiter.borrowed_tokens if self.is_setup else 0
 
     async def until_drained(self) -> None:
-        """Return once it takes no more runs and has none."""
-        while not (self._draining and self.running == 0):  # noqa: ASYNC110 (Prefect has no event for it)
+        """Return once it has no run and takes no more, or should be replaced."""
+        while self.running or self._taking or not (self._draining or self._deaf):  # noqa: ASYNC110 (no event)
             await asyncio.sleep(_POLL_SECONDS)
+        self._draining = True
 
     def beat(self) -> dict[str, float]:
         """Return how many runs it has, and how many seconds ago the server last answered."""
@@ -140,11 +142,18 @@ class FarmWorker(ProcessWorker):
         """Look for runs to take. A server that is away is asked again by the next call."""
         if self._draining:
             return []
+        self._taking = True
         try:
             taken = await super().get_and_submit_flow_runs()
         except httpx.HTTPError as error:
             self._logger.warning("the server does not answer: %s", type(error).__name__)
             return []
+        finally:
+            self._taking = False
+        if time.monotonic() - self._answered > _LONG_AWAY:
+            # Prefect listens no more for runs that are to be cancelled: a new worker does.
+            self._logger.warning("the server is back; this worker is replaced once it has no run")
+            self._deaf = True
         self._answered = time.monotonic()
         return taken
 

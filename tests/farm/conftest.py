@@ -46,6 +46,7 @@ def farm(prefect_server: str, s3_server: str, tmp_path_factory: pytest.TempPathF
         "PREFECT_HOME": str(folder / "prefect"),
         "ENGINEFARM_STORE": f"s3://{bucket}",
         "ENGINEFARM_WORK_DIR": str(folder / "work"),
+        "PREFECT_WORKER_QUERY_SECONDS": "0.5",
         "TMPDIR": str(folder),
     }
     with patch.dict(os.environ, environment_for(s3_server)):
