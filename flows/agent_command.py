@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.gpu_table import device_slug
+from tasks.domain.offer import CPU_POOL
 from tasks.domain.printable import printable
 from tasks.store.store import Store
 
@@ -152,12 +154,15 @@ def _serve(
 
 
 async def _run(host: Host, environment: dict[str, str], drain_seconds: float, health: Health) -> int:
+    from agents.janitor import keep_house  # noqa: PLC0415
     from agents.supervisor import Supervisor  # noqa: PLC0415
     from flows.deployments import ENTRYPOINTS  # noqa: PLC0415
 
+    keeps_house = any(seat.pool == CPU_POOL for seat in host.found.values())
     supervisor = Supervisor(
-        host=host, flows=ENTRYPOINTS, environment=environment, drain_seconds=drain_seconds, health=health
-    )
+        host=host, flows=ENTRYPOINTS, environment=environment, drain_seconds=drain_seconds, health=health,
+        beside=[partial(keep_house, host.on_server)] if keeps_house else [],
+    )  # fmt: skip
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, supervisor.tell)
     return 0 if await supervisor.run() else _INTERRUPTED

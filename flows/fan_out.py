@@ -20,6 +20,7 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import TypeAdapter
 
+from agents.janitor import MOST_RUNS, PARENT_TAG
 from flows.build_engine import find_engine
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.farm_errors import NotDeployed, RunUnsuccessful
@@ -30,12 +31,6 @@ from tasks.domain.priority import Priority
 from tasks.domain.target import EngineTarget
 from tasks.store.announcements import announcements
 from tasks.store.store import Store
-
-PARENT_TAG = "enginefarm-parent"
-"""With the id of the run that asked for it, the tag of each run of one cell."""
-
-MOST_RUNS = 3
-"""How often a run is started before its crash is its end."""
 
 _POLL_SECONDS = 1.0
 _REVIVAL_SECONDS = 180.0
@@ -107,7 +102,7 @@ async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priori
                 parameters={"order": _ORDER.dump_python(order, mode="json")},
                 timeout=0,
                 tags=[f"{PARENT_TAG}:{parent}", *_tags(order)],
-                idempotency_key=f"{order.build_key}:{parent}:{attempt}",
+                idempotency_key=f"{order.key}:{parent}:{attempt}",
                 work_queue_name=priority,
             )
         except ObjectNotFound as error:

@@ -37,9 +37,17 @@ _END_SECONDS = 10.0
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--radosgw", action="store_true", help="also hold the store against a real Ceph radosgw")
+    parser.addoption("--farm", action="store_true", help="also kill and cut off what a farm consists of")
     parser.addoption("--big", action="store_true", help="also convert and build a model of more than 2 GiB")
     parser.addoption("--browser", action="store_true", help="also fill in Prefect's form in chromium")
     parser.addoption("--zoo", metavar="DIR", type=Path, help="also take all of tests/zoo through the farm")
+
+
+@pytest.fixture
+def killing(request: pytest.FixtureRequest) -> None:
+    """For tests that take minutes, since Prefect finds out slowly that something died."""
+    if not request.config.getoption("--farm"):
+        pytest.skip("give --farm to kill and cut off what a farm consists of")
 
 
 @pytest.fixture(scope="session")

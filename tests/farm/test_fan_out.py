@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from unittest.mock import patch
@@ -12,15 +13,15 @@ import boto3
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from flows import farm_runs
 from flows.overrides import Overrides
 from tasks.domain.record import Verdict
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tests.farm.commands import on_server
-from tests.farm.farm import Agent, Farm
-from tests.stand_in.toolchain import H100, L4, StandIn, write_toolchain
+from tests.farm.farm import Agent, Farm, wait_for
+from tests.stand_in.toolchain import H100, L4, StandIn, StandInGpu, write_toolchain
 
 _MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
 _REQUEST = "profile: false\ntiming: none\ntargets: [h100-sxm-80gb, l4, rtx-sm89]\n"
@@ -117,3 +118,53 @@ def test_a_cell_that_fails_stops_no_other_and_says_how_to_mend_it(
 
     nobody = ask(publish("fan-3", "targets: [t4]\n"))
     assert "the farm's agents build for" in str(farm.until(nobody, "Failed", "Completed").message)
+
+
+@pytest.mark.usefixtures("killing")
+def test_a_killed_build_is_started_again_and_published_once(
+    farm: Farm,
+    agents: tuple[Agent, Agent],
+    toolchain: StandIn,
+    publish: Callable[[str, str], ReleaseRef],
+) -> None:
+    before = builds_on(toolchain, L4)
+    toolchain.becomes(build_seconds=60.0)
+    run = ask(publish("fan-4", "profile: false\ntiming: none\ntargets: [l4]\n"))
+    wait_for(lambda: builds_on(toolchain, L4) > before, toolchain.events)
+    toolchain.becomes(build_seconds=0.5)
+    for pid in agents[0].flows():
+        os.kill(pid, signal.SIGKILL)
+
+    assert farm.until(run, "Completed", "Failed").name == "Completed"
+    (child,) = children_of(farm, run)
+    assert "Crashed" in farm.states(child.id)
+    assert len(list(farm.store.engines(model="digits", version="fan-4"))) == 1
+
+
+@pytest.mark.usefixtures("killing")
+def test_a_cancelled_release_ends_its_builds(
+    farm: Farm,
+    agents: tuple[Agent, Agent],
+    toolchain: StandIn,
+    publish: Callable[[str, str], ReleaseRef],
+) -> None:
+    assert agents
+    before = builds_on(toolchain, L4)
+    toolchain.becomes(build_seconds=60.0)
+    run = ask(publish("fan-5", "profile: false\ntiming: none\ntargets: [l4]\n"))
+    wait_for(lambda: builds_on(toolchain, L4) > before, toolchain.events)
+    toolchain.becomes(build_seconds=0.5)
+    # As the button in Prefect's UI does: it names the parent alone.
+    on_server(lambda client: client.set_flow_run_state(run, State(type=StateType.CANCELLING)))
+
+    (child,) = children_of(farm, run)
+    assert farm.until(child.id, "Cancelled", "Completed", "Failed").name == "Cancelled"
+    assert farm.until(run, "Cancelled", "Completed", "Failed").name == "Cancelled"
+    after = ask(publish("fan-6", "profile: false\ntiming: none\ntargets: [l4]\n"))
+    assert farm.until(after, "Completed", "Failed").name == "Completed"
+
+
+def builds_on(toolchain: StandIn, gpu: StandInGpu) -> int:
+    """How many builds have begun on `gpu`."""
+    events = toolchain.events()
+    return sum(one["event"] == "build starts" and one["gpu"] == gpu.uuid for one in events)
