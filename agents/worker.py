@@ -148,6 +148,9 @@ class FarmWorker(ProcessWorker):
         except httpx.HTTPError as error:
             self._logger.warning("the server does not answer: %s", type(error).__name__)
             return []
+        except RuntimeError as error:  # a run is to be taken again that this worker has not quite let go of
+            self._logger.info("the next look takes more: %s", error)
+            return []
         finally:
             self._taking = False
         if time.monotonic() - self._answered > _LONG_AWAY:

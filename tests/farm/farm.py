@@ -181,6 +181,10 @@ class Farm:
         found: list[State[Any]] = on_server(lambda client: client.read_flow_run_states(run))
         return [str(state.name) for state in sorted(found, key=lambda state: state.timestamp)]
 
+    def drop_lease(self, order: EngineOrder) -> None:
+        """Take away what a killed build leaves in the store, and others wait for until its time is up."""
+        self.store.client.delete_object(Bucket=self.store.bucket, Key=f"leases/{order.key}")
+
     def record(self, order: EngineOrder) -> EngineRecord | None:
         return self.store.find_engine(order.key)
 

@@ -8,12 +8,12 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 from prefect.states import AwaitingRetry, Cancelling
 
+from tasks.domain.order import EngineOrder
 from tests.farm.commands import on_server
 from tests.farm.farm import Agent, Farm, lives, wait_for
 from tests.farm.orders import Orders, on_gpu
@@ -26,12 +26,17 @@ CANCEL_SECONDS = 5.0  # that the issue of a farm's cancel allows
 class Builder:
     """A toolchain whose builds begin and do not end, and what of them lives."""
 
+    farm: Farm
+    order: EngineOrder
     toolchain: StandIn
-    lock: Path
     begun: int = 0
 
     def building(self, agent: Agent) -> set[int]:
-        """Return all processes of the next build once it has begun."""
+        """Return all processes of the next build once it has begun.
+
+        The lease of the one before, which was killed with it, is gone, as it would be after half a minute.
+        """
+        self.farm.drop_lease(self.order)
         wait_for(lambda: len(self._starts()) > self.begun, lambda: agent.text)
         self.begun = len(self._starts())
         assert not self.is_free()
@@ -43,7 +48,8 @@ class Builder:
         return not any(map(lives, processes)) and self.is_free()
 
     def is_free(self) -> bool:
-        with self.lock.open("rb") as file:
+        lock = self.farm.folder / f"enginefarm-gpu-{os.getuid()}-{L4.uuid}.lock"
+        with lock.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -55,9 +61,9 @@ class Builder:
 
 
 @pytest.fixture
-def builder(farm: Farm, stand_in: Callable[..., StandIn]) -> Builder:
+def builder(farm: Farm, orders: Orders, stand_in: Callable[..., StandIn]) -> Builder:
     toolchain = stand_in(gpus=(L4,), build_seconds=600.0)
-    return Builder(toolchain=toolchain, lock=farm.folder / f"enginefarm-gpu-{os.getuid()}-{L4.uuid}.lock")
+    return Builder(farm=farm, order=orders.make(on_gpu(L4)), toolchain=toolchain)
 
 
 def again(run: UUID) -> None:
@@ -65,10 +71,8 @@ def again(run: UUID) -> None:
     on_server(lambda client: client.set_flow_run_state(run, AwaitingRetry(), force=True))
 
 
-def test_killed_workers_builds_and_agents_leave_nothing_behind(
-    farm: Farm, orders: Orders, builder: Builder
-) -> None:
-    order = orders.make(on_gpu(L4))
+def test_killed_workers_builds_and_agents_leave_nothing_behind(farm: Farm, builder: Builder) -> None:
+    order = builder.order
     arguments = ("gpu", "--name", "dies", "--drain-seconds", "1")
 
     with farm.agent(*arguments, toolchains=[builder.toolchain]) as agent:
@@ -102,17 +106,16 @@ def test_killed_workers_builds_and_agents_leave_nothing_behind(
     builder.toolchain.becomes(build_seconds=0.0)
     with farm.agent(*arguments, toolchains=[builder.toolchain]):
         farm.until(run, "Crashed", "Completed")
+        farm.drop_lease(order)
         again(run)
         assert farm.until(run, "Completed", "Failed").name == "Completed"
     assert farm.states(run).count("Completed") == 1
     assert farm.record(order) is not None
 
 
-def test_a_cancel_and_a_second_signal_end_a_build_at_once(
-    farm: Farm, orders: Orders, builder: Builder
-) -> None:
+def test_a_cancel_and_a_second_signal_end_a_build_at_once(farm: Farm, builder: Builder) -> None:
     with farm.agent("gpu", "--name", "ends", toolchains=[builder.toolchain]) as agent:
-        run = farm.submit_when_there(orders.make(on_gpu(L4)))
+        run = farm.submit_when_there(builder.order)
         processes = builder.building(agent)
         started = time.monotonic()
         on_server(lambda client: client.set_flow_run_state(run, Cancelling(), force=True))
@@ -120,7 +123,7 @@ def test_a_cancel_and_a_second_signal_end_a_build_at_once(
         assert time.monotonic() - started < CANCEL_SECONDS
         assert farm.until(run, "Cancelled", "Crashed").name == "Cancelled"
 
-        run = farm.submit(orders.make(on_gpu(L4)))
+        run = farm.submit(builder.order)
         processes = builder.building(agent)
         agent.signal(signal.SIGTERM)
         wait_for(lambda: "ends;" in agent.text)
