@@ -71,6 +71,9 @@ def again(run: UUID) -> None:
     on_server(lambda client: client.set_flow_run_state(run, AwaitingRetry(), force=True))
 
 
+pytestmark = pytest.mark.usefixtures("killing")
+
+
 def test_killed_workers_builds_and_agents_leave_nothing_behind(farm: Farm, builder: Builder) -> None:
     order = builder.order
     arguments = ("gpu", "--name", "dies", "--drain-seconds", "1")

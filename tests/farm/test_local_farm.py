@@ -69,6 +69,7 @@ def _runs(environment: Mapping[str, str]) -> list[str]:
     return [run["parameters"]["release"]["model"] for run in answer.json()]
 
 
+@pytest.mark.usefixtures("killing")
 def test_the_farm_runs_on_one_machine_and_leaves_nothing_behind(
     home: Path, free_port: Callable[[], int]
 ) -> None:
