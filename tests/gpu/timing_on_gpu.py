@@ -6,7 +6,8 @@ PYTHON is an interpreter with TensorRT and pycuda. In each precision an untraine
 built without any timings, and then with other weights, which begins with the first build's timings. The cache
 is then given to TensorRT whole, damaged, and on every GPU that is here, with and without `ignore_mismatch`.
 
-Writes `timing.json`, renewed after each precision, and `timing.md`. Ends with status 1 where a rebuild is not at least four times faster.
+Writes `timing.json`, renewed after each precision, and `timing.md`.
+Ends with status 1 where a rebuild is not at least four times faster.
 """
 
 from __future__ import annotations
