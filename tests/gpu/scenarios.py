@@ -40,7 +40,8 @@ from tests.gpu.stage import Stage
 from tests.gpu.subjects import Subject, publish, subjects
 
 __all__ = ["SCENARIOS", "Stage"]
-_ROOT = Path(__file__).parents[2]
+_HERE = Path(__file__).resolve().parent
+_ROOT = _HERE.parents[1]
 
 
 async def built_again(stage: Stage) -> dict[str, Any]:
@@ -174,12 +175,12 @@ async def library(stage: Stage) -> dict[str, Any]:
 
 def _program(stage: Stage, script: str, *arguments: Path) -> dict[str, Any]:
     """Return the JSON that a script of this folder prints in the toolchain's interpreter."""
-    path = str(Path(__file__).with_name(script))
-    command = [stage.site.toolchain.interpreter, path, *map(str, arguments)]
-    root = {"PYTHONPATH": str(_ROOT), "EXTRA_PYTHONPATH": str(_ROOT)}
+    command = [stage.site.toolchain.interpreter, str(_HERE / script), *map(str, arguments)]
+    root = {"PYTHONPATH": str(_ROOT), "EXTRA_PYTHONPATH": str(_ROOT), "PYTHONFAULTHANDLER": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | root)
     answer: dict[str, Any] = json.loads(done.stdout[done.stdout.find("{") :] or "{}")
-    return answer | ({"failed": done.stderr[-1500:]} if done.returncode else {})
+    failed = f"rc {done.returncode}: {done.stderr[-1500:]}"  # a process that a signal ends says little itself
+    return answer | ({"failed": failed} if done.returncode else {})
 
 
 async def _published(stage: Stage, subject: Subject, **request: Any) -> ReleaseRef:

@@ -40,7 +40,8 @@ def read_layers(trt: Any, logger: Any, messages: Messages, options: Options, pla
 
 def _document(text: str) -> str:
     try:
-        layers = json.loads(text)
+        # TensorRT 8.6 writes control characters, such as line feeds, into strings as they are.
+        layers = json.loads(text, strict=False)
     except ValueError as error:
         raise NoLayersError(f"TensorRT's engine inspector gave no JSON: {error}") from error
     return json.dumps(layers, indent=1) + "\n"

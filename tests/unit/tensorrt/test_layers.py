@@ -63,6 +63,11 @@ def test_the_document_is_json_that_no_terminal_obeys(told: Callable[..., str]) -
     assert "\x1b" not in document
 
 
+def test_control_characters_in_strings_are_taken(told: Callable[..., str]) -> None:
+    document = told(tells='{"Layers": [{"Name": "one\ntwo\tthree"}]}')
+    assert json.loads(document) == {"Layers": [{"Name": "one\ntwo\tthree"}]}
+
+
 def test_a_plan_that_does_not_load_has_no_layers(told: Callable[..., str]) -> None:
     with pytest.raises(NoLayersError, match="does not load the plan here: no message"):
         told(b"other", messages=Messages(errors=["of the build"]))
