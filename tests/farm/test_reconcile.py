@@ -46,7 +46,7 @@ def bucket(s3_env: str, bare_server: str, monkeypatch: pytest.MonkeyPatch) -> It
         s3.put_object(Bucket=s3_env, Key=f"models/{name}/build.yaml", Body=text.encode())
 
     async def deploy(client: PrefectClient) -> None:
-        await FarmPool(CPU_POOL).ensure(client)
+        await FarmPool(name=CPU_POOL).ensure(client)
         await register(client, CPU_POOL, ())
 
     on_server(deploy)
