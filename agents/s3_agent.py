@@ -174,7 +174,7 @@ class S3Agent:
     async def _list(self, place: ReleasePlace) -> None:
         """Start a run for each request file below `place` that this agent has not seen in a listing."""
         since = datetime.now(UTC) - self.settings.list_window
-        found = await asyncio.to_thread(_request_files, place, since)
+        found = await asyncio.to_thread(request_files, place, since)
         for one in found:
             created = CreatedObject(bucket=place.bucket, key=one.key)
             if self._stop.is_set():
@@ -215,7 +215,7 @@ def _content(created: CreatedObject) -> str:
     return version if version != "null" else answer["ETag"].strip('"')
 
 
-def _request_files(place: ReleasePlace, since: datetime) -> list[Listed]:
+def request_files(place: ReleasePlace, since: datetime) -> list[Listed]:
     """Return the request files below `place` that were written after `since`.
 
     Raises:

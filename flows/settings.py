@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         description="Places in S3 (s3://BUCKET or s3://BUCKET/PREFIX) that releases and stores may be in, "
         "separated by spaces; default: every place",
     )
+    releases: str = Field(
+        default="",
+        description="Places in S3 (s3://BUCKET or s3://BUCKET/PREFIX) whose releases a reconciliation looks "
+        "through, separated by spaces",
+    )
     plain_http: str = Field(
         default="",
         description="Hosts whose Prefect server may be reached without TLS, separated by spaces",
@@ -88,7 +93,7 @@ class Settings(BaseSettings):
                 fix="put the release there, or have the operator add the place to ENGINEFARM_ALLOWED",
             )
 
-    @field_validator("allowed")
+    @field_validator("allowed", "releases")
     @classmethod
     def _are_places(cls, value: str) -> str:
         wrong = [place for place in value.split() if not _PLACE.fullmatch(place)]

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from tasks.domain.compatibility import Compatibility
+from tasks.domain.priority import Priority
 
 ALL_TARGETS = "all"
 
@@ -163,6 +164,7 @@ class BuildRequest:
         profile: whether engines are measured where their GPU is; an engine is the same without.
         timing: where the build has its timings of kernels.
         timing_cache: SHA-256 of the cache that a reproducible build takes all timings from.
+        priority: how soon a farm builds it; an engine is the same at every priority.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -185,6 +187,7 @@ class BuildRequest:
     profile: bool = True
     timing: TimingMode = TimingMode.SHARED
     timing_cache: str | None = None
+    priority: Priority = Priority.DEFAULT
 
     def __post_init__(self) -> None:
         for name, values in (("precisions", self.precisions), ("targets", self.targets)):

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import RequestInvalid
+from tasks.domain.priority import Priority
 from tasks.domain.request import BuildRequest, Calibration, Plugin, Precision, ShapeRange, TimingMode
 from tasks.store.plain_yaml import KeyPath, PlainYaml, Problem, dump_plain
 
@@ -30,6 +31,7 @@ _KEYS_BELOW = {
 _WORDS: dict[str, type[StrEnum]] = {
     "calibration": Calibration,
     "compatibility": HardwareLevel,
+    "priority": Priority,
     "timing": TimingMode,
 }
 _SHAPE = "a list such as [8, 28, 28, 1] for a fixed shape, or min, opt and max with such a list each"

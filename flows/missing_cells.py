@@ -1,0 +1,200 @@
+"""Which engines of which releases are missing, by S3 alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
+
+from agents.s3_agent import request_files
+from agents.s3_events import CreatedObject, LocationUnknown, ReleasePlace, release_of
+from flows.cells import Cell, cells_of
+from flows.settings import settings
+from tasks.domain.errors import FarmError
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.offer import Announcement, Offer, select
+from tasks.domain.priority import Priority
+from tasks.domain.quarantine import QuarantineRecord, Subject
+from tasks.domain.record import EngineRecord
+from tasks.domain.release import ReleaseRef
+from tasks.domain.request import BuildRequest
+from tasks.store.announcements import announcements
+from tasks.store.quarantined import quarantined
+from tasks.store.releases import read_request_text
+from tasks.store.request_file import parse_request
+from tasks.store.store import Store
+from tasks.tensorflow.models import conversion_tools
+from tasks.tensorrt.engine import graph_precision
+from tasks.tensorrt.site import build_tools
+
+UNSEEN = timedelta(days=30)
+"""How long after its last sign of life a pool is asked for nothing more."""
+
+_READERS = 4
+_EVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedRelease:
+    """A release that a listing found.
+
+    Attributes:
+        ref: where it lies.
+        modified: when its request file was written, in UTC.
+    """
+
+    ref: ReleaseRef
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseNeeds:
+    """What a release lacks.
+
+    Attributes:
+        release: the release.
+        priority: how soon its request wants it.
+        missing: cells that no engine answers, as people write them.
+        stale: cells with engines only of other code or other versions of libraries than now.
+        unoffered: devices that it names and that no agent builds for.
+        problem: why nothing can be said or built; empty where something can.
+    """
+
+    release: ListedRelease
+    priority: Priority = Priority.DEFAULT
+    missing: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    unoffered: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def is_to_build(self) -> bool:
+        """Whether a run would build something."""
+        return not self.problem and bool(self.missing or self.stale)
+
+
+def releases_below(place: ReleasePlace) -> list[ListedRelease]:
+    """Return the releases right below `place`.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    found = []
+    for file in request_files(place, _EVER):
+        try:
+            ref = release_of(CreatedObject(bucket=place.bucket, key=file.key), (place,))
+        except LocationUnknown:  # a file of that name in somebody's model
+            continue
+        found.append(ListedRelease(ref=ref, modified=file.modified))
+    return found
+
+
+def needs_of(releases: Iterable[ListedRelease], now: datetime) -> list[ReleaseNeeds]:
+    """Return what each of `releases` lacks: production first, then the newest.
+
+    What cannot be told of one of them, for whatever reason of its own, stands in its `problem`.
+    """
+    offers = cache(partial(_offers, now=now))
+    with ThreadPoolExecutor(_READERS) as readers:
+        found = list(readers.map(lambda one: _needs(one, offers), releases))
+    return sorted(found, key=_turn)
+
+
+def _turn(needs: ReleaseNeeds) -> tuple[bool, float]:
+    return needs.priority is not Priority.PRODUCTION, -needs.release.modified.timestamp()
+
+
+def _offers(store_url: str, *, now: datetime) -> tuple[Offer, ...]:
+    """Return what agents offer that lived lately."""
+    found = announcements(Store.connect(store_url))
+    return tuple(one.offer for one in found if _lives(one, now))
+
+
+def _lives(announcement: Announcement, now: datetime) -> bool:
+    try:
+        seen = datetime.fromisoformat(announcement.seen)
+    except ValueError:
+        return False
+    return now - (seen if seen.tzinfo else seen.replace(tzinfo=UTC)) < UNSEEN
+
+
+def _needs(release: ListedRelease, offers: Callable[[str], tuple[Offer, ...]]) -> ReleaseNeeds:
+    try:
+        store = Store.connect(settings().store_for(release.ref))
+        text = read_request_text(store.client, release.ref)
+        request = parse_request(text, source=f"{release.ref.url}build.yaml")
+        targets, unoffered = select(offers(store.url), request.targets)
+        if not targets:
+            found = f"no agent builds for {', '.join(unoffered)}"
+            return ReleaseNeeds(
+                release=release, priority=request.priority, unoffered=unoffered, problem=found
+            )
+        return _lacking(release, request, cells_of(request, targets)[0], store, unoffered)
+    except FarmError as error:
+        return ReleaseNeeds(release=release, problem=f"{type(error).__name__}: {error}")
+
+
+def _lacking(
+    release: ListedRelease,
+    request: BuildRequest,
+    cells: tuple[Cell, ...],
+    store: Store,
+    unoffered: tuple[str, ...],
+) -> ReleaseNeeds:
+    """Return which of `cells` have no engine of today's tools, nor a refusal by them."""
+    ref = release.ref
+    engines = [one for one in store.engines(model=ref.model, version=ref.version) if one.release.ref == ref]
+    refused = [
+        one for one in quarantined(store, model=ref.model, version=ref.version) if one.release.ref == ref
+    ]
+    missing, stale = sort_cells(cells, engines, refused)
+    return ReleaseNeeds(
+        release=release, priority=request.priority, missing=missing, stale=stale, unoffered=unoffered
+    )
+
+
+def sort_cells(
+    cells: Iterable[Cell], engines: Iterable[EngineRecord], refused: Iterable[QuarantineRecord]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which of `cells` are missing, and which are stale; both as people write them.
+
+    Args:
+        cells: what is wanted.
+        engines: the release's.
+        refused: what of the release went to quarantine: with today's tools that is an answer, too.
+    """
+    graph_tools = conversion_tools()
+    tools = {**graph_tools, **build_tools()}
+    known: dict[Cell, bool] = {}
+    for engine in engines:
+        cell = engine.target, engine.options.precision
+        known[cell] = known.get(cell, False) or engine.tools == tools
+    answers = list(refused)
+    missing: list[str] = []
+    stale: list[str] = []
+    for cell in cells:
+        if known.get(cell, False) or any(_answers(one, cell, tools, graph_tools) for one in answers):
+            continue
+        target, precision = cell
+        (stale if cell in known else missing).append(f"{device_slug(target)}/{target.version} {precision}")
+    return tuple(missing), tuple(stale)
+
+
+def _answers(
+    record: QuarantineRecord, cell: Cell, tools: Mapping[str, str], graph_tools: Mapping[str, str]
+) -> bool:
+    """Say whether `record` is of `cell`, or of the graph that it is built from, and of today's tools."""
+    target, precision = cell
+    if record.subject is Subject.GRAPH:
+        own = graph_precision(target, precision)
+        return record.options.precision == own and record.tools == graph_tools
+    return (record.target, record.options.precision) == cell and record.tools == tools
+
+
+def rows(needs: ReleaseNeeds) -> Iterator[str]:
+    """Yield what a release lacks, a line each, for people."""
+    yield from (f"missing: {cell}" for cell in needs.missing)
+    yield from (f"stale: {cell}" for cell in needs.stale)
+    yield from (f"offered by no agent: {device}" for device in needs.unoffered)

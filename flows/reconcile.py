@@ -1,0 +1,216 @@
+"""The nightly flow: what S3 shows to be missing is built."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
+from pydantic import Field, TypeAdapter, ValidationError
+
+from agents.release_runs import DEPLOYMENT
+from agents.s3_events import ReleasePlace
+from flows.missing_cells import ListedRelease, ReleaseNeeds, needs_of, releases_below, rows
+from flows.overrides import Overrides
+from flows.s3_command import place_at
+from flows.settings import settings
+from tasks.domain.errors import FarmError, RequestInvalid
+from tasks.domain.farm_errors import NotDeployed
+from tasks.domain.priority import Priority
+from tasks.domain.release import ReleaseRef
+
+_PAGE = 200
+_ACTIVE = [
+    StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING,
+]  # fmt: skip
+_RELEASE, _OVERRIDES = TypeAdapter(ReleaseRef), TypeAdapter(Overrides)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What was done about one place or release.
+
+    Attributes:
+        url: the place or release.
+        lacks: what it lacks, a line each.
+        done: what was done, for people.
+        run: the run that was started for it; None where none was.
+    """
+
+    url: str
+    lacks: tuple[str, ...] = ()
+    done: str
+    run: UUID | None = None
+
+
+@flow(name="reconcile")
+async def reconcile(
+    budget: Annotated[
+        int, Field(ge=1, le=1000, description="Start at most so many builds of releases.")
+    ] = 20,
+    places: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Look through these places, s3://BUCKET/PREFIX; empty: those of "
+            "ENGINEFARM_RELEASES on the agent."
+        ),
+    ] = (),
+) -> list[Reconciled]:
+    """Find releases whose engines are missing or stale, by S3 alone, and start their builds.
+
+    Args:
+        budget: how many builds to start at most; production first, then the newest releases.
+        places: where to look.
+
+    Raises:
+        RequestInvalid: no place is named, or one has another form.
+        LocationRefused: the operator does not allow a place.
+        NotDeployed: the farm is not registered on this server.
+        FarmError: why a place could not be listed; the others are reconciled all the same.
+    """
+    now = datetime.now(UTC)
+    releases, away = await asyncio.to_thread(_listed, _places(places or settings().releases.split()))
+    needs = await asyncio.to_thread(needs_of, releases, now)
+    async with get_client() as client:
+        done = await _start_all(client, needs, budget, now)
+    done += [Reconciled(url=url, done=f"not listed: {error}") for url, error in away.items()]
+    table = [
+        {"release": one.url, "lacks": "; ".join(one.lacks), "done": one.done, "run": str(one.run or "")}
+        for one in done
+    ]
+    await acreate_table_artifact(
+        key="reconciled", table=table, description="What is missing, and what was done"
+    )
+    for error in away.values():
+        raise error
+    return done
+
+
+def _places(urls: Sequence[str]) -> list[ReleasePlace]:
+    """Return where to look.
+
+    Raises:
+        RequestInvalid, LocationRefused: as `reconcile`.
+    """
+    if not urls:
+        raise RequestInvalid(
+            wanted="places of releases to look through",
+            found="none: neither the parameter `places` nor ENGINEFARM_RELEASES names one",
+            fix="set ENGINEFARM_RELEASES on the CPU agents, or pause the schedule of reconcile/farm",
+        )
+    for url in urls:
+        settings().check_allowed(url)
+    return list(dict.fromkeys(map(place_at, urls)))
+
+
+def _listed(places: Sequence[ReleasePlace]) -> tuple[list[ListedRelease], dict[str, FarmError]]:
+    """Return the releases of all places, each once, and why some places cannot be listed."""
+    found: dict[ReleaseRef, ListedRelease] = {}
+    away: dict[str, FarmError] = {}
+    for place in places:
+        try:
+            found |= {one.ref: one for one in releases_below(place)}
+        except FarmError as error:
+            away[place.url] = error
+    return list(found.values()), away
+
+
+async def _start_all(
+    client: PrefectClient, needs: Sequence[ReleaseNeeds], budget: int, now: datetime
+) -> list[Reconciled]:
+    """Start what is to be built, as far as the budget goes; return what was done about each release."""
+    deployment = await _deployment(client)
+    active = await _active(client, deployment)
+    done, left = [], budget
+    for one in needs:
+        answer = _why_not(one, active, left)
+        run = None
+        if not answer:
+            run, answer = await _start(client, deployment, one, now)
+            left -= run is not None
+        if one.problem:
+            get_run_logger().warning("%s: %s", one.release.ref.url, one.problem)
+        done.append(Reconciled(url=one.release.ref.url, lacks=tuple(rows(one)), done=answer, run=run))
+    return done
+
+
+def _why_not(needs: ReleaseNeeds, active: set[ReleaseRef], left: int) -> str:
+    """Return why no run is to be started; nothing where one is."""
+    if needs.problem:
+        return f"skipped: {needs.problem}"
+    if not needs.is_to_build:
+        return "complete"
+    if needs.release.ref in active:
+        return "a run is at it"
+    return "" if left else "left for another night: the budget is spent"
+
+
+async def _deployment(client: PrefectClient) -> UUID:
+    try:
+        return (await client.read_deployment_by_name(DEPLOYMENT)).id
+    except ObjectNotFound as error:
+        raise NotDeployed(
+            wanted=f"the deployment {DEPLOYMENT} on the Prefect server",
+            found="none",
+            fix="register the farm: `enginefarm deploy`",
+        ) from error
+
+
+async def _active(client: PrefectClient, deployment: UUID) -> set[ReleaseRef]:
+    """Return the releases that runs wait for or work on."""
+    states = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ACTIVE)))
+    ours = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    found: set[ReleaseRef] = set()
+    offset = 0
+    while True:
+        runs = await client.read_flow_runs(
+            flow_run_filter=states, deployment_filter=ours, limit=_PAGE, offset=offset
+        )
+        for run in runs:
+            try:
+                found.add(_RELEASE.validate_python(run.parameters.get("release")))
+            except ValidationError:  # somebody's hand: it will fail by itself
+                continue
+        if len(runs) < _PAGE:
+            return found
+        offset += _PAGE
+
+
+async def _start(
+    client: PrefectClient, deployment: UUID, needs: ReleaseNeeds, now: datetime
+) -> tuple[UUID | None, str]:
+    """Start a run for one release, once a day; return it, and what was done."""
+    ref = needs.release.ref
+    queue = Priority.PRODUCTION if needs.priority is Priority.PRODUCTION else Priority.NIGHTLY
+    key = f"reconcile:{ref.url}:{now.date().isoformat()}"
+    same = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+    if before := await client.read_flow_runs(flow_run_filter=same, limit=1):
+        return None, f"asked for today already: {before[0].name}"
+    run = await client.create_flow_run_from_deployment(
+        deployment,
+        parameters={
+            "release": _RELEASE.dump_python(ref, mode="json"),
+            "overrides": _OVERRIDES.dump_python(Overrides(priority=queue), mode="json"),
+        },
+        name=f"{ref.model}-{ref.version}",
+        tags=["way:schedule"],
+        work_queue_name=queue,
+        idempotency_key=key,
+    )
+    return run.id, f"started in the queue {queue}"

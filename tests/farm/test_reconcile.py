@@ -1,0 +1,110 @@
+"""What is missing by S3 alone becomes runs on a real Prefect server. No worker runs: they are counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+from prefect.client.orchestration import PrefectClient
+
+from agents.pools import FarmPool
+from flows.deployments import register
+from flows.reconcile import Reconciled, reconcile
+from flows.settings import settings
+from tasks.domain.errors import RequestInvalid
+from tasks.domain.farm_errors import LocationRefused
+from tasks.domain.offer import CPU_POOL, Announcement, Offer, pool_of
+from tasks.domain.priority import Priority
+from tasks.domain.request import Precision
+from tasks.store.announcements import announce
+from tasks.store.store import Store
+from tests.farm.commands import on_server
+from tests.farm.orders import on_rtx
+
+_TARGET = on_rtx("8.9")
+_REQUESTS = {
+    "old/1": "targets: [rtx-sm89]\nprecisions: [fp32, fp16]",
+    "new/1": "targets: [rtx-sm89, l4]",
+    "first/1": "targets: [rtx-sm89]\npriority: production",
+    "broken/1": "targetz: all",
+    "elsewhere/1": "targets: [l4]",
+}
+
+
+@pytest.fixture
+def bucket(s3_env: str, bare_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket with releases, and a server that has the farm's deployments."""
+    del bare_server
+    monkeypatch.delenv("ENGINEFARM_STORE", raising=False)
+    monkeypatch.setenv("ENGINEFARM_RELEASES", f"s3://{s3_env}/models")
+    settings.cache_clear()
+    s3 = boto3.session.Session().client("s3")
+    for name, text in _REQUESTS.items():
+        s3.put_object(Bucket=s3_env, Key=f"models/{name}/build.yaml", Body=text.encode())
+
+    async def deploy(client: PrefectClient) -> None:
+        await FarmPool(name=CPU_POOL).ensure(client)
+        await register(client, CPU_POOL, ())
+
+    on_server(deploy)
+    yield s3_env
+    settings.cache_clear()
+
+
+def _announce(bucket: str, age: timedelta) -> None:
+    offer = Offer(
+        flavour=_TARGET.flavour, version=_TARGET.version, gpus=(), os="linux", architecture="x86_64"
+    )
+    seen = (datetime.now(UTC) - age).isoformat()
+    store = Store.connect(f"s3://{bucket}")
+    announce(store, Announcement(pool=pool_of(_TARGET), offer=offer, host="h", seen=seen))
+
+
+def _reconcile(budget: int, *places: str) -> dict[str, Reconciled]:
+    found = asyncio.run(reconcile(budget=budget, places=places))
+    return {one.url.removesuffix("/").split("/models/")[1]: one for one in found}
+
+
+def _runs() -> list[tuple[str, str]]:
+    async def read(client: PrefectClient) -> list[tuple[str, str]]:
+        ours = await client.read_deployment_by_name("build-release/farm")
+        runs = [run for run in await client.read_flow_runs() if run.deployment_id == ours.id]
+        assert all(run.state_name in {"Scheduled", "Late"} for run in runs)
+        return sorted((run.name, str(run.work_queue_name)) for run in runs)
+
+    return list(on_server(read))
+
+
+def test_what_s3_lacks_is_started_once_within_the_budget(bucket: str) -> None:
+    _announce(bucket, timedelta(days=31))
+    assert all(one.run is None for one in _reconcile(1).values())  # its agents are gone
+    _announce(bucket, timedelta(days=1))
+    found = _reconcile(1)
+    assert _runs() == [("first-1", Priority.PRODUCTION)]
+    assert found["first/1"].lacks == (f"missing: rtx-sm89/{_TARGET.version} {Precision.FP32}",)
+    assert "RequestInvalid" in found["broken/1"].done
+    assert "no agent builds for l4" in found["elsewhere/1"].done
+    assert "budget" in found["old/1"].done
+    again = _reconcile(20)
+    assert again["first/1"].done == "a run is at it"
+    assert "offered by no agent: l4" in again["new/1"].lacks
+    nightly = [("new-1", Priority.NIGHTLY), ("old-1", Priority.NIGHTLY)]
+    assert _runs() == [("first-1", Priority.PRODUCTION), *nightly]
+    assert all(one.run is None for one in _reconcile(20).values())
+    assert len(_runs()) == 3
+
+
+def test_places_that_are_not_named_or_not_allowed_are_refused(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINEFARM_ALLOWED", f"s3://{bucket}/models")
+    settings.cache_clear()
+    with pytest.raises(LocationRefused):
+        _reconcile(1, "s3://somebody-elses/models")
+    monkeypatch.delenv("ENGINEFARM_RELEASES")
+    settings.cache_clear()
+    with pytest.raises(RequestInvalid, match="ENGINEFARM_RELEASES"):
+        _reconcile(1)

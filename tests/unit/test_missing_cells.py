@@ -1,0 +1,45 @@
+"""Which cells count as missing, as stale and as answered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flows.missing_cells import sort_cells
+from tasks.domain.quarantine import QuarantineRecord, Subject
+from tasks.domain.record import EngineRecord
+from tasks.domain.request import Precision
+from tasks.tensorflow.models import conversion_tools
+from tasks.tensorrt.site import build_tools
+
+_TOOLS = {**conversion_tools(), **build_tools()}
+
+
+def _refused(record: EngineRecord, tools: dict[str, str]) -> QuarantineRecord:
+    return QuarantineRecord(
+        key="k", model=record.model, version=record.version, subject=Subject.ENGINE, identity="i",
+        release=record.release, opset=17, options=record.options, target=record.target,
+        toolchain=record.toolchain, onnx=record.onnx, weights=None, plan=record.plan,
+        reference=record.reference, actual=None, inputs="", error={}, exit_code=1, verification=None,
+        tools=tools, command="", created="",
+    )  # fmt: skip
+
+
+def test_an_engine_of_todays_tools_answers_its_own_cell_only(engine_record: EngineRecord) -> None:
+    cell = engine_record.target, Precision.FP16
+    other = engine_record.target, Precision.FP32
+    current = replace(engine_record, tools=_TOOLS)
+    old = replace(engine_record, tools=_TOOLS | build_tools() | {"enginefarm-build": "older"})
+    assert sort_cells([cell], [old, current], []) == ((), ())
+    assert sort_cells([cell, other], [old], []) == (("l4/10.13.3.9 fp32",), ("l4/10.13.3.9 fp16",))
+
+
+def test_what_was_refused_with_todays_tools_is_not_tried_every_night(engine_record: EngineRecord) -> None:
+    cell = engine_record.target, Precision.FP16
+    refused = _refused(engine_record, _TOOLS)
+    assert sort_cells([cell], [], [refused]) == ((), ())
+    assert sort_cells([cell], [], [replace(refused, tools={"enginefarm-build": "older"})])[0]
+    graph = replace(refused, subject=Subject.GRAPH, target=None, tools=conversion_tools())
+    # TensorRT 10 has FP16 from a flag: its graph is FP32.
+    assert sort_cells([cell], [], [graph])[0]
+    fp32 = replace(graph, options=replace(graph.options, precision=Precision.FP32))
+    assert sort_cells([cell], [], [fp32]) == ((), ())
