@@ -79,9 +79,9 @@ def _fan_out(farm: Any, toolchain: Any, orders: Any, number: int) -> dict[str, A
 
     l4 = StandInGpu(name="NVIDIA L4", uuid="", compute="8.9", memory_mib=0)
     wanted = tuple(orders.make(on_gpu(l4)) for _ in range(number))
-    before, started = len(toolchain.events()), time.time()
+    before, started = len(toolchain.events()), time.monotonic()
     answers = asyncio.run(flow(name="benchmark")(build_on_farm)(wanted, Priority.DEFAULT))
-    seconds = time.time() - started
+    seconds = time.monotonic() - started
     events = toolchain.events()[before:]
     begun, ended = (
         [e["time"] for e in events if e["event"] == f"build {what}"] for what in ("starts", "ends")

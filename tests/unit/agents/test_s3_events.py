@@ -28,7 +28,7 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 _NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
-MODELS = ReleasePlace(bucket="b", prefix="models")
+MODELS = ReleasePlace(bucket="releases", prefix="models")
 
 
 def _record(source: str, name: str, bucket: str, key: str) -> dict[str, Any]:
@@ -147,21 +147,21 @@ def test_a_body_that_never_ends_its_brackets_is_told() -> None:
 
 @given(model=_NAME, version=_NAME, prefix=st.sampled_from(["", "models", "a b+c/d"]))
 def test_a_release_is_found_right_below_its_place(model: str, version: str, prefix: str) -> None:
-    ref = ReleaseRef(bucket="b", prefix=prefix, model=model, version=version)
-    place = ReleasePlace.from_url(f"s3://b/{prefix}")
-    assert release_of(CreatedObject(bucket="b", key=f"{ref.key}build.yaml"), [place]) == ref
+    ref = ReleaseRef(bucket="releases", prefix=prefix, model=model, version=version)
+    place = ReleasePlace.from_url(f"s3://releases/{prefix}")
+    assert release_of(CreatedObject(bucket="releases", key=f"{ref.key}build.yaml"), [place]) == ref
 
 
 @pytest.mark.parametrize(
     "url",
     [
         "s3://other/models/m/1/build.yaml",
-        "s3://b/model/m/1/build.yaml",
-        "s3://b/models-of-others/m/1/build.yaml",
-        "s3://b/models/1/build.yaml",
-        "s3://b/models/m/1/saved_model/assets/build.yaml",
-        "s3://b/models/../1/build.yaml",
-        "s3://b/models/m//build.yaml",
+        "s3://releases/model/m/1/build.yaml",
+        "s3://releases/models-of-others/m/1/build.yaml",
+        "s3://releases/models/1/build.yaml",
+        "s3://releases/models/m/1/saved_model/assets/build.yaml",
+        "s3://releases/models/../1/build.yaml",
+        "s3://releases/models/m//build.yaml",
     ],
 )
 def test_a_request_file_elsewhere_is_refused(url: str) -> None:
@@ -171,12 +171,12 @@ def test_a_request_file_elsewhere_is_refused(url: str) -> None:
 
 
 def test_places_may_lie_in_each_other() -> None:
-    inner = ReleasePlace.from_url("s3://b/models/team/")
-    found = release_of(CreatedObject(bucket="b", key="models/team/m/1/build.yaml"), [MODELS, inner])
-    assert found == ReleaseRef(bucket="b", prefix="models/team", model="m", version="1")
+    inner = ReleasePlace.from_url("s3://releases/models/team/")
+    found = release_of(CreatedObject(bucket="releases", key="models/team/m/1/build.yaml"), [MODELS, inner])
+    assert found == ReleaseRef(bucket="releases", prefix="models/team", model="m", version="1")
 
 
-@pytest.mark.parametrize("url", ["", "b/models", "s3://", "s3:///models", "s3://b//models", "https://b/m"])
+@pytest.mark.parametrize("url", ["", "b/models", "s3://", "s3:///models", "s3://releases//models", "https://b/m"])
 def test_what_is_no_place_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="s3://bucket/prefix"):
         ReleasePlace.from_url(url)
