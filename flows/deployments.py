@@ -140,8 +140,11 @@ def _document(deployment: RunnerDeployment | DeploymentResponse) -> _Document:
     """Return what is compared, in one form for both."""
     document = deployment.model_dump(mode="json")
     if isinstance(deployment, RunnerDeployment):
-        schema = deployment._parameter_openapi_schema  # noqa: SLF001 (what it sends; there is no other way)
-        document["parameter_openapi_schema"] = schema.model_dump(mode="json")
+        sent = deployment._parameter_openapi_schema  # noqa: SLF001 (what it sends; there is no other way)
+        document["parameter_openapi_schema"] = sent.model_dump(mode="json")
+    # The server leaves out what is empty there.
+    schema = document["parameter_openapi_schema"] or {}
+    document["parameter_openapi_schema"] = {key: value for key, value in schema.items() if value}
     document["tags"] = sorted(document["tags"])
     document["pull_steps"] = document.get("pull_steps") or []
     document["job_variables"] = document.get("job_variables") or {}

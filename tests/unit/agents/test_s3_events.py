@@ -176,7 +176,9 @@ def test_places_may_lie_in_each_other() -> None:
     assert found == ReleaseRef(bucket="releases", prefix="models/team", model="m", version="1")
 
 
-@pytest.mark.parametrize("url", ["", "b/models", "s3://", "s3:///models", "s3://releases//models", "https://b/m"])
+@pytest.mark.parametrize(
+    "url", ["", "b/models", "s3://", "s3:///models", "s3://releases//models", "https://b/m"]
+)
 def test_what_is_no_place_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="s3://bucket/prefix"):
         ReleasePlace.from_url(url)
