@@ -13,10 +13,12 @@ from agents.probe import HostProbe, probe_host
 from flows import build_release as release_flow
 from flows import convert_release
 from flows.build_release import build_release
+from tasks.domain.digest import blob_ref
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.release import ReleaseRef
 
 _RUNS = 10
+_NO_PLAN = blob_ref(b"")
 REQUEST = "precisions: [fp32, fp16]\ntargets: [rtx-sm89]\n"
 
 
@@ -25,11 +27,11 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EngineOrder, ...]]:
     """The orders of each run, instead of engines: only the conversion is under test."""
     orders: list[tuple[EngineOrder, ...]] = []
 
-    async def note(run: tuple[EngineOrder, ...]) -> tuple[CellOutcome, ...]:
+    async def note(run: tuple[EngineOrder, ...]) -> list[CellOutcome]:
         orders.append(run)
-        return ()
+        return [CellOutcome(key=order.key, plan=_NO_PLAN, built=False) for order in run]
 
-    monkeypatch.setattr(release_flow, "_build_all", note)
+    monkeypatch.setattr(release_flow, "_build_here", note)
     return orders
 
 
