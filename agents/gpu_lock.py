@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import tempfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
+from agents.file_lock import try_lock
 from tasks.children.progress import report_progress
 from tasks.tensorrt.site import BuildSite
 
@@ -46,12 +44,7 @@ def _first_free(uuids: Iterable[str | None]) -> tuple[str | None, int | None] | 
     for uuid in uuids:
         if uuid is None:
             return None, None
-        path = Path(tempfile.gettempdir()) / f"enginefarm-gpu-{os.getuid()}-{uuid}.lock"
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-        else:
+        descriptor = try_lock(f"enginefarm-gpu-{os.getuid()}-{uuid}.lock")
+        if descriptor is not None:
             return uuid, descriptor
     return None

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
-import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import WorkerStatus
 
 from agents.changes import Action
+from agents.file_lock import try_lock
 from agents.parent import end_children
 from agents.pools import FarmPool
 from agents.seats import Place, Seat, seat_at
@@ -150,15 +149,12 @@ def only_agent(name: str, places: Iterable[Place]) -> Iterator[None]:
     """
     with ExitStack() as held:
         for label in sorted({place.label for place in places}):
-            path = Path(tempfile.gettempdir()) / f"enginefarm-agent-{os.getuid()}-{name}-{label}.lock"
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            held.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            descriptor = try_lock(f"enginefarm-agent-{os.getuid()}-{name}-{label}.lock")
+            if descriptor is None:
                 raise AgentRunning(
                     wanted=f"to serve {label} as {name}",
                     found="an agent that does so",
                     fix="end that one, or give this one another --name",
-                ) from error
+                )
+            held.callback(os.close, descriptor)
         yield

@@ -27,15 +27,12 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry
 
+from agents.flow_runs import FLOWS, PARENT_TAG
 from tasks.domain.errors import FarmError
-
-PARENT_TAG = "enginefarm-parent"
-"""With the id of the run that asked for it, the tag of each run of one cell."""
 
 MOST_RUNS = 3
 """How often a run is started before its crash is its end."""
 
-_FLOWS = ("build-release", "build-engine", "reconcile")
 _EVERY_SECONDS = 3.0
 _REVIVED_FOR = timedelta(days=1)
 _PAGE = 200
@@ -55,9 +52,7 @@ class Swept:
     revived: tuple[UUID, ...]
 
 
-async def keep_house(
-    on_server: Callable[[Callable[[PrefectClient], Awaitable[Any]]], Awaitable[Any]],
-) -> None:
+async def keep_house(on_server: OnServer) -> None:
     """Sweep until cancelled; a server that is away only delays it."""
     while True:
         try:
@@ -99,11 +94,9 @@ async def _may_run_again(client: PrefectClient, run: FlowRun) -> bool:
 
     Its number of runs does not tell: a run that crashes before it begins has none.
     """
-    if (
-        run.deployment_id is None
-        or run.state is None
-        or datetime.now(UTC) - run.state.timestamp > _REVIVED_FOR
-    ):
+    if run.deployment_id is None or run.state is None:
+        return False
+    if datetime.now(UTC) - run.state.timestamp > _REVIVED_FOR:
         return False
     states = await client.read_flow_run_states(run.id)
     return sum(state.type is StateType.CRASHED for state in states) < MOST_RUNS
@@ -131,7 +124,7 @@ async def _by_id(client: PrefectClient, wanted: Iterable[UUID | None]) -> dict[U
 async def _runs(client: PrefectClient, states: list[StateType]) -> list[FlowRun]:
     """Return the newest runs of the farm's flows in `states`."""
     return await client.read_flow_runs(
-        flow_filter=FlowFilter(name=FlowFilterName(any_=list(_FLOWS))),
+        flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states))),
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=_PAGE,

@@ -18,11 +18,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
+from agents.flow_runs import WORKER_LABEL, all_flow_runs
 from agents.parent import end_run
 
-WORKER_LABEL = "prefect.worker.name"
 _LOG = logging.getLogger(__name__)
-_PAGE = 200
 _TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _LOST_AFTER = timedelta(seconds=90)
 _DEAF_AFTER = timedelta(seconds=45)
@@ -77,14 +76,8 @@ async def _runs_of(client: PrefectClient, pool: str, worker: str) -> list[FlowRu
 
 
 async def _runs(client: PrefectClient, pool: str, states: list[StateType]) -> list[FlowRun]:
-    found: list[FlowRun] = []
-    while True:
-        page = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states))),
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
-            limit=_PAGE,
-            offset=len(found),
-        )
-        found += page
-        if len(page) < _PAGE:
-            return found
+    return await all_flow_runs(
+        client,
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states))),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
+    )

@@ -21,8 +21,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from agents.flow_runs import WORKER_LABEL
 from agents.parent import PARENT_VARIABLE
-from agents.runs import WORKER_LABEL
 from tasks.domain.errors import TargetUnavailable
 
 LOOK_AGAIN = 76

@@ -35,6 +35,7 @@ async def show_cells(release: ReleaseRef, orders: tuple[EngineOrder, ...], answe
 
 
 def _rows(orders: tuple[EngineOrder, ...], answers: Answers) -> list[dict[str, str]]:
+    """Return a row for each cell; reads every record that there is."""
     return [_row(order, answer) for order, answer in zip(orders, answers, strict=True)]
 
 

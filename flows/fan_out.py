@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import httpx
 from prefect import runtime
@@ -20,8 +21,10 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import TypeAdapter
 
-from agents.janitor import MOST_RUNS, PARENT_TAG
+from agents.flow_runs import PARENT_TAG
+from agents.janitor import MOST_RUNS
 from flows.build_engine import find_engine
+from flows.farm_runs import is_final
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.farm_errors import NotDeployed, RunUnsuccessful
 from tasks.domain.gpu_table import device_slug
@@ -140,7 +143,7 @@ async def _wait(client: PrefectClient, run: FlowRun) -> FlowRun:
         elif crashed is None:
             crashed = time.monotonic()
         lost = crashed is not None and time.monotonic() - crashed > _REVIVAL_SECONDS
-        ended = run.state is not None and run.state.is_final() and run.state_type is not StateType.CRASHED
+        ended = is_final(run) and run.state_type is not StateType.CRASHED
         if ended or lost or _gave_up(run):
             return run
 
@@ -161,4 +164,4 @@ async def _outcome(order: EngineOrder, run: FlowRun) -> CellOutcome:
             fix=f"`enginefarm logs {run.id}` shows what happened; `enginefarm retry {runtime.flow_run.id}` "
             "asks again for what is missing",
         )
-    return CellOutcome(key=found.key, plan=found.plan, built=True)
+    return replace(found, built=True)

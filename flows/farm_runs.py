@@ -7,6 +7,7 @@ import json
 import uuid
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -21,13 +22,14 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry
 from pydantic import TypeAdapter
 
+from agents.flow_runs import PARENT_TAG, all_flow_runs
+from agents.release_runs import DEPLOYMENT
 from flows.overrides import Overrides
 from tasks.domain.digest import document_digest
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
 from tasks.domain.release import ReleaseRef
 
-DEPLOYMENT = "build-release/farm"
 _PAGE, _PAGES = 200, 5
 _POLL_SECONDS = 1.0
 _FEWEST_DIGITS = 4
@@ -57,24 +59,13 @@ async def submit(
         NotDeployed: the farm is not registered on this server.
         RequestInvalid: the server refuses the parameters.
     """
-    try:
-        deployment = await client.read_deployment_by_name(DEPLOYMENT)
-    except ObjectNotFound as error:
-        raise NotDeployed(
-            wanted=f"the deployment {DEPLOYMENT} on the Prefect server",
-            found="none",
-            fix="register the farm: `enginefarm deploy`",
-        ) from error
-    parameters = {
-        "release": TypeAdapter(ReleaseRef).dump_python(release, mode="json"),
-        "overrides": TypeAdapter(Overrides).dump_python(overrides, mode="json"),
-    }
+    deployment = await release_deployment(client)
+    parameters = release_parameters(release, overrides)
     key = f"submit:{document_digest(parameters)}" + (f":{uuid.uuid4().hex}" if again else "")
-    same = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
-    before = await client.read_flow_runs(flow_run_filter=same, limit=1)
+    before = await run_of_key(client, key)
     try:
         run = await client.create_flow_run_from_deployment(
-            deployment.id, parameters=parameters, idempotency_key=key, work_queue_name=overrides.priority
+            deployment, parameters=parameters, idempotency_key=key, work_queue_name=overrides.priority
         )
     except PrefectHTTPStatusError as error:
         if error.response.status_code != HTTPStatus.CONFLICT:
@@ -82,7 +73,37 @@ async def submit(
         raise RequestInvalid(
             wanted=f"parameters of {DEPLOYMENT}", found=_detail(error), fix="correct the value"
         ) from error
-    return Submitted(run=await client.read_flow_run(run.id), created=not before)
+    return Submitted(run=await client.read_flow_run(run.id), created=before is None)
+
+
+async def release_deployment(client: PrefectClient) -> uuid.UUID:
+    """Return the deployment of `build-release`.
+
+    Raises:
+        NotDeployed: the farm is not registered on this server.
+    """
+    try:
+        return (await client.read_deployment_by_name(DEPLOYMENT)).id
+    except ObjectNotFound as error:
+        raise NotDeployed(
+            wanted=f"the deployment {DEPLOYMENT} on the Prefect server",
+            found="none",
+            fix="register the farm: `enginefarm deploy`",
+        ) from error
+
+
+def release_parameters(release: ReleaseRef, overrides: Overrides) -> dict[str, Any]:
+    """Return the parameters of a run of `build-release`, as JSON has them."""
+    return {
+        "release": TypeAdapter(ReleaseRef).dump_python(release, mode="json"),
+        "overrides": TypeAdapter(Overrides).dump_python(overrides, mode="json"),
+    }
+
+
+async def run_of_key(client: PrefectClient, key: str) -> FlowRun | None:
+    """Return the run that was asked for with the idempotency key `key`; None where none was."""
+    same = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+    return next(iter(await client.read_flow_runs(flow_run_filter=same, limit=1)), None)
 
 
 def _detail(error: PrefectHTTPStatusError) -> str:
@@ -123,13 +144,9 @@ async def find_run(client: PrefectClient, wanted: str) -> FlowRun:
 
 async def with_children(client: PrefectClient, run: FlowRun) -> list[FlowRun]:
     """Return `run` as it is now, and the runs that it submitted."""
-    tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"enginefarm-parent:{run.id}"]))
-    children: list[FlowRun] = []
-    while True:
-        page = await client.read_flow_runs(flow_run_filter=tagged, limit=_PAGE, offset=len(children))
-        children += page
-        if len(page) < _PAGE:
-            return [await client.read_flow_run(run.id), *children]
+    tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"{PARENT_TAG}:{run.id}"]))
+    children = await all_flow_runs(client, flow_run_filter=tagged)
+    return [await client.read_flow_run(run.id), *children]
 
 
 def is_final(run: FlowRun) -> bool:

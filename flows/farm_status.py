@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -21,13 +22,12 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkPool
 from prefect.client.schemas.sorting import FlowRunSort
 
+from agents.flow_runs import FLOWS, WORKER_LABEL, all_flow_runs
 from agents.pools import is_farm_pool
 from flows.farm_view import AgentView, FarmView, PoolView, RunView, WaitingView
 from flows.queue_times import finish_times, usual
 from tasks.domain.priority import Priority
 
-FLOWS = ("build-release", "build-engine", "reconcile")
-_WORKER = "prefect.worker.name"
 _PAGE = 200
 _REMEMBERED = 50
 _FORGOTTEN = timedelta(days=1)
@@ -50,12 +50,13 @@ async def farm_view(client: PrefectClient, *, failures: int) -> FarmView:
 async def _pool(client: PrefectClient, pool: WorkPool) -> PoolView:
     now = datetime.now(UTC)
     workers = await client.read_workers_for_work_pool(pool.name)
-    active = await _runs(client, pool, FlowRunFilter(state=_in(*_ACTIVE)))
+    ours: dict[str, Any] = {"work_pool_filter": _named(pool), "sort": FlowRunSort.EXPECTED_START_TIME_ASC}
+    active = await all_flow_runs(client, flow_run_filter=FlowRunFilter(state=_in(*_ACTIVE)), **ours)
     # Not what a schedule planned for the next nights.
     due = FlowRunFilterExpectedStartTime.model_validate({"before_": now})
     queued = FlowRunFilter(state=_in(StateType.SCHEDULED), expected_start_time=due)
     waiting = [*(run for run in active if run.state_type not in _AT_WORK)]
-    waiting += await _runs(client, pool, queued)
+    waiting += await all_flow_runs(client, flow_run_filter=queued, **ours)
     agents = _agents(workers, active, now)
     durations = await _durations(client, pool)
     running = [run for run in active if run.state_type in _AT_WORK]
@@ -70,7 +71,7 @@ async def _pool(client: PrefectClient, pool: WorkPool) -> PoolView:
 def _agents(workers: Iterable[Worker], active: Iterable[FlowRun], now: datetime) -> tuple[AgentView, ...]:
     doing: dict[str, list[RunView]] = {}
     for run in active:
-        doing.setdefault(str(run.labels.get(_WORKER)), []).append(_view(run))
+        doing.setdefault(str(run.labels.get(WORKER_LABEL)), []).append(_view(run))
     agents = []
     for worker in sorted(workers, key=lambda one: one.name):
         seen = worker.last_heartbeat_time
@@ -130,22 +131,6 @@ async def _durations(client: PrefectClient, pool: WorkPool) -> dict[UUID | None,
     for run in done:
         taken.setdefault(run.deployment_id, []).append(run.total_run_time.total_seconds())
     return {key: seconds for key, all_of_it in taken.items() if (seconds := usual(all_of_it)) is not None}
-
-
-async def _runs(client: PrefectClient, pool: WorkPool, wanted: FlowRunFilter) -> list[FlowRun]:
-    """Return all runs of `pool` that `wanted` names; the server gives a page at a time."""
-    found: list[FlowRun] = []
-    while True:
-        page = await client.read_flow_runs(
-            flow_run_filter=wanted,
-            work_pool_filter=_named(pool),
-            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-            limit=_PAGE,
-            offset=len(found),
-        )
-        found += page
-        if len(page) < _PAGE:
-            return found
 
 
 async def _failures(client: PrefectClient, most: int) -> tuple[RunView, ...]:

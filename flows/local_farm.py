@@ -159,9 +159,14 @@ def own_storage(port: int) -> Storage:
     )
 
 
+def environment_of(server: Server, storage: Storage) -> dict[str, str]:
+    """Return what agents and shells must be told to use the farm; it has the password."""
+    return {**storage.environment, **server.environment, "ENGINEFARM_STORE": storage.store}
+
+
 def parts_of(server: Server, storage: Storage, *, gpu: bool) -> tuple[Part, ...]:
     """Return all that runs, in the order in which it starts."""
-    environment = {**storage.environment, **server.environment, "ENGINEFARM_STORE": storage.store}
+    environment = environment_of(server, storage)
     releases = [argument for place in storage.releases for argument in ("--releases", place)]
     agents = {"cpu-agent": ["agent", "cpu"]}
     if gpu:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,30 +17,27 @@ from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
     FlowRunFilter,
-    FlowRunFilterIdempotencyKey,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import ObjectNotFound
 from pydantic import Field, TypeAdapter, ValidationError
 
-from agents.release_runs import DEPLOYMENT
+from agents.flow_runs import all_flow_runs
 from agents.s3_events import ReleasePlace
+from flows.farm_runs import release_deployment, release_parameters, run_of_key
 from flows.missing_cells import ListedRelease, ReleaseNeeds, needs_of, releases_below, rows
 from flows.overrides import Overrides
 from flows.s3_command import place_at
 from flows.settings import settings
 from tasks.domain.errors import FarmError, RequestInvalid
-from tasks.domain.farm_errors import NotDeployed
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
 
-_PAGE = 200
 _ACTIVE = [
     StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING,
 ]  # fmt: skip
-_RELEASE, _OVERRIDES = TypeAdapter(ReleaseRef), TypeAdapter(Overrides)
+_RELEASE = TypeAdapter(ReleaseRef)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +133,7 @@ async def _start_all(
     client: PrefectClient, needs: Sequence[ReleaseNeeds], budget: int, now: datetime
 ) -> list[Reconciled]:
     """Start what is to be built, as far as the budget goes; return what was done about each release."""
-    deployment = await _deployment(client)
+    deployment = await release_deployment(client)
     active = await _active(client, deployment)
     done, left = [], budget
     for one in needs:
@@ -161,35 +159,15 @@ def _why_not(needs: ReleaseNeeds, active: set[ReleaseRef], left: int) -> str:
     return "" if left else "left for another night: the budget is spent"
 
 
-async def _deployment(client: PrefectClient) -> UUID:
-    try:
-        return (await client.read_deployment_by_name(DEPLOYMENT)).id
-    except ObjectNotFound as error:
-        raise NotDeployed(
-            wanted=f"the deployment {DEPLOYMENT} on the Prefect server",
-            found="none",
-            fix="register the farm: `enginefarm deploy`",
-        ) from error
-
-
 async def _active(client: PrefectClient, deployment: UUID) -> set[ReleaseRef]:
     """Return the releases that runs wait for or work on."""
     states = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ACTIVE)))
     ours = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
     found: set[ReleaseRef] = set()
-    offset = 0
-    while True:
-        runs = await client.read_flow_runs(
-            flow_run_filter=states, deployment_filter=ours, limit=_PAGE, offset=offset
-        )
-        for run in runs:
-            try:
-                found.add(_RELEASE.validate_python(run.parameters.get("release")))
-            except ValidationError:  # somebody's hand: it will fail by itself
-                continue
-        if len(runs) < _PAGE:
-            return found
-        offset += _PAGE
+    for run in await all_flow_runs(client, flow_run_filter=states, deployment_filter=ours):
+        with suppress(ValidationError):  # somebody's hand: it will fail by itself
+            found.add(_RELEASE.validate_python(run.parameters.get("release")))
+    return found
 
 
 async def _start(
@@ -199,15 +177,11 @@ async def _start(
     ref = needs.release.ref
     queue = Priority.PRODUCTION if needs.priority is Priority.PRODUCTION else Priority.NIGHTLY
     key = f"reconcile:{ref.url}:{now.date().isoformat()}"
-    same = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
-    if before := await client.read_flow_runs(flow_run_filter=same, limit=1):
-        return None, f"asked for today already: {before[0].name}"
+    if before := await run_of_key(client, key):
+        return None, f"asked for today already: {before.name}"
     run = await client.create_flow_run_from_deployment(
         deployment,
-        parameters={
-            "release": _RELEASE.dump_python(ref, mode="json"),
-            "overrides": _OVERRIDES.dump_python(Overrides(priority=queue), mode="json"),
-        },
+        parameters=release_parameters(ref, Overrides(priority=queue)),
         name=f"{ref.model}-{ref.version}",
         tags=["way:schedule"],
         work_queue_name=queue,

@@ -12,12 +12,12 @@ from typing import Annotated
 import typer
 
 from agents.s3_events import ReleasePlace
-from flows.prefect_environment import prepare_prefect
+from flows.prefect_environment import prepare_farm
 from tasks.domain.errors import RequestInvalid
 
 _INTERRUPTED = 130
 # An agent waits by itself for a server that is away; the client's own retries would only hold up its end.
-_WANTED = {"PREFECT_SERVER_EPHEMERAL_ENABLED": "false", "PREFECT_CLIENT_MAX_RETRIES": "2"}
+_CLIENT_RETRIES = "2"
 
 
 def s3(
@@ -57,7 +57,8 @@ def _check(queue: str | None, list_every: float) -> None:
     """Tell Prefect what it must know before it is imported, and see that there is something to do.
 
     Raises:
-        RequestInvalid: there is neither a queue nor a listing, or no server.
+        RequestInvalid: there is neither a queue nor a listing.
+        ServerUnreachable, ServerUnsafe: as `farm_api`.
     """
     if queue is None and not list_every:
         raise RequestInvalid(
@@ -65,15 +66,12 @@ def _check(queue: str | None, list_every: float) -> None:
             found="no --queue, and --list-every 0",
             fix="give --queue for an S3 server with SQS, or --list-every 1 for one without",
         )
-    for name, value in _WANTED.items():
-        os.environ.setdefault(name, value)
-    prepare_prefect()
-    if not os.environ.get("PREFECT_API_URL"):
-        raise RequestInvalid(
-            wanted="the farm's Prefect server",
-            found="PREFECT_API_URL is not set",
-            fix="set it, for example to http://127.0.0.1:4200/api",
-        )
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", _CLIENT_RETRIES)
+    prepare_farm()
+    # Prefect takes seconds to import, and reads its settings then.
+    from flows.farm_server import farm_api  # noqa: PLC0415
+
+    farm_api()
 
 
 def place_at(url: str) -> ReleasePlace:

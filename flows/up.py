@@ -17,7 +17,16 @@ from rich.table import Table
 
 from agents.probe import HostProbe, probe_host
 from flows.display import console
-from flows.local_farm import Server, Storage, free_port, given_server, own_server, own_storage, parts_of
+from flows.local_farm import (
+    Server,
+    Storage,
+    environment_of,
+    free_port,
+    given_server,
+    own_server,
+    own_storage,
+    parts_of,
+)
 from flows.local_parts import LocalFarm, Part
 from flows.s3_command import place_at
 from flows.settings import settings
@@ -115,8 +124,8 @@ def write_environment(home: Path, server: Server, storage: Storage) -> Path:
     """Write what a shell must be told to use the farm into a file that only its owner can read."""
     home.mkdir(parents=True, exist_ok=True)
     file = home / _ENVIRONMENT
-    wanted = {**storage.environment, **server.environment, "ENGINEFARM_STORE": storage.store}
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(wanted.items())]
+    wanted = sorted(environment_of(server, storage).items())
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in wanted]
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as output:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from botocore.exceptions import ClientError
-
 from tasks.domain.errors import NotStored, RecordInvalid
 from tasks.domain.offer import Announcement
 from tasks.store.listing import pages
 from tasks.store.records import record_from_json, record_to_json
-from tasks.store.s3 import is_missing, is_missing_bucket, s3_errors
+from tasks.store.s3 import s3_errors
 from tasks.store.store import Store
+from tasks.store.transfer import read_small
 
 _LOG = logging.getLogger(__name__)
 _ROOT = "targets/"
@@ -69,15 +68,10 @@ def withdraw(store: Store, pool: str) -> None:
 
 def _read(store: Store, key: str) -> Announcement | None:
     address = store.address(key)
-    with s3_errors(f"to read {address.url}"):
-        try:
-            answer = store.client.get_object(Bucket=address.bucket, Key=address.key)
-            body = answer["Body"].read(_LARGEST)
-        except ClientError as error:
-            if is_missing(error) and not is_missing_bucket(error):
-                return None
-            raise
     try:
+        body = read_small(store.client, address, most=_LARGEST, refusal=RecordInvalid)
+        if body is None:
+            return None
         found = record_from_json(body, Announcement, source=address.url)
         _check(found, key)
     except RecordInvalid as error:

@@ -12,9 +12,9 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from typer.testing import CliRunner
 
+from agents.release_runs import DEPLOYMENT
 from flows.cli import app
 from flows.deployments import NIGHTLY, Deployments, FarmDeployment
-from flows.farm_runs import DEPLOYMENT
 from tasks.domain.offer import CPU_POOL
 from tests.farm.commands import on_server, run
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +17,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import PrefectClient
 
-from flows.farm_runs import DEPLOYMENT
+from agents.release_runs import DEPLOYMENT
 from flows.settings import settings
 from tasks.domain.errors import ReleaseIncomplete, RequestInvalid
 from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
@@ -70,13 +72,21 @@ def agent(bare_server: str, silent_s3: SilentS3, tmp_path: Path) -> Iterator[Cal
     def start() -> None:
         with (tmp_path / "worker.log").open("wb") as log:
             started.append(
-                subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log, cwd=tmp_path)
-            )
+                subprocess.Popen(
+                    command, env=os.environ | environment, stdout=log, stderr=log, cwd=tmp_path,
+                    start_new_session=True,
+                )
+            )  # fmt: skip
 
     yield start
     for process in started:
         process.terminate()
-        process.wait(30)
+        # One that waits for a flow may take long, and must not take the runs of later tests.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_runs_are_asked_for_watched_stopped_and_started_again(
