@@ -161,7 +161,8 @@ def own_storage(port: int) -> Storage:
 
 def environment_of(server: Server, storage: Storage) -> dict[str, str]:
     """Return what agents and shells must be told to use the farm; it has the password."""
-    return {**storage.environment, **server.environment, "ENGINEFARM_STORE": storage.store}
+    places = {"ENGINEFARM_STORE": storage.store, "ENGINEFARM_RELEASES": " ".join(storage.releases)}
+    return {**storage.environment, **server.environment, **places}
 
 
 def parts_of(server: Server, storage: Storage, *, gpu: bool) -> tuple[Part, ...]:

@@ -137,6 +137,7 @@ def test_the_parts_are_those_of_the_farm(tmp_path: Path) -> None:
     for part in parts.values():
         assert secret not in " ".join(part.command)
         assert part.name == "s3" or part.environment["PREFECT_API_AUTH_STRING"] == f"enginefarm:{secret}"
+    assert parts["cpu-agent"].environment["ENGINEFARM_RELEASES"] == "s3://enginefarm/models"
 
 
 def test_one_page_says_where_everything_is(tmp_path: Path) -> None:
