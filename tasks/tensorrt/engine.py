@@ -126,7 +126,7 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
         ToolchainBroken: the toolchain does not load.
         PluginRefused: a library is not the one that is named, or does not load.
         TimingCacheMiss: a reproducible build needs timings that its cache does not have.
-        DigestMismatch: the file has another size than the engine had in memory.
+        DigestMismatch: the file is not what the engine was in memory.
         ChildCrashed: TensorRT took its process down.
         ChildOutOfMemory: it reached `limits.memory_mib`.
         ChildTimedOut: it reached `limits.seconds`.

@@ -18,11 +18,14 @@ from types import TracebackType
 import numpy.typing as npt
 
 from tasks.tensorrt.inside.bound import Bound
+from tasks.tensorrt.inside.library import share_cpp_library
 from tasks.tensorrt.inside.opening import open_runner
 from tasks.tensorrt.inside.runner import Runner
 from tasks.tensorrt.inside.signature import Arrays, ShapeRange, Tensor
 
 __all__ = ["Bound", "Engine", "ShapeRange", "Tensor"]
+
+share_cpp_library()  # now: a program that imports this may import pycuda next
 
 
 class Engine:

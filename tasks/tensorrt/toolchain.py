@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.children.run import ChildProgram, Confinement, Limits, run_child
 from tasks.domain.errors import ChildCrashed, ChildFailed, ChildOutOfMemory, ChildTimedOut, ToolchainBroken
+from tasks.domain.farm_errors import ChildKilled
 from tasks.domain.offer import Offer
 from tasks.domain.target import (
     ComputeCapability,
@@ -111,7 +112,7 @@ async def probe_toolchain(toolchain: Toolchain, *, workdir: Path, limits: Limits
     request = {"module": toolchain.flavour.value}
     try:
         answer = await run_child(program, request, workdir=workdir, limits=limits)
-    except (ChildCrashed, ChildFailed, ChildOutOfMemory, ChildTimedOut) as error:
+    except (ChildCrashed, ChildFailed, ChildKilled, ChildOutOfMemory, ChildTimedOut) as error:
         raise ToolchainBroken(
             wanted=f"{toolchain.flavour} in {toolchain.interpreter} to load",
             found=error.found,

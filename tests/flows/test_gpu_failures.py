@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -153,3 +155,30 @@ def test_a_cancel_ends_the_process_that_builds(
     assert list(work_dir.iterdir()) == []
     toolchain.becomes(**ORDINARY)
     assert [cell.built for cell in asyncio.run(build_release(release)).cells] == [True]
+
+
+async def _kill_while_it_builds(release: ReleaseRef, toolchain: StandIn) -> list[bool]:
+    """Kill the process that builds, as the kernel does without memory; return what was built."""
+    task = asyncio.ensure_future(build_release(release))
+    await until(lambda: task.done() or toolchain.events())
+    toolchain.becomes(**ORDINARY)
+    os.kill(toolchain.events()[0]["pid"], signal.SIGKILL)
+    return [cell.built for cell in (await task).cells]
+
+
+def test_a_build_whose_process_was_killed_is_tried_once_more(
+    stand_in: Callable[..., StandIn],
+    use_toolchains: Callable[..., None],
+    publish: Callable[..., ReleaseRef],
+    stored_keys: Keys,
+    demo_model: bytes,
+) -> None:
+    toolchain = stand_in(build_seconds=600.0)
+    use_toolchains(toolchain)
+    release = publish("profile: false\ntargets: [h100-sxm-80gb]\n", {"model.keras": demo_model})
+
+    assert asyncio.run(_kill_while_it_builds(release, toolchain)) == [True]
+
+    assert [event["event"] for event in toolchain.events()].count("build starts") == 2
+    assert len(stored_keys("engines/")) == 1
+    assert stored_keys("quarantine/") == []

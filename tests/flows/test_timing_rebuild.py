@@ -51,7 +51,7 @@ def _scaled_weights(data: bytes, factor: float) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("version", ["8.6.0", "10.13.3.9"])
+@pytest.mark.parametrize("version", [pytest.param("8.6.0", marks=pytest.mark.long), "10.13.3.9"])
 def test_the_rebuild_of_a_model_with_other_weights_is_faster(
     version: str,
     stand_in: Callable[..., StandIn],

@@ -21,8 +21,8 @@ from typing import Any
 from agents.probe import HostProbe, probe_host
 from flows.demo import DemoOutcome, demo_world, run_demo
 from flows.display import error_text, records_json
-from flows.prefect_environment import prepare_prefect
 from flows.settings import settings
+from flows.temporary_server import temporary_server
 from tasks.domain.errors import DigestMismatch
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord, Verdict
@@ -93,8 +93,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path)
     options = parser.parse_args()
     os.environ["ENGINEFARM_TOOLCHAINS"] = options.toolchain
-    with demo_world():
-        prepare_prefect()
+    with demo_world(), temporary_server():
         figures = asyncio.run(examine())
     text = "\n".join(figures.pop("table"))
     options.output.mkdir(parents=True, exist_ok=True)

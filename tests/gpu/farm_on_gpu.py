@@ -27,8 +27,8 @@ from agents.probe import probe_host
 from flows.demo import demo_world
 from flows.display import records_json
 from flows.engines import read_all
-from flows.prefect_environment import prepare_prefect
 from flows.settings import settings
+from flows.temporary_server import temporary_server
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord, Verdict
 from tasks.domain.request import Precision
@@ -137,10 +137,8 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     os.environ["ENGINEFARM_TOOLCHAINS"] = options.toolchain
-    with demo_world():
+    with demo_world(), temporary_server():
         os.environ["ENGINEFARM_STORE"] = f"s3://{BUCKET}"
-        os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "9"  # SQLite answers 503 to many flow runs at once
-        prepare_prefect()
         figures = asyncio.run(examine(options))
     title = f"{', '.join(figures['gpus'])}, TensorRT {figures['tensorrt']}, {figures['date']}"
     text = "\n".join(figures["table"])

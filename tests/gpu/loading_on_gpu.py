@@ -3,9 +3,9 @@
     python tests/gpu/loading_on_gpu.py --toolchain PYTHON --output FOLDER
 
 Each row is a fresh process: as the farm starts it, with all kernels loaded at once, with a home that keeps
-its caches, and one that only runs engines, so it makes no builder. TensorRT comes before pycuda, since a
-builder of TensorRT 8.6 that is made while a pycuda context is current crashes. Writes `loading.json`:
-seconds, processor seconds and page faults of each step, and the most memory of the process in MiB.
+its caches, and one that only runs engines, so it makes no builder. TensorRT comes before pycuda, see
+`import_order_on_gpu.py`. Writes `loading.json`: seconds, processor seconds and page faults of each step, and
+the most memory of the process in MiB.
 """
 
 from __future__ import annotations

@@ -14,13 +14,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pycuda.autoinit
-import pycuda.driver as cuda
 
 from tasks.children.arrays import read_arrays
 from tasks.children.compare import Arrays, relative_error
 from tasks.domain.errors import InputInvalid
-from tasks.tensorrt.runner import Engine
+from tasks.tensorrt.runner import Engine  # before pycuda, see `tasks.tensorrt.inside.library`
+
+import pycuda.autoinit  # isort: skip
+import pycuda.driver as cuda  # isort: skip
 
 _ROUNDS = 10
 _RUNS = 20

@@ -3,8 +3,9 @@
     python tests/gpu/timing_on_gpu.py --toolchain PYTHON --output FOLDER [--model MobileNetV2]
 
 PYTHON is an interpreter with TensorRT and pycuda. In each precision an untrained application of Keras is
-built without any timings, and then with other weights, which begins with the first build's timings. The cache
-is then given to TensorRT whole, damaged, and on every GPU that is here, with and without `ignore_mismatch`.
+built without any timings, and then with other weights, which begins with the first build's timings. Beside
+them the same two graphs are built by TensorRT's own calls (`bare_builds.py`), in one process and in two. The
+cache is then given to TensorRT whole, damaged, and on every GPU here, with and without `ignore_mismatch`.
 
 Writes `timing.json`, renewed after each precision, and `timing.md`.
 Ends with status 1 where a rebuild is not at least four times faster.
@@ -26,8 +27,8 @@ from typing import Any
 from agents.probe import probe_host
 from flows.demo import demo_world
 from flows.engines import read_all
-from flows.prefect_environment import prepare_prefect
 from flows.settings import settings
+from flows.temporary_server import temporary_server
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
@@ -40,6 +41,7 @@ from tasks.store.store import Store
 from tasks.store.timing import drop_timing, timing_records
 
 _BUCKET = "enginefarm-gpu"
+_BARE = Path(__file__).with_name("bare_builds.py")
 _FASTER = 4
 _PRECISIONS = (Precision.FP32, Precision.TF32, Precision.FP16)
 _LOOSE = 10.0  # times are measured here, and the network is not trained
@@ -124,7 +126,7 @@ async def examine(model: str, toolchain: str, output: Path) -> dict[str, Any]:
             for key, _ in list(timing_records(store)):
                 drop_timing(store, key)
             cold, warm = await build(first, precision), await build(second, precision)
-            rows.append(row(cold, warm))
+            rows.append(row(cold, warm) | {"TensorRT alone": bare(toolchain, store, cold, warm, work)})
             write(figures(model, target, rows), output)
         (standing,) = (record for _, record in timing_records(store))
         assert standing is not None
@@ -143,11 +145,30 @@ def row(cold: EngineRecord, warm: EngineRecord) -> dict[str, Any]:
         "precision": cold.options.precision,
         "cold s": round(cold.seconds["build"], 2),
         "warm s": round(warm.seconds["build"], 2),
+        "load s": [round(one.seconds["load"], 2) for one in (cold, warm)],
         "faster": round(cold.seconds["build"] / warm.seconds["build"], 1),
         "bytes": {name: None if ref is None else ref.size for name, ref in refs.items()},
         "notes": [*cold.timing.notes, *warm.timing.notes],
         "verified": [cold.engine_verification.verdict, warm.engine_verification.verdict],
     }
+
+
+def bare(toolchain: str, store: Store, cold: EngineRecord, warm: EngineRecord, work: Path) -> dict[str, Any]:
+    """Build the graphs of both records by TensorRT's own calls: one after the other, then the second anew."""
+    folder = Path(tempfile.mkdtemp(dir=work))
+    graphs = [folder / "cold.onnx", folder / "warm.onnx"]
+    for record, graph in zip((cold, warm), graphs, strict=True):
+        store.get_blob(record.onnx, graph)
+    command = [toolchain, str(_BARE), str(cold.options.precision), str(folder / "timings")]
+
+    def run(*graphs: Path) -> dict[str, Any]:
+        done = subprocess.run([*command, *map(str, graphs)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            return {"rc": done.returncode, "failed": (done.stdout + done.stderr)[-800:]}
+        *said, figures = done.stdout.splitlines()
+        return dict(json.loads(figures)) | {"said": [line[:300] for line in said]}
+
+    return {"one process": run(*graphs), "another process": run(graphs[1])}
 
 
 def ask(toolchain: str, cache: Path, gpu: str, work: Path) -> dict[str, Any]:
@@ -192,9 +213,8 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     os.environ["ENGINEFARM_TOOLCHAINS"] = options.toolchain
-    with demo_world():
+    with demo_world(), temporary_server():
         os.environ["ENGINEFARM_STORE"] = f"s3://{_BUCKET}"
-        prepare_prefect()
         found = asyncio.run(examine(options.model, options.toolchain, options.output))
     text = "\n".join(table(found["builds"]))
     write(found, options.output)

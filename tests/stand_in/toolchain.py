@@ -10,8 +10,10 @@ TensorRT accepts.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -95,6 +97,12 @@ class StandIn:
         config = json.loads(self._config.read_text("utf-8"))
         config |= {"version": version, "full_version": _BUILD_NUMBERS.get(version, version)}
         self._config.write_text(json.dumps(config), "utf-8")
+
+    def goes_on(self) -> None:
+        """Let a build go on that waits to `meet` one more."""
+        line = {"event": "build starts", "pid": os.getpid(), "gpu": "", "time": time.monotonic()}
+        with (self.folder / "events").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     @property
     def _config(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -48,11 +49,17 @@ class Buffers:
             self._cuda.memcpy_dtoh_async(array, self._device[name][0], stream)
 
     def free(self) -> None:
-        """Give all memory back."""
+        """Give all memory back.
+
+        Each piece, whatever becomes of the others: after an error on the GPU the driver refuses all calls,
+        and that error is the one to tell.
+        """
         for name in list(self._device):
-            self._free_device(name)
+            with suppress(self._cuda.Error):
+                self._free_device(name)
         for name in list(self._host):
-            self._free_host(name)
+            with suppress(self._cuda.Error):
+                self._free_host(name)
 
     def _free_device(self, name: str) -> None:
         if name in self._device:

@@ -44,6 +44,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         ToolchainBroken: TensorRT does not load.
         PluginRefused: a library is not the one that is named, or does not load.
         TimingCacheMiss: a reproducible build needs timings that its cache does not have.
+        DigestMismatch: the plan's file is not what TensorRT gave.
     """
     phases = Phases(report)
     with phases.timed("load"):
@@ -62,7 +63,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         raise timing.refusal(session.messages, needs_gpu=session.family.NEEDS_GPU)
     warnings = session.messages.shortened()
     with phases.timed("inspect"):
-        no_layers = _inspect(session, path, Path(request["layers"]))
+        no_layers = _inspect(session, path, written, Path(request["layers"]))
     return {
         "plan": written,
         "target": session.found,
@@ -158,10 +159,12 @@ def configured(session: Session, network: Any, advance: Callable[[float], None])
     return config
 
 
-def _inspect(session: Session, plan: Path, layers: Path) -> str:
+def _inspect(session: Session, plan: Path, written: dict[str, Any], layers: Path) -> str:
     """Write what the inspector tells of the plan to `layers`; return why not, empty where it is written."""
     try:
-        text = read_layers(session.trt, session.logger, session.messages, session.options, plan)
+        text = read_layers(
+            session.trt, session.logger, session.messages, session.options, plan, built=written
+        )
     except NoLayersError as reason:
         return str(reason)
     layers.write_text(text, "utf-8")

@@ -37,7 +37,7 @@ class CudaGraph:
                     ctypes.c_ulonglong(0),
                 )
             finally:
-                self._driver.call("cuGraphDestroy", graph)
+                self._driver.function("cuGraphDestroy")(graph)
         except GpuUnavailable as cause:
             raise _refused(f"{cause.found} where {cause.wanted} was wanted") from cause
         except AttributeError as cause:
@@ -49,8 +49,11 @@ class CudaGraph:
         return int(self._launch(self._executable, self._stream)) == 0
 
     def free(self) -> None:
-        """Destroy the graph."""
-        self._driver.call("cuGraphExecDestroy", self._executable)
+        """Destroy the graph; what the driver says is not looked at.
+
+        After an error on the GPU it refuses this, too, and the first error is the one to tell.
+        """
+        self._driver.function("cuGraphExecDestroy")(self._executable)
 
 
 def _captured(driver: Driver, enqueue: Callable[[], bool], stream: ctypes.c_void_p) -> ctypes.c_void_p:
@@ -62,7 +65,7 @@ def _captured(driver: Driver, enqueue: Callable[[], bool], stream: ctypes.c_void
         status = driver.function("cuStreamEndCapture")(stream, ctypes.byref(graph))
     if not done or status:
         if graph.value is not None:
-            driver.call("cuGraphDestroy", graph)
+            driver.function("cuGraphDestroy")(graph)
         raise _refused(
             f"CUDA error {status} at the end of the capture"
             if status

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tasks.domain.errors import GpuUnavailable
+from tasks.tensorrt.inside.checked import checked_bytes
 from tasks.tensorrt.inside.cuda import use_gpu
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Options
+
+_FIX = "build again; if it stays so, find out what else writes into the farm's work directory"
 
 
 class NoLayersError(Exception):
     """The plan could not be inspected; the text says why."""
 
 
-def read_layers(trt: Any, logger: Any, messages: Messages, options: Options, plan: Path) -> str:
+def read_layers(  # noqa: PLR0913 (TensorRT, how it is used, and a plan with what it must be)
+    trt: Any, logger: Any, messages: Messages, options: Options, plan: Path, *, built: Mapping[str, Any]
+) -> str:
     """Return the JSON document of the layers of `plan`, which this process has just built.
 
+    `built` has the `sha256` and `size` that TensorRT gave it: the file may be another by now.
+
     Raises:
+        DigestMismatch: it is; TensorRT has not seen it.
         NoLayersError: it cannot be loaded here, or TensorRT tells nothing of it.
     """
     if options.gpu_index is None:
         raise NoLayersError("built without a GPU, and TensorRT loads a plan only where its GPU is")
+    data = checked_bytes(plan, built["sha256"], built["size"], what="the plan that was just built", fix=_FIX)
     messages.errors.clear()
     try:
         use_gpu(options.gpu_index)
         runtime = trt.Runtime(logger)
         runtime.engine_host_code_allowed = options.carries_code
-        engine = runtime.deserialize_cuda_engine(plan.read_bytes())
+        engine = runtime.deserialize_cuda_engine(data)
     except (GpuUnavailable, TypeError, RuntimeError) as error:  # all that TensorRT says of a GPU
         raise NoLayersError(f"TensorRT does not load the plan here: {error}; {messages.said()}") from error
     if engine is None:

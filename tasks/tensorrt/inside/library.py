@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import platform
@@ -21,8 +22,9 @@ def load(module: str) -> Any:
     """Import TensorRT and return its module.
 
     Raises:
-        ToolchainBroken: the interpreter does not have it, or its libraries do not load.
+        ToolchainBroken: the interpreter does not have it, its libraries do not load, or it would crash.
     """
+    _require_one_cpp_library()
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:
@@ -32,6 +34,24 @@ def load(module: str) -> Any:
             fix=f"install {module} into this interpreter's environment with its libraries, or correct the "
             "toolchain's path",
         ) from error
+
+
+def _require_one_cpp_library() -> None:
+    # A pycuda that has the C++ library linked into it, as some wheels have, gives its copy's symbols to
+    # libraries that are loaded later: TensorRT 8.6 then ended with SIGSEGV when it read a plan or made a
+    # builder. Where the shared C++ library is loaded first, its symbols are everybody's.
+    if "pycuda._driver" in sys.modules and not _mapped("libstdc++.so"):
+        raise ToolchainBroken(
+            wanted="TensorRT and pycuda with one C++ library",
+            found="pycuda, imported already, with a C++ library of its own: TensorRT would crash",
+            fix="import tensorrt, or tasks.tensorrt.runner, before pycuda",
+        )
+
+
+def share_cpp_library() -> None:
+    """Load the shared C++ library, where there is one, so that pycuda can be imported before TensorRT."""
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libstdc++.so.6")
 
 
 def load_pycuda() -> Any:
@@ -65,22 +85,22 @@ def full_version(trt: Any) -> str:
     if len(version.split(".")) == _PARTS:
         return version
     stem = f"tensorrt_version_{version.replace('.', '_')}_"
-    for path in _loaded_libraries():
+    for path in _mapped(*_LIBRARIES):
         library = ctypes.CDLL(path)
         build = next((build for build in range(_BUILDS) if hasattr(library, f"{stem}{build}")), None)
         if build is not None:
             return f"{version}.{build}"
     raise ToolchainBroken(
         wanted=f"the build number of TensorRT {version}: a plan loads only where it is the same",
-        found=f"no symbol {stem}N in {', '.join(_loaded_libraries()) or 'any loaded library'}",
+        found=f"no symbol {stem}N in {', '.join(_mapped(*_LIBRARIES)) or 'any loaded library'}",
         fix="use a TensorRT from NVIDIA's own packages",
     )
 
 
-def _loaded_libraries() -> list[str]:
+def _mapped(*names: str) -> list[str]:
+    """Return the paths of the libraries in this process that have one of `names` in theirs."""
     lines = Path("/proc/self/maps").read_text("utf-8").splitlines()
-    paths = {line.split(maxsplit=5)[5] for line in lines if any(name in line for name in _LIBRARIES)}
-    return sorted(paths)
+    return sorted({line.split(maxsplit=5)[5] for line in lines if any(name in line for name in names)})
 
 
 def info(module: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,11 +53,12 @@ def corner_loads(corners: list[Corner]) -> list[Load]:
     ]
 
 
-def batch_loads(corners: list[Corner]) -> list[Load]:
+def batch_loads(corners: list[Corner], takes: Callable[[Arrays], object]) -> list[Load]:
     """Return loads with the powers of two between the smallest and the largest batch as first dimension.
 
     Other dimensions are those of `opt`, whose values are repeated or cut. There are none where no first
-    dimension is dynamic, or the dynamic ones are not the same.
+    dimension is dynamic, or the dynamic ones are not the same. What the engine does not take, as `takes`
+    says, is left out: optimisation profiles may leave a gap between them.
     """
     batched = _batched(corners)
     known = {_batch(corner, batched) for corner in corners}
@@ -65,11 +67,12 @@ def batch_loads(corners: list[Corner]) -> list[Load]:
         return []
     best = next((corner for corner in corners if _BEST in corner.name.split("/")), corners[-1])
     powers = (1 << exponent for exponent in range(max(batches).bit_length()))
-    return [
+    loads = (
         Load(f"batch {batch}", batch, _resized(best.inputs, batched, batch))
         for batch in powers
         if min(batches) < batch < max(batches) and batch not in known
-    ]
+    )
+    return [load for load in loads if takes(load.inputs)]
 
 
 def _key(corner: Corner) -> str:

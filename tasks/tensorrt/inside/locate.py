@@ -99,9 +99,13 @@ class _Search:
                 return self._answer(
                     place, None, "the engine is right where this is kept: fusing over it is wrong"
                 )
+        finished = low > high  # else the search ran out of builds or time
         if first is None:
-            return self._answer(None, None, "with every tensor kept the engine is right")
-        return self._answer(*first, "by bisection: tensors before it are right where they are kept")
+            told = "" if finished else "; the search was given up before one tensor was found"
+            return self._answer(None, None, f"with every tensor kept the engine is right{told}")
+        if finished:
+            return self._answer(*first, "by bisection: tensors before it are right where they are kept")
+        return self._answer(*first, "by bisection, given up early: tensors before it may be wrong, too")
 
     def _over(self) -> bool:
         spent = time.monotonic() - self.started

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from tasks.children.compare import Arrays
 from tasks.children.reference import Corner
 from tasks.domain.statistics import drift, median, summary
 from tasks.tensorrt.inside.families import Family
@@ -47,8 +48,8 @@ class Session:
 
         The layers come last: from then on TensorRT times each of them, which no latency should be.
         """
-        loads = [*corner_loads(corners), *batch_loads(corners)]
-        needed = len(corner_loads(corners))
+        of_corners = corner_loads(corners)
+        loads, needed = [*of_corners, *batch_loads(corners, self._takes)], len(of_corners)
         cases: list[tuple[Load, dict[str, Any]]] = []
         with phases.timed("run") as advance:
             for number, share in _shares(len(loads), most_seconds * (1 - _FOR_LAYERS), needed):
@@ -61,6 +62,9 @@ class Session:
                     case["layers"] = clock.times(bound, most_seconds * _FOR_LAYERS / len(cases))
         cases.sort(key=lambda one: one[0].size)
         return [case for _, case in cases], [load.name for load in loads[len(cases) :]]
+
+    def _takes(self, inputs: Arrays) -> bool:
+        return bool(self._runner.profiles_for(as_taken(self._runner, inputs)))
 
     def _case(self, load: Load, most_seconds: float) -> dict[str, Any]:
         share = most_seconds / _PASSES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,8 @@ def progress_monitor(trt: Any, advance: Callable[[float], None]) -> Any:
             phases.start(phase_name, parent_phase, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            phases.step(phase_name, step)
+            with suppress(OSError):  # no space for a line of progress: an error here would cancel the build
+                phases.step(phase_name, step)
             return True  # False would cancel the build
 
         def phase_finish(self, phase_name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tasks.domain.errors import BuildRefused, ChildOutOfMemory, FarmError, GpuUnavailable
+from tasks.domain.errors import BuildRefused, ChildOutOfMemory, FarmError, GpuUnavailable, TargetUnavailable
 from tasks.domain.layers import placed
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Node
@@ -131,11 +131,23 @@ def _no_host_memory(said: str) -> ChildOutOfMemory:
     )
 
 
+def load_refusal(messages: Messages) -> FarmError:
+    """Return the error for a plan that TensorRT does not load."""
+    if any(_GPU_TROUBLE.search(text) for text in messages.errors):
+        return gpu_trouble(messages)
+    return TargetUnavailable(
+        wanted="an engine that runs on this GPU with this TensorRT",
+        found=messages.said(),
+        fix="run it on a host of its own target",
+    )
+
+
 def gpu_trouble(messages: Messages) -> GpuUnavailable:
     """Return the error for a GPU that TensorRT cannot use, or not enough of."""
+    telling = [*messages.errors[-3:], *messages.warnings[-3:]][:3]  # errors say why, warnings often how much
     return GpuUnavailable(
         wanted="a GPU that TensorRT can use, with enough free memory",
-        found=" | ".join([*messages.errors, *messages.warnings][-3:]) or "no message",
+        found=" | ".join(telling) or "no message",
         fix="see in nvidia-smi what else runs on the GPU and whether its driver is new enough for this "
         "TensorRT; or lower workspace_mib or the largest shapes in build.yaml",
     )

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-from tasks.domain.errors import InputInvalid, TargetUnavailable
+from tasks.domain.errors import InputInvalid
 from tasks.tensorrt.inside.bound import Bound
 from tasks.tensorrt.inside.device_context import DeviceContext
 from tasks.tensorrt.inside.messages import Messages, collecting_logger
 from tasks.tensorrt.inside.placement import Placement, no_memory, run_failed
 from tasks.tensorrt.inside.plugins import load_plugins
+from tasks.tensorrt.inside.refusals import gpu_trouble, load_refusal
 from tasks.tensorrt.inside.signature import Arrays, ShapeRange, Signature, Tensor, read_signature
 
 
@@ -66,15 +67,14 @@ class Runner:
 
     def _load(self, plan: bytes, *, carries_code: bool) -> Signature:
         self._logger = collecting_logger(self._trt, self._messages)
-        self._runtime = self._trt.Runtime(self._logger)
+        try:
+            self._runtime = self._trt.Runtime(self._logger)
+        except (TypeError, RuntimeError) as error:  # all that TensorRT says of a GPU that it cannot use
+            raise gpu_trouble(self._messages) from error
         self._runtime.engine_host_code_allowed = carries_code
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise TargetUnavailable(
-                wanted="an engine that runs on this GPU with this TensorRT",
-                found=self._messages.said(),
-                fix="run it on a host of its own target",
-            )
+            raise load_refusal(self._messages)
         signature = read_signature(self._trt, self._engine)
         with self._errors():
             self._placement = Placement(self._trt, self._cuda, self._engine, signature, self._messages)
@@ -206,10 +206,12 @@ class Runner:
         if self._engine is None:
             return
         self._device.require_thread()
-        if self._bound is not None:
-            self._bound.close()
-        with self._device.current():
-            self._free()
+        try:
+            if self._bound is not None:
+                self._bound.close()
+        finally:
+            with self._device.current():
+                self._free()
 
     def _free(self) -> None:
         if self._placement is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,13 +20,22 @@ class _Sink:
         """Return how many bytes were written; an exception must not reach TensorRT."""
         data = memoryview(piece)
         try:
-            self._file.write(data)
+            self._write_all(data)
         except OSError as error:
             self.error = error
             return 0
         self._digest.update(data)
         self._size += data.nbytes
         return data.nbytes
+
+    def _write_all(self, data: memoryview) -> None:
+        """Write `data`; one call takes 2 GiB at most, and less where the disk is nearly full."""
+        left = data.cast("B") if data.nbytes else memoryview(b"")
+        while left:
+            written = self._file.write(left)
+            if not written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left = left[written:]
 
     def document(self) -> dict[str, Any]:
         return {"sha256": self._digest.hexdigest(), "size": self._size}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from onnx import helper
 
 from tasks.domain.digest import blob_ref
 from tasks.domain.errors import BuildRefused, DigestMismatch, RequestInvalid, TargetUnavailable
+from tasks.domain.gpu_table import gpu_table
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision, ShapeRange
-from tasks.domain.target import TensorRTVersion
+from tasks.domain.target import ComputeCapability, TensorRTVersion
 from tasks.tensorrt.engine import BuiltEngine, EngineJob
+from tasks.tensorrt.toolchain import Toolchain
+from tests.stand_in.toolchain import StandIn
 
 Build = Callable[[EngineJob], BuiltEngine]
 Job = Callable[..., EngineJob]
@@ -94,6 +98,27 @@ def test_one_portable_plan_for_two_generations(build: Build, job: Job, conv_net:
     built = build(job(conv_net(), "8.9", "12.0"))
     assert [one.sm for one in built.target.compute_capabilities] == ["sm89", "sm120"]
     assert built.plan.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("capability", gpu_table().rtx, ids=str)
+def test_each_capability_of_the_table_is_built_for(
+    capability: ComputeCapability, build: Build, job: Job, conv_net: Graph
+) -> None:
+    """In FP16, which is all that TensorRT-RTX multiplies in for 7.5."""
+    half = conv_net(1, onnx.TensorProto.FLOAT16)
+    built = build(job(half, str(capability), precision=Precision.FP16))
+    assert built.target.compute_capabilities == (capability,)
+    assert built.ref.size > 10_000
+
+
+def test_workspace_and_level_reach_the_builder(
+    stand_in: Callable[..., StandIn],
+    build_on: Callable[[StandIn], tuple[Toolchain, BuiltEngine]],
+) -> None:
+    """Plans of the stand-in tell what its builder was configured by; neither value is its own default."""
+    plan = build_on(stand_in())[1].plan.read_bytes()
+    header, _ = json.JSONDecoder().raw_decode(plan[plan.index(b"{") :].decode("latin-1"))
+    assert (header["workspace"], header["level"]) == (64 << 20, 0)
 
 
 def test_hopper_is_refused_with_the_alternative(build: Build, job: Job, conv_net: Graph) -> None:

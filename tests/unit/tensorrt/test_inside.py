@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import importlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,9 @@ from tasks.tensorrt.inside import trt8
 from tasks.tensorrt.inside.cuda import driver_version, use_gpu, visible_gpus
 from tasks.tensorrt.inside.library import full_version
 from tasks.tensorrt.inside.messages import Messages
-from tasks.tensorrt.inside.monitor import NestedPhases
+from tasks.tensorrt.inside.monitor import NestedPhases, progress_monitor
 from tasks.tensorrt.inside.options import Node
-from tasks.tensorrt.inside.refusals import build_refusal
+from tasks.tensorrt.inside.refusals import build_refusal, gpu_trouble
 
 
 def has_driver() -> bool:
@@ -188,3 +189,28 @@ def test_failed_builds(said: str, kind: type[Exception], fix: str, *, needs_gpu:
     assert type(error) is kind
     assert said in error.found
     assert fix in error.fix
+
+
+def test_warnings_do_not_hide_why_a_gpu_cannot_be_used() -> None:
+    warnings = [f"lazy loading {number}" for number in range(5)]
+    assert gpu_trouble(Messages(errors=["out of memory"], warnings=warnings)).found == (
+        "out of memory | lazy loading 2 | lazy loading 3"
+    )
+    many = [f"error {number}" for number in range(4)]
+    assert gpu_trouble(Messages(errors=many, warnings=warnings)).found == "error 1 | error 2 | error 3"
+    assert gpu_trouble(Messages()).found == "no message"
+
+
+def test_progress_that_cannot_be_written_cancels_no_build() -> None:
+    told: list[float] = []
+
+    def advance(fraction: float) -> None:
+        if fraction < 0.5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        told.append(fraction)
+
+    monitor = progress_monitor(SimpleNamespace(IProgressMonitor=object), advance)
+    monitor.phase_start("build", None, 4)
+    assert [monitor.step_complete("build", step) for step in range(4)] == [True] * 4
+    monitor.phase_finish("build")
+    assert told == [0.5, 0.75, 1.0]

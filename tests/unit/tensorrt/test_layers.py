@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tasks.domain.errors import GpuUnavailable
+from tasks.domain.digest import blob_ref
+from tasks.domain.errors import DigestMismatch, GpuUnavailable
 from tasks.tensorrt.inside import layers
 from tasks.tensorrt.inside.layers import NoLayersError, read_layers
 from tasks.tensorrt.inside.messages import Messages
@@ -45,12 +46,18 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     used: list[int] = []
     monkeypatch.setattr(layers, "use_gpu", used.append)
 
-    def ask(data: bytes = b"plan", tells: str = TOLD, messages: Messages | None = None) -> str:
+    def ask(
+        data: bytes = b"plan",
+        tells: str = TOLD,
+        messages: Messages | None = None,
+        built: bytes | None = None,
+    ) -> str:
         trt = SimpleNamespace(
             Runtime=lambda _: Runtime(tells=tells), LayerInformationFormat=SimpleNamespace(JSON="json")
         )
         (tmp_path / "plan").write_bytes(data)
-        answer = read_layers(trt, None, messages or Messages(), OPTIONS, tmp_path / "plan")
+        expected = asdict(blob_ref(data if built is None else built))
+        answer = read_layers(trt, None, messages or Messages(), OPTIONS, tmp_path / "plan", built=expected)
         assert used == [1]
         return answer
 
@@ -71,6 +78,17 @@ def test_control_characters_in_strings_are_taken(told: Callable[..., str]) -> No
 def test_a_plan_that_does_not_load_has_no_layers(told: Callable[..., str]) -> None:
     with pytest.raises(NoLayersError, match="does not load the plan here: no message"):
         told(b"other", messages=Messages(errors=["of the build"]))
+
+
+@pytest.mark.parametrize("data", [b"plaN", b"pla", b"plan\0"])
+def test_other_bytes_than_were_built_are_never_given_to_tensorrt(
+    data: bytes, told: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+    monkeypatch.setattr(Runtime, "deserialize_cuda_engine", lambda _, plan: seen.append(plan))
+    with pytest.raises(DigestMismatch, match="the plan that was just built"):
+        told(data, built=b"plan")
+    assert seen == []
 
 
 def test_what_is_no_json_is_told(told: Callable[..., str]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -18,6 +19,8 @@ from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import Flavour
 from tasks.onnx.graph import inner_values
 from tasks.tensorrt.engine import EngineJob
+from tasks.tensorrt.inside.build import Session
+from tasks.tensorrt.inside.locate import _Search, _Trial
 from tasks.tensorrt.locating import locate_departure
 from tasks.tensorrt.toolchain import Toolchain, probe_toolchain
 from tests.stand_in.toolchain import StandIn
@@ -111,3 +114,29 @@ def test_an_engine_that_is_right_now_is_told_as_that(departure: Callable[..., De
     found = departure()
     assert found.at is not None
     assert "right where this is kept" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("most", "place", "said"),
+    [
+        (9, 5, "tensors before it are right where they are kept"),
+        (3, 7, "given up early: tensors before it may be wrong, too"),
+        (1, None, "given up before one tensor was found"),
+    ],
+)
+def test_what_was_not_looked_at_is_not_called_right(
+    most: int, place: int | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each tensor from the sixth on is wrong where it is kept alone; all together they are right."""
+
+    def trial(self: _Search, places: Collection[int]) -> _Trial:
+        self.builds += 1
+        alone = len(places) == 1
+        return _Trial(float(alone), {one: float(alone and one >= 5) for one in places})
+
+    monkeypatch.setattr(_Search, "_trial", trial)
+    request = {"tensors": list("abcdefghijklmnop"), "most_builds": most, "seconds": 60, "tolerance": 0.1}
+    corner = Corner("opt", {}, {}, {})
+    found = _Search(cast(Session, None), request, corner, {}, lambda *_: None).found()
+    assert found["place"] == place
+    assert said in found["reason"]

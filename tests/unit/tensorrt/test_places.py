@@ -14,6 +14,8 @@ import pytest
 from tasks.children.compare import Arrays
 from tasks.children.reference import Corner
 from tasks.domain.errors import InputInvalid, TargetUnavailable
+from tasks.domain.gate import Top1, judge
+from tasks.domain.record import Comparison, Verdict
 from tasks.tensorrt.inside.loads import corner_loads
 from tasks.tensorrt.inside.opening import open_runner
 from tasks.tensorrt.inside.plan import Place, PlanRecord, check_place, read_plan_record
@@ -108,6 +110,27 @@ def test_a_corner_is_run_in_each_profile_and_the_worst_counts(batch: int, off: f
     (row,), actual = _worst_of_profiles(cast(Runner, TwoProfiles()), corner)
     assert (row["corner"], row["max_abs"]) == ("max/min 2", off)
     np.testing.assert_array_equal(actual["y"], x + off)
+
+
+def test_the_gate_gets_the_worst_of_each_figure() -> None:
+    """The first profile is furthest off, the second answers with another class."""
+
+    class Classifier(TwoProfiles):
+        def run(self, inputs: Arrays, *, profile: int | None) -> Arrays:
+            scores = [[0.4, 0.6], [0.0, 1.0]] if profile == 0 else [[0.55, 0.45], [0.45, 0.55]]
+            return {"y": np.repeat(np.array(scores, np.float32), len(inputs["x"]) // 2, axis=0)}
+
+    y = np.repeat(np.array([[0.45, 0.55], [0.45, 0.55]], np.float32), 2, axis=0)
+    corner = Corner("max/min 2", {"x": np.zeros((4, 3), np.float32)}, {"y": y}, {"y": 0.0})
+    (row,), actual = _worst_of_profiles(cast(Runner, Classifier()), corner)
+    assert (row["top1"], row["top1_rows"], row["values"]) == (0.5, 4, 8)
+    assert row["max_abs"] == pytest.approx(0.45)
+    assert row["relative"] == pytest.approx(0.45 / 0.55)
+    np.testing.assert_array_equal(actual["y"][3], np.array([0.0, 1.0], np.float32))
+    told = (Comparison(**row),)
+    assert judge(told, compared="", inputs="", tolerance=1.0).verdict is Verdict.PASSED
+    strict = judge(told, compared="", inputs="", tolerance=1.0, top1=Top1(least=0.9, asked=True))
+    assert strict.verdict is Verdict.FAILED
 
 
 def test_a_corner_that_no_profile_takes_is_told() -> None:

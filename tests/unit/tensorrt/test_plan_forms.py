@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import dataclasses
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,17 @@ import pytest
 from onnx import helper
 
 from agents.probe import HostProbe
+from tasks.children.disk import is_no_space
 from tasks.children.run import Limits, run_child
 from tasks.domain.compatibility import Compatibility, HardwareLevel
+from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import BuildRefused, DiskFull, RequestInvalid, TargetUnavailable
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.request import Precision, ShapeRange
 from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_request, child_program
 from tasks.tensorrt.inside import build as build_child
 from tasks.tensorrt.inside import rtx as rtx_family
+from tasks.tensorrt.inside.streamed import _Sink
 from tasks.tensorrt.inside.whole import write_whole
 from tasks.tensorrt.toolchain import ToolchainProbe
 
@@ -143,6 +147,33 @@ def test_a_full_disk_is_told(job: Job, conv_net: Graph, tmp_path: Path, limits: 
         asyncio.run(
             run_child(child_program(one.toolchain, "build", None), request, workdir=tmp_path, limits=limits)
         )
+
+
+class NearlyFull(io.BytesIO):
+    """A file that takes three bytes in a call, and none beyond `room`."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def write(self, data: Any) -> int:
+        return super().write(memoryview(data)[: min(3, self.room - self.tell())])
+
+
+def test_a_piece_that_is_taken_in_parts_is_written_whole() -> None:
+    file = NearlyFull(room=100)
+    sink = _Sink(file)
+    assert [sink.write(piece) for piece in (b"0123456789", b"", memoryview(b"abcd"))] == [10, 0, 4]
+    assert file.getvalue() == b"0123456789abcd"
+    assert BlobRef(**sink.document()) == blob_ref(file.getvalue())
+    assert sink.error is None
+
+
+def test_a_disk_that_takes_nothing_more_is_full() -> None:
+    sink = _Sink(NearlyFull(room=8))
+    assert sink.write(b"0123456789") == 0
+    assert sink.error is not None
+    assert is_no_space(sink.error)
 
 
 def test_the_plan_is_never_in_memory_as_a_whole(

@@ -34,6 +34,7 @@ ALLOWED_OF_THE_FARM = (
     "tasks.domain.statistics",
     "tasks.children.arrays",
     "tasks.children.compare",
+    "tasks.children.disk",
     "tasks.children.reference",
 )
 

@@ -16,7 +16,7 @@ from tests.stand_in.hardware import CONFIG, boards, current, note, wait_for_othe
 
 from ._base import MAJOR, From10, Strict
 from ._config import IBuilderConfig
-from ._enums import BuilderFlag, HardwareCompatibilityLevel, ProfilingVerbosity, Severity
+from ._enums import BuilderFlag, HardwareCompatibilityLevel, MemoryPoolType, ProfilingVerbosity, Severity
 from ._network import INetworkDefinition, IOptimizationProfile
 from ._plan import IHostMemory, write_plan
 from ._timing import ITimingCache, empty_cache, key_of, measured
@@ -194,6 +194,7 @@ def _plan(
         "compatible": HardwareCompatibilityLevel(config.hardware_compatibility_level).name,
         "verbosity": ProfilingVerbosity(config.profiling_verbosity).name,
         "level": config.builder_optimization_level,
+        "workspace": config.get_memory_pool_limit(MemoryPoolType.WORKSPACE),
         "profiles": _shapes(config),
         "layers": [layer.name for layer in network._layers],
         "wrong": 1.0 if CONFIG["wrong_at"] else CONFIG["wrong"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 import tensorrt as trt
 
 from tasks.domain.errors import InputInvalid, RunFailed
-from tests.stand_in.hardware import contexts, memory
+from tests.stand_in import driver
+from tests.stand_in.hardware import Fault, contexts, memory, streams
 from tests.unit.tensorrt.runner_cases.engines import (
     WEIGHTS,
     batch,
@@ -55,6 +57,33 @@ def case_everything_is_freed_while_the_error_is_still_looked_at() -> None:
     gc.collect()
     assert [one() for one in kept] == [None, None]
     assert memory.count() == 0
+
+
+def case_everything_is_freed_after_an_error_that_stays_on_the_gpu() -> None:
+    """Every call of the driver answers with the error from then on; the first one is told."""
+
+    def broken(*_: Any) -> None:
+        raise Fault(700, "CUDA_ERROR_ILLEGAL_ADDRESS")
+
+    def refuse(self: Any) -> None:
+        real(self)
+        freed.append(self)
+        raise cuda.LaunchError("cuMemFree failed: illegal address")
+
+    def work() -> None:
+        with opened(product_plan()) as runner, runner.bind({"x": batch(2)}, graph=True) as bound:
+            with_error.enter_context(patched(streams, wait=broken))
+            with_error.enter_context(patched(driver, _cuGraphExecDestroy=broken))
+            with_error.enter_context(patched(cuda.DeviceAllocation, free=refuse))
+            bound.synchronize()
+
+    real, freed = cuda.DeviceAllocation.free, list[Any]()
+    with nothing_left():
+        with ExitStack() as with_error, pytest.raises(RunFailed, match="cuStreamSynchronize failed"):
+            work()
+        assert len(freed) == 2
+        freed.clear()
+    streams._graphs.clear()
 
 
 def case_the_context_of_the_user_stays_the_current_one() -> None:

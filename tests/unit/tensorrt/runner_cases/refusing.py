@@ -116,6 +116,32 @@ def case_a_gpu_that_is_not_there() -> None:
     assert "index 7" in error.wanted
 
 
+def case_no_memory_for_the_plan() -> None:
+    """It is no fault of the plan, which loads as soon as there is memory."""
+
+    def load(self: Any, plan: bytes) -> None:
+        del plan
+        self.logger.log(trt.ILogger.ERROR, "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime "
+                        "(out of memory)")  # fmt: skip
+
+    with nothing_left(), patched(trt.Runtime, deserialize_cuda_engine=load):
+        error = refusal(GpuUnavailable, opened, product_plan())
+    assert "out of memory" in error.found
+    assert error.retryable
+
+
+def case_a_runtime_that_tensorrt_does_not_make() -> None:
+    def make(self: Any, logger: Any) -> None:
+        del self
+        logger.log(trt.ILogger.ERROR, "CUDA initialization failure with error: 2")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    with nothing_left(), patched(trt.Runtime, __init__=make):
+        error = refusal(GpuUnavailable, opened, product_plan())
+    assert "CUDA initialization failure" in error.found
+    assert error.retryable
+
+
 def case_no_memory_for_the_context() -> None:
     def create(self: Any) -> None:
         self._logger.log(trt.ILogger.ERROR, "Error Code 1: Cuda Runtime (out of memory)")

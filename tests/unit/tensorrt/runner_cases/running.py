@@ -9,6 +9,12 @@ import pycuda.driver as cuda
 import tensorrt as trt
 from onnx import TensorProto, helper
 
+from tasks.children.reference import Corner
+from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.inside.library import full_version
+from tasks.tensorrt.inside.measuring import Session
+from tasks.tensorrt.inside.nvml import GpuWatch
+from tasks.tensorrt.inside.phases import Phases
 from tasks.tensorrt.inside.signature import ShapeRange, Tensor
 from tests.stand_in.hardware import memory
 from tests.unit.tensorrt.runner_cases.engines import (
@@ -204,3 +210,15 @@ def case_a_tensor_that_decides_shapes_is_read_on_the_host() -> None:
             outputs = runner.run({"x": x, "shape": np.array(shape)})
             np.testing.assert_array_equal(outputs["y"], x.reshape(shape))
     assert copied == [(6,)] * 3
+
+
+def case_what_lies_between_two_profiles_is_not_measured() -> None:
+    """The engine refuses a batch of 8, and with it the figures of all others would be lost."""
+    apart = product_plan(SMALL, ((16, 3), (16, 3), (32, 3)))
+    rows = {"min": 1, "opt": 2, "max": 4, "min 2/opt 2": 16, "max 2": 32}
+    corners = [Corner(name, {"x": batch(count)}, {}, {}) for name, count in rows.items()]
+    with nothing_left(), opened(apart) as runner:
+        session = Session(trt, cuda, family_of("tensorrt", full_version(trt)), runner, GpuWatch(None))
+        cases, left_out = session.measure(corners, 0.2, Phases(lambda *_: None))
+    assert [case["batch"] for case in cases] == [1, 2, 4, 16, 32]
+    assert left_out == []
