@@ -50,6 +50,7 @@ async def build(job: EngineJob, *, workdir: Path, limits: Limits) -> BuiltEngine
         PluginRefused: a library is not the one that the request names, or does not load.
         TimingCacheMiss: a reproducible build needs timings that its cache does not have.
         ChildCrashed: TensorRT took its process down.
+        ChildKilled: somebody else did.
     """
     try:
         return await build_engine(job, workdir=workdir, limits=limits)

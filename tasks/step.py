@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import task
@@ -10,7 +11,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from tasks.domain.errors import FarmError
+from tasks.domain.errors import FarmError, StoreUnreachable
+from tasks.domain.farm_errors import ChildKilled
+from tasks.store.patience import is_patient, patiently
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,16 +23,28 @@ _RETRY_SECONDS = 2
 
 
 def _can_help(run: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Say whether trying again can help: the error knows."""
-    del run, task_run
-    return isinstance(state.data, FarmError) and state.data.retryable
+    """Say whether trying again can help: the error knows.
+
+    What was killed twice has most likely no memory here, and costs its host as much each time.
+    """
+    del run
+    waited = isinstance(state.data, StoreUnreachable) and is_patient()
+    spent = isinstance(state.data, ChildKilled) and task_run.run_count > 1
+    return isinstance(state.data, FarmError) and state.data.retryable and not waited and not spent
 
 
 def step(work: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Make `work` a Prefect task that is named after it and retries what a retry can help.
 
+    On a farm it also waits for S3; see `tasks.store.patience`.
+
     Never cached by Prefect: the store knows engines by content, Prefect would know them by parameters.
     """
+
+    @wraps(work)
+    async def waiting(*arguments: P.args, **named: P.kwargs) -> R:
+        return await patiently(lambda: work(*arguments, **named))
+
     return task(
         name=work.__name__,
         cache_policy=NO_CACHE,
@@ -37,4 +52,4 @@ def step(work: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any
         retries=_RETRIES,
         retry_delay_seconds=_RETRY_SECONDS,
         retry_condition_fn=_can_help,
-    )(work)
+    )(waiting)

@@ -10,16 +10,17 @@ import stat
 from pathlib import Path
 from typing import NoReturn
 
+from tasks.children.disk import disk_full, has_room
 from tasks.children.program import ChildAnswer, ChildProgram, Limits
 from tasks.domain.error_documents import error_from_document
 from tasks.domain.errors import (
     ChildCrashed,
     ChildFailed,
     ChildOutOfMemory,
-    DiskFull,
     FarmError,
     ToolchainBroken,
 )
+from tasks.domain.farm_errors import ChildKilled
 from tasks.domain.printable import printable_name
 
 _LAST_OUTPUT = 2000
@@ -84,7 +85,7 @@ def read_answer(
         number, _, found = refused.decode("utf-8", "replace").partition(" ")
         raise not_started(program, OSError(int(number) if number.isdigit() else 0, found))
     if not (home / "answer.json").is_file():
-        _raise_crash(program, status, _last_output(home), limits)
+        _raise_crash(program, status, home, limits)
     try:
         document = json.loads(answer)
         if "error" not in document:
@@ -112,7 +113,8 @@ def _last_output(home: Path) -> str:
     return "\n  | ".join(printable_name(line) for line in text.splitlines())
 
 
-def _raise_crash(program: ChildProgram, status: int, output: str, limits: Limits) -> NoReturn:
+def _raise_crash(program: ChildProgram, status: int, home: Path, limits: Limits) -> NoReturn:
+    output = _last_output(home)
     if any(sign in output for sign in _OUT_OF_MEMORY):
         raise ChildOutOfMemory(
             wanted=f"step {program.step} within {limits.memory_mib} MiB",
@@ -121,26 +123,28 @@ def _raise_crash(program: ChildProgram, status: int, output: str, limits: Limits
         )
     number = status - _SIGNALLED if status > _SIGNALLED else -status
     if number <= 0 or number not in {*signal.Signals}:
-        _raise_exit(program, status, output)
-    name = signal.Signals(number).name
+        _raise_exit(program, status, output, home)
+    wanted = f"step {program.step} to end by itself"
+    found = f"the process was ended by {signal.Signals(number).name}; last output: {output or 'none'}"
+    if number == signal.SIGKILL:  # no library does it, and of what the farm ends nobody reads an answer
+        raise ChildKilled(
+            wanted=wanted,
+            found=found,
+            fix="the kernel or an operator killed it, and a step is tried once more after that: if it stays, "
+            "give the host more memory, or run less on it",
+        )
     raise ChildCrashed(
-        wanted=f"step {program.step} to end by itself",
-        found=f"the process was ended by {name}; last output: {output or 'none'}",
-        fix=(
-            "the kernel or an operator killed it: give the host more memory"
-            if name == "SIGKILL"
-            else "the library crashed on this model: try another opset, precision or TensorRT version"
-        ),
+        wanted=wanted,
+        found=found,
+        fix="the library crashed on this model: try another opset, precision or TensorRT version",
     )
 
 
-def _raise_exit(program: ChildProgram, status: int, output: str) -> NoReturn:
-    if any(sign in output for sign in _DISK_FULL):
-        raise DiskFull(
-            wanted=f"step {program.step} to write its files",
-            found=f"exit status {status}; last output: {output}",
-            fix="free disk space, or give another folder by ENGINEFARM_WORK_DIR",
-        )
+def _raise_exit(program: ChildProgram, status: int, output: str, home: Path) -> NoReturn:
+    # What Python says of it goes to a file on the same disk.
+    if any(sign in output for sign in _DISK_FULL) or not has_room(home):
+        found = f"exit status {status}; last output: {output or 'none'}"
+        raise disk_full(f"step {program.step} to write its files", found, home.parent)
     raise ChildFailed(
         wanted=f"{program.interpreter} to run {program.module}",
         found=f"exit status {status} before it answered; last output: {output or 'none'}",

@@ -42,16 +42,16 @@ def _only_tasks() -> None:
     sys.modules["tasks"] = package
 
 
-def _answer(module: str, request: dict[str, Any], progress: Path) -> dict[str, Any]:
+def _answer(module: str, request: dict[str, Any], workdir: Path) -> dict[str, Any]:
     def report(phase: str, fraction: float) -> None:
-        with progress.open("a", encoding="utf-8") as file:
+        with (workdir / "progress").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"phase": phase, "fraction": fraction}) + "\n")
 
     try:
         answer = {"result": _imported(module).main(request, report)}
         json.dumps(answer)  # what is no JSON is the module's error, too
     except Exception as error:  # noqa: BLE001 (the parent gets every error as an answer)
-        return {"error": _typed(error, module, request["memory_mib"])}
+        return {"error": _typed(error, module, request["memory_mib"], workdir)}
     return answer
 
 
@@ -64,9 +64,10 @@ def _imported(module: str) -> Any:
     return imported
 
 
-def _typed(error: Exception, module: str, memory_mib: int) -> dict[str, str]:
+def _typed(error: Exception, module: str, memory_mib: int, workdir: Path) -> dict[str, str]:
     """Return the document of `error` itself, or of the typed error that stands for it."""
-    from tasks.domain.errors import ChildFailed, ChildOutOfMemory, DiskFull, FarmError  # noqa: PLC0415
+    from tasks.children.disk import disk_full, is_no_space  # noqa: PLC0415
+    from tasks.domain.errors import ChildFailed, ChildOutOfMemory, FarmError  # noqa: PLC0415
 
     if isinstance(error, FarmError):
         return error.to_document()
@@ -77,12 +78,8 @@ def _typed(error: Exception, module: str, memory_mib: int) -> dict[str, str]:
             fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
         ).to_document()
     traceback.print_exception(error)
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return DiskFull(
-            wanted=f"to run {module}",
-            found=str(error),
-            fix="free disk space, or give another folder by ENGINEFARM_WORK_DIR",
-        ).to_document()
+    if is_no_space(error):
+        return disk_full(f"to run {module}", str(error), workdir).to_document()
     return ChildFailed(
         wanted=f"to run {module}",
         found=f"{type(error).__name__}: {error}"[-2000:],
@@ -96,7 +93,7 @@ def main() -> int:
     request = json.loads((workdir / "request.json").read_text("utf-8"))
     _bound(request["memory_mib"])
     _only_tasks()
-    answer = _answer(module, request["request"] | {"memory_mib": request["memory_mib"]}, workdir / "progress")
+    answer = _answer(module, request["request"] | {"memory_mib": request["memory_mib"]}, workdir)
     answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     part = workdir / "answer.part"
     try:

@@ -41,6 +41,7 @@ async def run_child(
     Raises:
         FarmError: the child's own typed error.
         ChildCrashed: it was ended by a signal; the error carries its last output.
+        ChildKilled: that signal was SIGKILL, and not from here.
         ChildFailed: it raised an error that has no name here, ended without an answer or with one that
             cannot be read, or this host could not start it.
         ChildOutOfMemory: it reached `limits.memory_mib`.

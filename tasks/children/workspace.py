@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.domain.errors import DiskFull
+from tasks.children.disk import disk_full, is_no_space
 
 _PREFIX = "enginefarm-"
 _LOCK = ".lock"
@@ -27,22 +26,25 @@ def workspace(root: Path | None = None) -> Iterator[Path]:
     run removes those that nobody holds.
 
     Raises:
-        DiskFull: something inside found the disk full.
+        DiskFull: there is no space for it, or something inside found none.
     """
     parent = root or Path(tempfile.gettempdir())
+    try:
+        with _folder_below(parent) as folder:
+            yield folder
+    except OSError as error:
+        if not is_no_space(error):
+            raise
+        raise disk_full(f"to write below {parent}", str(error), parent) from error
+
+
+@contextmanager
+def _folder_below(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(parent)
     folder, lock = _new_locked(parent)
     try:
         yield folder
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFull(
-            wanted=f"to write below {parent}",
-            found=str(error),
-            fix="free disk space, or give another folder by ENGINEFARM_WORK_DIR",
-        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)

@@ -1,4 +1,4 @@
-"""Ways in which the farm fails around its builds: its Prefect server, runs on it, what operators allow."""
+"""Ways in which the farm fails around its builds: hosts, its Prefect server, runs, what operators allow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ class LocationRefused(FarmError):
     """A request names a place in S3 that the operator does not allow."""
 
     exit_code = 19
+
+
+class ChildKilled(FarmError):
+    """A child process was killed from outside: by the kernel, which had no memory left, or by somebody."""
+
+    exit_code = 34
+    retryable = True
 
 
 class ServerUnreachable(FarmError):

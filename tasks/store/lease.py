@@ -2,9 +2,10 @@
 
 A lease is a small object that its holder rewrites, so that its ETag changes, several times per lease time.
 Whoever sees one ETag for a whole lease time on its own monotonic clock takes the lease over: clocks of two
-hosts are never compared. Taking, renewing and taking over are conditional writes, so of several hosts one
-succeeds. A lease saves work and guards nothing: where two hold one, because a holder was paused or the server
-ignores a condition, both make the result, and the conditional write of its record settles which one stands.
+hosts are never compared. A process that is gone is followed at once by those on its host. Taking, renewing
+and taking over are conditional writes, so of several hosts one succeeds. A lease saves work and guards
+nothing: where two hold one, because a holder was paused or the server ignores a condition, both make the
+result, and the conditional write of its record settles which one stands.
 
 A holder that finds out that the result cannot be made, because of what was asked for and not of its own host,
 leaves its error in the lease: those that waited for it have their answer, and whoever comes later tries anew.
@@ -34,6 +35,7 @@ from tasks.domain.errors import (
     SamplesInvalid,
     SignatureUnknown,
 )
+from tasks.store.holder import Holder, this_process
 from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
 from tasks.store.store import Store
 
@@ -52,11 +54,20 @@ _OF_THE_REQUEST = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Standing:
-    """The lease as it lies in the store; `seconds` is its holder's own lease time, `failed` how it ended."""
+    """The lease as it lies in the store.
+
+    Attributes:
+        etag: changes with every renewal.
+        owner: the caller that has it.
+        seconds: its own lease time.
+        holder: its process, where that is known.
+        failed: how it ended, if it did.
+    """
 
     etag: str
     owner: str | None
     seconds: float
+    holder: Holder | None
     failed: FarmError | None
 
 
@@ -89,12 +100,13 @@ class Lease:
         """Try once to become the holder; return whether this caller is.
 
         Call it again after a while: each call looks whether the holder still renews, and takes the lease
-        over where it was not renewed for a whole lease time.
+        over where it was not renewed for a whole lease time. While S3 is away nobody can renew: the watch
+        starts anew.
 
         Raises:
             FarmError: the one with which the holder failed that this caller waited for; else as `s3_errors`.
         """
-        standing = self._read()
+        standing = self._look()
         if standing is None:
             return self._write(IfNoneMatch="*")
         if standing.owner == self.owner:  # the answer to our own write was lost
@@ -103,11 +115,24 @@ class Lease:
             if self._seen is not None and self._seen[0].owner == standing.owner:
                 raise standing.failed
             return self._write(IfMatch=standing.etag)
+        if standing.holder is not None and standing.holder.is_gone():
+            return self._write(IfMatch=standing.etag)
         now = monotonic()
         if self._seen is None or self._seen[0].etag != standing.etag:
             self._seen = (standing, now)
             return False
         return now - self._seen[1] >= standing.seconds and self._write(IfMatch=standing.etag)
+
+    def _look(self) -> _Standing | None:
+        started = monotonic()
+        try:
+            standing = self._read()
+        except FarmError:
+            self._seen = None
+            raise
+        if monotonic() - started > self.seconds / 2:
+            self._seen = None
+        return standing
 
     def renew(self) -> bool:
         """Keep the lease for another lease time; return False where another has it by now.
@@ -158,6 +183,9 @@ class Lease:
         """Make the lease ours, or keep it, or end it by `failure`, if `condition` holds."""
         self._beat += 1
         document: dict[str, Any] = {"owner": self.owner, "seconds": self.seconds, "beat": self._beat}
+        holder = this_process()
+        if holder is not None:
+            document["process"] = holder.to_document()
         if failure is not None:
             document["failed"] = failure.to_document()
         body = json.dumps(document).encode()
@@ -194,7 +222,8 @@ def _standing(etag: str, body: bytes) -> _Standing:
         document = json.loads(body)
         owner, seconds = str(document["owner"]), float(document["seconds"])
         failed = error_from_document(document["failed"]) if "failed" in document else None
+        holder = Holder.from_document(document["process"]) if "process" in document else None
     except (ValueError, KeyError, TypeError):
-        owner, seconds, failed = None, LEASE_SECONDS, None
+        owner, seconds, failed, holder = None, LEASE_SECONDS, None, None
     seconds = seconds if 0 < seconds <= _LONGEST else _LONGEST
-    return _Standing(etag=etag, owner=owner, seconds=seconds, failed=failed)
+    return _Standing(etag=etag, owner=owner, seconds=seconds, failed=failed, holder=holder)

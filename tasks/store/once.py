@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from tasks.domain.errors import FarmError
 from tasks.store.lease import Lease
+from tasks.store.patience import answered
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ async def once(lease: Lease, find: Callable[[], Awaitable[T | None]], make: Call
         found = await find()
         if found is not None:
             return found
-        if await asyncio.to_thread(lease.take):
+        if await answered(lease.take):
             break
         # Not all at the same moment.
         await asyncio.sleep(min(_POLL_SECONDS, lease.seconds / _BEATS) * random.uniform(0.5, 1.5))  # noqa: S311
@@ -57,7 +58,7 @@ async def _kept(lease: Lease) -> AsyncIterator[None]:
         raise
     finally:
         done.set()
-        await beats
+        await asyncio.wait({beats})  # not `await beats`: that may swallow a cancel of this task
         try:
             await asyncio.shield(asyncio.to_thread(lease.release, failure))
         except FarmError as error:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from tasks.children.disk import require_space
 from tasks.children.progress import report_progress
 from tasks.domain.digest import BlobRef
-from tasks.domain.errors import ArchiveRefused, DiskFull, ReleaseIncomplete, RequestInvalid
+from tasks.domain.errors import ArchiveRefused, ReleaseIncomplete, RequestInvalid
 from tasks.domain.release import REQUEST_FILE, Release, ReleaseFile, ReleaseRef
 from tasks.store.listing import Listed, pages
 from tasks.store.names import check_paths, model_format, request_file_missing
@@ -70,7 +70,7 @@ def fetch_release(client: S3Client, ref: ReleaseRef, into: Path) -> Release:
     form = model_format(objects, place=ref.url)
     into.mkdir(parents=True, exist_ok=True)
     total = sum(listed.size for listed in objects.values())
-    _check_space(ref, into, total)
+    require_space(f"{ref.url} in {into}", total, into)
     files, done, tell = [], 0, _teller(total)
     for path, listed in sorted(objects.items()):
         files.append(_fetch_file(client, ref, into / path, listed, _offset(tell, path, done)))
@@ -93,16 +93,6 @@ def _release_objects(client: S3Client, ref: ReleaseRef) -> dict[str, Listed]:
                 fix="publish the model alone; s3://bucket/prefix/model/version is one version of one model",
             )
     return objects
-
-
-def _check_space(ref: ReleaseRef, into: Path, total: int) -> None:
-    free = shutil.disk_usage(into).free
-    if total > free:
-        raise DiskFull(
-            wanted=f"{total} bytes for {ref.url} in {into}",
-            found=f"{free} bytes free",
-            fix="free disk space, or give a larger disk by ENGINEFARM_WORK_DIR",
-        )
 
 
 def _teller(total: int) -> Callable[[str, int], None]:
@@ -129,7 +119,7 @@ def _fetch_file(
     address = Address(bucket=ref.bucket, key=listed.key)
     path.parent.mkdir(parents=True, exist_ok=True)
     received(0)
-    with s3_errors(f"to read {address.url}"):
+    with s3_errors(f"to read {address.url}", folder=path.parent):
         try:
             got = download(client, address, path, etag=listed.etag, received=received)
         except ClientError as error:

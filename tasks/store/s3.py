@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -24,9 +25,9 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
+from tasks.children.disk import disk_full, is_no_space
 from tasks.domain.errors import (
     DigestMismatch,
-    DiskFull,
     FarmError,
     NotStored,
     RequestInvalid,
@@ -89,8 +90,12 @@ def _client_for(environment: tuple[tuple[str, str], ...]) -> S3Client:
 
 
 @contextmanager
-def s3_errors(wanted: str) -> Iterator[None]:
-    """Raise the farm's errors for botocore's; `wanted` says what was tried, for people.
+def s3_errors(wanted: str, *, folder: Path | None = None) -> Iterator[None]:
+    """Raise the farm's errors for botocore's.
+
+    Args:
+        wanted: what was tried, for people.
+        folder: where it writes on this host; None is the system's folder for temporary files.
 
     Raises:
         StoreDenied: there are no credentials, or S3 refuses them or the call.
@@ -107,13 +112,9 @@ def s3_errors(wanted: str) -> Iterator[None]:
     except (BotoCoreError, *_NO_ANSWER) as error:
         raise _from_client(wanted, error) from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_no_space(error):
             raise
-        raise DiskFull(
-            wanted=wanted,
-            found=str(error),
-            fix="free disk space, or give a larger disk by ENGINEFARM_WORK_DIR",
-        ) from error
+        raise disk_full(wanted, str(error), folder or Path(tempfile.gettempdir())) from error
 
 
 def is_conflict(error: ClientError) -> bool:

@@ -11,15 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from tasks.children.disk import require_space
 from tasks.children.progress import report_progress
 from tasks.domain.digest import BlobRef, blob_ref
-from tasks.domain.errors import (
-    DigestMismatch,
-    NotStored,
-    RecordInvalid,
-    RequestInvalid,
-    StoreUnsafe,
-)
+from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid, RequestInvalid, StoreUnsafe
 from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.store.conditional import prove_conditional_writes
@@ -149,7 +144,8 @@ class Store:
             report_progress("fetch", into.name, size / ref.size)
 
         try:
-            with s3_errors(wanted):
+            require_space(wanted, ref.size, into.parent)
+            with s3_errors(wanted, folder=into.parent):
                 found = download(self.client, address, part, received=received).ref
             if found != ref:
                 raise _damaged(wanted, f"{found.size} bytes with SHA-256 {found.sha256}")

@@ -13,6 +13,7 @@ from agents.probe import HostProbe, probe_host
 from flows import build_release as release_flow
 from flows import convert_release
 from flows.build_release import build_release
+from flows.cells import CellAnswer
 from tasks.domain.digest import blob_ref
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.release import ReleaseRef
@@ -27,9 +28,10 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EngineOrder, ...]]:
     """The orders of each run, instead of engines: only the conversion is under test."""
     orders: list[tuple[EngineOrder, ...]] = []
 
-    async def note(run: tuple[EngineOrder, ...]) -> list[CellOutcome]:
+    async def note(run: tuple[EngineOrder, ...]) -> tuple[CellAnswer, ...]:
         orders.append(run)
-        return [CellOutcome(key=order.key, plan=_NO_PLAN, built=False) for order in run]
+        found = [CellOutcome(key=order.key, plan=_NO_PLAN, built=False) for order in run]
+        return tuple(CellAnswer(order=one, outcome=of) for one, of in zip(run, found, strict=True))
 
     monkeypatch.setattr(release_flow, "_build_here", note)
     return orders

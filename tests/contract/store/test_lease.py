@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import replace
 from threading import Barrier
 
+import boto3
 import pytest
+from botocore.config import Config
 
-from tasks.domain.errors import ChildOutOfMemory, FarmError, ModelRefused
+from tasks.domain.errors import ChildOutOfMemory, FarmError, ModelRefused, StoreUnreachable
 from tasks.store.lease import Lease
 from tasks.store.once import once
 from tasks.store.store import Store
 
 KEY = "conversions/ab/abcd.json"
-_HOLDER = Path(__file__).with_name("lease_holder.py")
-_ROOT = Path(__file__).parents[3]
 _SECONDS = 30.0
 
 
@@ -142,6 +139,25 @@ def test_a_late_holder_goes_on_where_nobody_followed(store: Store, clock: Clock)
     assert sleeper.held
 
 
+def test_the_watch_starts_anew_when_s3_was_away(
+    store: Store, clock: Clock, free_port: Callable[[], int]
+) -> None:
+    nowhere = boto3.session.Session().client(
+        "s3", endpoint_url=f"http://127.0.0.1:{free_port()}", config=Config(retries={"total_max_attempts": 1})
+    )
+    assert lease_of(store).take()  # and cannot renew it either
+    waiter = lease_of(store)
+    assert not waiter.take()
+    clock.now += _SECONDS
+    waiter.store = replace(store, client=nowhere)
+    with pytest.raises(StoreUnreachable):
+        waiter.take()
+    waiter.store = store
+    assert not waiter.take()
+    clock.now += _SECONDS
+    assert waiter.take()
+
+
 def test_a_damaged_lease_runs_out(store: Store, clock: Clock) -> None:
     store.client.put_object(Bucket=store.bucket, Key=f"{store.prefix}/leases/{KEY}", Body=b"[]")
     lease = lease_of(store)
@@ -212,38 +228,3 @@ def test_what_is_wrong_with_the_release_is_told_to_all_that_wait(store: Store) -
 def test_what_is_wrong_with_one_host_lets_the_next_try(store: Store) -> None:
     small = ChildOutOfMemory(wanted="memory", found="none", fix="add some")
     assert failing_once(store, small) == (["made", "made", str(small)], 3)
-
-
-@pytest.fixture
-def start(store: Store, tmp_path: Path) -> Iterator[Callable[[float], subprocess.Popen[str]]]:
-    """A function that starts `lease_holder.py` on `tmp_path`, with a lease of so many seconds."""
-    with ExitStack() as processes:
-
-        def run(seconds: float) -> subprocess.Popen[str]:
-            command = [sys.executable, str(_HOLDER), store.url, KEY, str(seconds), str(tmp_path)]
-            process = processes.enter_context(
-                subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True)
-            )
-            processes.callback(process.kill)
-            return process
-
-        yield run
-
-
-def makers(folder: Path, *, wanted: int) -> list[str]:
-    """Return the processes that started to make the result as soon as there are `wanted`."""
-    made = folder / "made"
-    wait_until(lambda: made.exists() and len(made.read_text("utf-8").split()) >= wanted)
-    return made.read_text("utf-8").split()
-
-
-def test_another_process_goes_on_where_one_is_killed(
-    start: Callable[[float], subprocess.Popen[str]], tmp_path: Path
-) -> None:
-    first = start(1.0)
-    assert makers(tmp_path, wanted=1) == [str(first.pid)]
-    second = start(1.0)
-    first.kill()
-    assert makers(tmp_path, wanted=2) == [str(first.pid), str(second.pid)]
-    (tmp_path / "go").touch()
-    assert second.communicate(timeout=60)[0] == str(second.pid)

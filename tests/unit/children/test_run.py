@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tasks.children import answers
 from tasks.children.progress import labelled, listening
 from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
 from tasks.domain.errors import (
@@ -23,6 +24,7 @@ from tasks.domain.errors import (
     ModelRefused,
     ToolchainBroken,
 )
+from tasks.domain.farm_errors import ChildKilled
 
 LIMITS = Limits(memory_mib=1024, seconds=60)
 
@@ -78,7 +80,7 @@ def test_progress_is_passed_on_and_broken_reports_are_not(program: ChildProgram,
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGKILL", "SIGTERM"])
 def test_a_signal_is_named_with_the_last_output(name: str, program: ChildProgram, workdir: Path) -> None:
-    with pytest.raises(ChildCrashed) as caught:
+    with pytest.raises(ChildKilled if name == "SIGKILL" else ChildCrashed) as caught:
         run(program, workdir, do="signalled", signal=name)
     assert name in caught.value.found
     assert caught.value.found.endswith("END")
@@ -89,6 +91,14 @@ def test_a_signal_is_named_with_the_last_output(name: str, program: ChildProgram
 def test_an_exit_without_an_answer_is_told_with_its_status(program: ChildProgram, workdir: Path) -> None:
     with pytest.raises(ChildFailed, match=r"exit status 3 .*cannot go on"):
         run(program, workdir, do="exits", status=3)
+
+
+def test_a_child_that_finds_no_space_to_say_so(
+    program: ChildProgram, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "has_room", lambda _: False)
+    with pytest.raises(DiskFull, match=rf"exit status 120.* free in {workdir}"):
+        run(program, workdir, do="exits", status=120)
 
 
 def test_an_answer_that_finds_no_space_is_a_full_disk(program: ChildProgram, workdir: Path) -> None:

@@ -1,0 +1,92 @@
+"""Which process holds a lease, so that others on its host see at once that it is gone.
+
+Other hosts, and containers with process numbers of their own, cannot tell.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_PROC = Path("/proc")
+_STATE, _STARTED = 0, 19  # fields after the name, see proc(5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A process, told from all others that ever were.
+
+    Attributes:
+        boot: of its host: the kernel's random id of this start.
+        numbers: which numbering of processes (namespace) `pid` belongs to.
+        pid: its number.
+        started: when it started, in the kernel's ticks since the boot.
+    """
+
+    boot: str
+    numbers: str
+    pid: int
+    started: int
+
+    def is_gone(self) -> bool:
+        """Say whether the process surely does not run any more; false where this process cannot know."""
+        here = _here()
+        if here is None or here != (self.boot, self.numbers):
+            return False
+        try:
+            os.kill(self.pid, 0)  # also where /proc hides the processes of other users
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        found = _state_of(self.pid)
+        return found is not None and (found[0] == "Z" or found[1] != self.started)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as JSON-ready names and values; `from_document` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Holder:
+        """Return the holder that `to_document` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: the document is another one.
+        """
+        pid = int(document["pid"])
+        if pid <= 0:
+            raise ValueError("no process has this number")
+        return cls(
+            boot=str(document["boot"]), numbers=str(document["numbers"]), pid=pid,
+            started=int(document["started"]),
+        )  # fmt: skip
+
+
+def this_process() -> Holder | None:
+    """Return this process; None where the kernel does not tell."""
+    here, found = _here(), _state_of(os.getpid())
+    if here is None or found is None:
+        return None
+    return Holder(boot=here[0], numbers=here[1], pid=os.getpid(), started=found[1])
+
+
+@cache
+def _here() -> tuple[str, str] | None:
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
+        return boot, str((_PROC / "self/ns/pid").readlink())
+    except OSError:
+        return None
+
+
+def _state_of(pid: int) -> tuple[str, int] | None:
+    """Return the state and the start of a process; None where they cannot be read."""
+    try:
+        fields = (_PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return fields[_STATE], int(fields[_STARTED])
+    except (OSError, IndexError, ValueError):
+        return None

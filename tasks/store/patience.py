@@ -1,0 +1,55 @@
+"""Waiting for an S3 that does not answer: what a run has made by then may be hours of work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import TypeVar
+
+from tasks.children.progress import report_progress
+from tasks.domain.errors import StoreUnreachable
+
+T = TypeVar("T")
+
+_PAUSE_SECONDS = 5.0
+_PATIENCE: ContextVar[float] = ContextVar("patience", default=0.0)
+_LOG = logging.getLogger(__name__)
+
+
+def be_patient(seconds: float) -> None:
+    """Let this task, and all that starts in it, wait so long for S3, each time that it is away."""
+    _PATIENCE.set(seconds)
+
+
+def is_patient() -> bool:
+    """Say whether what fails here with `StoreUnreachable` has waited for S3 already."""
+    return _PATIENCE.get() > 0
+
+
+async def patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Return what `work` returns; while S3 does not answer it is called again, within the patience here.
+
+    Raises:
+        StoreUnreachable: S3 was away for too long.
+        Exception: any other of `work`.
+    """
+    away: float | None = None
+    while True:
+        try:
+            return await work()
+        except StoreUnreachable as error:
+            now = time.monotonic()
+            away = now if away is None else away
+            if now - away >= _PATIENCE.get():
+                raise
+            _LOG.warning("waits for S3, for %.0f s now: %s", now - away, error.found)
+            report_progress("wait for S3", "", 0.0)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def answered(call: Callable[[], T]) -> T:
+    """Return what the blocking `call` returns in a thread; see `patiently`."""
+    return await patiently(lambda: asyncio.to_thread(call))
