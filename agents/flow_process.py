@@ -1,4 +1,4 @@
-"""The process of one flow run on an agent: it ends with its worker, and then is Prefect's own engine.
+"""The process of one flow run on an agent: Prefect's own engine, which ends with its worker, and in time.
 
 Started as `python -m agents.flow_process`.
 """
@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import runpy
 
-from agents.parent import die_with_parent
+from agents.parent import die_with_parent, end_soon_after_sigterm
+
+_GRACE_SECONDS = 4.0
+"""A cancelled run has given back its lease by then; its builds end with it, within 5 s."""
 
 if __name__ == "__main__":
     die_with_parent()
+    end_soon_after_sigterm(_GRACE_SECONDS)
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State, StateType
 
 FLOWS = ("build-release", "build-engine", "reconcile")
 """The names of the farm's flows."""
@@ -13,10 +13,28 @@ FLOWS = ("build-release", "build-engine", "reconcile")
 PARENT_TAG = "enginefarm-parent"
 """With the id of the run that asked for it, the tag of each run of one cell."""
 
+OUTLIVES_TAG = "enginefarm-outlives"
+"""With the state in which its parent ended, the tag of a run that somebody started again after that."""
+
 WORKER_LABEL = "prefect.worker.name"
 """The label with the name of the worker that took a run."""
 
 _PAGE = 200
+
+
+def cancel_of(run: FlowRun, why: str) -> State[Any]:
+    """Return the state that ends `run`.
+
+    One that waits has nobody who would hear of it: if an agent once had it and handed it back, Prefect would
+    leave it "Cancelling" until somebody takes it. One that crashed waits to be started again.
+    """
+    waits = run.state_type in {StateType.SCHEDULED, StateType.CRASHED}
+    return State(type=StateType.CANCELLED if waits else StateType.CANCELLING, message=why)
+
+
+def outlives(parent: FlowRun | None) -> str:
+    """Return the tag of a run that goes on though `parent` (None: deleted) ended as it has now."""
+    return f"{OUTLIVES_TAG}:{parent.state_id if parent else 'deleted'}"
 
 
 async def all_flow_runs(client: PrefectClient, **filters: Any) -> list[FlowRun]:

@@ -13,6 +13,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from tasks.domain.errors import RequestInvalid
+
 _BEAT_SECONDS = 5.0
 _REQUEST_SECONDS = 5.0
 _LONGEST_LINE = 4096
@@ -52,16 +54,18 @@ class Health:
         """Say what `report` returns until cancelled.
 
         Raises:
-            OSError: the port is taken, or the file cannot be written.
+            RequestInvalid: the port is taken, or the file cannot be made.
         """
+        if self.file is not None:
+            _writable(self.file)
         async with contextlib.AsyncExitStack() as stack:
             if self.port is not None:
-                serve = _Serve(report)
-                await stack.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", self.port))
+                await stack.enter_async_context(await _server(_Serve(report), self.port))
             while True:
                 now = report()
                 if self.file is not None and now.well:
-                    _replace(self.file, now.to_json())
+                    with contextlib.suppress(OSError):  # a full disk: the file's age tells it
+                        _replace(self.file, now.to_json())
                 await asyncio.sleep(_BEAT_SECONDS)
 
 
@@ -88,6 +92,30 @@ class _Serve:
             body = report.to_json()
         head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: application/json\r\n"
         return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+
+
+async def _server(serve: _Serve, port: int) -> asyncio.Server:
+    try:
+        return await asyncio.start_server(serve, "127.0.0.1", port)
+    except OSError as error:
+        raise RequestInvalid(
+            wanted=f"port {port} of the loopback for /healthz",
+            found=str(error),
+            fix="give another one as --health-port: each agent of a host needs its own",
+        ) from error
+
+
+def _writable(file: Path) -> None:
+    """Say that `file` cannot be made, before anything waits for it."""
+    try:
+        _replace(file, "")
+    except OSError as error:
+        raise RequestInvalid(
+            wanted=f"to write the heartbeat file {file}",
+            found=str(error),
+            fix="give a file as --heartbeat whose folder is there and can be written",
+        ) from error
+    file.unlink()
 
 
 def _replace(file: Path, text: str) -> None:

@@ -8,25 +8,25 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import WorkerStatus
+from prefect.exceptions import ObjectNotFound
 
 from agents.changes import Action
 from agents.file_lock import try_lock
 from agents.parent import end_children
-from agents.pools import FarmPool
+from agents.pools import FarmPool, workers_online
 from agents.seats import Place, Seat, seat_at
 from tasks.children.run import Limits
 from tasks.children.workspace import workspace
 from tasks.domain.errors import FarmError, TargetUnavailable
 from tasks.domain.farm_errors import AgentRunning
 from tasks.domain.offer import Announcement
-from tasks.store.announcements import announce, withdraw
+from tasks.store.announcements import announce, announcements, withdraw
 from tasks.store.store import Store
 from tasks.tensorrt.toolchain import probe_toolchain
 
@@ -58,6 +58,7 @@ class Host:
     limits: Limits
     forking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _preparing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _served: dict[Place, Seat] = field(default_factory=dict, init=False)
 
     async def find(self, place: Place, *, afresh: bool) -> Seat:
         """Return the worker that belongs to `place`; with `afresh` the host is looked at again.
@@ -96,13 +97,14 @@ class Host:
 
         async with self._preparing:  # several places may have one pool
             await self.on_server(on_server)
+        self._served[seat.place] = seat
         await self.announce(seat)
         if before is not None and before.pool != seat.pool:
             _LOG.warning("%s: what was %s is %s now", seat.place.label, before.pool, seat.pool)
-            await self._take_back(before)
+            await self._take_back(before.pool, before.worker)
 
     async def announce(self, seat: Seat) -> None:
-        """Say in the store that `seat` is served now.
+        """Say in the store that `seat` is served now, and no more what its place was before an upgrade.
 
         Raises:
             FarmError: as `s3_errors`.
@@ -112,14 +114,28 @@ class Host:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         announcement = Announcement(pool=seat.pool, offer=seat.offer, host=self.name, seen=now)
         await asyncio.to_thread(announce, self.store, announcement)
+        await self._take_back_former(seat)
 
-    async def _take_back(self, seat: Seat) -> None:
-        """Announce `seat` no more, unless other workers serve its pool."""
-        workers = await self.on_server(lambda client: client.read_workers_for_work_pool(seat.pool))
-        others = {one.name for one in workers if one.status == WorkerStatus.ONLINE} - {seat.worker}
-        if not others:
-            with contextlib.suppress(FarmError):
-                await asyncio.to_thread(withdraw, self.store, seat.pool)
+    async def _take_back_former(self, seat: Seat) -> None:
+        """Take back what this host announced of the place of `seat` before its toolchain was replaced."""
+        with contextlib.suppress(FarmError):  # the next announcement tries again
+            announced = await asyncio.to_thread(lambda: tuple(announcements(self.store)))
+            served = {one.pool for one in {**self.found, **self._served}.values()}
+            for pool in {one.pool for one in announced if one.host == self.name} - served:
+                await self._take_back(pool, replace(seat, pool=pool).worker, known=True)
+
+    async def _take_back(self, pool: str, worker: str, *, known: bool = False) -> None:
+        """Announce `pool` no more, unless others serve it; if `known`, only if `worker` ever did."""
+
+        async def is_ours(client: PrefectClient) -> bool:
+            if known and worker not in {one.name for one in await client.read_workers_for_work_pool(pool)}:
+                return False
+            return not await workers_online(client, pool) - {worker}
+
+        with contextlib.suppress(FarmError, ObjectNotFound):
+            if await self.on_server(is_ours):
+                _LOG.warning("%s: nobody here builds for it any more, and it is announced no more", pool)
+                await asyncio.to_thread(withdraw, self.store, pool)
 
     async def end_orphans(self, workers: Iterable[int]) -> None:
         """Return once nothing lives that another worker started than those with the process ids `workers`."""

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -19,24 +23,28 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
-from agents.flow_runs import FLOWS, PARENT_TAG
+from agents.flow_runs import FLOWS, PARENT_TAG, all_flow_runs, cancel_of, outlives
 from tasks.domain.errors import FarmError
 
 MOST_RUNS = 3
 """How often a run is started before its crash is its end."""
 
 _EVERY_SECONDS = 3.0
+_SLOWER = 10.0  # a sweep that takes long is followed by a pause of so many times that
 _REVIVED_FOR = timedelta(days=1)
 _PAGE = 200
 _ALIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
+_NOTHING: Mapping[UUID, bool] = MappingProxyType({})
 _ENDS_CHILDREN = {StateType.CANCELLED, StateType.CANCELLING, StateType.FAILED}
 _LOG = logging.getLogger(__name__)
 
@@ -46,38 +54,59 @@ OnServer = Callable[[Callable[[PrefectClient], Awaitable[Any]]], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What one pass did: runs that it cancelled, and runs that it had started again."""
+    """What one pass did.
+
+    Attributes:
+        cancelled: runs that it cancelled.
+        revived: runs that it had started again.
+        crashes: the ids of the crashed states that it saw, and whether their run had crashed too often.
+    """
 
     cancelled: tuple[UUID, ...]
     revived: tuple[UUID, ...]
+    crashes: Mapping[UUID, bool] = field(default_factory=dict, compare=False)
 
 
 async def keep_house(on_server: OnServer) -> None:
-    """Sweep until cancelled; a server that is away only delays it."""
+    """Sweep until cancelled; a server that is away only delays it, and one that is slow is asked less."""
+    known: Mapping[UUID, bool] = {}
     while True:
+        started = time.monotonic()
         try:
-            await on_server(sweep)
+            known = (await on_server(partial(sweep, known=known))).crashes
         except FarmError as error:
             _LOG.warning("%s", error)
-        await asyncio.sleep(_EVERY_SECONDS)
+        except Exception:  # noqa: BLE001 (what is odd about somebody's run must not end an agent's builds)
+            _LOG.exception("the farm's runs could not be looked at")
+        await asyncio.sleep(max(_EVERY_SECONDS, _SLOWER * (time.monotonic() - started)))
 
 
-async def sweep(client: PrefectClient) -> Swept:
-    """Cancel children whose parent ended otherwise than completed, and have crashed runs started again.
+async def sweep(client: PrefectClient, *, known: Mapping[UUID, bool] = _NOTHING) -> Swept:
+    """Cancel children whose parent is gone or ended otherwise than completed; start crashed runs again.
 
-    A crash of a build is looked at by its parent's state: nobody waits for a build whose parent has ended.
+    A crash of a build is looked at by its parent's state: nobody waits for a build whose parent has ended,
+    unless somebody started it again after that.
+
+    Args:
+        client: of the farm's server.
+        known: `crashes` of the sweep before, which are not asked for again.
     """
-    alive = [run for run in await _runs(client, _ALIVE) if parent_of(run) is not None]
-    crashed = [run for run in await _runs(client, [StateType.CRASHED]) if await _may_run_again(client, run)]
+    now = datetime.now(UTC)
+    due = FlowRunFilterExpectedStartTime.model_validate({"before_": now})  # not the nights that are planned
+    alive = [run for run in await _runs(client, _ALIVE, expected_start_time=due) if parent_of(run)]
+    young = FlowRunFilterEndTime.model_validate({"after_": now - _REVIVED_FOR})
+    crashed = await _runs(client, [StateType.CRASHED], end_time=young)
     parents = await _by_id(client, {parent_of(run) for run in (*alive, *crashed)} - {None})
-    cancelled = [run for run in alive if _state_of_parent(run, parents) in _ENDS_CHILDREN]
-    revived = [run for run in crashed if parent_of(run) is None or _is_active(run, parents)]
-    for run in cancelled:
-        state: State[Any] = State(type=StateType.CANCELLING, message="Its parent ended.")
-        await _set(client, run, state)
-    for run in revived:
-        await _set(client, run, AwaitingRetry(message=f"It crashed: {run.state and run.state.message}"))
-    return Swept(cancelled=tuple(run.id for run in cancelled), revived=tuple(run.id for run in revived))
+    crashes = await _crashes(client, (*crashed, *parents.values()), known)
+    cancelled, revived = [], []
+    for run in alive:
+        if _is_wanted(run, parents, crashes) is False:
+            cancelled += await _set(client, run, cancel_of(run, "Its parent ended."))
+    for run in crashed:
+        if _is_wanted(run, parents, crashes) and _comes_again(run, crashes):
+            message = f"It crashed: {run.state and run.state.message}"
+            revived += await _set(client, run, AwaitingRetry(message=message))
+    return Swept(cancelled=tuple(cancelled), revived=tuple(revived), crashes=crashes)
 
 
 def parent_of(run: FlowRun) -> UUID | None:
@@ -85,31 +114,76 @@ def parent_of(run: FlowRun) -> UUID | None:
     for tag in run.tags:
         name, _, value = tag.partition(":")
         if name == PARENT_TAG:
-            return UUID(value)
+            with suppress(ValueError):  # somebody's hand
+                return UUID(value)
     return None
 
 
-async def _may_run_again(client: PrefectClient, run: FlowRun) -> bool:
-    """Say whether a crashed run is of the farm, young, and has not crashed too often.
+async def comes_again(client: PrefectClient, run: FlowRun) -> bool:
+    """Say whether `run` crashed and is to be started again, unless its parent waits for it no more."""
+    return _is_young_crash(run) and not await _has_given_up(client, run)
 
-    Its number of runs does not tell: a run that crashes before it begins has none.
+
+async def has_given_up(client: PrefectClient, run: FlowRun) -> bool:
+    """Say whether `run` has crashed so often that it is not started again.
+
+    Its number of runs does not tell: a run that crashes before it begins has none, and one that an agent
+    handed back has more.
     """
-    if run.deployment_id is None or run.state is None:
-        return False
-    if datetime.now(UTC) - run.state.timestamp > _REVIVED_FOR:
+    if run.state_type is not StateType.CRASHED:
         return False
     states = await client.read_flow_run_states(run.id)
-    return sum(state.type is StateType.CRASHED for state in states) < MOST_RUNS
+    return sum(state.type is StateType.CRASHED for state in states) >= MOST_RUNS
 
 
-def _state_of_parent(run: FlowRun, parents: dict[UUID, FlowRun]) -> StateType | None:
-    parent = parents.get(parent_of(run) or run.id)
-    return None if parent is None else parent.state_type
+async def _crashes(
+    client: PrefectClient, runs: Iterable[FlowRun], known: Mapping[UUID, bool]
+) -> dict[UUID, bool]:
+    """Return of each crashed state of `runs` whether its run has given up; asks for those not `known`."""
+    found: dict[UUID, bool] = {}
+    for run in runs:
+        if run.state_type is StateType.CRASHED and run.state_id is not None and run.state_id not in found:
+            spent = known.get(run.state_id)
+            found[run.state_id] = await _has_given_up(client, run) if spent is None else spent
+    return found
 
 
-def _is_active(run: FlowRun, parents: dict[UUID, FlowRun]) -> bool:
-    """Say whether the parent of `run` still waits for it, or will once it is started again itself."""
-    return _state_of_parent(run, parents) in {*_ALIVE, StateType.CRASHED}
+async def _has_given_up(client: PrefectClient, run: FlowRun) -> bool:
+    try:
+        return await has_given_up(client, run)
+    except ObjectNotFound:  # deleted meanwhile
+        return True
+
+
+def _comes_again(run: FlowRun, crashes: Mapping[UUID, bool]) -> bool:
+    """Say whether a crashed run is started again."""
+    return run.state is not None and not crashes.get(run.state.id, True) and _is_young_crash(run)
+
+
+def _is_young_crash(run: FlowRun) -> bool:
+    if run.deployment_id is None or run.state is None or run.state_type is not StateType.CRASHED:
+        return False
+    return datetime.now(UTC) - run.state.timestamp < _REVIVED_FOR
+
+
+def _is_wanted(run: FlowRun, parents: Mapping[UUID, FlowRun], crashes: Mapping[UUID, bool]) -> bool | None:
+    """Say whether somebody waits for `run`; see `_waits`."""
+    parent = parent_of(run)
+    if parent is None or outlives(parents.get(parent)) in run.tags:
+        return True
+    return _waits(parents.get(parent), crashes)
+
+
+def _waits(parent: FlowRun | None, crashes: Mapping[UUID, bool]) -> bool | None:
+    """Say whether `parent` waits for its children, or will once it is started again; None where it has built.
+
+    One that was deleted waits for nothing.
+    """
+    if parent is None or parent.state_type in _ENDS_CHILDREN:
+        return False
+    if parent.state_type is StateType.CRASHED:
+        return _comes_again(parent, crashes)
+    return None if parent.state_type is StateType.COMPLETED else True
 
 
 async def _by_id(client: PrefectClient, wanted: Iterable[UUID | None]) -> dict[UUID, FlowRun]:
@@ -121,16 +195,25 @@ async def _by_id(client: PrefectClient, wanted: Iterable[UUID | None]) -> dict[U
     return found
 
 
-async def _runs(client: PrefectClient, states: list[StateType]) -> list[FlowRun]:
-    """Return the newest runs of the farm's flows in `states`."""
-    return await client.read_flow_runs(
+async def _runs(client: PrefectClient, states: list[StateType], **more: Any) -> list[FlowRun]:
+    """Return the runs of the farm's flows in `states`; what moves meanwhile the next sweep sees."""
+    found = await all_flow_runs(
+        client,
         flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states))),
-        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-        limit=_PAGE,
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)), **more
+        ),
     )
+    return list({run.id: run for run in found}.values())
 
 
-async def _set(client: PrefectClient, run: FlowRun, state: State[Any]) -> None:
-    _LOG.info("run %s (%s): %s → %s", run.name, run.id, run.state_name, state.name)
-    await client.set_flow_run_state(run.id, state, force=state.type is StateType.SCHEDULED)
+async def _set(client: PrefectClient, run: FlowRun, state: State[Any]) -> list[UUID]:
+    """Set the state of `run`, unless it has another one by now than it was seen in; return its id, if so."""
+    with suppress(ObjectNotFound):
+        now = await client.read_flow_run(run.id)
+        if now.state_type is not run.state_type:
+            return []
+        _LOG.info("run %s (%s): %s → %s", run.name, run.id, run.state_name, state.name)
+        await client.set_flow_run_state(run.id, state, force=state.type is StateType.SCHEDULED)
+        return [run.id]
+    return []

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from agents.host import Host
 from agents.parent import PARENT_VARIABLE
@@ -31,7 +31,7 @@ _SILENT_SECONDS = 12 * BEAT_SECONDS
 _START_SECONDS = 120.0
 _WELL_SECONDS = 60.0
 _LISTEN_SECONDS = 0.5
-_FOR_NOW = (FarmError, httpx.HTTPError, PrefectHTTPStatusError, OSError)
+_FOR_NOW = (FarmError, httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound, OSError)
 
 
 @dataclass(kw_only=True)

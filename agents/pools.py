@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.objects import WorkPool
+from prefect.client.schemas.objects import Worker, WorkerStatus, WorkPool
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from agents.changes import Action, Change, Plan
@@ -26,11 +27,37 @@ LOCKED_TEMPLATE = {
 POOL_TYPE = "process"
 _NAME = re.compile(rf"{CPU_POOL}|(gpu-.+|rtx)-trt[0-9].*")
 _PAGE = 200
+_MISSED_BEATS = 3
+_USUAL_BEAT = 30  # seconds
 
 
 def is_farm_pool(name: str) -> bool:
     """Say whether a pool called `name` is one that agents of the farm make."""
     return _NAME.fullmatch(name) is not None
+
+
+def agent_for(pool: str) -> str:
+    """Return the command that starts an agent which serves `pool`, for people."""
+    return "enginefarm agent gpu" if pool.startswith("gpu-") else "enginefarm agent cpu"
+
+
+def is_online(worker: Worker) -> bool:
+    """Say whether the server hears of `worker`; the state that it gives it lags behind.
+
+    The clocks of this host and of the server's should agree within seconds.
+    """
+    seen = worker.last_heartbeat_time
+    silent = timedelta(seconds=_MISSED_BEATS * (worker.heartbeat_interval_seconds or _USUAL_BEAT))
+    return worker.status == WorkerStatus.ONLINE and seen is not None and datetime.now(UTC) - seen < silent
+
+
+async def workers_online(client: PrefectClient, pool: str) -> set[str]:
+    """Return the workers of `pool` that are online, by name; none where the server knows no such pool."""
+    try:
+        workers = await client.read_workers_for_work_pool(pool)
+    except ObjectNotFound:
+        return set()
+    return {one.name for one in workers if is_online(one)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

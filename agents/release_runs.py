@@ -10,6 +10,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
+from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
 
 DEPLOYMENT = "build-release/farm"
@@ -30,11 +31,12 @@ class RunRefused(Exception):
     """The server will never take this run."""
 
 
-async def start_run(release: ReleaseRef, *, idempotency_key: str) -> UUID:
+async def start_run(release: ReleaseRef, *, priority: Priority, idempotency_key: str) -> UUID:
     """Start a run that builds `release`, and return it; with a key that is known, the run that has it.
 
     Args:
         release: what to build.
+        priority: the work queue that the run waits in.
         idempotency_key: the same for the same content of the release's request file.
 
     Raises:
@@ -49,6 +51,7 @@ async def start_run(release: ReleaseRef, *, idempotency_key: str) -> UUID:
                 parameters={"release": asdict(release)},
                 name=f"{release.model}-{release.version}",  # until it starts it would have one of Prefect's
                 tags=["way:s3"],
+                work_queue_name=priority,
                 idempotency_key=idempotency_key,
             )
     except ObjectNotFound as error:

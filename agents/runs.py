@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from agents.flow_runs import WORKER_LABEL, all_flow_runs
@@ -24,7 +26,7 @@ from agents.parent import end_run
 _LOG = logging.getLogger(__name__)
 _TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _LOST_AFTER = timedelta(seconds=90)
-_DEAF_AFTER = timedelta(seconds=45)
+_DEAF_AFTER = timedelta(seconds=20)  # a worker that hears of a cancel has ended the run long before
 
 
 async def give_up_runs(client: PrefectClient, pool: str, worker: str) -> int:
@@ -66,8 +68,9 @@ async def _set(client: PrefectClient, runs: Iterable[FlowRun], state: State) -> 
         ending = run.state_type is StateType.CANCELLING
         wanted = Cancelled(message=state.message) if ending else state
         _LOG.info("run %s (%s): %s → %s", run.name, run.id, run.state_name, wanted.name)
-        await client.set_flow_run_state(run.id, wanted, force=True)
-        number += 1
+        with suppress(ObjectNotFound):  # deleted meanwhile
+            await client.set_flow_run_state(run.id, wanted, force=True)
+            number += 1
     return number
 
 

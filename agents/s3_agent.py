@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from agents.release_runs import RunRefused, ServerAway, start_run
+from agents.request_files import content_of, priority_of, request_files
 from agents.s3_events import CreatedObject, LocationUnknown, ReleasePlace, read_notification, release_of
 from agents.s3_queue import Message, NotificationQueue
+from agents.steps import Steps
 from tasks.domain.errors import FarmError, NotStored
 from tasks.domain.printable import printable_name
-from tasks.domain.release import REQUEST_FILE, ReleaseRef
-from tasks.store.listing import Listed, pages
-from tasks.store.s3 import s3_client, s3_errors
+from tasks.domain.release import ReleaseRef
+from tasks.store.listing import Listed
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds
+_LONGEST_STEP = 600.0  # seconds; all calls give up long before
 
 
 class _Stopped(Exception):
@@ -54,13 +56,12 @@ class S3Agent:
     Attributes:
         queue: where notifications come from; None where the S3 server has no SQS: then only listings tell.
         settings: what an operator decided.
-        touch: is called again and again, as long as the agent is well: at least once a minute, or with every
-            listing where there is no queue.
+        steps: what it does, for its health.
     """
 
     queue: NotificationQueue | None
     settings: S3AgentSettings
-    touch: Callable[[], None] = lambda: None
+    steps: Steps = field(default_factory=Steps)
     _stop: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _answered: set[tuple[str, Listed]] = field(default_factory=set, init=False)
 
@@ -79,13 +80,14 @@ class S3Agent:
     async def _answer_messages(self, queue: NotificationQueue) -> None:
         pause = _FIRST_PAUSE
         while not self._stop.is_set():
-            self.touch()
+            self._at_queue("waits for messages")
             try:
                 message = await queue.receive()
                 if message is not None:
                     await self._take(queue, message)
             except FarmError as error:
                 _LOG.warning("%s; trying again in %.0f s", error, pause)
+                self._at_queue("waits for S3 and SQS")
                 await self._sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
@@ -108,6 +110,7 @@ class S3Agent:
 
     async def _answer(self, queue: NotificationQueue, message: Message) -> None:
         """Start what `message` asks for, and delete it; what can never be answered is a dead letter."""
+        self._at_queue("answers a message")
         notification = read_notification(message.body)
         reasons = list(notification.unreadable)
         for created in notification.created:
@@ -137,7 +140,7 @@ class S3Agent:
                 if isinstance(error, FarmError) and not error.retryable:
                     raise
                 _LOG.warning("%s; trying again in %.0f s", printable_name(str(error)), pause)
-            self.touch()
+            self._at_queue("waits for a server")
             await self._sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             if self._stop.is_set():
@@ -151,79 +154,70 @@ class S3Agent:
             ServerAway: Prefect's server takes no runs at this moment.
         """
         try:
-            content = await asyncio.to_thread(_content, created)
+            content = await asyncio.to_thread(content_of, created)
+            priority = await asyncio.to_thread(priority_of, release)
         except NotStored:
             _LOG.info("%s is gone", printable_name(created.url))
             return
         key = f"s3:{created.bucket}/{created.key}@{content}"
-        run = await start_run(release, idempotency_key=key)
-        _LOG.info("%s: run %s", printable_name(release.url), run)
+        run = await start_run(release, priority=priority, idempotency_key=key)
+        _LOG.info("%s: run %s in the queue %s", printable_name(release.url), run, priority)
 
     async def _list_again_and_again(self) -> None:
         while not self._stop.is_set():
             pause = self.settings.list_seconds
-            self.touch()
             for place in self.settings.places:
                 try:
                     await self._list(place)
                 except (FarmError, ServerAway) as error:
                     _LOG.warning("listing %s: %s", place.url, printable_name(str(error)))
                     pause = min(pause, _LONGEST_PAUSE)
+            self.steps.take("listing", "waits", within=pause + _LONGEST_STEP)
             await self._sleep(pause)
 
     async def _list(self, place: ReleasePlace) -> None:
-        """Start a run for each request file below `place` that this agent has not seen in a listing."""
+        """Start a run for each request file below `place` that this agent has not seen in a listing.
+
+        One that S3 does not give is tried again at the next listing, and keeps no other from its run.
+
+        Raises:
+            FarmError: the place cannot be listed, or S3 is away.
+            ServerAway: Prefect's server takes no runs at this moment.
+        """
         since = datetime.now(UTC) - self.settings.list_window
-        found = await asyncio.to_thread(request_files, place, since)
+        lists = partial(self.steps.take, "listing", f"lists {place.url}", within=_LONGEST_STEP)
+        lists()
+        found = await asyncio.to_thread(request_files, place, since, at_page=lists)
         for one in found:
+            lists()
             created = CreatedObject(bucket=place.bucket, key=one.key)
             if self._stop.is_set():
                 return
-            if (place.url, one) not in self._answered:
-                await self._start_listed(created)
+            if (place.url, one) not in self._answered and await self._start_listed(created):
                 self._answered.add((place.url, one))
         self._answered -= {known for known in self._answered if known[0] == place.url} - {
             (place.url, one) for one in found
         }
 
-    async def _start_listed(self, created: CreatedObject) -> None:
+    async def _start_listed(self, created: CreatedObject) -> bool:
+        """Start a run for `created`; return whether that is settled."""
         try:
             release = release_of(created, self.settings.places)
         except LocationUnknown:  # a file of that name in somebody's model
-            return
+            return True
         try:
             await self._start(created, release)
-        except RunRefused as error:
+        except (RunRefused, FarmError) as error:
+            if isinstance(error, FarmError) and error.retryable:
+                raise
             _LOG.warning("%s: %s", printable_name(created.url), printable_name(str(error)))
+            return isinstance(error, RunRefused)
+        return True
+
+    def _at_queue(self, does: str) -> None:
+        self.steps.take("queue", does, within=_LONGEST_STEP)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait that long, or until the agent is to end."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
-
-
-def _content(created: CreatedObject) -> str:
-    """Return S3's name for the object's content: its version, or its entity tag where there are none.
-
-    Raises:
-        FarmError: as `s3_errors`.
-    """
-    with s3_errors(f"to look at {created.url}"):
-        answer = s3_client().head_object(Bucket=created.bucket, Key=created.key)
-    version = answer.get("VersionId", "null")
-    # Where versions are suspended, every new content is version "null".
-    return version if version != "null" else answer["ETag"].strip('"')
-
-
-def request_files(place: ReleasePlace, since: datetime) -> list[Listed]:
-    """Return the request files below `place` that were written after `since`.
-
-    Raises:
-        FarmError: as `s3_errors`.
-    """
-    return [
-        listed
-        for page in pages(s3_client(), place.bucket, place.root)
-        for listed in page
-        if listed.key.endswith(f"/{REQUEST_FILE}") and listed.modified >= since
-    ]

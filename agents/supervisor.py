@@ -108,8 +108,8 @@ class Supervisor:
         try:
             async with asyncio.timeout(_HAND_BACK_SECONDS):
                 await asyncio.gather(*(keeper.end() for keeper in keeping.values()))
-        except (TimeoutError, FarmError) as error:
-            _LOG.warning("the server was not told of runs that were ended: %s", error)
+        except Exception as error:  # noqa: BLE001 (the agent ends all the same)
+            _LOG.warning("the server was not told of runs that were ended: %r", error)
             return False
         return True
 
@@ -151,7 +151,13 @@ async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 
 async def _try(what: Awaitable[Any]) -> None:
+    """Do what is done again later; nothing that goes wrong there may end an agent's builds.
+
+    A proxy may answer anything while its server starts again, and a run may be deleted meanwhile.
+    """
     try:
         await what
     except FarmError as error:
         _LOG.warning("%s", error)
+    except Exception as error:  # noqa: BLE001 (as above)
+        _LOG.warning("tried again later: %s: %s", type(error).__name__, error)

@@ -19,11 +19,13 @@ import httpx
 from prefect.client.schemas.objects import Flow, FlowRun, StateType, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.utilities.processutils import command_to_string
-from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
 from agents.flow_runs import WORKER_LABEL
 from agents.parent import PARENT_VARIABLE
+from agents.pool_sharing import SharingWorker
 from tasks.domain.errors import TargetUnavailable
+from tasks.domain.offer import CPU_POOL
 
 LOOK_AGAIN = 76
 """How a worker ends whose toolchain is no longer what it was: a run found another TensorRT than its own."""
@@ -99,7 +101,7 @@ class FarmJob(ProcessJobConfiguration):
         super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id)
 
 
-class FarmWorker(ProcessWorker):
+class FarmWorker(SharingWorker):
     """Prefect's process worker with the farm's own jobs, which waits for a server that is away."""
 
     job_configuration = FarmJob
@@ -111,6 +113,7 @@ class FarmWorker(ProcessWorker):
             limit=order.limit,
             create_pool_if_not_found=False,
         )
+        self._builds = order.pool != CPU_POOL  # there a release may name a target that nobody has
         self._draining = self._deaf = self._taking = False
         self.stale = False
         self._answered = time.monotonic()
@@ -184,7 +187,7 @@ class FarmWorker(ProcessWorker):
             if now.state_type not in _AT_WORK or now.labels.get(WORKER_LABEL) != self.name:
                 result = result.model_copy(update={"status_code": 0})
             told = (now.state.message or "") if now.state is not None and now.state.is_failed() else ""
-            if TargetUnavailable.__name__ in told:
+            if self._builds and TargetUnavailable.__name__ in told:
                 self.stale = True
                 self.drain()
         return result

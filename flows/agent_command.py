@@ -18,8 +18,9 @@ import typer
 from agents.interpreters import interpreters_at
 from agents.probe import HostProbe, probe_host
 from agents.seats import Place, Seat, cpu_places, gpu_places, seat_at
+from flows.agent_options import HealthPort, Heartbeat
 from flows.display import console
-from flows.prefect_environment import agent_environment, prepare_farm
+from flows.prefect_environment import agent_environment, prepare_prefect
 from flows.s3_command import s3
 from flows.settings import settings
 from tasks.children.workspace import workspace
@@ -52,12 +53,6 @@ Name = Annotated[
 DrainSeconds = Annotated[
     float,
     typer.Option(min=0, help="How long runs may take once the agent is told to end; then others get them."),
-]
-Heartbeat = Annotated[
-    Path | None, typer.Option(help="A file that is rewritten every few seconds while the agent is well.")
-]
-HealthPort = Annotated[
-    int | None, typer.Option(min=1, max=65535, help="Answer /healthz on this port of the loopback.")
 ]
 
 
@@ -109,7 +104,7 @@ class _Joining:
 def _join(name: str | None) -> _Joining:
     """Return what an agent needs to join a farm, before anything takes long."""
     name, store, environment = _checked_name(name), _store(), agent_environment()
-    prepare_farm()
+    prepare_prefect()
     # Prefect takes seconds to import, and reads its settings then.
     from flows.farm_server import farm_api  # noqa: PLC0415
 

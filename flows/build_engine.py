@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from dataclasses import replace
@@ -13,16 +12,18 @@ from prefect import flow, runtime
 
 from agents.gpu_lock import free_site
 from agents.probe import probe_host
+from flows.failure_page import failure_on_run_page
 from flows.run_page import build_on_run_page
 from flows.settings import settings
+from flows.verification_page import show_verifications
 from tasks.build import build, engine_job
 from tasks.children.progress import labelled
 from tasks.children.workspace import workspace
-from tasks.domain.errors import RecordInvalid
+from tasks.domain.errors import GateError, RecordInvalid
 from tasks.domain.gate import wanted_top1
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder
-from tasks.domain.record import WEIGHTS_FILE
+from tasks.domain.record import WEIGHTS_FILE, Verification
 from tasks.fetch import FetchedConversion, fetch_conversion
 from tasks.locate import locate
 from tasks.profile import profile_on_gpu
@@ -30,6 +31,7 @@ from tasks.publish import VerifiedEngine, publish_engine
 from tasks.quarantine import Suspect, quarantining
 from tasks.store.lease import Lease
 from tasks.store.once import once
+from tasks.store.patience import answered, be_patient
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine, EngineJob
 from tasks.tensorrt.plugins import plugin_files
@@ -44,17 +46,21 @@ def _run_name() -> str:
     return f"{ref.model}-{ref.version}-{device_slug(order.target)}-{order.options.precision}"
 
 
-async def find_engine(order: EngineOrder) -> CellOutcome | None:
+async def find_engine(order: EngineOrder, *, by: uuid.UUID | None = None) -> CellOutcome | None:
     """Return the engine that `order` asks for, if the store holds it.
+
+    Args:
+        order: the cell.
+        by: the flow run that counts as the one that built it, if it did.
 
     Raises:
         RecordInvalid: what lies at its key answers another order.
         NotStored: there is a record, and its plan is gone.
     """
-    return await asyncio.to_thread(_find_engine, order)
+    return await answered(lambda: _find_engine(order, by))
 
 
-def _find_engine(order: EngineOrder) -> CellOutcome | None:
+def _find_engine(order: EngineOrder, by: uuid.UUID | None) -> CellOutcome | None:
     store = Store.connect(order.store)
     record = store.find_engine(order.key)
     if record is None:
@@ -66,7 +72,9 @@ def _find_engine(order: EngineOrder) -> CellOutcome | None:
             fix="delete this record by hand: somebody made it to look like another",
         )
     store.require_blobs(order.key, record.plan)
-    return CellOutcome(key=record.key, plan=record.plan, built=False)
+    return CellOutcome(
+        key=record.key, plan=record.plan, built=by is not None and record.attempt.startswith(f"{by}/")
+    )
 
 
 def _evidence(order: EngineOrder, conversion: FetchedConversion) -> Evidence:
@@ -111,11 +119,13 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
     Raises:
         FarmError: the cell's own reason; nothing is published then.
     """
-    settings().check_allowed(order.store)
-    settings().check_allowed(order.store)
-    lease = Lease(store=Store.connect(order.store), key=order.key)
-    with labelled(_label(order)), workspace(settings().work_dir) as work:
-        return await once(lease, partial(find_engine, order), partial(_build, order, work))
+    if runtime.deployment.id is not None:
+        be_patient(settings().s3_patience_seconds)
+    async with failure_on_run_page():
+        settings().check_allowed(order.store)
+        lease = Lease(store=Store.connect(order.store), key=order.key)
+        with labelled(_label(order)), workspace(settings().work_dir) as work:
+            return await once(lease, partial(find_engine, order), partial(_build, order, work))
 
 
 def _label(order: EngineOrder) -> str:
@@ -141,13 +151,21 @@ async def _verified(
 
     The GPU is locked meanwhile, so of two builds on it the second begins with the timings of the first.
     """
-    limits, attempt, evidence = settings().limits, uuid.uuid4().hex, _evidence(order, conversion)
+    limits, evidence = settings().limits, _evidence(order, conversion)
+    attempt = f"{runtime.flow_run.id}/{uuid.uuid4().hex}"  # who built it, as `find_engine` reads it
     pulled = await pull_timing(order, site, workdir=work)
     async with build_on_run_page(_label(order)):
         built = await build(replace(job, timing=pulled.given), workdir=work, limits=limits)
     find = partial(locate, job, evidence.reference, workdir=work, limits=limits)
-    async with quarantining(_suspect(order, conversion, built, evidence), find):
-        verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
+    graph = conversion.record.verification
+    try:
+        async with quarantining(_suspect(order, conversion, built, evidence), find):
+            verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
+    except GateError as error:
+        if isinstance(error.verification, Verification):
+            await show_verifications(graph=graph, engine=error.verification)
+        raise
+    await show_verifications(graph=graph, engine=verification)
     profiled = await profile_on_gpu(order, built, site, evidence.reference, workdir=work, limits=limits)
     timed = TimedBuild(order=order, pulled=pulled, job=job, built=built, attempt=attempt)
     return VerifiedEngine(

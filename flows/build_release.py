@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, get_run_logger, runtime, tags
 
 from agents.probe import probe_host
 from flows.build_engine import build_engine, find_engine
 from flows.cell_table import show_cells
-from flows.cells import cells_of
+from flows.cells import CellAnswer, answers_to, cells_of
 from flows.conversion_job import ConversionJob
 from flows.convert_release import convert_for
+from flows.failure_page import failure_on_run_page
 from flows.fan_out import build_on_farm, runs_on_farm, targets_of_farm
 from flows.overrides import AS_REQUESTED, Overrides
+from flows.run_page import cell_tags, release_tags, tag_run
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import CellsFailed, FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder, ReleaseOutcome, SkippedCell, order_for
+from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import BuildRequest
 from tasks.domain.target import EngineTarget
 from tasks.fetch import fetch
+from tasks.store.patience import answered, be_patient
 from tasks.store.store import Store
 from tasks.tensorrt.site import build_tools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One order for each cell, the cells that cannot be, and how soon a farm builds the others."""
+
+    orders: tuple[EngineOrder, ...]
+    skipped: tuple[SkippedCell, ...]
+    priority: Priority
 
 
 def _run_name() -> str:
@@ -44,24 +58,26 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
     Raises:
         FarmError: why the release cannot be built; `CellsFailed` where several cells fail.
     """
-    store = settings().store_for(release)
-    await asyncio.to_thread(Store.connect(store).check_conditional_writes)
-    with workspace(settings().work_dir) as work:
-        orders, skipped = await _orders(release, overrides, store, work)
-    answers = await (build_on_farm(orders, overrides.priority) if runs_on_farm() else _build_here(orders))
-    for answer in answers:
-        if isinstance(answer, BaseException) and not isinstance(answer, FarmError):
-            raise answer
-    await show_cells(release, orders, answers)
-    _raise_failures(orders, answers)
-    cells = tuple(answer for answer in answers if isinstance(answer, CellOutcome))
-    return ReleaseOutcome(release=release, store=store, cells=cells, skipped=skipped)
+    if runs_on_farm():
+        be_patient(settings().s3_patience_seconds)
+    await tag_run(*release_tags(release))
+    async with failure_on_run_page():
+        store = settings().store_for(release)
+        await answered(Store.connect(store).check_conditional_writes)
+        with workspace(settings().work_dir) as work:
+            asked = await _asked(release, overrides, store, work)
+    if runs_on_farm():
+        answers = await build_on_farm(store, asked.orders, asked.priority)
+    else:
+        answers = await _build_here(asked.orders)
+    await show_cells(release, answers)
+    _raise_failures(answers)
+    cells = tuple(one.outcome for one in answers if isinstance(one.outcome, CellOutcome))
+    return ReleaseOutcome(release=release, store=store, cells=cells, skipped=asked.skipped)
 
 
-async def _orders(
-    release: ReleaseRef, overrides: Overrides, store: str, work: Path
-) -> tuple[tuple[EngineOrder, ...], tuple[SkippedCell, ...]]:
-    """Fetch and convert the release; return one order for each cell, and the cells that cannot be."""
+async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Path) -> _Asked:
+    """Fetch and convert the release; return what is asked for of it."""
     fetched = await fetch(release, work / "release")
     request = overrides.applied_to(fetched.request)
     cells, skipped = cells_of(request, await _targets(request, store, work))
@@ -86,7 +102,7 @@ async def _orders(
         )
         for target, precision in graphs
     )
-    return orders, skipped
+    return _Asked(orders=orders, skipped=skipped, priority=request.priority)
 
 
 async def _targets(request: BuildRequest, store: str, work: Path) -> tuple[EngineTarget, ...]:
@@ -97,24 +113,27 @@ async def _targets(request: BuildRequest, store: str, work: Path) -> tuple[Engin
     return host.select(request.targets)
 
 
-async def _build_here(orders: tuple[EngineOrder, ...]) -> list[CellOutcome | BaseException]:
+async def _build_here(orders: tuple[EngineOrder, ...]) -> tuple[CellAnswer, ...]:
     """Build what is missing, a few at a time. One failing cell does not stop the others."""
     gate = asyncio.Semaphore(settings().parallel_builds)
 
-    async def one(order: EngineOrder) -> CellOutcome:
-        found = await find_engine(order)
-        if found is not None:
-            return found
-        async with gate:
-            return await build_engine(order)
+    async def one(order: EngineOrder) -> CellAnswer:
+        try:
+            found = await find_engine(order)
+            if found is None:
+                async with gate:
+                    with tags(*cell_tags(order)):
+                        found = await build_engine(order)
+        except FarmError as error:
+            return CellAnswer(order=order, outcome=error)
+        return CellAnswer(order=order, outcome=found)
 
-    return await asyncio.gather(*(one(order) for order in orders), return_exceptions=True)
+    return await answers_to(orders, one)
 
 
-def _raise_failures(orders: tuple[EngineOrder, ...], answers: list[CellOutcome | BaseException]) -> None:
+def _raise_failures(answers: tuple[CellAnswer, ...]) -> None:
     """Raise the one error there is, or one that lists them all."""
-    pairs = zip(orders, answers, strict=True)
-    failed = [(order, answer) for order, answer in pairs if isinstance(answer, FarmError)]
+    failed = [(one.order, one.outcome) for one in answers if isinstance(one.outcome, FarmError)]
     if len(failed) == 1:
         raise failed[0][1]
     if failed:

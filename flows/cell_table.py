@@ -2,70 +2,56 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
+from flows.cells import CellAnswer
 from flows.display import error_text
+from flows.failure_page import failure_text
+from flows.run_page import as_code, link_to
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
-from tasks.domain.order import CellOutcome, EngineOrder
-from tasks.domain.printable import printable
 from tasks.domain.release import ReleaseRef
+from tasks.store.patience import answered
 from tasks.store.store import Store
 
-Answers = list[CellOutcome | BaseException]
 
-
-async def show_cells(release: ReleaseRef, orders: tuple[EngineOrder, ...], answers: Answers) -> None:
+async def show_cells(release: ReleaseRef, answers: tuple[CellAnswer, ...]) -> None:
     """Leave a table of all cells on this run's page, and each failure with its fix.
 
     Raises:
         FarmError: a record cannot be read.
     """
-    rows = await asyncio.to_thread(_rows, orders, answers)
+    rows = await answered(lambda: [_row(one) for one in answers])
     await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {release.url}")
-    failures = [
-        f"## {device_slug(order.target)} {order.options.precision}\n\n{_text(answer)}"
-        for order, answer in zip(orders, answers, strict=True)
-        if isinstance(answer, FarmError)
-    ]
+    failures = [_failure(one, one.outcome) for one in answers if isinstance(one.outcome, FarmError)]
     if failures:
         await acreate_markdown_artifact(key="failures", markdown="\n\n".join(failures))
 
 
-def _rows(orders: tuple[EngineOrder, ...], answers: Answers) -> list[dict[str, str]]:
-    """Return a row for each cell; reads every record that there is."""
-    return [_row(order, answer) for order, answer in zip(orders, answers, strict=True)]
-
-
-def _row(order: EngineOrder, answer: CellOutcome | BaseException) -> dict[str, str]:
+def _row(answer: CellAnswer) -> dict[str, str]:
+    order, outcome = answer.order, answer.outcome
     row = {
         "target": device_slug(order.target),
         "TensorRT": str(order.target.version),
         "precision": str(order.options.precision),
+        "run": "" if answer.run is None else link_to(answer.run),
     }
-    if not isinstance(answer, CellOutcome):
-        return row | {"state": type(answer).__name__}
+    if isinstance(outcome, FarmError):
+        return row | {"state": type(outcome).__name__}
     record = Store.connect(order.store).find_engine(order.key)
     if record is None:
         return row | {"state": "gone"}
     cases = record.profile.cases
     return row | {
-        "state": "built" if answer.built else "found",
+        "state": "built" if outcome.built else "found",
         "error against TensorFlow": error_text(record),
         "p50 ms": f"{cases[0].gpu_ms.p50:.3f} ({cases[0].name})" if cases else "not measured",
-        "record": f"{order.store}/{answer.key}",
-        "plan": answer.plan.sha256,
+        "record": as_code(f"{order.store}/{outcome.key}"),
+        "plan": as_code(outcome.plan.sha256),
     }
 
 
-def _text(error: FarmError) -> str:
-    """Return wanted, found and fix as Markdown in which nothing of a model's own names is markup."""
-    lines = (
-        ("error", type(error).__name__),
-        ("wanted", error.wanted),
-        ("found", error.found),
-        ("to fix", error.fix),
-    )
-    return "\n\n".join(f"**{name}**:\n\n```\n{printable(text)}\n```" for name, text in lines)
+def _failure(answer: CellAnswer, error: FarmError) -> str:
+    order = answer.order
+    run = "" if answer.run is None else f"\n\n**run**: {link_to(answer.run)}"
+    return f"## {device_slug(order.target)} {order.options.precision}{run}\n\n{failure_text(error)}"

@@ -1,14 +1,51 @@
-"""Which cells a request comes to on the targets of a host."""
+"""Which cells a request comes to on the targets of a host or farm, and what came of each."""
 
 from __future__ import annotations
 
-from tasks.domain.errors import RequestInvalid, TargetUnavailable
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from tasks.domain.errors import FarmError, RequestInvalid, TargetUnavailable
 from tasks.domain.gpu_table import device_slug, why_impossible, why_not_asked
-from tasks.domain.order import SkippedCell
+from tasks.domain.order import CellOutcome, EngineOrder, SkippedCell
 from tasks.domain.request import ALL_TARGETS, QUANTISED, BuildRequest, Precision, TimingMode
 from tasks.domain.target import EngineTarget
 
 Cell = tuple[EngineTarget, Precision]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellAnswer:
+    """What came of one cell.
+
+    Attributes:
+        order: the cell.
+        outcome: its engine, or why there is none.
+        run: the flow run that was asked for it on a farm; None where none was.
+    """
+
+    order: EngineOrder
+    outcome: CellOutcome | FarmError
+    run: UUID | None = None
+
+
+async def answers_to(
+    orders: tuple[EngineOrder, ...], answer: Callable[[EngineOrder], Awaitable[CellAnswer]]
+) -> tuple[CellAnswer, ...]:
+    """Return what `answer` says of each order, in their order. All come to their end, whatever one does.
+
+    Raises:
+        Exception: what `answer` raised.
+    """
+    found = await asyncio.gather(*map(answer, orders), return_exceptions=True)
+    answers = []
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+        answers.append(one)
+    return tuple(answers)
 
 
 def cells_of(

@@ -18,12 +18,12 @@ from flows import agent_command, engines, quarantine, timing
 from flows.deploy_command import deploy
 from flows.display import console, engine_table, progress_bars, records_json, show_error
 from flows.doctor import doctor
-from flows.prefect_environment import prepare_prefect
 from flows.publishing import publish
 from flows.release_url import release_at
 from flows.run import run
 from flows.runs_command import cancel, logs, retry, submit
 from flows.status_command import status
+from flows.temporary_server import temporary_server
 from flows.up import up
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
@@ -49,8 +49,7 @@ def demo(*, as_json: Json = False) -> None:
     """Build real engines from a trained model on this machine: no GPU, account or server is needed."""
     from flows.demo import demo_world, run_demo, show_demo  # noqa: PLC0415 (see `_run`)
 
-    with _interruptible(), demo_world(), progress_bars():
-        prepare_prefect()
+    with _interruptible(), demo_world(), temporary_server(), progress_bars():
         outcome = asyncio.run(run_demo())
     if as_json:
         again = {"found": outcome.found, "built": outcome.built, "seconds": round(outcome.seconds, 3)}
@@ -74,15 +73,14 @@ def build(
 ) -> None:
     """Build every engine that a release asks for and the store does not hold."""
     ref = release_at(release)
-    prepare_prefect()
-    # Prefect takes seconds to import, and reads its settings then: other commands go without.
-    from flows.build_release import build_release  # noqa: PLC0415
-    from flows.farm_server import check_own_server  # noqa: PLC0415
-    from flows.overrides import Overrides  # noqa: PLC0415
+    with _interruptible(), temporary_server(), progress_bars():
+        # Prefect takes seconds to import, and reads its settings then: other commands go without.
+        from flows.build_release import build_release  # noqa: PLC0415
+        from flows.farm_server import check_own_server  # noqa: PLC0415
+        from flows.overrides import Overrides  # noqa: PLC0415
 
-    overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
-    check_own_server()
-    with _interruptible(), progress_bars():
+        overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
+        check_own_server()
         outcome = asyncio.run(build_release(ref, overrides))
     _show_outcome(outcome, as_json=as_json)
 

@@ -6,7 +6,6 @@ two conversions of one model are not the same bytes, so nothing is ever converte
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from tasks.preflight import preflight
 from tasks.publish import publish_conversion, put_blob
 from tasks.quarantine import quarantining
 from tasks.store.once import once
+from tasks.store.patience import answered
 from tasks.store.store import Store
 from tasks.tensorflow.models import ConversionWanted, Converted, conversion_tools
 from tasks.tensorrt.engine import graph_precision
@@ -99,7 +99,8 @@ async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: P
 
 
 async def _found(job: ConversionJob, opset: int, precision: Precision) -> ConversionRecord | None:
-    return await asyncio.to_thread(_find, job.store, conversion_record_key(job.key(opset, precision)))
+    key = conversion_record_key(job.key(opset, precision))
+    return await answered(lambda: _find(job.store, key))
 
 
 def _find(store_url: str, key: str) -> ConversionRecord | None:

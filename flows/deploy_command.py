@@ -13,13 +13,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.display import console
-from flows.prefect_environment import prepare_farm
+from flows.prefect_environment import prepare_prefect
+from flows.s3_command import place_at
 from tasks.domain.printable import printable
 
 if TYPE_CHECKING:
     from agents.changes import Part, Plan
 
 _COLOURS = {"create": "green", "change": "yellow", "keep": "dim"}
+
+S3Events = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Have events `s3.object.created` on the server start builds of releases below this place, "
+        "s3://BUCKET/PREFIX; may be given several times. Not needed where `agent s3` runs."
+    ),
+]
 
 
 def deploy(
@@ -28,18 +37,21 @@ def deploy(
     check: Annotated[
         bool, typer.Option("--check", help="Only show; exit with 1 if something would change.")
     ] = False,
+    s3_events: S3Events = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the changes as a JSON list.")] = False,
 ) -> None:
     """Register pools, deployments and automations on the Prefect server, after showing what would change.
 
-    What is as it should be is left alone, and so is what an operator paused or scheduled otherwise.
+    What is as it should be is left alone, and so is what an operator paused or scheduled otherwise, or what
+    was asked for earlier and is not now.
     """
-    prepare_farm()
+    places = tuple(map(place_at, s3_events or ()))
+    prepare_prefect()
     # Prefect takes seconds to import: `--help` goes without.
     from agents.changes import is_done  # noqa: PLC0415
     from flows.farm_parts import farm_parts  # noqa: PLC0415
 
-    parts = farm_parts()
+    parts = farm_parts(events_of=places)
     plan = asyncio.run(_each(parts, apply=False))
     if as_json:
         print(json.dumps([asdict(change) for change in plan]))  # noqa: T201
@@ -47,14 +59,18 @@ def deploy(
         _show(plan)
     if is_done(plan):
         return
-    if check:
+    if check or not _apply(parts, yes=yes, as_json=as_json):
         raise typer.Exit(1)
-    if yes or typer.confirm("Apply?", default=False, err=True):
-        done = asyncio.run(_each(parts, apply=True))
-        _say(f"Applied {sum(change.action != 'keep' for change in done)} changes.", as_json=as_json)
-    else:
+
+
+def _apply(parts: Sequence[Part], *, yes: bool, as_json: bool) -> bool:
+    """Make the changes, unless a person says no; return whether they were made."""
+    if not (yes or typer.confirm("Apply?", default=False, err=True)):
         _say("Nothing was changed.", as_json=as_json)
-        raise typer.Exit(1)
+        return False
+    done = asyncio.run(_each(parts, apply=True))
+    _say(f"Applied {sum(change.action != 'keep' for change in done)} changes.", as_json=as_json)
+    return True
 
 
 def _say(text: str, *, as_json: bool) -> None:

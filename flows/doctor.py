@@ -9,8 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Annotated
 
@@ -21,6 +20,8 @@ from rich.table import Table
 from agents.interpreters import interpreters_at
 from agents.probe import HostProbe, probe_host
 from flows.display import console
+from flows.findings import Finding, Level
+from flows.schedule_check import check_schedules
 from flows.settings import settings
 from tasks.children.run import ChildProgram, run_child
 from tasks.children.sandbox import protection
@@ -32,27 +33,6 @@ from tasks.tensorrt.toolchain import ToolchainProbe
 
 _SECONDS = 5
 _WANTS_LOGIN = (401, 403)
-
-
-class Level(StrEnum):
-    """How a line of the examination came out."""
-
-    FINE = "fine"
-    ABSENT = "absent"
-    BROKEN = "broken"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line: what was looked at, how it is, and what to do where it is not fine.
-
-    `absent` is something that not every use needs; `broken` is something that was asked for.
-    """
-
-    subject: str
-    level: Level
-    text: str
-    fix: str = ""
 
 
 def doctor(
@@ -85,7 +65,9 @@ def _examine(store: str | None, toolchains: tuple[str, ...]) -> Iterator[Finding
     yield _models_closed_off()
     yield from asyncio.run(_toolchains(interpreters_at((*settings().interpreters, *toolchains))))
     yield _s3(store)
-    yield _prefect()
+    yield (server := _prefect())
+    if server.level is Level.FINE:
+        yield asyncio.run(check_schedules())
 
 
 def _python() -> Finding:

@@ -13,7 +13,8 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFil
 from prefect.client.schemas.objects import FlowRun, Log
 from prefect.client.schemas.sorting import LogSort
 
-from flows.farm_runs import is_final, with_children
+from flows.farm_runs import with_children
+from flows.run_ends import RunEnds, is_final
 
 _PAGE = 200
 _POLL_SECONDS = 1.0
@@ -33,10 +34,13 @@ class LogLine:
     text: str
 
 
-async def log_lines(client: PrefectClient, run: FlowRun, *, follow: bool) -> AsyncIterator[LogLine]:
+async def log_lines(
+    client: PrefectClient, run: FlowRun, *, follow: bool, ends: RunEnds | None = None
+) -> AsyncIterator[LogLine]:
     """Yield the logs of `run` and its children; with `follow` until all of them are over.
 
     Each is yielded once. Those that are there are in the order of time; one that arrives late comes then.
+    `ends` tells what is over; who goes on to wait gives their own.
 
     Raises:
         FarmError: as `farm_client`.
@@ -44,6 +48,7 @@ async def log_lines(client: PrefectClient, run: FlowRun, *, follow: bool) -> Asy
     seen: set[UUID] = set()
     newest: datetime | None = None
     over = False
+    ends = ends or RunEnds(client)
     while True:
         runs = await with_children(client, run)
         names = {one.id: one.name for one in runs}
@@ -55,7 +60,8 @@ async def log_lines(client: PrefectClient, run: FlowRun, *, follow: bool) -> Asy
                 yield LogLine(run=name, time=log.timestamp, level=log.level, text=log.message)
         if not follow or over:
             return
-        over = all(map(is_final, runs))
+        # A child that crashed comes again only while its parent waits for it.
+        over = await ends.is_over(runs[0]) and all(map(is_final, runs))
         await asyncio.sleep(_LAST_SECONDS if over else _POLL_SECONDS)
 
 

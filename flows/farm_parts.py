@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agents.changes import Part
 from agents.pools import KnownPools
+from agents.s3_events import ReleasePlace
+from flows.automation_part import Automations, Declared
+from flows.automations import watches
 from flows.deployments import Deployments
+from flows.s3_trigger import EventStart
+from flows.settings import settings
 
 
-def farm_parts() -> tuple[Part, ...]:
-    """Return the parts; one that needs another comes after it."""
-    return (KnownPools(), Deployments())
+def farm_parts(*, events_of: Sequence[ReleasePlace] = ()) -> tuple[Part, ...]:
+    """Return the parts; one that needs another comes after it.
+
+    Args:
+        events_of: places of releases of which events on the server start builds.
+    """
+    events = [EventStart(place=place) for place in dict.fromkeys(events_of)]
+    wanted: tuple[Declared, ...] = (*watches(settings().silent_seconds), *events)
+    return (KnownPools(), Deployments(), Automations(wanted))

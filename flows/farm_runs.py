@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -16,15 +17,17 @@ from prefect.client.schemas.filters import (
     FlowRunFilterName,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry
 from pydantic import TypeAdapter
 
-from agents.flow_runs import PARENT_TAG, all_flow_runs
+from agents.flow_runs import OUTLIVES_TAG, PARENT_TAG, all_flow_runs, cancel_of, outlives
+from agents.janitor import comes_again, parent_of
 from agents.release_runs import DEPLOYMENT
 from flows.overrides import Overrides
+from flows.run_ends import RunEnds, is_final
 from tasks.domain.digest import document_digest
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
@@ -65,7 +68,11 @@ async def submit(
     before = await run_of_key(client, key)
     try:
         run = await client.create_flow_run_from_deployment(
-            deployment, parameters=parameters, idempotency_key=key, work_queue_name=overrides.priority
+            deployment,
+            parameters=parameters,
+            name=f"{release.model}-{release.version}",  # until it starts it would have one of Prefect's
+            idempotency_key=key,
+            work_queue_name=overrides.priority,
         )
     except PrefectHTTPStatusError as error:
         if error.response.status_code != HTTPStatus.CONFLICT:
@@ -149,27 +156,34 @@ async def with_children(client: PrefectClient, run: FlowRun) -> list[FlowRun]:
     return [await client.read_flow_run(run.id), *children]
 
 
-def is_final(run: FlowRun) -> bool:
-    """Say whether nothing more will happen to `run` by itself."""
-    return run.state is not None and run.state.is_final()
-
-
 async def cancel(client: PrefectClient, run: FlowRun) -> list[FlowRun]:
     """Cancel `run` and what it submitted; return those that were not over yet.
 
-    What runs is ended by its agent within seconds; what waits is cancelled at once.
+    What runs is ended by its agent within seconds; what waits, also to be started again after a crash, is
+    cancelled at once.
     """
-    ended: list[FlowRun] = []
-    for one in await with_children(client, run):  # the parent first: it must not ask for another child
-        if not is_final(one):
-            message = "Cancelled with `enginefarm cancel`."
-            await client.set_flow_run_state(one.id, State(type=StateType.CANCELLING, message=message))
-            ended.append(await client.read_flow_run(one.id))
-    return ended
+    # The parent first: it must not ask for another child.
+    ended = [one for one in await with_children(client, run) if await _cancel(client, one)]
+    return [await client.read_flow_run(one.id) for one in ended]
+
+
+async def _cancel(client: PrefectClient, run: FlowRun) -> bool:
+    """Cancel `run`; return whether it was not over."""
+    crashed = await comes_again(client, run)
+    if is_final(run) and not crashed:
+        return False
+    state = cancel_of(run, "Cancelled with `enginefarm cancel`.")
+    await client.set_flow_run_state(run.id, state, force=crashed)
+    if crashed:  # an agent may have been about to start it again at that moment
+        await asyncio.sleep(_POLL_SECONDS)
+        await _cancel(client, await client.read_flow_run(run.id))
+    return True
 
 
 async def retry(client: PrefectClient, run: FlowRun) -> FlowRun:
     """Have an agent run a failed, crashed or cancelled `run` once more, under the same id.
+
+    A build goes on by itself then, also where the run that asked for it has ended.
 
     Raises:
         RequestInvalid: it is in another state, or was not started through the farm.
@@ -181,18 +195,28 @@ async def retry(client: PrefectClient, run: FlowRun) -> FlowRun:
             found=own,
             fix="`enginefarm submit … --again` makes a new run",
         )
+    if (parent := parent_of(run)) is not None:
+        others = [one for one in run.tags if not one.startswith(OUTLIVES_TAG)]
+        await client.update_flow_run(run.id, tags=[*others, outlives(await _read(client, parent))])
     message = "Scheduled again with `enginefarm retry`."
     await client.set_flow_run_state(run.id, AwaitingRetry(message=message), force=True)
     return await client.read_flow_run(run.id)
 
 
-async def wait(client: PrefectClient, run: FlowRun) -> FlowRun:
-    """Wait until `run` is over.
+async def _read(client: PrefectClient, run: uuid.UUID) -> FlowRun | None:
+    with suppress(ObjectNotFound):
+        return await client.read_flow_run(run)
+    return None
+
+
+async def wait(client: PrefectClient, run: FlowRun, *, ends: RunEnds | None = None) -> FlowRun:
+    """Wait until `run` is over; one that crashed comes again, unless `ends` waited for that already.
 
     Raises:
         RunUnsuccessful: it ended otherwise than completed; `found` is what its state says.
     """
-    while not is_final(run):
+    ends = ends or RunEnds(client)
+    while not await ends.is_over(run):
         await asyncio.sleep(_POLL_SECONDS)
         run = await client.read_flow_run(run.id)
     if run.state_type is not StateType.COMPLETED:

@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkPool
 from prefect.client.schemas.sorting import FlowRunSort
 
 from agents.flow_runs import FLOWS, WORKER_LABEL, all_flow_runs
-from agents.pools import is_farm_pool
+from agents.pools import is_farm_pool, is_online
 from flows.farm_view import AgentView, FarmView, PoolView, RunView, WaitingView
 from flows.queue_times import finish_times, usual
 from tasks.domain.priority import Priority
@@ -31,7 +31,6 @@ from tasks.domain.priority import Priority
 _PAGE = 200
 _REMEMBERED = 50
 _FORGOTTEN = timedelta(days=1)
-_MISSED_BEATS = 3
 _ACTIVE = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
 _AT_WORK = {StateType.RUNNING, StateType.CANCELLING}
 
@@ -76,10 +75,8 @@ def _agents(workers: Iterable[Worker], active: Iterable[FlowRun], now: datetime)
     for worker in sorted(workers, key=lambda one: one.name):
         seen = worker.last_heartbeat_time
         if seen is not None and now - seen < _FORGOTTEN:
-            silent = timedelta(seconds=_MISSED_BEATS * (worker.heartbeat_interval_seconds or 30))
-            online = worker.status == "ONLINE" and now - seen < silent
             runs = tuple(doing.get(worker.name, ()))
-            agents.append(AgentView(name=worker.name, online=online, seen=_iso(seen), runs=runs))
+            agents.append(AgentView(name=worker.name, online=is_online(worker), seen=_iso(seen), runs=runs))
     return tuple(agents)
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.domain.errors import ChildFailed, Interrupted
+from tasks.domain.errors import ChildFailed, FarmError, Interrupted
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 0.2
@@ -111,7 +111,7 @@ class LocalFarm:
         log = self.logs / f"{part.name}.log"
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *_dying_with_us(part.command),
+                *dying_with_us(part.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -165,9 +165,12 @@ class LocalFarm:
             pause = min(2 * pause, _LONGEST_PAUSE)
             try:
                 await self._start(part)
-            except ChildFailed as error:
-                self.say(str(error))
-                _signal(self._processes[part.name], signal.SIGKILL)
+            except Interrupted:
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever `ready` and `after` find, the part is kept)
+                self.say(str(error) if isinstance(error, FarmError) else f"{part.name}: {error!r}")
+                if self._processes[part.name].returncode is None:
+                    _signal(self._processes[part.name], signal.SIGKILL)
             else:
                 self.say(f"{part.name} runs again")
 
@@ -196,7 +199,7 @@ def _signal(process: Process, number: signal.Signals) -> None:
             process.send_signal(number)
 
 
-def _dying_with_us(command: tuple[str, ...]) -> tuple[str, ...]:
+def dying_with_us(command: tuple[str, ...]) -> tuple[str, ...]:
     """Have the kernel tell a process to end when this one is killed; util-linux' setpriv asks it to."""
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "TERM", "--", *command) if setpriv else command

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 
-from agents.s3_agent import request_files
+from agents.request_files import request_files
 from agents.s3_events import CreatedObject, LocationUnknown, ReleasePlace, release_of
 from flows.cells import Cell, cells_of
 from flows.settings import settings
-from tasks.domain.errors import FarmError
+from tasks.domain.errors import FarmError, StoreUnreachable
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import Announcement, Offer, select
 from tasks.domain.priority import Priority
@@ -60,6 +60,7 @@ class ReleaseNeeds:
         stale: cells with engines only of other code or other versions of libraries than now.
         unoffered: devices that it names and that no agent builds for.
         problem: why nothing can be said or built; empty where something can.
+        away: that S3 did not answer, if this is the problem.
     """
 
     release: ListedRelease
@@ -68,6 +69,7 @@ class ReleaseNeeds:
     stale: tuple[str, ...] = ()
     unoffered: tuple[str, ...] = ()
     problem: str = ""
+    away: StoreUnreachable | None = None
 
     @property
     def is_to_build(self) -> bool:
@@ -99,7 +101,12 @@ def needs_of(releases: Iterable[ListedRelease], now: datetime) -> list[ReleaseNe
     offers = cache(partial(_offers, now=now))
     with ThreadPoolExecutor(_READERS) as readers:
         found = list(readers.map(lambda one: _needs(one, offers), releases))
-    return sorted(found, key=_turn)
+    return in_turn(found)
+
+
+def in_turn(needs: Iterable[ReleaseNeeds]) -> list[ReleaseNeeds]:
+    """Return `needs` in the order in which builds start."""
+    return sorted(needs, key=_turn)
 
 
 def _turn(needs: ReleaseNeeds) -> tuple[bool, float]:
@@ -133,7 +140,8 @@ def _needs(release: ListedRelease, offers: Callable[[str], tuple[Offer, ...]]) -
             )
         return _lacking(release, request, cells_of(request, targets)[0], store, unoffered)
     except FarmError as error:
-        return ReleaseNeeds(release=release, problem=f"{type(error).__name__}: {error}")
+        away = error if isinstance(error, StoreUnreachable) else None
+        return ReleaseNeeds(release=release, problem=f"{type(error).__name__}: {error}", away=away)
 
 
 def _lacking(

@@ -21,7 +21,7 @@ class Overrides:
         precisions: build these precisions.
         targets: build for these devices, or `all`.
         inputs: shapes of these inputs; the others keep theirs.
-        priority: which work queue of each pool the work waits in.
+        priority: which work queue of each pool the work waits in; `default` is what the request says.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -56,7 +56,10 @@ class Overrides:
     )
     priority: Priority = field(
         default=Priority.DEFAULT,
-        metadata={"description": "What goes first: production before default before nightly."},
+        metadata={
+            "description": "What goes first: production before default before nightly. "
+            "With default, what build.yaml says."
+        },
     )
 
     def applied_to(self, request: BuildRequest) -> BuildRequest:
@@ -72,6 +75,7 @@ class Overrides:
                 precisions=self.precisions or request.precisions,
                 targets=self.targets or request.targets,
                 inputs={**request.inputs, **self.inputs},
+                priority=request.priority if self.priority is Priority.DEFAULT else self.priority,
             )
         except ValueError as error:
             raise RequestInvalid(

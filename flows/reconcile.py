@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -26,13 +26,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 from agents.flow_runs import all_flow_runs
 from agents.s3_events import ReleasePlace
 from flows.farm_runs import release_deployment, release_parameters, run_of_key
-from flows.missing_cells import ListedRelease, ReleaseNeeds, needs_of, releases_below, rows
+from flows.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
 from flows.overrides import Overrides
 from flows.s3_command import place_at
 from flows.settings import settings
-from tasks.domain.errors import FarmError, RequestInvalid
+from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
+from tasks.store.patience import answered, be_patient
 
 _ACTIVE = [
     StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING,
@@ -82,9 +83,11 @@ async def reconcile(
         NotDeployed: the farm is not registered on this server.
         FarmError: why a place could not be listed; the others are reconciled all the same.
     """
+    if runtime.deployment.id is not None:
+        be_patient(settings().s3_patience_seconds)
     now = datetime.now(UTC)
-    releases, away = await asyncio.to_thread(_listed, _places(places or settings().releases.split()))
-    needs = await asyncio.to_thread(needs_of, releases, now)
+    releases, away = await _listed(_places(places or settings().releases.split()))
+    needs = await _needs(releases, now)
     async with get_client() as client:
         done = await _start_all(client, needs, budget, now)
     done += [Reconciled(url=url, done=f"not listed: {error}") for url, error in away.items()]
@@ -117,16 +120,32 @@ def _places(urls: Sequence[str]) -> list[ReleasePlace]:
     return list(dict.fromkeys(map(place_at, urls)))
 
 
-def _listed(places: Sequence[ReleasePlace]) -> tuple[list[ListedRelease], dict[str, FarmError]]:
+async def _listed(places: Sequence[ReleasePlace]) -> tuple[list[ListedRelease], dict[str, FarmError]]:
     """Return the releases of all places, each once, and why some places cannot be listed."""
     found: dict[ReleaseRef, ListedRelease] = {}
     away: dict[str, FarmError] = {}
     for place in places:
         try:
-            found |= {one.ref: one for one in releases_below(place)}
+            found |= {one.ref: one for one in await answered(partial(releases_below, place))}
         except FarmError as error:
             away[place.url] = error
     return list(found.values()), away
+
+
+async def _needs(releases: Sequence[ListedRelease], now: datetime) -> list[ReleaseNeeds]:
+    """Return what each release lacks; S3 is asked again for those of which it did not answer."""
+    known: dict[ReleaseRef, ReleaseNeeds] = {}
+
+    def look() -> None:
+        left = [one for one in releases if one.ref not in known or known[one.ref].away]
+        known.update((one.release.ref, one) for one in needs_of(left, now))
+        for one in known.values():
+            if one.away is not None:
+                raise one.away
+
+    with suppress(StoreUnreachable):  # it was away for too long, which stands in `problem`
+        await answered(look)
+    return in_turn(known.values())
 
 
 async def _start_all(

@@ -1,21 +1,62 @@
-"""How far TensorRT is, on the flow run's page in Prefect."""
+"""What a flow run is about and how far TensorRT is, on the run's page in Prefect."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from prefect import get_run_logger
+from prefect import get_run_logger, runtime
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.utilities.urls import url_for
 
 from tasks.children.progress import overhearing
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.order import EngineOrder
+from tasks.domain.printable import printable_name
+from tasks.domain.release import ReleaseRef
 
 _SECONDS = 3.0
 _ALL = 100.0
+
+
+def release_tags(release: ReleaseRef) -> tuple[str, ...]:
+    """Return what runs about `release` are tagged with, for people and filters."""
+    return f"model:{release.model}", f"version:{release.version}"
+
+
+def cell_tags(order: EngineOrder) -> tuple[str, ...]:
+    """Return what a run of one cell is tagged with, for people and filters."""
+    return *release_tags(order.release.ref), f"gpu:{device_slug(order.target)}"
+
+
+async def tag_run(*tags: str) -> None:
+    """Add `tags` to this run. What Prefect's server answers must not cost a build."""
+    wanted = list(dict.fromkeys((*runtime.flow_run.tags, *tags)))
+    try:
+        async with get_client() as client:
+            await client.update_flow_run(UUID(str(runtime.flow_run.id)), tags=wanted)
+    except Exception as error:  # noqa: BLE001 (see above)
+        get_run_logger().warning("the run could not be tagged: %s", error)
+
+
+def link_to(run: UUID) -> str:
+    """Return a link to a run's page as Markdown, for the page of another one.
+
+    It names no host: agents may reach Prefect's server by another name than people do.
+    """
+    address = urlsplit(url_for("flow-run", obj_id=run) or f"/runs/flow-run/{run}")
+    return f"[{run}]({address.path})"
+
+
+def as_code(text: str) -> str:
+    """Return `text` so that nothing in it is Markdown or HTML, on one line."""
+    plain = printable_name(text).replace("`", "'")
+    return f"`{plain}`" if plain else ""
 
 
 @asynccontextmanager
@@ -34,8 +75,7 @@ async def build_on_run_page(label: str) -> AsyncIterator[None]:
             yield
         finally:
             beats.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beats
+            await asyncio.wait({beats})  # not `await beats`: a cancel of this task would be taken for its own
     await page.show(_ALL)
 
 

@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from flows.display import console
-from flows.prefect_environment import prepare_farm
+from flows.prefect_environment import prepare_prefect
 from flows.release_url import release_at
 from tasks.domain.printable import printable
 from tasks.domain.priority import Priority
@@ -23,6 +23,7 @@ from tasks.domain.request import Precision
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
+    from flows.farm_logs import LogLine
     from flows.farm_runs import Submitted
     from flows.overrides import Overrides
 
@@ -46,41 +47,61 @@ def submit(  # noqa: PLR0913 (each is an option)
         bool, typer.Option("--again", help="A new run, even if the same was asked for.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is over.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait, and show its logs meanwhile.")] = False,
     as_json: Json = False,
 ) -> None:
     """Ask the farm to build a release. The same release with the same options is the same run."""
     ref = release_at(release)
-    prepare_farm()
+    prepare_prefect()
     from flows.overrides import Overrides  # noqa: PLC0415
 
     overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()), priority=priority)
-    say = (lambda _: None) if as_json else _say
-    asked = asyncio.run(_ask(ref, overrides, again=again, wait=wait, say=say))
+    asked = asyncio.run(_ask(ref, overrides, again=again, say=(lambda _: None) if as_json else _say))
+    if wait or watch:
+        asked = replace(asked, run=asyncio.run(_end_of(asked.run, watch=watch and not as_json)))
+        if not as_json:
+            _say(_line(asked.run))
     if as_json:
-        run = asked.run
-        found = {"id": str(run.id), "name": run.name, "state": run.state_name, "created": asked.created}
-        print(json.dumps(found))  # noqa: T201 (this is what the command is asked for)
+        _print_json(asked)
+
+
+def _print_json(asked: Submitted) -> None:
+    run = asked.run
+    found = {"id": str(run.id), "name": run.name, "state": run.state_name, "created": asked.created}
+    print(json.dumps(found))  # noqa: T201 (this is what the command is asked for)
 
 
 async def _ask(
-    ref: ReleaseRef, overrides: Overrides, *, again: bool, wait: bool, say: Callable[[str], None]
+    ref: ReleaseRef, overrides: Overrides, *, again: bool, say: Callable[[str], None]
 ) -> Submitted:
     from flows import farm_runs  # noqa: PLC0415
     from flows.farm_server import farm_client  # noqa: PLC0415
 
     async with farm_client() as client:
         asked = await farm_runs.submit(client, ref, overrides, again=again)
-        known = "" if asked.created else "; it was asked for before, --again makes a new run"
-        say(f"{_line(asked.run)}{known}")
-        if wait:
-            asked = replace(asked, run=await farm_runs.wait(client, asked.run))
-            say(_line(asked.run))
+    known = "" if asked.created else "; it was asked for before, --again makes a new run"
+    say(f"{_line(asked.run)}{known}")
     return asked
+
+
+async def _end_of(run: FlowRun, *, watch: bool) -> FlowRun:
+    """Return `run` once it is over; raises as `farm_runs.wait`."""
+    from flows import farm_runs  # noqa: PLC0415
+    from flows.farm_logs import log_lines  # noqa: PLC0415
+    from flows.farm_server import farm_client  # noqa: PLC0415
+    from flows.run_ends import RunEnds  # noqa: PLC0415
+
+    async with farm_client() as client:
+        ends = RunEnds(client)
+        if watch:
+            async for line in log_lines(client, run, follow=True, ends=ends):
+                _show(line)
+        return await farm_runs.wait(client, await client.read_flow_run(run.id), ends=ends)
 
 
 def cancel(run: Run) -> None:
     """Cancel a flow run and what it submitted: builds end within seconds, and GPUs are free."""
-    prepare_farm()
+    prepare_prefect()
     from flows import farm_runs  # noqa: PLC0415
     from flows.farm_server import farm_client  # noqa: PLC0415
 
@@ -98,7 +119,7 @@ def cancel(run: Run) -> None:
 
 def retry(run: Run) -> None:
     """Run a failed, crashed or cancelled flow run once more, under the same id."""
-    prepare_farm()
+    prepare_prefect()
     from flows import farm_runs  # noqa: PLC0415
     from flows.farm_server import farm_client  # noqa: PLC0415
 
@@ -116,27 +137,28 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run is over.")] = False,
 ) -> None:
     """Show the logs of a flow run and of what it submitted, in the order of time."""
-    prepare_farm()
+    prepare_prefect()
     from flows import farm_runs  # noqa: PLC0415
-    from flows.farm_logs import LogLine, log_lines  # noqa: PLC0415
+    from flows.farm_logs import log_lines  # noqa: PLC0415
     from flows.farm_server import farm_client  # noqa: PLC0415
-
-    def show(line: LogLine) -> None:
-        style = "red" if line.level >= logging.ERROR else "yellow" if line.level >= logging.WARNING else ""
-        head = f"{line.time.astimezone():%H:%M:%S} {line.run} | "
-        first, *more = printable(line.text).splitlines() or [""]
-        text = "\n".join((f"{printable(head)}{first}", *(f"    {one}" for one in more)))
-        console.print(Text(text, style=style), soft_wrap=True)
 
     async def read() -> None:
         async with farm_client() as client:
             found = await farm_runs.find_run(client, run)
             async for line in log_lines(client, found, follow=follow):
-                show(line)
+                _show(line)
             if follow:
                 _say(_line(await client.read_flow_run(found.id)))
 
     asyncio.run(read())
+
+
+def _show(line: LogLine) -> None:
+    style = "red" if line.level >= logging.ERROR else "yellow" if line.level >= logging.WARNING else ""
+    head = f"{line.time.astimezone():%H:%M:%S} {line.run} | "
+    first, *more = printable(line.text).splitlines() or [""]
+    text = "\n".join((f"{printable(head)}{first}", *(f"    {one}" for one in more)))
+    console.print(Text(text, style=style), soft_wrap=True)
 
 
 def _line(run: FlowRun) -> str:

@@ -7,20 +7,32 @@ import logging
 import os
 import signal
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agents.s3_events import ReleasePlace
-from flows.prefect_environment import prepare_farm
+from flows.agent_options import HealthPort, Heartbeat
+from flows.prefect_environment import prepare_prefect
 from tasks.domain.errors import RequestInvalid
+
+if TYPE_CHECKING:
+    from agents.health import Health
+    from agents.s3_agent import S3AgentSettings
 
 _INTERRUPTED = 130
 # An agent waits by itself for a server that is away; the client's own retries would only hold up its end.
 _CLIENT_RETRIES = "2"
 
+Queue = Annotated[
+    str | None,
+    typer.Option(
+        help="URL of the SQS queue that the bucket's notifications go to; without it only listings tell."
+    ),
+]
 
-def s3(
+
+def s3(  # noqa: PLR0913 (options of a command)
     *,
     releases: Annotated[
         list[str],
@@ -29,18 +41,15 @@ def s3(
             "Others are refused."
         ),
     ],
-    queue: Annotated[
-        str | None,
-        typer.Option(
-            help="URL of the SQS queue that the bucket's notifications go to; without it only listings tell."
-        ),
-    ] = None,
+    queue: Queue = None,
     list_every: Annotated[
         float, typer.Option(min=0, help="Minutes between listings for lost notifications; 0 for none.")
     ] = 15,
     list_days: Annotated[
         float, typer.Option(min=0, help="A listing cares for releases of so many days.")
     ] = 7,
+    heartbeat: Heartbeat = None,
+    health_port: HealthPort = None,
 ) -> None:
     """Start a build for each release whose build.yaml is uploaded, until told to end.
 
@@ -50,7 +59,13 @@ def s3(
     places = tuple(map(place_at, releases))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    asyncio.run(_serve(queue, places, 60 * list_every, timedelta(days=list_days)))
+    # Prefect takes seconds to import, and reads its settings then.
+    from agents.health import Health  # noqa: PLC0415
+    from agents.s3_agent import S3AgentSettings  # noqa: PLC0415
+
+    window = timedelta(days=list_days)
+    wanted = S3AgentSettings(places=places, list_seconds=60 * list_every, list_window=window)
+    asyncio.run(_serve(queue, wanted, Health(file=heartbeat, port=health_port)))
 
 
 def _check(queue: str | None, list_every: float) -> None:
@@ -67,7 +82,7 @@ def _check(queue: str | None, list_every: float) -> None:
             fix="give --queue for an S3 server with SQS, or --list-every 1 for one without",
         )
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", _CLIENT_RETRIES)
-    prepare_farm()
+    prepare_prefect()
     # Prefect takes seconds to import, and reads its settings then.
     from flows.farm_server import farm_api  # noqa: PLC0415
 
@@ -90,16 +105,12 @@ def place_at(url: str) -> ReleasePlace:
         ) from error
 
 
-async def _serve(
-    url: str | None, places: tuple[ReleasePlace, ...], list_seconds: float, list_window: timedelta
-) -> None:
-    # Prefect takes seconds to import, and reads its settings then.
-    from agents.s3_agent import S3Agent, S3AgentSettings  # noqa: PLC0415
+async def _serve(url: str | None, wanted: S3AgentSettings, health: Health) -> None:
+    from agents.s3_agent import S3Agent  # noqa: PLC0415
     from agents.s3_queue import NotificationQueue  # noqa: PLC0415
 
     agent = S3Agent(
-        queue=await asyncio.to_thread(NotificationQueue.connect, url) if url else None,
-        settings=S3AgentSettings(places=places, list_seconds=list_seconds, list_window=list_window),
+        queue=await asyncio.to_thread(NotificationQueue.connect, url) if url else None, settings=wanted
     )
     told = False
 
@@ -112,4 +123,10 @@ async def _serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    await agent.run()
+    showing = asyncio.create_task(health.show(agent.steps.report))
+    running = asyncio.create_task(agent.run())
+    await asyncio.wait((showing, running), return_when=asyncio.FIRST_COMPLETED)
+    if showing.done():
+        showing.result()  # it ends by an error only
+    showing.cancel()
+    await running

@@ -53,6 +53,22 @@ class Settings(BaseSettings):
         description="Places in S3 (s3://BUCKET or s3://BUCKET/PREFIX) whose releases a reconciliation looks "
         "through, separated by spaces",
     )
+    silent_seconds: float = Field(
+        default=300,
+        ge=40,
+        description="How long a run may be silent before the server takes its host for dead, seconds",
+    )
+    agent_wait_seconds: float = Field(
+        default=3600,
+        gt=0,
+        description="How long a release waits for an agent of a pool that has none, seconds",
+    )
+    s3_patience_seconds: float = Field(
+        default=1800,
+        ge=0,
+        description="How long a run of the farm waits for an S3 that does not answer, seconds; the command "
+        "line does not wait",
+    )
     plain_http: str = Field(
         default="",
         description="Hosts whose Prefect server may be reached without TLS, separated by spaces",

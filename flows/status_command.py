@@ -19,7 +19,7 @@ from rich.text import Text
 
 from flows.display import console
 from flows.farm_view import AgentView, FarmView, PoolView
-from flows.prefect_environment import prepare_farm
+from flows.prefect_environment import prepare_prefect
 from tasks.domain.printable import printable, printable_name
 
 _WATCH_SECONDS = 2.0
@@ -33,7 +33,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
 ) -> None:
     """Show pools and agents, what they do and since when, what waits and for how long, what failed."""
-    prepare_farm()
+    prepare_prefect()
     view = asyncio.run(_look(failures))
     if as_json:
         print(json.dumps(asdict(view)))  # noqa: T201 (this is what the command is asked for)
@@ -62,6 +62,7 @@ def _page(view: FarmView) -> Group:
     parts: list[RenderableType] = [_agents(view)]
     if any(pool.waiting for pool in view.pools):
         parts.append(_queue(view))
+    parts += _unserved(view)
     return Group(*parts, *_failures(view))
 
 
@@ -91,6 +92,17 @@ def _queue(view: FarmView) -> Table:
         for row in _waiting(pool):
             table.add_row(*(escape(printable_name(cell)) for cell in row))
     return table
+
+
+def _unserved(view: FarmView) -> Iterator[RenderableType]:
+    # Prefect takes seconds to import: `--help` goes without.
+    from flows.pool_watch import advice  # noqa: PLC0415
+
+    for pool in view.pools:
+        if pool.waiting and not any(agent.online for agent in pool.agents):
+            name, number = printable_name(pool.name), len(pool.waiting)
+            runs = f"{number} run{'' if number == 1 else 's'}"
+            yield Text(f"Nobody takes the {runs} that wait in {name}. {advice(name)}", style="bold")
 
 
 def _waiting(pool: PoolView) -> Iterator[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from tasks.store.records import engine_record_from_json
 from tests.stand_in.toolchain import StandIn, write_toolchain
 
 prepare_prefect()  # before anything imports Prefect, as the command line does
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _RECORD = Path(__file__).parent / "assets" / "engine-record.json"
 _BUILDER = Path(__file__).parent / "assets" / "build_tensorflow_models.py"
@@ -38,16 +41,19 @@ _END_SECONDS = 10.0
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--radosgw", action="store_true", help="also hold the store against a real Ceph radosgw")
     parser.addoption("--farm", action="store_true", help="also kill and cut off what a farm consists of")
+    parser.addoption("--long", action="store_true", help="also run what shorter tests show most of")
     parser.addoption("--big", action="store_true", help="also convert and build a model of more than 2 GiB")
     parser.addoption("--browser", action="store_true", help="also fill in Prefect's form in chromium")
     parser.addoption("--zoo", metavar="DIR", type=Path, help="also take all of tests/zoo through the farm")
 
 
-@pytest.fixture
-def killing(request: pytest.FixtureRequest) -> None:
-    """For tests that take minutes, since Prefect finds out slowly that something died."""
-    if not request.config.getoption("--farm"):
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what takes long before its fixtures, which take long themselves."""
+    if item.get_closest_marker("killing") and not item.config.getoption("--farm"):
         pytest.skip("give --farm to kill and cut off what a farm consists of")
+    if item.get_closest_marker("long") and not item.config.getoption("--long"):
+        pytest.skip("give --long for this, too: shorter tests show most of it")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flows.demo import demo_world, run_demo, show_demo
-from flows.prefect_environment import prepare_prefect
+from flows.temporary_server import temporary_server
 
 _WIDTH = 176
 
@@ -21,8 +21,7 @@ def main() -> None:
     """Run the demo and write `demo.svg` beside this file."""
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
     console.print("$ uv run enginefarm demo", highlight=False)
-    with demo_world():
-        prepare_prefect()
+    with demo_world(), temporary_server():
         outcome = asyncio.run(run_demo())
     show_demo(console, outcome)
     console.save_svg(str(Path(__file__).with_name("demo.svg")), title="enginefarm")

@@ -33,7 +33,7 @@ from typing import Any
 from agents.probe import probe_host
 from flows.demo import RELEASE, demo_world, publish_demo
 from flows.engines import read_all
-from flows.prefect_environment import prepare_prefect
+from flows.temporary_server import temporary_server
 from tasks.children.run import Limits
 from tasks.domain.record import EngineRecord
 from tasks.store.store import Store
@@ -195,8 +195,7 @@ def main() -> None:
     options = parser.parse_args()
     cold = [run_demo() for _ in range(options.repetitions) if drop_file_cache()]
     warm = [run_demo() for _ in range(options.repetitions)]
-    with demo_world():
-        prepare_prefect()
+    with demo_world(), temporary_server():
         share = asyncio.run(overhead())
     document: dict[str, Any] = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),

@@ -4,8 +4,11 @@
 
 Needs a running Prefect server, whose farm is added to. S3 is moto's, and one agent with eight stand-in GPUs
 builds: each build sleeps two seconds and makes real bytes, so *ideal* is two seconds for every eight cells.
-Beside it an empty Prefect flow runs on a bare `prefect worker` of the same server. Idle cost is the agent's
-memory (shared memory counted once) and processor time while it waits. Writes `results/farm.json`.
+Beside it an empty Prefect flow runs on a bare `prefect worker` of the same server. Idle cost is an agent's
+memory (shared memory counted once), processor time and traffic while it waits; a proxy on the loopback counts
+its requests, and the agent that builds goes without. The processor time of the whole machine is that of the
+server, the agent, the runs, S3 and the one who asks: give the machine nothing else to do. Writes
+`results/farm.json`.
 """
 
 from __future__ import annotations
@@ -30,10 +33,12 @@ import boto3
 from flows.embedded_s3 import embedded_s3, environment_for
 from flows.prefect_environment import prepare_prefect
 from tasks.store.store import Store
+from tests.farm.gate import Gate, gate_to
 from tests.stand_in.toolchain import StandInGpu, write_toolchain
 
 _RESULTS = Path(__file__).parent / "results" / "farm.json"
-_BUILD_SECONDS, _GPUS, _IDLE_SECONDS = 2.0, 8, 60.0
+_BUILD_SECONDS, _GPUS, _IDLE_SECONDS, _SETTLE_SECONDS = 2.0, 8, 60.0, 20.0
+_PROCESSORS = len(os.sched_getaffinity(0))
 _EMPTY = "from prefect import flow\n\n\n@flow\ndef empty() -> None: ...\n"
 
 
@@ -60,10 +65,15 @@ def examine(cells: list[int], folder: Path) -> dict[str, Any]:
         folder=folder,
         environment={**os.environ, **own},
     )
+    with (
+        gate_to(farm.api) as gate,
+        farm.agent("gpu", "--name", "idle", toolchains=[toolchain], PREFECT_API_URL=gate.url) as agent,
+    ):
+        farm.online(agent, workers=_GPUS)
+        figures: dict[str, Any] = {"idle": _idle(agent.process.pid, gate)}
     with farm.agent("gpu", "--name", "benchmark", toolchains=[toolchain]) as agent:
         farm.online(agent, workers=_GPUS)
-        figures: dict[str, Any] = {"idle": _idle(agent.process.pid), "empty flow": _empty_flow(folder)}
-        figures["fan-out"] = []
+        figures |= {"empty flow": _empty_flow(folder), "fan-out": []}
         for number in cells:
             figures["fan-out"].append(_fan_out(farm, toolchain, orders, number))
             sys.stderr.write(json.dumps(figures) + "\n")
@@ -79,9 +89,9 @@ def _fan_out(farm: Any, toolchain: Any, orders: Any, number: int) -> dict[str, A
 
     l4 = StandInGpu(name="NVIDIA L4", uuid="", compute="8.9", memory_mib=0)
     wanted = tuple(orders.make(on_gpu(l4)) for _ in range(number))
-    before, started = len(toolchain.events()), time.monotonic()
-    answers = asyncio.run(flow(name="benchmark")(build_on_farm)(wanted, Priority.DEFAULT))
-    seconds = time.monotonic() - started
+    before, busy, started = len(toolchain.events()), _busy_seconds(), time.monotonic()
+    answers = asyncio.run(flow(name="benchmark")(build_on_farm)(orders.store, wanted, Priority.DEFAULT))
+    seconds, busy = time.monotonic() - started, _busy_seconds() - busy
     events = toolchain.events()[before:]
     begun, ended = (
         [e["time"] for e in events if e["event"] == f"build {what}"] for what in ("starts", "ends")
@@ -98,6 +108,8 @@ def _fan_out(farm: Any, toolchain: Any, orders: Any, number: int) -> dict[str, A
         "first build begins after": round(min(begun) - started, 2),
         "last record after the last build": round(started + seconds - max(ended), 2),
         "seconds in a cell, median": round(statistics.median(cell), 2),
+        "processor seconds of the machine a cell": round(busy / number, 2),
+        "share of its processors that was busy": round(busy / seconds / _PROCESSORS, 2),
     }
 
 
@@ -128,16 +140,24 @@ def _empty_flow(folder: Path) -> dict[str, float]:
     return {"median seconds": round(statistics.median(times[1:]), 2)}
 
 
-def _idle(agent: int) -> dict[str, float]:
-    """Return what the agent costs while it waits: processes, MiB, and processor seconds a minute."""
+def _idle(agent: int, gate: Gate) -> dict[str, Any]:
+    """Return what the agent costs while it waits: its processes and memory, and what it does in a minute."""
+    time.sleep(_SETTLE_SECONDS)
     family = _family(agent)
-    before = sum(map(_processor_seconds, family))
+    before, sent = sum(map(_processor_seconds, family)), gate.sent
+    gate.requests.clear()
     time.sleep(_IDLE_SECONDS)
     used = sum(map(_processor_seconds, family)) - before
+    minutes = _IDLE_SECONDS / 60
+    requests = {kind: round(number / minutes, 1) for kind, number in gate.requests.most_common()}
     return {
+        "workers": _GPUS,
         "processes": len(family),
         "MiB": round(sum(map(_proportional_mib, family))),
-        "processor seconds a minute": round(used * 60 / _IDLE_SECONDS, 2),
+        "processor seconds a minute": round(used / minutes, 2),
+        "requests a minute": round(sum(requests.values()), 1),
+        "requests a minute, by kind": requests,
+        "KiB to the server a minute": round((gate.sent - sent) / 1024 / minutes, 1),
     }
 
 
@@ -152,6 +172,12 @@ def _family(root: int) -> list[int]:
 def _processor_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _busy_seconds() -> float:
+    """Return the seconds that the machine's processors have worked."""
+    user, nice, system, _idle, _waiting, *rest = map(int, Path("/proc/stat").read_text("ascii").split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
 
 
 def _proportional_mib(pid: int) -> float:
@@ -172,7 +198,7 @@ def main() -> None:
         figures = examine(options.cells, Path(folder))
     figures |= {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processors": len(os.sched_getaffinity(0)),
+        "processors": _PROCESSORS,
         "python": platform.python_version(),
     }
     _RESULTS.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")

@@ -12,6 +12,7 @@ from pathlib import Path
 import boto3
 
 from tasks.domain import errors
+from tests.farm.commands import clear, on_server
 from tests.stand_in.toolchain import H100, StandIn
 
 Command = Callable[..., tuple[int, str, str]]
@@ -130,6 +131,7 @@ def test_doctor_examines_a_folder_of_environments(
 
 
 def test_doctor(enginefarm: Command, s3_env: str, prefect_server: str) -> None:
+    on_server(clear)
     code, output, problems = enginefarm(
         "doctor", "--json", "--store", f"s3://{s3_env}", PREFECT_API_URL=prefect_server
     )
@@ -141,6 +143,7 @@ def test_doctor(enginefarm: Command, s3_env: str, prefect_server: str) -> None:
         "Toolchain tensorrt_rtx": "fine",
         "S3": "fine",
         "Prefect API": "fine",
+        "Schedules": "absent",
     }
     assert "rtx-sm89" in lines["Toolchain tensorrt_rtx"]["text"]
     assert lines["Sandbox"]["level"] == "fine" or "this host lacks" in lines["Sandbox"]["fix"]

@@ -48,6 +48,7 @@ def test_the_readmes_demo_command(start: Callable[..., subprocess.Popen[str]]) -
         assert text in output
 
 
+@pytest.mark.long
 def test_the_document_for_programs(enginefarm: Callable[..., tuple[int, str, str]]) -> None:
     # Whatever the user has set leads nowhere: the demo touches none of it.
     code, output, problems = enginefarm(

@@ -7,8 +7,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.readme_steps import COMMANDS, PROGRAMS, ROOT, readme_steps
 from tests.stand_in.toolchain import StandIn
+
+NUMBER = r"-?\d+\.\d*(?:e[+-]\d+)?"
+SAVED_MODEL = """
+import tensorflow as tf
+model = tf.saved_model.load("two-layers/saved_model").signatures["serving_default"]
+print(model(x=tf.ones((1, 32)))["output_0"].numpy())
+"""
 
 
 def test_the_steps_of_the_readme(
@@ -24,6 +33,9 @@ def test_the_steps_of_the_readme(
     assert "two-layers.plan: " in told
 
     once = run(interpreter, "run_once.py", PYTHONPATH=str(ROOT))
-    assert len(re.findall(r"-?\d+\.\d+", once)) == 10
+    wanted = run(sys.executable, "-c", SAVED_MODEL)
+    answers = [[float(number) for number in re.findall(NUMBER, text)] for text in (once, wanted)]
+    assert len(answers[0]) == 10
+    assert answers[0] == pytest.approx(answers[1], rel=1e-4, abs=1e-5)
     served = run(interpreter, "serve.py", PYTHONPATH=str(ROOT)).splitlines()
     assert served == [f"{batch} ({batch}, 10) float32" for batch in (1, 2, 3, 4)]

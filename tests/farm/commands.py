@@ -28,3 +28,13 @@ def on_server(do: Callable[[PrefectClient], Coroutine[Any, Any, Any]]) -> Any:
             return await do(client)
 
     return asyncio.run(call())
+
+
+async def clear(client: PrefectClient) -> None:
+    """Let the server forget what the farm registered."""
+    for deployment in await client.read_deployments():
+        await client.delete_deployment(deployment.id)
+    for one in await client.read_work_pools():
+        await client.delete_work_pool(one.name)
+    for automation in await client.read_automations():
+        await client.delete_automation(automation.id)

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from unittest.mock import patch
 
 import boto3
 import pytest
-from prefect.client.orchestration import PrefectClient
 
 from flows.embedded_s3 import environment_for
 from tasks.store.store import Store
-from tests.farm.commands import on_server
+from tests.farm.commands import clear, on_server
 from tests.farm.farm import Farm
 from tests.farm.orders import Orders, convert_once
+from tests.farm.written import SECRETS, all_of_server, all_of_store, secrets_in
 
 
 @pytest.fixture
 def bare_server(prefect_server: str) -> str:
     """A server that knows nothing of the farm."""
-
-    async def clear(client: PrefectClient) -> None:
-        for deployment in await client.read_deployments():
-            await client.delete_deployment(deployment.id)
-        for one in await client.read_work_pools():
-            await client.delete_work_pool(one.name)
-
     on_server(clear)
     return prefect_server
 
 
 @pytest.fixture(scope="session")
-def farm(prefect_server: str, s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Farm:
-    """Servers and a store, for agents that tests start."""
+def farm(prefect_server: str, s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    """Servers and a store, for agents that tests start; they write down no secret that they are told."""
     folder = tmp_path_factory.mktemp("farm")
     bucket = f"farm-{os.getpid()}"
     passed = {
@@ -42,17 +36,22 @@ def farm(prefect_server: str, s3_server: str, tmp_path_factory: pytest.TempPathF
     }
     own = {
         **environment_for(s3_server),
+        **SECRETS,
         "PREFECT_API_URL": prefect_server,
         "PREFECT_HOME": str(folder / "prefect"),
         "ENGINEFARM_STORE": f"s3://{bucket}",
         "ENGINEFARM_WORK_DIR": str(folder / "work"),
-        "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
         "TMPDIR": str(folder),
     }
     with patch.dict(os.environ, environment_for(s3_server)):
         boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
         store = Store.connect(f"s3://{bucket}")
-    return Farm(api=prefect_server, store=store, folder=folder, environment=passed | own)
+    yield Farm(api=prefect_server, store=store, folder=folder, environment=passed | own)
+    assert secrets_in(all_of_server()) == {}
+    assert secrets_in((str(log), log.read_bytes()) for log in folder.glob("*.log")) == {}
+    with patch.dict(os.environ, environment_for(s3_server)):
+        assert secrets_in(all_of_store(bucket)) == {}
 
 
 @pytest.fixture(scope="session")

@@ -32,9 +32,11 @@ SECONDS = 120.0
 _END_SECONDS = 20.0
 
 
-def wait_for(what: Callable[[], Any], why: Callable[[], object] = lambda: "") -> Any:
+def wait_for(
+    what: Callable[[], Any], why: Callable[[], object] = lambda: "", seconds: float = SECONDS
+) -> Any:
     """Return what `what` returns once that is true."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, why()
         time.sleep(0.1)
@@ -163,7 +165,7 @@ class Farm:
         found: FlowRun = on_server(lambda client: client.read_flow_run(run))
         return found
 
-    def until(self, run: UUID, *states: str) -> State[Any]:
+    def until(self, run: UUID, *states: str, seconds: float = SECONDS) -> State[Any]:
         """Return the state of `run` once it is called one of `states`."""
 
         def there() -> State[Any] | None:
@@ -172,7 +174,9 @@ class Farm:
 
         logs = "\n".join
         state: State[Any] = wait_for(
-            there, lambda: f"{self.run(run).state!r}\n" + logs(one.text[-3000:] for one in self._agents)
+            there,
+            lambda: f"{self.run(run).state!r}\n" + logs(one.text[-3000:] for one in self._agents),
+            seconds,
         )
         return state
 
@@ -180,10 +184,6 @@ class Farm:
         """The names of all states that `run` had."""
         found: list[State[Any]] = on_server(lambda client: client.read_flow_run_states(run))
         return [str(state.name) for state in sorted(found, key=lambda state: state.timestamp)]
-
-    def drop_lease(self, order: EngineOrder) -> None:
-        """Take away what a killed build leaves in the store, and others wait for until its time is up."""
-        self.store.client.delete_object(Bucket=self.store.bucket, Key=f"leases/{order.key}")
 
     def record(self, order: EngineOrder) -> EngineRecord | None:
         return self.store.find_engine(order.key)

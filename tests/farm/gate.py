@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+_POLL_SECONDS = 0.1
+# The body of the request before it ends without a line's end.
+_REQUEST = re.compile(rb"(GET|POST|PUT|PATCH|DELETE|HEAD) (/[!-~]*) HTTP/1\.1\Z")
+_NUMBER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LONGEST_LINE = 8192
 
 
 @dataclass(kw_only=True)
@@ -18,11 +26,16 @@ class Gate:
     Attributes:
         url: where to call.
         refused: how many calls found it shut.
+        requests: how many requests of each kind went through, as `GET /path`, without what is not HTTP/1.1.
+        sent: how many bytes went through to the server, of websockets, too.
     """
 
     url: str = ""
     refused: int = 0
+    requests: Counter[str] = field(default_factory=Counter)
+    sent: int = 0
     _open: bool = True
+    _silent: bool = False
     _through: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def shut(self) -> None:
@@ -31,9 +44,13 @@ class Gate:
         for writer in tuple(self._through):
             writer.transport.abort()
 
+    def hush(self) -> None:
+        """Take connections and answer nothing; once it is open again, those are broken."""
+        self._silent = True
+
     def open(self) -> None:
         """Let calls through again."""
-        self._open = True
+        self._open, self._silent = True, False
 
     async def pass_on(self, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._open:
@@ -42,16 +59,41 @@ class Gate:
             return
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
         self._through |= {writer, inner_writer}
-        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+        to_server = self._copy(reader, inner_writer, self._count)
+        with contextlib.suppress(asyncio.CancelledError):  # the gate ends before the connection
+            await asyncio.gather(to_server, self._copy(inner_reader, writer, lambda line, _: line))
         self._through -= {writer, inner_writer}
 
+    def _count(self, line: bytes, data: bytes) -> bytes:
+        """Count what `data` asks for; return the line that it begins, which the next one goes on with."""
+        self.sent += len(data)
+        *lines, last = (line + data).split(b"\r\n")
+        for found in filter(None, map(_REQUEST.search, lines)):
+            self.requests[_NUMBER.sub("…", f"{found[1].decode()} {found[2].decode()}")] += 1
+        return last[-_LONGEST_LINE:]
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def _copy(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        count: Callable[[bytes, bytes], bytes],
+    ) -> None:
+        line = b""
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if self._silent:
+                    await self._break_once_open(writer)
+                    return
+                line = count(line, data)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def _break_once_open(self, writer: asyncio.StreamWriter) -> None:
+        while self._silent:  # noqa: ASYNC110 (it is opened from another thread)
+            await asyncio.sleep(_POLL_SECONDS)
+        for one in (writer, *self._through):
+            one.transport.abort()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tests.farm.gate import Gate
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
+    from prefect.client.schemas.objects import FlowRun
 
 SECONDS = 60.0  # to wait for anything at most
 
@@ -45,6 +47,7 @@ class World:
     s3: Gate
     api: Gate
     log: Path
+    health_port: int
 
     def upload(self, key: str, body: bytes = b"") -> None:
         boto3.session.Session().client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
@@ -79,28 +82,39 @@ class World:
                 self.sqs.delete_message(QueueUrl=self.dead_letters, ReceiptHandle=message["ReceiptHandle"])
         return found
 
-    def releases(self) -> list[dict[str, str]]:
-        """What runs were started for, in their order."""
+    def runs(self) -> list[FlowRun]:
+        """The runs that were started, in their order."""
         from prefect.client.orchestration import get_client  # noqa: PLC0415
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags  # noqa: PLC0415
 
         # Other tests use the same server.
         ours = FlowRunFilter(tags=FlowRunFilterTags(all_=["way:s3"]))
 
-        async def read() -> list[dict[str, str]]:
+        async def read() -> list[FlowRun]:
             async with get_client() as client:
-                runs = await client.read_flow_runs(flow_run_filter=ours)
-            mine = [run for run in runs if run.parameters["release"]["bucket"] == self.bucket]
-            assert all(run.state_name in {"Scheduled", "Late"} for run in mine)
-            for run in mine:
-                release = run.parameters["release"]
-                assert run.name == f"{release['model']}-{release['version']}"
-            return [run.parameters["release"] for run in sorted(mine, key=lambda run: str(run.created))]
+                return await client.read_flow_runs(flow_run_filter=ours)
 
-        return asyncio.run(read())
+        runs = asyncio.run(read())
+        mine = [run for run in runs if run.parameters["release"]["bucket"] == self.bucket]
+        assert all(run.state_name in {"Scheduled", "Late"} for run in mine)
+        for run in mine:
+            release = run.parameters["release"]
+            assert run.name == f"{release['model']}-{release['version']}"
+        return sorted(mine, key=lambda run: str(run.created))
+
+    def releases(self) -> list[dict[str, str]]:
+        """What runs were started for, in their order."""
+        return [run.parameters["release"] for run in self.runs()]
 
     def names(self) -> list[str]:
         return [f"{one['model']}/{one['version']}" for one in self.releases()]
+
+    def health(self) -> dict[str, Any]:
+        """What the agent says of itself."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/healthz", timeout=5) as answer:
+            report: dict[str, Any] = json.load(answer)
+        assert json.loads(self.log.with_name("heartbeat").read_text())["well"]
+        return report
 
     @contextmanager
     def agent(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -116,6 +130,10 @@ class World:
             self.queue,
             "--list-every",
             "0.02",
+            "--health-port",
+            str(self.health_port),
+            "--heartbeat",
+            str(self.log.with_name("heartbeat")),
         ]
         environment = os.environ | {"PREFECT_API_URL": self.api.url, "AWS_ENDPOINT_URL_S3": self.s3.url}
         with self.log.open("ab") as log:

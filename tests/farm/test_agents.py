@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 
+from agents.flow_runs import WORKER_LABEL
 from agents.host import only_agent
 from agents.pools import LOCKED_TEMPLATE
 from agents.seats import Place
+from flows.farm_logs import LogLine, log_lines
+from flows.farm_runs import find_run
 from tasks.domain.farm_errors import AgentRunning, PoolUnsafe
 from tasks.domain.offer import CPU_POOL, pool_of
 from tasks.domain.record import Verdict
+from tasks.domain.release import ReleaseRef
 from tasks.store.announcements import announcements
-from tests.farm.commands import on_server
-from tests.farm.farm import Agent, Farm, environment_of, wait_for
+from tests.farm.commands import on_server, run
+from tests.farm.farm import SECONDS, Agent, Farm, environment_of, wait_for
 from tests.farm.orders import RTX, Orders, on_gpu, on_rtx
 from tests.stand_in.toolchain import H100, SECOND_H100, StandIn, StandInGpu, write_toolchain
 
+DEMO_MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
 UNHEARD = StandInGpu(
     name="NVIDIA Unheard-Of 9000",
     uuid="GPU-99999999-9999-9999-9999-999999999999",
@@ -94,6 +104,60 @@ def _is_well(port: int, heartbeat: Path, *, workers: int) -> None:
     assert json.loads(heartbeat.read_text("utf-8"))["well"]
 
 
+def _starts(toolchain: StandIn) -> list[str]:
+    """The GPU of each build that began."""
+    return [event["gpu"] for event in toolchain.events() if event["event"] == "build starts"]
+
+
+def test_one_order_given_twice_at_once_is_built_once(
+    farm: Farm, orders: Orders, agents: tuple[Agent, Agent, int], h100: StandIn
+) -> None:
+    """There is a GPU, a worker and a process for each; the lease in the store lets one of them build."""
+    begun = len(_starts(h100))
+    h100.becomes(meet=begun + 2)  # it takes as long as this test wants
+    order = orders.make(on_gpu(H100))
+    with ThreadPoolExecutor() as both:
+        runs = list(both.map(farm.submit, [order] * 2))
+    for one in runs:
+        farm.until(one, "Running", "Failed", "Crashed")
+    wait_for(lambda: len(_starts(h100)) > begun, lambda: agents[0].text)
+    time.sleep(1)  # the other one looks, too
+    assert [farm.run(one).state_name for one in runs] == ["Running"] * 2
+    h100.goes_on()
+    assert [farm.until(one, "Completed", "Failed", "Crashed").name for one in runs] == ["Completed"] * 2
+
+    assert len([gpu for gpu in _starts(h100)[begun:] if gpu]) == 1  # what `goes_on` wrote has no GPU
+    assert farm.record(order) is not None
+    assert len({farm.run(one).labels[WORKER_LABEL] for one in runs}) == 2
+
+
+def test_a_release_is_watched_to_its_end(farm: Farm, agents: tuple[Agent, Agent, int]) -> None:
+    assert agents
+    release = ReleaseRef(bucket=farm.store.bucket, prefix="models", model="digits", version="watched")
+    farm.store.client.upload_file(str(DEMO_MODEL), release.bucket, f"{release.key}model.keras")
+    request = b"targets: rtx-sm89\nprecisions: [fp32, fp16]\n"
+    farm.store.client.put_object(Bucket=release.bucket, Key=f"{release.key}build.yaml", Body=request)
+
+    told = run("submit", release.url, "--watch").splitlines()
+    names = {"digits-watched", "digits-watched-rtx-sm89-fp32", "digits-watched-rtx-sm89-fp16"}
+    number = told[0].split()[0]
+    assert told[0] == f"{number} digits-watched: Scheduled"
+    assert told[-1] == f"{number} digits-watched: Completed"
+    assert names <= {line.split()[1] for line in told if " | " in line}
+    assert run("logs", number).splitlines()[-1] in told
+
+    async def read(client: PrefectClient) -> list[LogLine]:
+        found = await find_run(client, "digits-watched")
+        return [line async for line in log_lines(client, found, follow=False)]
+
+    lines: list[LogLine] = on_server(read)
+    assert [line.time for line in lines] == sorted(line.time for line in lines)
+    order = [name for name, _ in groupby(line.run for line in lines)]
+    assert order[0] == "digits-watched" == order[-1]
+    assert len(order) > len(names)  # one after the other they would be three groups
+
+
+@pytest.mark.long
 def test_an_upgraded_tensorrt_is_another_pool(
     farm: Farm, orders: Orders, agents: tuple[Agent, Agent, int], unheard: StandIn
 ) -> None:
@@ -117,18 +181,31 @@ def test_an_agent_that_is_told_to_end_finishes_its_build(
     farm: Farm, orders: Orders, agents: tuple[Agent, Agent, int], unheard: StandIn
 ) -> None:
     gpu, _, _ = agents
-    unheard.becomes(build_seconds=4.0)
     before = len(unheard.events())
+    begun = [event["event"] for event in unheard.events()].count("build starts")
+    unheard.becomes(meet=begun + 2)  # it takes as long as this test wants
     target = on_gpu(UNHEARD, "10.14.1.48")
     building = farm.submit(orders.make(target))
     wait_for(lambda: len(unheard.events()) > before, lambda: gpu.text)
+    late = farm.submit(orders.make(target))
+    _is_waiting(late, behind=building, pool=pool_of(target))
 
     gpu.signal(signal.SIGTERM)
-    late = farm.submit(orders.make(target))
-
+    wait_for(lambda: "what runs has" in gpu.text, lambda: gpu.text)
+    unheard.goes_on()
     assert gpu.ends_with() == 0
     assert farm.run(building).state_name == "Completed"
     assert farm.run(late).state_name in {"Scheduled", "Late"}
+
+
+def _is_waiting(late: UUID, *, behind: UUID, pool: str) -> None:
+    """One build waits behind another, and it is known for how long, as others were built before."""
+    pools = json.loads(run("status", "--json"))["pools"]
+    (found,) = [one for one in pools if one["name"] == pool]
+    assert [one["id"] for agent in found["agents"] for one in agent["runs"]] == [str(behind)]
+    (waiting,) = found["waiting"]
+    assert waiting["id"] == str(late)
+    assert 0 < waiting["done_in_seconds"] < SECONDS
 
 
 def test_an_agent_takes_no_runs_from_a_pool_with_prefects_own_template(

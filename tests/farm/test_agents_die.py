@@ -32,11 +32,7 @@ class Builder:
     begun: int = 0
 
     def building(self, agent: Agent) -> set[int]:
-        """Return all processes of the next build once it has begun.
-
-        The lease of the one before, which was killed with it, is gone, as it would be after half a minute.
-        """
-        self.farm.drop_lease(self.order)
+        """Return all processes of the next build once it has begun."""
         wait_for(lambda: len(self._starts()) > self.begun, lambda: agent.text)
         self.begun = len(self._starts())
         assert not self.is_free()
@@ -71,7 +67,7 @@ def again(run: UUID) -> None:
     on_server(lambda client: client.set_flow_run_state(run, AwaitingRetry(), force=True))
 
 
-pytestmark = pytest.mark.usefixtures("killing")
+pytestmark = pytest.mark.killing
 
 
 def test_killed_workers_builds_and_agents_leave_nothing_behind(farm: Farm, builder: Builder) -> None:
@@ -109,7 +105,6 @@ def test_killed_workers_builds_and_agents_leave_nothing_behind(farm: Farm, build
     builder.toolchain.becomes(build_seconds=0.0)
     with farm.agent(*arguments, toolchains=[builder.toolchain]):
         farm.until(run, "Crashed", "Completed")
-        farm.drop_lease(order)
         again(run)
         assert farm.until(run, "Completed", "Failed").name == "Completed"
     assert farm.states(run).count("Completed") == 1

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
@@ -17,6 +20,7 @@ from flows.cli import app
 from flows.deployments import NIGHTLY, Deployments, FarmDeployment
 from tasks.domain.offer import CPU_POOL
 from tests.farm.commands import on_server, run
+from tests.farm.farm import wait_for
 
 
 def test_registering_leaves_alone_what_an_operator_changed(bare_server: str) -> None:
@@ -70,6 +74,55 @@ def test_registering_leaves_schedules_as_they_were_changed(bare_server: str) -> 
     )
     (schedule,) = on_server(lambda client: client.read_deployment_by_name(DEPLOYMENT)).schedules
     assert (schedule.slug, schedule.active, schedule.schedule.cron) == ("nightly", False, "0 5 * * *")
+
+
+def test_events_start_builds_where_that_is_asked_for(bare_server: str) -> None:
+    place, options = "s3://bucket/mo[d]els", ("--s3-events", "s3://bucket/mo[d]els/")
+    assert place not in run("deploy", "--yes", "--json")
+    for action in ("create", "keep"):
+        changes = json.loads(run("deploy", "--yes", "--json", *options))
+        (change,) = [one for one in changes if place in one["name"]]
+        assert (change["kind"], change["action"]) == ("automation", action)
+
+    _tell(bare_server, f"{place}/m/1/saved_model/assets/build.yaml")  # refused by the server
+    _tell(bare_server, f"{place}/m/1/model.keras")
+    _tell(bare_server, "s3://bucket/models/m/1/build.yaml")
+    same = uuid4()
+    for event, version in ((same, "1"), (same, "1"), (uuid4(), "2")):
+        _tell(bare_server, f"{place}/m/{version}/build.yaml", event)
+    wait_for(lambda: len(_releases()) >= 2)
+    assert _releases() == [
+        {"bucket": "bucket", "prefix": "mo[d]els", "model": "m", "version": version} for version in ("1", "2")
+    ]
+
+    async def operate(client: PrefectClient) -> None:
+        (automation,) = await client.read_automations_by_name(change["name"])
+        await client.pause_automation(automation.id)
+        await delete(client, DEPLOYMENT)
+
+    on_server(operate)
+    (again,) = [one for one in json.loads(run("deploy", "--yes", "--json", *options)) if place in one["name"]]
+    assert (again["action"], again["details"]) == (
+        "change",
+        [f"{DEPLOYMENT} is not there yet", "disabled, and stays so"],
+    )
+    assert {one["action"] for one in json.loads(run("deploy", "--json", *options))} == {"keep"}
+
+
+def _tell(api: str, url: str, event: UUID | None = None) -> None:
+    """Send an event as whoever watches S3 would."""
+    body = {
+        "id": str(event or uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "s3.object.created",
+        "resource": {"prefect.resource.id": url},
+    }
+    httpx.post(f"{api}/events", json=[body], trust_env=False).raise_for_status()
+
+
+def _releases() -> list[dict[str, str]]:
+    found = [run.parameters.get("release", {}) for run in on_server(lambda client: client.read_flow_runs())]
+    return sorted((one for one in found if one.get("bucket") == "bucket"), key=lambda one: one["version"])
 
 
 async def delete(client: PrefectClient, name: str) -> None:

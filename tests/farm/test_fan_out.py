@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from unittest.mock import patch
-from uuid import UUID
+import time
+from collections.abc import Iterator
 
-import boto3
 import pytest
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import State, StateType
 
-from flows import farm_runs
-from flows.overrides import Overrides
+from tasks.domain.offer import Announcement, Offer
+from tasks.domain.priority import Priority
 from tasks.domain.record import Verdict
-from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tasks.domain.target import ComputeCapability, Flavour, TensorRTVersion
+from tasks.store.announcements import announce, withdraw
 from tests.farm.commands import on_server
-from tests.farm.farm import Agent, Farm, wait_for
-from tests.stand_in.toolchain import H100, L4, StandIn, StandInGpu, write_toolchain
+from tests.farm.farm import Agent, Farm, lives, processes, wait_for
+from tests.farm.releases import artifacts, ask, builds_on, children_of, publish
+from tests.stand_in.toolchain import H100, L4, StandIn, write_toolchain
 
-_MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
-_REQUEST = "profile: false\ntiming: none\ntargets: [h100-sxm-80gb, l4, rtx-sm89]\n"
+_CANCEL_SECONDS = 5.0  # in which a GPU is free again, whoever was cancelled
+_REQUEST = "profile: false\ntiming: none\npriority: production\ntargets: [h100-sxm-80gb, l4, rtx-sm89]\n"
 
 
 @pytest.fixture(scope="module")
@@ -41,51 +38,12 @@ def agents(farm: Farm, toolchain: StandIn) -> Iterator[tuple[Agent, Agent]]:
         yield farm.online(gpu, workers=2), farm.online(cpu, workers=2)
 
 
-@pytest.fixture
-def publish(farm: Farm) -> Callable[[str, str], ReleaseRef]:
-    """A function that uploads the demo's model as a version with a request."""
-
-    def put(version: str, request: str) -> ReleaseRef:
-        ref = ReleaseRef(bucket=farm.store.bucket, prefix="models", model="digits", version=version)
-        with patch.dict(os.environ, farm.environment):
-            client = boto3.session.Session().client("s3")
-        client.upload_file(str(_MODEL), ref.bucket, f"{ref.key}model.keras")
-        client.put_object(Bucket=ref.bucket, Key=f"{ref.key}{REQUEST_FILE}", Body=request.encode())
-        return ref
-
-    return put
-
-
-def ask(release: ReleaseRef) -> UUID:
-    async def submit(client: PrefectClient) -> UUID:
-        return (await farm_runs.submit(client, release, Overrides(), again=True)).run.id
-
-    run: UUID = on_server(submit)
-    return run
-
-
-def artifacts(run: UUID) -> Mapping[str, str]:
-    async def read(client: PrefectClient) -> dict[str, str]:
-        own = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
-        return {str(one.key): str(one.data) for one in await client.read_artifacts(artifact_filter=own)}
-
-    found: dict[str, str] = on_server(read)
-    return found
-
-
-def children_of(farm: Farm, run: UUID) -> list[FlowRun]:
-    parent = farm.run(run)
-    found: list[FlowRun] = on_server(lambda client: farm_runs.with_children(client, parent))
-    return found[1:]
-
-
 def test_two_requests_for_one_release_build_each_cell_once(
     farm: Farm,
     agents: tuple[Agent, Agent],
     toolchain: StandIn,
-    publish: Callable[[str, str], ReleaseRef],
 ) -> None:
-    release = publish("fan-1", _REQUEST)
+    release = publish(farm, "fan-1", _REQUEST)
     runs = [ask(release) for _ in range(2)]
     states = [farm.until(run, "Completed", "Failed", "Crashed") for run in runs]
     assert [state.name for state in states] == ["Completed"] * 2, [state.message for state in states]
@@ -100,36 +58,103 @@ def test_two_requests_for_one_release_build_each_cell_once(
     for run in runs:
         children = children_of(farm, run)
         assert {child.state_name for child in children} == {"Completed"}
+        assert {child.work_queue_name for child in children} == {Priority.PRODUCTION}
         assert all({"model:digits", "version:fan-1"} <= set(child.tags) for child in children)
+        assert {"model:digits", "version:fan-1"} <= set(farm.run(run).tags)
         table = artifacts(run)["engines"]
         assert all(record.key in table for record in records)
+        assert all(f"](/runs/flow-run/{child.id})" in table for child in children)
+    tables = [artifacts(run)["engines"] for run in runs]
+    assert sum(table.count('"state": "built"') for table in tables) == 3
+    assert sum(table.count('"state": "found"') for table in tables) == 3
+    pages = [artifacts(child.id) for run in runs for child in children_of(farm, run)]
+    built = [page for page in pages if "verification" in page]
+    assert len(built) == 3
+    measured = [page for page in built if '"of": "engine", "verdict": "passed"' in page["verification"]]
+    assert len(measured) == 2
     assert agents
 
 
+@pytest.mark.long
 def test_a_cell_that_fails_stops_no_other_and_says_how_to_mend_it(
-    farm: Farm, agents: tuple[Agent, Agent], publish: Callable[[str, str], ReleaseRef]
+    farm: Farm,
+    agents: tuple[Agent, Agent],
+    toolchain: StandIn,
 ) -> None:
     assert agents
-    request = "profile: false\ntiming: none\ntargets: [l4, rtx-sm89]\ntolerances: {fp32: 1.0e-12}\n"
-    bad = ask(publish("fan-2", request))
-    state = farm.until(bad, "Failed", "Completed", "Crashed")
-    assert state.name == "Failed"
-    assert "VerificationFailed" in str(state.message) or "Inconclusive" in str(state.message)
+    toolchain.becomes(wrong=2.0)
+    offer = Offer(
+        flavour=Flavour.TENSORRT, version=TensorRTVersion.parse("10.13.3.9"),
+        gpus=(("Tesla T4", ComputeCapability.parse("7.5")),), os="linux", architecture="x86_64",
+    )  # fmt: skip
+    gone = Announcement(pool="gpu-t4-trt10.13.3.9", offer=offer, host="h", seen="2026-11-26T00:00:00Z")
+    announce(farm.store, gone)
+    devices = {"fan-2": "l4, rtx-sm89", "fan-3": "a10g", "fan-7": "t4, rtx-sm89"}
+    runs = {
+        version: ask(publish(farm, version, f"profile: false\ntiming: none\ntargets: [{targets}]\n"))
+        for version, targets in devices.items()
+    }
+    states = {version: farm.until(run, "Failed", "Completed", "Crashed") for version, run in runs.items()}
+    withdraw(farm.store, gone.pool)
+    toolchain.becomes(wrong=1.0)
+    assert {state.name for state in states.values()} == {"Failed"}
 
-    nobody = ask(publish("fan-3", "targets: [t4]\n"))
-    assert "the farm's agents build for" in str(farm.until(nobody, "Failed", "Completed").message)
+    assert "VerificationFailed" in str(states["fan-2"].message)
+    assert "the farm's agents build for" in str(states["fan-3"].message)
+    assert "the deployment build-engine/gpu-t4-trt10.13.3.9" in str(states["fan-7"].message)
+    # Agents of other tests may have registered theirs between these.
+    for text in (
+        "agents registered ",
+        "gpu-h100-sxm-80gb-trt10.13.3.9, ",
+        "gpu-l4-trt10.13.3.9, ",
+        "rtx-trt",
+    ):
+        assert text in str(states["fan-7"].message)
+    for version in ("fan-2", "fan-7"):
+        records = farm.store.engines(model="digits", version=version)
+        assert [record.target.gpu for record in records] == [None]
+
+    (child,) = [one for one in children_of(farm, runs["fan-2"]) if "gpu:l4" in one.tags]
+    assert child.state_name == "Failed"
+    assert '"of": "engine", "verdict": "failed"' in artifacts(child.id)["verification"]
+    failures = artifacts(runs["fan-2"])["failures"]
+    for text in (failures, artifacts(child.id)["failure"]):
+        assert "VerificationFailed" in text
+        assert "**to fix**" in text
+    assert f"](/runs/flow-run/{child.id})" in failures
+    assert "start `enginefarm agent gpu`" in artifacts(runs["fan-3"])["failure"]
 
 
-@pytest.mark.usefixtures("killing")
+@pytest.mark.killing
+def test_a_killed_parent_finds_its_builds_again(
+    farm: Farm, agents: tuple[Agent, Agent], toolchain: StandIn
+) -> None:
+    assert agents
+    before = builds_on(toolchain, L4)
+    toolchain.becomes(build_seconds=15.0)
+    run = ask(publish(farm, "fan-8", "profile: false\ntiming: none\ntargets: [l4]\n"))
+    wait_for(lambda: builds_on(toolchain, L4) > before, toolchain.events)
+    toolchain.becomes(build_seconds=0.5)
+    (parent,) = processes(PREFECT__FLOW_RUN_ID=str(run))
+    os.kill(parent, signal.SIGKILL)
+
+    assert farm.until(run, "Completed", "Failed").name == "Completed"
+    assert "Crashed" in farm.states(run)
+    (child,) = children_of(farm, run)
+    assert farm.states(child.id).count("Running") == 1
+    assert builds_on(toolchain, L4) == before + 1
+    assert len(list(farm.store.engines(model="digits", version="fan-8"))) == 1
+
+
+@pytest.mark.killing
 def test_a_killed_build_is_started_again_and_published_once(
     farm: Farm,
     agents: tuple[Agent, Agent],
     toolchain: StandIn,
-    publish: Callable[[str, str], ReleaseRef],
 ) -> None:
     before = builds_on(toolchain, L4)
     toolchain.becomes(build_seconds=60.0)
-    run = ask(publish("fan-4", "profile: false\ntiming: none\ntargets: [l4]\n"))
+    run = ask(publish(farm, "fan-4", "profile: false\ntiming: none\ntargets: [l4]\n"))
     wait_for(lambda: builds_on(toolchain, L4) > before, toolchain.events)
     toolchain.becomes(build_seconds=0.5)
     for pid in agents[0].flows():
@@ -141,30 +166,31 @@ def test_a_killed_build_is_started_again_and_published_once(
     assert len(list(farm.store.engines(model="digits", version="fan-4"))) == 1
 
 
-@pytest.mark.usefixtures("killing")
+@pytest.mark.killing
 def test_a_cancelled_release_ends_its_builds(
     farm: Farm,
     agents: tuple[Agent, Agent],
     toolchain: StandIn,
-    publish: Callable[[str, str], ReleaseRef],
 ) -> None:
-    assert agents
     before = builds_on(toolchain, L4)
     toolchain.becomes(build_seconds=60.0)
-    run = ask(publish("fan-5", "profile: false\ntiming: none\ntargets: [l4]\n"))
+    run = ask(publish(farm, "fan-5", "profile: false\ntiming: none\ntargets: [l4]\n"))
     wait_for(lambda: builds_on(toolchain, L4) > before, toolchain.events)
     toolchain.becomes(build_seconds=0.5)
     # As the button in Prefect's UI does: it names the parent alone.
-    on_server(lambda client: client.set_flow_run_state(run, State(type=StateType.CANCELLING)))
-
+    (builder,) = agents[0].flows()
     (child,) = children_of(farm, run)
+    on_server(lambda client: client.set_flow_run_state(run, State(type=StateType.CANCELLING)))
+    cancelled = time.monotonic()
+    wait_for(lambda: not lives(builder))
+    assert time.monotonic() - cancelled < _CANCEL_SECONDS
+
     assert farm.until(child.id, "Cancelled", "Completed", "Failed").name == "Cancelled"
     assert farm.until(run, "Cancelled", "Completed", "Failed").name == "Cancelled"
-    after = ask(publish("fan-6", "profile: false\ntiming: none\ntargets: [l4]\n"))
+    after = ask(publish(farm, "fan-6", "timing: none\ntargets: [l4]\n"))
     assert farm.until(after, "Completed", "Failed").name == "Completed"
-
-
-def builds_on(toolchain: StandIn, gpu: StandInGpu) -> int:
-    """How many builds have begun on `gpu`."""
-    events = toolchain.events()
-    return sum(one["event"] == "build starts" and one["gpu"] == gpu.uuid for one in events)
+    (child,) = children_of(farm, after)
+    page = artifacts(child.id)
+    (charts,) = [text for key, text in page.items() if key.startswith("charts-")]
+    assert charts.count("](data:image/png;base64,") == 2
+    assert {"latency", "verification", "build"} <= {key.partition("-")[0] for key in page}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import shutil
@@ -17,11 +18,13 @@ import httpx
 import pytest
 
 from agents.probe import HostProbe
+from flows import local_parts
 from flows.display import console
 from flows.local_farm import own_server, own_storage, parts_of
+from flows.local_parts import LocalFarm, Part
 from flows.up import show_page, up, write_environment
 from infra.local_farm import find_postgres
-from tasks.domain.errors import RequestInvalid
+from tasks.domain.errors import RequestInvalid, StoreUnreachable
 from tests.farm.s3_world import SECONDS, wait_for
 
 _ROOT = Path(__file__).parents[2]
@@ -69,7 +72,7 @@ def _runs(environment: Mapping[str, str]) -> list[str]:
     return [run["parameters"]["release"]["model"] for run in answer.json()]
 
 
-@pytest.mark.usefixtures("killing")
+@pytest.mark.killing
 def test_the_farm_runs_on_one_machine_and_leaves_nothing_behind(
     home: Path, free_port: Callable[[], int]
 ) -> None:
@@ -138,6 +141,34 @@ def test_the_parts_are_those_of_the_farm(tmp_path: Path) -> None:
         assert secret not in " ".join(part.command)
         assert part.name == "s3" or part.environment["PREFECT_API_AUTH_STRING"] == f"enginefarm:{secret}"
     assert parts["cpu-agent"].environment["ENGINEFARM_RELEASES"] == "s3://enginefarm/models"
+
+
+async def _keep_through(farm: LocalFarm, said: list[str]) -> None:
+    running = asyncio.create_task(farm.run(lambda: os.kill(farm._processes["part"].pid, signal.SIGKILL)))
+    async with asyncio.timeout(SECONDS):
+        while "part runs again" not in said:  # noqa: ASYNC110 (a farm that people look at)
+            await asyncio.sleep(0.02)
+    farm.stop()
+    await running
+
+
+def test_a_part_is_kept_whatever_goes_wrong_after_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_parts, "_FIRST_PAUSE", 0.02)
+    said: list[str] = []
+    after = iter((None, OSError("no bucket"), StoreUnreachable(wanted="S3", found="no", fix="wait"), None))
+
+    def fail() -> None:
+        if error := next(after):
+            raise error
+
+    part = Part(name="part", command=("sleep", "600"), after=fail)
+    asyncio.run(_keep_through(LocalFarm(parts=(part,), logs=tmp_path, say=said.append), said))
+    told = "\n".join(said)
+    assert told.count("part ended with status") == 3
+    assert "part: OSError('no bucket')" in told
+    assert "wanted S3" in told
 
 
 def test_one_page_says_where_everything_is(tmp_path: Path) -> None:

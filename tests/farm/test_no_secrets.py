@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
-from prefect.client.orchestration import PrefectClient, get_client
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
@@ -19,20 +17,14 @@ from flows.settings import settings
 from tasks.domain.errors import FarmError, StoreUnreachable
 from tasks.domain.farm_errors import LocationRefused
 from tasks.domain.release import ReleaseRef
+from tests.farm.farm import wait_for
+from tests.farm.written import MARK, SECRETS, all_of_server, all_of_store, secrets_in
 
 _DEMO = Path(__file__).parents[2] / "flows/demo_release"
-_SECRETS = {
-    "AWS_SECRET_ACCESS_KEY": "SECRET-of-the-access-key-0001",
-    "AWS_SESSION_TOKEN": "SECRET-of-the-session-0002",
-    "PREFECT_API_AUTH_STRING": "operator:SECRET-of-the-server-0003",
-}
 _SIGNED = (
     "https://b.s3.amazonaws.com/samples.npz?X-Amz-Credential=SECRET-of-the-signer-0004&X-Amz-Date=1"
     "&X-Amz-Security-Token=SECRET-of-the-session-0005&X-Amz-Signature=SECRET-of-the-signature-0006"
 )
-_MARK = b"SECRET-of-the-"
-_PAGE = 200
-_KINDS = ("flow_runs", "task_runs", "artifacts", "logs", "deployments", "flows", "variables", "work_pools")
 
 
 @pytest.fixture
@@ -41,7 +33,7 @@ def releases(
 ) -> Iterator[str]:
     """A bucket with releases, in a process whose environment holds secrets."""
     assert prefect_server
-    for name, value in _SECRETS.items():
+    for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ENGINEFARM_WORK_DIR", str(tmp_path / "work"))
     monkeypatch.setenv("ENGINEFARM_TOOLCHAINS", "")
@@ -57,7 +49,7 @@ def releases(
         files = {"model.keras": (_DEMO / "model.keras").read_bytes(), "build.yaml": request.encode()}
         for name, data in files.items():
             client.put_object(Bucket=s3_env, Key=f"models/digits/{version}/{name}", Body=data)
-    with temporary_settings({PREFECT_API_AUTH_STRING: _SECRETS["PREFECT_API_AUTH_STRING"]}):
+    with temporary_settings({PREFECT_API_AUTH_STRING: SECRETS["PREFECT_API_AUTH_STRING"]}):
         yield s3_env
     settings.cache_clear()
 
@@ -89,45 +81,29 @@ def test_no_secret_is_written_down(
         with pytest.raises(LocationRefused, match="s3://other-bucket"):
             build("good")
     settings.cache_clear()
-    assert not [error for error in failures if _MARK.decode() in str(error)]
+    assert not [error for error in failures if MARK.decode() in str(error)]
 
-    written = asyncio.run(_all_of_server())
-    assert b"digits-good" in written
-    assert b"Traceback (most recent call last)" in written
-    assert b"a place that ENGINEFARM_ALLOWED names" in written
-    assert _around(written) == []
-    assert {
-        key: _around(data)
-        for key, data in _all_of_store(releases)
-        if _MARK in data and not key.startswith("models/")
-    } == {}
+    asyncio.run(APILogHandler.aflush())
+    written = wait_for(lambda: (found := _written()) and _is_complete(found) and found)
+    assert b"digits-good" in b"\n".join(written["flow_run.name"])
+    assert b"Traceback (most recent call last)" in b"\n".join(written["log.message"])
+    assert b"a place that ENGINEFARM_ALLOWED names" in b"\n".join(written["flow_run_state.message"])
+    assert {"artifact.data", "events.payload", "flow_run.parameters", "task_run_state.name"} <= written.keys()
+    assert secrets_in((place, data) for place, all_of_it in written.items() for data in all_of_it) == {}
+    assert secrets_in(one for one in all_of_store(releases) if not one[0].startswith("models/")) == {}
 
 
-def _around(written: bytes) -> list[bytes]:
-    """Return the surroundings of every secret in `written`."""
-    pieces = written.split(_MARK)
-    return [before[-150:] + _MARK + after[:20] for before, after in pairwise(pieces)]
+def _written() -> dict[str, list[bytes]]:
+    found: dict[str, list[bytes]] = {}
+    for place, data in all_of_server():
+        found.setdefault(place, []).append(data)
+    return found
 
 
-async def _all_of_server() -> bytes:
-    """Return all that the server keeps, as its API gives it."""
-    await APILogHandler.aflush()
-    async with get_client() as client:
-        return b"\n".join([text for kind in _KINDS async for text in _pages(client, kind)])
-
-
-async def _pages(client: PrefectClient, kind: str) -> AsyncIterator[bytes]:
-    offset = 0
-    while True:
-        answer = await client._client.post(f"/{kind}/filter", json={"limit": _PAGE, "offset": offset})
-        yield answer.content
-        if len(answer.json()) < _PAGE:
-            return
-        offset += _PAGE
-
-
-def _all_of_store(bucket: str) -> Iterator[tuple[str, bytes]]:
-    client = boto3.session.Session().client("s3")
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page.get("Contents", []):
-            yield entry["Key"], client.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
+def _is_complete(written: dict[str, list[bytes]]) -> bool:
+    """Whether the server has stored the events of what failed, which it does every few seconds."""
+    runs = zip(written["flow_run.id"], written["flow_run.state_type"], strict=True)
+    events = zip(written.get("events.resource_id", []), written.get("events.event", []), strict=True)
+    told = {place for place, event in events if event == b"prefect.flow-run.Failed"}
+    failed = {b"prefect.flow-run." + run for run, state in runs if state == b"FAILED"}
+    return failed <= told

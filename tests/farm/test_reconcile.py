@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
 
 import boto3
 import pytest
 from prefect.client.orchestration import PrefectClient
 
 from agents.pools import FarmPool
+from flows import missing_cells
+from flows import reconcile as reconciling
 from flows.deployments import register
 from flows.reconcile import Reconciled, reconcile
 from flows.settings import settings
-from tasks.domain.errors import RequestInvalid
+from tasks.domain.errors import RequestInvalid, StoreUnreachable
 from tasks.domain.farm_errors import LocationRefused
 from tasks.domain.offer import CPU_POOL, Announcement, Offer, pool_of
 from tasks.domain.priority import Priority
 from tasks.domain.request import Precision
+from tasks.store import patience
 from tasks.store.announcements import announce
 from tasks.store.store import Store
 from tests.farm.commands import on_server
@@ -108,3 +114,31 @@ def test_places_that_are_not_named_or_not_allowed_are_refused(
     settings.cache_clear()
     with pytest.raises(RequestInvalid, match="ENGINEFARM_RELEASES"):
         _reconcile(1)
+
+
+def test_a_night_waits_for_an_s3_that_is_away(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _announce(bucket, timedelta(days=1))
+    expected = {name: one.lacks for name, one in _reconcile(1).items()}
+    asked: Counter[str] = Counter()
+
+    def at_the_second_time(call: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(*arguments: Any) -> Any:
+            asked[str(arguments[-1])] += 1
+            if asked[str(arguments[-1])] == 1:
+                raise StoreUnreachable(wanted="S3", found="no answer", fix="start it")
+            return call(*arguments)
+
+        return answer
+
+    for module, name in ((reconciling, "releases_below"), (missing_cells, "read_request_text")):
+        monkeypatch.setattr(module, name, at_the_second_time(getattr(module, name)))
+    monkeypatch.setattr(patience, "_PAUSE_SECONDS", 0.05)
+    with pytest.raises(StoreUnreachable):
+        _reconcile(1)  # on the command line
+    assert all("StoreUnreachable" in one.done for one in _reconcile(1).values())
+
+    asked.clear()
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", str(uuid4()))  # as an agent runs it
+    assert {name: one.lacks for name, one in _reconcile(1).items()} == expected
+    assert len(asked) == 1 + len(_REQUESTS)
+    assert set(asked.values()) == {2}

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,12 @@ def sqs(s3_env: str) -> SQSClient:
 
 @pytest.fixture
 def world(
-    s3_env: str, s3_server: str, sqs: SQSClient, prefect_server: str, tmp_path: Path
+    s3_env: str,
+    s3_server: str,
+    sqs: SQSClient,
+    prefect_server: str,
+    tmp_path: Path,
+    free_port: Callable[[], int],
 ) -> Iterator[World]:
     name = uuid.uuid4().hex
     dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
@@ -44,15 +49,23 @@ def world(
     asyncio.run(deploy())
     with gate_to(s3_server) as s3, gate_to(prefect_server) as api:
         yield World(
-            bucket=s3_env, queue=queue, dead_letters=dead, sqs=sqs, s3=s3, api=api, log=tmp_path / "log"
+            bucket=s3_env,
+            queue=queue,
+            dead_letters=dead,
+            sqs=sqs,
+            s3=s3,
+            api=api,
+            log=tmp_path / "log",
+            health_port=free_port(),
         )
 
 
 def test_releases_become_runs_whatever_happens_on_the_way(world: World) -> None:
-    world.upload("models/early/1/build.yaml")  # before there were notifications
+    world.upload("models/early/1/build.yaml", b"priority: production")  # before there were notifications
     notify(world.bucket, world.queue, world.sqs)  # sends a test event
     with world.agent() as agent:
         wait_for(lambda: world.names() == ["early/1"], "the listing finds what no message told")
+        assert world.health()["workers"].keys() == {"queue", "listing"}
         _uploads_and_copies_of_messages(world)
         _what_is_no_release(world)
         _server_refuses(world)
@@ -64,6 +77,9 @@ def test_releases_become_runs_whatever_happens_on_the_way(world: World) -> None:
         wait_for(world.is_quiet)
     assert world.buried() == {}
     assert world.names() == ["early/1", "m/1", "m/1", "stored/1", "late/1"]
+    assert world.api.requests["POST /api/deployments/…/create_flow_run"] >= len(world.names())
+    queues = [run.work_queue_name for run in world.runs()]
+    assert queues == ["production", "default", "nightly", "default", "default"]
 
 
 def _uploads_and_copies_of_messages(world: World) -> None:
@@ -76,7 +92,7 @@ def _uploads_and_copies_of_messages(world: World) -> None:
     wait_for(world.is_quiet)
     expected = {"bucket": world.bucket, "prefix": "other models/a+b", "model": "m", "version": "1"}
     assert world.releases()[1:] == [expected]
-    world.upload("other models/a+b/m/1/build.yaml", b"precisions: [fp16]")  # another content
+    world.upload("other models/a+b/m/1/build.yaml", b"priority: nightly")  # another content
     wait_for(lambda: world.releases()[2:] == [expected])
 
 
@@ -113,6 +129,7 @@ def _store_away(world: World) -> None:
     world.upload("models/stored/1/build.yaml")
     wait_for(lambda: world.s3.refused > 3)
     assert not world.is_quiet()
+    assert world.health()["well"]  # a server that is away is no fault of the agent's
     world.s3.open()
     wait_for(lambda: world.names()[-1] == "stored/1")
     wait_for(world.is_quiet)

@@ -33,6 +33,13 @@ def test_every_setting_has_its_row() -> None:
     assert sorted(rows) == sorted(f"ENGINEFARM_{name.upper()}" for name in Settings.model_fields)
 
 
+def test_every_flag_of_the_tests_has_its_row() -> None:
+    flags = re.findall(r'addoption\("(--\w+)"', (ROOT / "tests/conftest.py").read_text("utf-8"))
+    rows = re.findall(r"^\| `(--\w+)", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+    assert flags
+    assert sorted(rows) == sorted(flags)
+
+
 def test_the_request_in_the_readme_is_a_request() -> None:
     block = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
     assert block is not None

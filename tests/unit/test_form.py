@@ -128,3 +128,18 @@ def test_places_that_are_not_allowed(
             settings()
     finally:
         settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "found"),
+    [
+        (Priority.PRODUCTION, Priority.DEFAULT, Priority.PRODUCTION),
+        (Priority.PRODUCTION, Priority.NIGHTLY, Priority.NIGHTLY),
+        (Priority.DEFAULT, Priority.PRODUCTION, Priority.PRODUCTION),
+    ],
+)
+def test_the_requests_own_priority_counts_where_none_is_asked_for(
+    said: Priority, asked: Priority, found: Priority
+) -> None:
+    request = BuildRequest(priority=said)
+    assert Overrides(priority=asked).applied_to(request).priority is found

@@ -5,12 +5,14 @@ Nothing here starts a container.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ import jsonschema
 import pytest
 import yaml
 
+from agents import supervisor
+from flows import agent_command
 from tests.stand_in.toolchain import ROOT
 
 INFRA = ROOT / "infra"
@@ -113,6 +117,26 @@ def test_no_secret_stands_in_the_file() -> None:
     agents = [one for one in SERVICES.values() if "agent" in (one.get("command") or [])]
     assert len(agents) == 6
     assert all("PREFECT_API_AUTH_STRING" in one["secrets"] for one in agents)
+
+
+def test_docker_asks_every_agent_how_it_is() -> None:
+    agents = [one for one in SERVICES.values() if "agent" in (one.get("command") or [])]
+    for agent in agents:
+        port = " ".join(agent["command"]).replace("=", " ").partition("--health-port ")[2].split()[0]
+        assert f"http://127.0.0.1:{port}/healthz" in agent["healthcheck"]["test"][-1]
+
+
+def test_docker_waits_for_what_an_agent_lets_end() -> None:
+    commands: dict[str, Callable[..., None]] = {"cpu": agent_command.cpu, "gpu": agent_command.gpu}
+    agents = [one for one in SERVICES.values() if (one.get("command") or [])[:2] == ["enginefarm", "agent"]]
+    kinds = [agent["command"][2] for agent in agents]
+    assert set(kinds) == {*commands, "s3"}
+    for kind, agent in zip(kinds, agents, strict=True):
+        if kind in commands:
+            drains = inspect.signature(commands[kind]).parameters["drain_seconds"].default
+            grace = re.fullmatch(r"(\d+)m", agent["stop_grace_period"])
+            assert grace is not None
+            assert 60 * int(grace[1]) > drains + 2 * supervisor._HAND_BACK_SECONDS
 
 
 def test_secrets_are_made_once_and_become_variables(tmp_path: Path) -> None:

@@ -50,6 +50,15 @@ def test_agents_that_run_models_can_close_them_off() -> None:
     assert "ProtectClock" not in gpu
 
 
+def test_every_agent_has_a_heartbeat_where_it_may_write() -> None:
+    for path in UNITS:
+        service = _Unit(path)["Service"]
+        if " agent " in service["ExecStart"]:
+            folder = service["RuntimeDirectory"]
+            assert folder == path.stem
+            assert f" --heartbeat %t/{folder}/heartbeat" in service["ExecStart"]
+
+
 def test_systemd_takes_them(tmp_path: Path) -> None:
     program = shutil.which("systemd-analyze")
     if program is None:

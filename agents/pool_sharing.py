@@ -1,0 +1,49 @@
+"""Workers that share a work pool: one that loses a run to another looks for the next one at once.
+
+All workers of a pool are shown the same runs, and the server gives each to one of them. Prefect's own workers
+all ask for the first one, and all but one of them wait for their next look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.workers.process import ProcessWorker
+
+_AGAIN_SECONDS = (0.1, 0.6)
+
+
+class SharingWorker(ProcessWorker):
+    """Takes the run that waits first; after another worker was faster, any of the same queue."""
+
+    _lost = False
+
+    @classmethod
+    def __dispatch_key__(cls) -> str:
+        return "enginefarm-sharing"
+
+    async def _submit_scheduled_flow_runs(
+        self, flow_run_response: list[WorkerFlowRunResponse]
+    ) -> list[FlowRun]:
+        shown = shuffled(flow_run_response) if self._lost else flow_run_response
+        return await super()._submit_scheduled_flow_runs(shown)
+
+    async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
+        self._lost = not await super()._propose_pending_state(flow_run)
+        return not self._lost
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        await super()._submit_run(flow_run)
+        if self._lost:
+            await asyncio.sleep(random.uniform(*_AGAIN_SECONDS))  # noqa: S311
+            await self.get_and_submit_flow_runs()
+
+
+def shuffled(runs: list[WorkerFlowRunResponse]) -> list[WorkerFlowRunResponse]:
+    """Return `runs` with those of the first one's queue in any order, before all others."""
+    first = [one for one in runs if one.work_queue_id == runs[0].work_queue_id]
+    random.shuffle(first)
+    return first + [one for one in runs if one.work_queue_id != runs[0].work_queue_id]

@@ -1,0 +1,62 @@
+"""Request files as they lie in S3, for what starts builds: where they are, and what they say of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from agents.s3_events import CreatedObject, ReleasePlace
+from tasks.domain.errors import ReleaseIncomplete, RequestInvalid
+from tasks.domain.priority import Priority
+from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tasks.store.listing import Listed, pages
+from tasks.store.releases import read_request_text
+from tasks.store.request_file import parse_request
+from tasks.store.s3 import s3_client, s3_errors
+
+
+def content_of(created: CreatedObject) -> str:
+    """Return S3's name for the object's content: its version, or its entity tag where there are none.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    with s3_errors(f"to look at {created.url}"):
+        answer = s3_client().head_object(Bucket=created.bucket, Key=created.key)
+    version = answer.get("VersionId", "null")
+    # Where versions are suspended, every new content is version "null".
+    return version if version != "null" else answer["ETag"].strip('"')
+
+
+def priority_of(release: ReleaseRef) -> Priority:
+    """Return how soon the request of `release` wants it; what is no request has no wishes.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    try:
+        return parse_request(read_request_text(s3_client(), release)).priority
+    except (ReleaseIncomplete, RequestInvalid):  # the run will say so, where people look
+        return Priority.DEFAULT
+
+
+def request_files(
+    place: ReleasePlace, since: datetime, *, at_page: Callable[[], None] = lambda: None
+) -> list[Listed]:
+    """Return the request files below `place` that were written after `since`.
+
+    Args:
+        place: where to look.
+        since: with a time zone.
+        at_page: is called for each thousand objects.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    found = []
+    for page in pages(s3_client(), place.bucket, place.root):
+        at_page()
+        found += [
+            listed for listed in page if listed.key.endswith(f"/{REQUEST_FILE}") and listed.modified >= since
+        ]
+    return found

@@ -1,0 +1,122 @@
+"""Waits for runs that another run asked for; a server that is away only takes time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from typing import TypeVar
+from uuid import UUID
+
+import httpx
+from prefect import runtime
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+from agents.flow_runs import cancel_of
+from flows.pool_watch import PoolWatch
+from flows.run_ends import RunEnds
+from tasks.domain.errors import TargetUnavailable
+from tasks.domain.farm_errors import RunUnsuccessful
+
+_POLL_SECONDS, _AT_ONCE = 1.0, 100
+_AWAY_SECONDS = 5.0
+_OVERLOADED = HTTPStatus.INTERNAL_SERVER_ERROR
+T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
+
+
+class RunReader:
+    """Reads runs for all who wait for one each, in one request a second however many they are."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        self._client = client
+        self._asked: dict[UUID, asyncio.Future[FlowRun | None]] = {}
+        self._answering: asyncio.Task[None] | None = None
+
+    async def read(self, run: UUID) -> FlowRun | None:
+        """Return what `run` is within a second from now; None where the server has none of that id.
+
+        Raises:
+            httpx.TransportError, PrefectHTTPStatusError: the server did not answer, or refused.
+        """
+        future = self._asked.setdefault(run, asyncio.get_running_loop().create_future())
+        if self._answering is None or self._answering.done():
+            self._answering = asyncio.create_task(self._answer())
+        # One that is cancelled must not take the answer from others who wait for the same.
+        return await asyncio.shield(future)
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(_POLL_SECONDS)
+        asked, self._asked = self._asked, {}
+        try:
+            found = await self._found(list(asked))
+        except Exception as error:  # noqa: BLE001 (those who asked get it)
+            for future in asked.values():
+                future.set_exception(error)
+                future.exception()  # they may be gone
+        else:
+            for run, future in asked.items():
+                future.set_result(found.get(run))
+
+    async def _found(self, asked: list[UUID]) -> dict[UUID, FlowRun]:
+        found: dict[UUID, FlowRun] = {}
+        for start in range(0, len(asked), _AT_ONCE):
+            wanted = FlowRunFilter(id=FlowRunFilterId(any_=asked[start : start + _AT_ONCE]))
+            found |= {one.id: one for one in await self._client.read_flow_runs(flow_run_filter=wanted)}
+        return found
+
+
+async def wait_for_child(
+    client: PrefectClient, reader: RunReader, run: FlowRun, pool: str, watch: PoolWatch
+) -> FlowRun:
+    """Return `run`, which waits in `pool` or has been taken from it, once it is over.
+
+    Raises:
+        RunUnsuccessful: somebody deleted it.
+        TargetUnavailable: it waits, and no agent will take it; it is cancelled then.
+    """
+    ends = RunEnds(client)
+
+    async def look() -> tuple[FlowRun, bool]:
+        now = await reader.read(run.id)
+        if now is None:
+            raise RunUnsuccessful(
+                wanted=f"{run.name} ({run.id}) to end",
+                found="it was deleted on the Prefect server",
+                fix=f"`enginefarm retry {runtime.flow_run.id}` asks again for what is missing",
+            )
+        if now.state_type is StateType.SCHEDULED:
+            await watch.require_agents(pool)
+        return now, await ends.is_over(now)
+
+    while True:
+        try:
+            now, over = await patiently(look)
+        except TargetUnavailable as error:
+            await patiently(partial(_cancel, client, run.id, str(error)))
+            raise
+        if over:
+            return now
+
+
+async def _cancel(client: PrefectClient, run: UUID, why: str) -> None:
+    with suppress(ObjectNotFound):
+        await client.set_flow_run_state(run, cancel_of(await client.read_flow_run(run), why))
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Return what `call` returns, however long the server is away."""
+    while True:
+        try:
+            return await call()
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            if isinstance(error, PrefectHTTPStatusError) and error.response.status_code < _OVERLOADED:
+                raise
+            _LOG.warning("the Prefect server does not answer: %s", type(error).__name__)
+        await asyncio.sleep(_AWAY_SECONDS)

@@ -1,0 +1,48 @@
+"""Why a run failed and how to mend it, on the run's page in Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prefect import get_run_logger
+from prefect.artifacts import acreate_markdown_artifact
+
+from tasks.domain.errors import FarmError
+from tasks.domain.printable import printable
+
+
+@asynccontextmanager
+async def failure_on_run_page() -> AsyncIterator[None]:
+    """Leave what was wanted, what was found and the fix on this run's page, if what is inside fails.
+
+    Raises:
+        FarmError: the failure. What Prefect's server answers does not change it.
+    """
+    try:
+        yield
+    except FarmError as error:
+        try:
+            await acreate_markdown_artifact(key="failure", markdown=failure_text(error))
+        except Exception as other:  # noqa: BLE001 (see above)
+            get_run_logger().warning("the failure could not be shown: %s", other)
+        raise
+
+
+def failure_text(error: FarmError) -> str:
+    """Return wanted, found and fix as Markdown in which nothing of a model's own names is markup."""
+    lines = (
+        ("error", type(error).__name__),
+        ("wanted", error.wanted),
+        ("found", error.found),
+        ("to fix", error.fix),
+    )
+    return "\n\n".join(f"**{name}**:\n\n{_block(text)}" for name, text in lines)
+
+
+def _block(text: str) -> str:
+    """Return `text` in a block of code, which no line of its own ends."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}\n{printable(text)}\n{fence}"

@@ -1,0 +1,40 @@
+"""When a flow run is over: one that crashed may be started again by the farm's agents."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from agents.janitor import comes_again
+
+_REVIVAL_SECONDS = 180.0
+
+
+def is_final(run: FlowRun) -> bool:
+    """Say whether the state of `run` is one that ends it; of a crashed one it may not be the last."""
+    return run.state is not None and run.state.is_final()
+
+
+class RunEnds:
+    """Tells for who waits which runs are over. It is asked again and again, with runs as they are then."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        self._client = client
+        self._crashed: dict[UUID, float] = {}
+
+    async def is_over(self, run: FlowRun) -> bool:
+        """Say whether nothing more will happen to `run` by itself.
+
+        One that crashed is over once no agent starts it again, or none has for minutes.
+
+        Raises:
+            httpx.TransportError, PrefectHTTPStatusError: the server did not answer, or refused.
+        """
+        if run.state_type is not StateType.CRASHED:
+            self._crashed.pop(run.id, None)
+            return is_final(run)
+        since = self._crashed.setdefault(run.id, time.monotonic())
+        return time.monotonic() - since > _REVIVAL_SECONDS or not await comes_again(self._client, run)

@@ -1,0 +1,77 @@
+"""Whether the farm's Prefect server plans what the farm's schedules ask for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import FlowRunSort
+
+from flows.farm_server import farm_client
+from flows.findings import Finding, Level
+from tasks.domain.errors import FarmError
+from tasks.domain.offer import CPU_POOL
+
+_SUBJECT = "Schedules"
+_PLANS_WITHIN = timedelta(minutes=3)
+"""Prefect's server plans runs each minute."""
+
+
+async def check_schedules() -> Finding:
+    """Return whether every schedule of the farm has a run planned; never raises `FarmError`."""
+    try:
+        async with farm_client() as client:
+            return await schedules(client)
+    except FarmError as error:
+        return Finding(subject=_SUBJECT, level=Level.ABSENT, text=f"not seen: {error.found}", fix=error.fix)
+
+
+async def schedules(client: PrefectClient, *, within: timedelta = _PLANS_WITHIN) -> Finding:
+    """Return whether the server has planned runs for what was scheduled before `within`."""
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[CPU_POOL]))
+    found = await client.read_deployments(work_pool_filter=pool)
+    scheduled = [one for one in found if not one.paused and _since(one)]
+    planned = {one.id: await _next(client, one) for one in scheduled}
+    before = datetime.now(UTC) - within
+    forgotten = [one for one in scheduled if planned[one.id] is None and min(_since(one)) < before]
+    if forgotten:
+        names = [f"{(await client.read_flow(one.flow_id)).name}/{one.name}" for one in forgotten]
+        return Finding(
+            subject=_SUBJECT,
+            level=Level.BROKEN,
+            text=f"the server has planned no run of {', '.join(sorted(names))}",
+            fix="see its scheduler's errors in the server's log; that of Prefect 3.8 fails with SQLAlchemy "
+            "2.1: install 'sqlalchemy<2.1' beside it",
+        )
+    if not scheduled:
+        return Finding(
+            subject=_SUBJECT, level=Level.ABSENT, text="none", fix="`enginefarm deploy` schedules reconcile"
+        )
+    times = sorted(time for time in planned.values() if time is not None)
+    text = f"next run at {times[0]:%Y-%m-%d %H:%M} UTC" if times else "made just now, planned soon"
+    return Finding(subject=_SUBJECT, level=Level.FINE, text=text)
+
+
+def _since(deployment: DeploymentResponse) -> list[datetime]:
+    """Return since when each of its active schedules is as it is; workers that poll touch it, not these."""
+    return [one.updated for one in deployment.schedules if one.active and one.updated]
+
+
+async def _next(client: PrefectClient, deployment: DeploymentResponse) -> datetime | None:
+    later = FlowRunFilterExpectedStartTime.model_validate({"after_": datetime.now(UTC)})
+    runs = await client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
+        flow_run_filter=FlowRunFilter(expected_start_time=later),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=1,
+    )
+    return runs[0].expected_start_time if runs else None

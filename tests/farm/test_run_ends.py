@@ -1,0 +1,122 @@
+"""A run that crashed is not over while agents start it again. No agent runs: the tests do as the janitor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import AwaitingRetry
+
+from agents.janitor import MOST_RUNS, sweep
+from agents.pools import FarmPool
+from flows import farm_logs, farm_runs, run_ends
+from flows.deployments import register
+from flows.farm_logs import log_lines
+from tasks.domain.farm_errors import RunUnsuccessful
+from tasks.domain.offer import CPU_POOL
+from tests.farm.commands import on_server, run
+
+_CRASH = (StateType.RUNNING, StateType.CRASHED)
+
+
+@pytest.fixture
+def make(bare_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FlowRun]]:
+    """A function that makes a run of the farm's which goes through states; it is gone at the end."""
+    del bare_server
+    monkeypatch.setattr(farm_runs, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(farm_logs, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(farm_logs, "_LAST_SECONDS", 0.1)
+    made: list[UUID] = []
+
+    async def create(client: PrefectClient, states: tuple[StateType, ...]) -> FlowRun:
+        await FarmPool(name=CPU_POOL).ensure(client)
+        await register(client, CPU_POOL, ())
+        deployment = await client.read_deployment_by_name("reconcile/farm")
+        made.append((await client.create_flow_run_from_deployment(deployment.id)).id)
+        await go_through(client, made[-1], *states)
+        return await client.read_flow_run(made[-1])
+
+    def make_one(*states: StateType) -> FlowRun:
+        found: FlowRun = on_server(lambda client: create(client, states))
+        return found
+
+    yield make_one
+
+    async def clear(client: PrefectClient) -> None:
+        for one in made:
+            await client.delete_flow_run(one)
+
+    on_server(clear)
+
+
+async def go_through(client: PrefectClient, one: UUID, *states: StateType) -> None:
+    for state in states:
+        await client.set_flow_run_state(one, State(type=state), force=True)
+
+
+async def _follow(client: PrefectClient, one: FlowRun) -> None:
+    async for _ in log_lines(client, one, follow=True):
+        pass
+
+
+async def _wait_while_it_comes_again(client: PrefectClient, one: FlowRun) -> FlowRun:
+    waits = asyncio.create_task(farm_runs.wait(client, one))
+    follows = asyncio.create_task(_follow(client, one))
+    await asyncio.sleep(0.5)
+    assert one.id in (await sweep(client)).revived
+    await asyncio.sleep(0.5)
+    assert not waits.done()
+    assert not follows.done()
+    await go_through(client, one.id, StateType.RUNNING, StateType.COMPLETED)
+    await follows
+    return await waits
+
+
+def test_who_waits_waits_until_a_crashed_run_has_come_again(make: Callable[..., FlowRun]) -> None:
+    one = make(*_CRASH)
+    ended = on_server(lambda client: _wait_while_it_comes_again(client, one))
+    assert (ended.id, ended.state_type) == (one.id, StateType.COMPLETED)
+
+
+def test_nobody_waits_for_what_crashed_too_often_or_finds_no_agent(
+    make: Callable[..., FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent = make(*_CRASH * MOST_RUNS)
+    with pytest.raises(RunUnsuccessful, match="Crashed"):
+        on_server(lambda client: farm_runs.wait(client, spent))
+    on_server(lambda client: _follow(client, spent))
+    monkeypatch.setattr(run_ends, "_REVIVAL_SECONDS", 0.5)
+    lost = make(*_CRASH)
+    with pytest.raises(RunUnsuccessful, match="Crashed"):
+        on_server(lambda client: farm_runs.wait(client, lost))
+
+
+def test_a_crashed_run_that_is_cancelled_never_comes_again(make: Callable[..., FlowRun]) -> None:
+    one, spent = make(*_CRASH), make(*_CRASH * MOST_RUNS)
+    assert f"{one.id} {one.name}: Cancelled" in run("cancel", str(one.id))
+    assert "was over" in run("cancel", str(spent.id))
+    assert not {one.id, spent.id} & set(on_server(sweep).revived)
+
+
+def test_a_cancel_holds_though_an_agent_starts_the_run_at_that_moment(
+    make: Callable[..., FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make(*_CRASH)
+
+    async def cancel(client: PrefectClient) -> list[FlowRun]:
+        set_state = client.set_flow_run_state
+
+        async def set_and_revive(run: UUID, state: State, *, force: bool) -> None:
+            await set_state(run, state, force=force)
+            monkeypatch.undo()
+            await set_state(run, AwaitingRetry(), force=True)
+
+        monkeypatch.setattr(client, "set_flow_run_state", set_and_revive)
+        return await farm_runs.cancel(client, one)
+
+    (ended,) = on_server(cancel)
+    assert ended.state_type is StateType.CANCELLED

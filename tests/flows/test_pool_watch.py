@@ -1,0 +1,77 @@
+"""Builds that wait in a pool without an agent: what is told of them, and when they are given up."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import pytest
+from prefect import flow, runtime
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from flows import pool_watch
+from flows.pool_watch import PoolWatch
+from tasks.domain.errors import TargetUnavailable
+from tasks.domain.offer import Announcement, Offer
+from tasks.domain.target import ComputeCapability, Flavour, TensorRTVersion
+from tasks.store.announcements import announce
+from tasks.store.store import Store
+
+POOL = "gpu-t4-trt10.13.3.9"
+OFFER = Offer(
+    flavour=Flavour.TENSORRT,
+    version=TensorRTVersion.parse("10.13.3.9"),
+    gpus=(("Tesla T4", ComputeCapability.parse("7.5")),),
+    os="linux",
+    architecture="x86_64",
+)
+AGENT = Announcement(pool=POOL, offer=OFFER, host="h", seen="2026-11-26T00:00:00Z")
+
+
+async def _page(client: PrefectClient) -> str:
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["waiting"]))
+    (page,) = [
+        one.data for one in await client.read_artifacts(artifact_filter=wanted)
+        if one.flow_run_id == UUID(str(runtime.flow_run.id))
+    ]  # fmt: skip
+    return str(page)
+
+
+@flow
+async def waits(store: str, patience: float, seconds: float) -> str:
+    """Wait for an agent of the pool, at most `seconds`; return this run's page."""
+    async with get_client() as client:
+        await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
+        watch = PoolWatch(client=client, store=store, patience=patience)
+        async with asyncio.timeout(seconds):
+            try:
+                while True:
+                    await watch.require_agents(POOL)
+                    await asyncio.sleep(0.1)
+            finally:
+                assert POOL in await _page(client)
+
+
+@pytest.mark.parametrize(
+    ("announced", "patience", "found"),
+    [(True, 0.5, "and it is announced"), (False, 1000.0, "and it is not announced")],
+)
+def test_waiting_has_an_end(
+    s3_env: str, monkeypatch: pytest.MonkeyPatch, *, announced: bool, patience: float, found: str
+) -> None:
+    monkeypatch.setattr(pool_watch, "_GONE_SECONDS", 0.5)
+    if announced:
+        announce(Store.connect(f"s3://{s3_env}"), AGENT)
+    with pytest.raises(TargetUnavailable, match=found) as told:
+        asyncio.run(waits(f"s3://{s3_env}", patience, seconds=30))
+    assert "enginefarm agent gpu" in told.value.fix
+    assert "enginefarm retry" in told.value.fix
+
+
+def test_an_agent_that_was_there_is_waited_for(s3_env: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_watch, "_GONE_SECONDS", 0.5)
+    announce(Store.connect(f"s3://{s3_env}"), AGENT)
+    with pytest.raises(TimeoutError):
+        asyncio.run(waits(f"s3://{s3_env}", 1000.0, seconds=2))

@@ -1,0 +1,59 @@
+"""What an agent does again and again goes on whatever the server says meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+from agents import supervisor
+from agents.supervisor import Supervisor
+from tasks.domain.farm_errors import ServerUnreachable
+
+
+def _answer(status: int) -> PrefectHTTPStatusError:
+    request = httpx.Request("POST", "http://server/api/flow_runs/filter")
+    response = httpx.Response(status, request=request)
+    return PrefectHTTPStatusError("refused", request=request, response=response)
+
+
+def test_no_answer_of_the_server_ends_the_sweep_of_an_agent(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = iter(
+        (
+            ObjectNotFound(_answer(404)),
+            _answer(429),
+            ServerUnreachable(wanted="an answer", found="none", fix="wait"),
+        )
+    )
+    monkeypatch.setattr(supervisor, "_SWEEP_SECONDS", 0.0)
+    reached = asyncio.Event()
+
+    async def on_server(_: object) -> None:
+        if error := next(errors, None):
+            raise error
+        reached.set()
+
+    async def end_orphans(_: object) -> None:
+        pass
+
+    keeper = SimpleNamespace(seat=SimpleNamespace(pool="pool", worker="worker"), well=True, process=None)
+    host = SimpleNamespace(on_server=on_server, end_orphans=end_orphans)
+    agent = Supervisor(
+        host=cast("Any", host), flows={}, environment={}, drain_seconds=0, health=cast("Any", None)
+    )
+    agent._keepers = [cast("Any", keeper)]
+
+    async def sweep() -> None:
+        sweeps = asyncio.create_task(agent._sweep())
+        await asyncio.wait_for(reached.wait(), 10)
+        sweeps.cancel()
+
+    asyncio.run(sweep())
+    assert caplog.text.count("WARNING") == 3
+    assert "ObjectNotFound" in caplog.text
