@@ -21,7 +21,6 @@ from agents.interpreters import interpreters_at
 from agents.probe import HostProbe, probe_host
 from flows.display import console
 from flows.findings import Finding, Level
-from flows.schedule_check import check_schedules
 from flows.settings import settings
 from tasks.children.run import ChildProgram, run_child
 from tasks.children.sandbox import protection
@@ -67,6 +66,9 @@ def _examine(store: str | None, toolchains: tuple[str, ...]) -> Iterator[Finding
     yield _s3(store)
     yield (server := _prefect())
     if server.level is Level.FINE:
+        # Prefect reads its settings when it is imported.
+        from flows.schedule_check import check_schedules  # noqa: PLC0415
+
         yield asyncio.run(check_schedules())
 
 

@@ -184,7 +184,7 @@ def test_an_agent_that_is_told_to_end_finishes_its_build(
     before = len(unheard.events())
     begun = [event["event"] for event in unheard.events()].count("build starts")
     unheard.becomes(meet=begun + 2)  # it takes as long as this test wants
-    target = on_gpu(UNHEARD, "10.14.1.48")
+    target = on_gpu(UNHEARD, unheard.version)
     building = farm.submit(orders.make(target))
     wait_for(lambda: len(unheard.events()) > before, lambda: gpu.text)
     late = farm.submit(orders.make(target))

@@ -1,6 +1,6 @@
 """Timing caches on a machine with an NVIDIA GPU: how much faster a rebuild is, and what TensorRT accepts.
 
-    python tests/gpu/timing_on_gpu.py --toolchain PYTHON --output FOLDER [--model MobileNetV2]
+    python tests/gpu/timing_on_gpu.py --toolchain PYTHON --output FOLDER [--model NAME] [--precisions ...]
 
 PYTHON is an interpreter with TensorRT and pycuda. In each precision an untrained application of Keras is
 built without any timings, and then with other weights, which begins with the first build's timings. Beside
@@ -111,9 +111,10 @@ async def build(ref: ReleaseRef, precision: Precision) -> EngineRecord:
     return record
 
 
-async def examine(model: str, toolchain: str, output: Path) -> dict[str, Any]:
+async def examine(options: argparse.Namespace) -> dict[str, Any]:
     """Build, rebuild, and ask TensorRT about the cache."""
     s3_client().create_bucket(Bucket=_BUCKET)
+    model, toolchain, output = options.model, options.toolchain, options.output
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
@@ -122,7 +123,7 @@ async def examine(model: str, toolchain: str, output: Path) -> dict[str, Any]:
         first, second = (publish(model, seed, device_slug(target), work) for seed in (1, 2))
         rows = []
         store = Store.connect(str(settings().store))
-        for precision in _PRECISIONS:
+        for precision in options.precisions:
             for key, _ in list(timing_records(store)):
                 drop_timing(store, key)
             cold, warm = await build(first, precision), await build(second, precision)
@@ -210,12 +211,13 @@ def main() -> None:
     parser.add_argument("--toolchain", required=True)
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--model", default="MobileNetV2")
+    parser.add_argument("--precisions", nargs="+", type=Precision, default=_PRECISIONS, choices=_PRECISIONS)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     os.environ["ENGINEFARM_TOOLCHAINS"] = options.toolchain
     with demo_world(), temporary_server():
         os.environ["ENGINEFARM_STORE"] = f"s3://{_BUCKET}"
-        found = asyncio.run(examine(options.model, options.toolchain, options.output))
+        found = asyncio.run(examine(options))
     text = "\n".join(table(found["builds"]))
     write(found, options.output)
     title = f"{found['model']} on {found['gpu']}, TensorRT {found['tensorrt']}, {found['date']}"

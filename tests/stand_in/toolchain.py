@@ -98,6 +98,11 @@ class StandIn:
         config |= {"version": version, "full_version": _BUILD_NUMBERS.get(version, version)}
         self._config.write_text(json.dumps(config), "utf-8")
 
+    @property
+    def version(self) -> str:
+        """The four parts of its TensorRT's version."""
+        return str(json.loads(self._config.read_text("utf-8"))["full_version"])
+
     def goes_on(self) -> None:
         """Let a build go on that waits to `meet` one more."""
         line = {"event": "build starts", "pid": os.getpid(), "gpu": "", "time": time.monotonic()}
