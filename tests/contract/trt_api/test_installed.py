@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tasks.domain.gpu_table import gpu_table
+from tests.assets.trt_api.write_types import stub
 
 LISTINGS = Path(__file__).parents[2] / "assets/trt_api"
 
@@ -18,6 +19,13 @@ def test_listing_is_true() -> None:
     for name, members in listing.items():
         if isinstance(members, list):
             assert set(members) <= set(dir(getattr(trt, name))), name
+
+
+def test_types_are_true() -> None:
+    name = version("tensorrt-rtx-cu13")
+    listing = json.loads((LISTINGS / f"rtx-{name}.json").read_text("utf-8"))
+    written = "\n".join(stub(importlib.import_module("tensorrt_rtx"), listing)) + "\n"
+    assert written == (LISTINGS / "types/rtx_1_7.pyi").read_text("utf-8")
 
 
 def test_the_table_lists_what_it_builds_for() -> None:
