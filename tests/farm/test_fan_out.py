@@ -38,6 +38,7 @@ def agents(farm: Farm, toolchain: StandIn) -> Iterator[tuple[Agent, Agent]]:
         yield farm.online(gpu, workers=2), farm.online(cpu, workers=2)
 
 
+@pytest.mark.long
 def test_two_requests_for_one_release_build_each_cell_once(
     farm: Farm,
     agents: tuple[Agent, Agent],

@@ -64,6 +64,7 @@ def test_the_document_is_of_the_table() -> None:
     assert KEPT.with_suffix(".md").read_text("utf-8") == markdown(document, rows(KEPT))
 
 
+@pytest.mark.long
 def test_a_sample_of_the_models_goes_through_the_farm(tmp_path: Path) -> None:
     found = sweep(tmp_path / "zoo.json", "--workers", "1", "--precisions", "fp32", "--models", *SAMPLE)
     assert set(found) == set(SAMPLE)
