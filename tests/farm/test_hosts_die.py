@@ -25,12 +25,13 @@ from tests.farm.commands import on_server, run
 from tests.farm.farm import Agent, Farm, wait_for
 from tests.farm.orders import on_gpu
 from tests.farm.releases import artifacts, ask, builds_on, children_of, publish
-from tests.stand_in.toolchain import L4, StandIn
+from tests.stand_in.toolchain import A10, A10G, StandIn
 
 pytestmark = pytest.mark.killing
 
 SILENT_SECONDS = 45.0  # runs beat every 30 s
-_REQUEST = "profile: false\ntiming: none\ntargets: [l4]\n"
+# Each test has a GPU model of its own: what other tests announced stays announced.
+_REQUEST = "profile: false\ntiming: none\n"
 
 
 @pytest.fixture
@@ -90,15 +91,15 @@ def unfinished(version: str) -> list[str]:
 def test_what_a_host_without_power_had_is_finished_by_another(
     farm: Farm, stand_in: Callable[..., StandIn]
 ) -> None:
-    toolchain = stand_in(gpus=(L4,), version="10.12.0.36", build_seconds=600.0)
+    toolchain = stand_in(gpus=(A10,), version="10.12.0.36", build_seconds=600.0)
     with (
         farm.agent("cpu", "--name", "dark") as cpu,
         farm.agent("gpu", "--name", "dark", toolchains=[toolchain]) as gpu,
     ):
         farm.online(cpu, workers=2)
         farm.online(gpu)
-        release = ask(publish(farm, "dark", _REQUEST))
-        wait_for(lambda: builds_on(toolchain, L4), toolchain.events)
+        release = ask(publish(farm, "dark", f"{_REQUEST}targets: [a10]\n"))
+        wait_for(lambda: builds_on(toolchain, A10), toolchain.events)
         (child,) = children_of(farm, release)
         cut_power([cpu, gpu])
     assert [farm.run(one).state_name for one in (release, child.id)] == ["Running"] * 2
@@ -119,16 +120,16 @@ def test_what_a_host_without_power_had_is_finished_by_another(
 def test_runs_that_wait_for_a_tensorrt_that_was_replaced_are_told_and_built_by_the_new_one(
     farm: Farm, stand_in: Callable[..., StandIn]
 ) -> None:
-    toolchain = stand_in(gpus=(L4,), version="10.11.0.33", build_seconds=600.0)
-    old, new = pool_of(on_gpu(L4, "10.11.0.33")), "10.14.1.48"
+    toolchain = stand_in(gpus=(A10G,), version="10.11.0.33", build_seconds=600.0)
+    old, new = pool_of(on_gpu(A10G, "10.11.0.33")), "10.14.1.48"
     beats = {"PREFECT_WORKER_HEARTBEAT_SECONDS": "2"}  # the server sees the sooner that a worker is gone
     arguments = ("gpu", "--name", "upgraded", "--drain-seconds", "1")
     with farm.agent("cpu", "--name", "other") as cpu:
         farm.online(cpu, workers=2)
         with farm.agent(*arguments, toolchains=[toolchain], **beats) as gpu:
             farm.online(gpu)
-            release = ask(publish(farm, "upgraded", f"{_REQUEST}precisions: [fp32, fp16]\n"))
-            wait_for(lambda: builds_on(toolchain, L4), toolchain.events)
+            release = ask(publish(farm, "upgraded", f"{_REQUEST}targets: [a10g]\nprecisions: [fp32, fp16]\n"))
+            wait_for(lambda: builds_on(toolchain, A10G), toolchain.events)
             wait_for(lambda: len(children_of(farm, release)) == 2)
             gpu.signal()
             assert gpu.ends_with() == 0

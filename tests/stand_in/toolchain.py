@@ -62,6 +62,12 @@ SECOND_H100 = StandInGpu(
 L4 = StandInGpu(
     name="NVIDIA L4", uuid="GPU-44444444-4444-4444-4444-444444444444", compute="8.9", memory_mib=23034
 )
+A10 = StandInGpu(
+    name="NVIDIA A10", uuid="GPU-55555555-5555-5555-5555-555555555555", compute="8.6", memory_mib=23028
+)
+A10G = StandInGpu(
+    name="NVIDIA A10G", uuid="GPU-66666666-6666-6666-6666-666666666666", compute="8.6", memory_mib=23028
+)
 MIG_SLICE = StandInGpu(
     name="NVIDIA H100 80GB HBM3 MIG 1g.10gb",
     uuid="MIG-33333333-3333-3333-3333-333333333333",
