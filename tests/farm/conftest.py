@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from flows.embedded_s3 import environment_for
+from tasks.store.announcements import announcements, withdraw
 from tasks.store.store import Store
 from tests.farm.commands import clear, on_server
 from tests.farm.farm import Farm
@@ -25,7 +26,7 @@ def bare_server(prefect_server: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def farm(prefect_server: str, s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+def servers(prefect_server: str, s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     """Servers and a store, for agents that tests start; they write down no secret that they are told."""
     folder = tmp_path_factory.mktemp("farm")
     bucket = f"farm-{os.getpid()}"
@@ -54,8 +55,17 @@ def farm(prefect_server: str, s3_server: str, tmp_path_factory: pytest.TempPathF
         assert secrets_in(all_of_store(bucket)) == {}
 
 
+@pytest.fixture(scope="module")
+def farm(servers: Farm) -> Farm:
+    """The servers and the store, without the agents that other files of tests had."""
+    on_server(clear)
+    for one in list(announcements(servers.store)):
+        withdraw(servers.store, one.pool)
+    return servers
+
+
 @pytest.fixture(scope="session")
-def orders(farm: Farm, tmp_path_factory: pytest.TempPathFactory) -> Orders:
+def orders(servers: Farm, tmp_path_factory: pytest.TempPathFactory) -> Orders:
     """Makes orders from one conversion in the farm's store."""
-    with patch.dict(os.environ, farm.environment):
-        return convert_once(farm.store.bucket, tmp_path_factory.mktemp("convert"))
+    with patch.dict(os.environ, servers.environment):
+        return convert_once(servers.store.bucket, tmp_path_factory.mktemp("convert"))
