@@ -23,6 +23,7 @@ from flows.display import console
 from flows.prefect_environment import agent_environment, prepare_prefect
 from flows.s3_command import s3
 from flows.settings import settings
+from flows.withdraw_command import withdraw
 from tasks.children.workspace import workspace
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.gpu_table import device_slug
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="What runs on the hosts of a farm.")
 app.command()(s3)
+app.command()(withdraw)
 
 _INTERRUPTED = 130
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
@@ -13,11 +15,12 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows import pool_watch
 from flows.pool_watch import PoolWatch
-from tasks.domain.errors import TargetUnavailable
+from tasks.domain.errors import NotStored, TargetUnavailable
 from tasks.domain.offer import Announcement, Offer
 from tasks.domain.target import ComputeCapability, Flavour, TensorRTVersion
 from tasks.store.announcements import announce
 from tasks.store.store import Store
+from tests.farm.commands import run
 
 POOL = "gpu-t4-trt10.13.3.9"
 OFFER = Offer(
@@ -75,3 +78,19 @@ def test_an_agent_that_was_there_is_waited_for(s3_env: str, monkeypatch: pytest.
     announce(Store.connect(f"s3://{s3_env}"), AGENT)
     with pytest.raises(TimeoutError):
         asyncio.run(waits(f"s3://{s3_env}", 1000.0, seconds=2))
+
+
+def test_a_pool_that_is_withdrawn_is_given_up(s3_env: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_watch, "_GONE_SECONDS", 0.5)
+    monkeypatch.setattr(pool_watch, "_LOOK_SECONDS", 0.5)
+    announce(Store.connect(f"s3://{s3_env}"), AGENT)
+    command = ("agent", "withdraw", POOL, "--store", f"s3://{s3_env}")
+    with ThreadPoolExecutor() as beside:
+        waiting = beside.submit(asyncio.run, waits(f"s3://{s3_env}", 1000.0, seconds=60))
+        time.sleep(2)
+        assert not waiting.done()
+        assert run(*command) == f"{POOL} is announced in s3://{s3_env} no more.\n"
+        with pytest.raises(TargetUnavailable, match="not announced"):
+            waiting.result()
+    with pytest.raises(NotStored, match=POOL):
+        run(*command)
