@@ -22,17 +22,13 @@ from tests.farm.away import Server, World, environment
 from tests.farm.commands import on_server
 from tests.farm.farm import Agent, Farm, lives, wait_for
 from tests.farm.gate import gate_to
-from tests.stand_in.toolchain import H100, L4, StandIn, StandInGpu, write_toolchain
+from tests.stand_in.toolchain import A10, H100, L4, StandIn, write_toolchain
 
 AWAY_SECONDS = 125.0
 _PAUSE_SECONDS = 400.0  # of a client of Prefect that has not been answered for two minutes
 _LONG, _SHORT = 600.0, 40.0  # of a build
 _SILENT_CANCEL_SECONDS = 20.0
 _DISK_KIB = 2048
-
-A10 = StandInGpu(
-    name="NVIDIA A10", uuid="GPU-55555555-5555-5555-5555-555555555555", compute="8.6", memory_mib=23028
-)
 
 pytestmark = [pytest.mark.killing, pytest.mark.timeout(1200)]
 
