@@ -128,7 +128,7 @@ class Keeper:
         async with self.host.forking:
             self._gone.clear()
             self.process = await create_subprocess_exec(
-                sys.executable, "-m", "agents.worker_process", order.to_json(),
+                sys.executable, "-P", "-m", "agents.worker_process", order.to_json(),
                 env=environment, pass_fds=(beats,), stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the agent, which then says what its workers do
             )  # fmt: skip

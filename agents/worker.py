@@ -91,7 +91,7 @@ class FarmJob(ProcessJobConfiguration):
         entrypoint = self.flows.get(flow.name) if flow is not None else None
         if entrypoint is None or deployment is None or deployment.pull_steps:
             raise FlowRefused("agents run deployments of the farm's own flows only, without pull steps")
-        self.command = command_to_string([sys.executable, "-m", "agents.flow_process"])
+        self.command = command_to_string([sys.executable, "-P", "-m", "agents.flow_process"])
         self.working_dir = None
         self.env = {
             **self.run_environment,

@@ -28,7 +28,7 @@ def embedded_s3() -> Iterator[str]:
     """
     # In a process group of its own: Ctrl-C must reach it only after the work that uses it has ended.
     with subprocess.Popen(
-        [sys.executable, "-m", "flows.embedded_s3"],
+        [sys.executable, "-P", "-m", "flows.embedded_s3"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

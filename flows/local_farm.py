@@ -128,7 +128,7 @@ def own_server(data: Path, port: int, database: str | None = None) -> Server:
     }
     part = Part(
         name="server",
-        command=(sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(port)),
+        command=(sys.executable, "-P", "-m", "flows.prefect_server", "--host", _HOST, "--port", str(port)),
         environment=environment,
         ready=lambda: answers(f"{base}/api/health"),
     )
@@ -191,4 +191,4 @@ def parts_of(server: Server, storage: Storage, *, gpu: bool) -> tuple[Part, ...]
 
 
 def _enginefarm(*arguments: str) -> tuple[str, ...]:
-    return sys.executable, "-m", "flows.cli", *arguments
+    return sys.executable, "-P", "-m", "flows.cli", *arguments

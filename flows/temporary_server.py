@@ -63,7 +63,7 @@ def _start(port: int, credentials: str, stack: ExitStack) -> None:
     Raises:
         ServerUnreachable: as `temporary_server`.
     """
-    prefect = (sys.executable, "-m", "prefect", "server", "start")
+    prefect = (sys.executable, "-P", "-m", "flows.prefect_server")
     services = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _WITHOUT}
     printed = tempfile.TemporaryFile()  # noqa: SIM115 (the stack closes it)
     stack.enter_context(printed)

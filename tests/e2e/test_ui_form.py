@@ -50,7 +50,7 @@ def ui_server(
         "PREFECT_SERVER_UI_API_URL": api,
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
     }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "flows.prefect_server", "--port", str(port)]
     return http_child(command, port, **environment)
 
 

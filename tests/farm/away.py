@@ -5,9 +5,6 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +16,6 @@ from prefect.client.schemas.objects import FlowRun
 from agents.flow_runs import all_flow_runs
 from flows import farm_runs
 from flows.embedded_s3 import environment_for
-from flows.local_parts import answers
 from flows.overrides import Overrides
 from flows.run_ends import is_final
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
@@ -27,46 +23,10 @@ from tasks.store.store import Store
 from tests.farm.commands import on_server
 from tests.farm.farm import Farm, wait_for
 from tests.farm.gate import Gate
+from tests.prefect_server import Server
 from tests.stand_in.toolchain import StandIn, StandInGpu
 
 _MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
-
-
-@dataclass(kw_only=True)
-class Server:
-    """A Prefect server as a team starts one, which can be killed and started again on what it kept."""
-
-    folder: Path
-    port: int
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
-
-    def start(self) -> None:
-        own = {
-            "PREFECT_HOME": str(self.folder),
-            "PREFECT_SERVER_UI_API_URL": self.url,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        }
-        with (self.folder / "server.log").open("ab") as log:
-            command = "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)
-            self._process = subprocess.Popen(
-                [sys.executable, *command], env={**os.environ, **own}, stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
-        wait_for(lambda: answers(f"{self.url}/health"))
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to all of its processes."""
-        assert self._process is not None
-        os.killpg(self._process.pid, number)
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        assert self._process is not None
-        self._process.wait()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from flows.embedded_s3 import environment_for
 from tasks.store.store import Store
-from tests.farm.away import Server, World, environment
+from tests.farm.away import World, environment
 from tests.farm.commands import on_server
 from tests.farm.farm import Agent, Farm, lives, wait_for
 from tests.farm.gate import gate_to
+from tests.prefect_server import Server
 from tests.stand_in.toolchain import A10, H100, L4, StandIn, write_toolchain
 
 AWAY_SECONDS = 125.0

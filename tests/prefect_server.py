@@ -1,0 +1,50 @@
+"""A Prefect server of its own for tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows.local_parts import answers
+from tests.farm.farm import wait_for
+
+
+@dataclass(kw_only=True)
+class Server:
+    """A Prefect server as a team starts one, which can be killed and started again on what it kept."""
+
+    folder: Path
+    port: int
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def start(self) -> None:
+        own = {
+            "PREFECT_HOME": str(self.folder),
+            "PREFECT_SERVER_UI_API_URL": self.url,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        }
+        with (self.folder / "server.log").open("ab") as log:
+            command = "-P", "-m", "flows.prefect_server", "--host", "127.0.0.1", "--port", str(self.port)
+            self._process = subprocess.Popen(
+                [sys.executable, *command], env={**os.environ, **own}, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        wait_for(lambda: answers(f"{self.url}/health"))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all of its processes."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
