@@ -146,7 +146,7 @@ def own_storage(port: int) -> Storage:
     endpoint = f"http://{_HOST}:{port}"
     part = Part(
         name="s3",
-        command=(sys.executable, "-m", "moto.server", "-H", _HOST, "-p", str(port)),
+        command=(sys.executable, "-P", "-m", "moto.server", "-H", _HOST, "-p", str(port)),
         ready=lambda: answers(f"{endpoint}/moto-api/"),
         after=lambda: make_bucket(endpoint),
     )

@@ -233,21 +233,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prefect_server(free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API URL of a temporary Prefect server with a database of its own."""
     # Not at the top: importing Prefect takes seconds, and most tests go without.
-    from prefect.settings import (  # noqa: PLC0415
-        PREFECT_API_URL,
-        PREFECT_CLIENT_MAX_RETRIES,
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-        temporary_settings,
-    )
+    from tests.prefect_server import Server, serving  # noqa: PLC0415
 
-    from tests.prefect_server import Server  # noqa: PLC0415
-
-    server = Server(folder=tmp_path_factory.mktemp("prefect"), port=free_port())
-    server.start()
-    try:
-        # Ten runs at once on a busy machine: SQLite sometimes answers 503, which is to be tried again.
-        again = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_CLIENT_MAX_RETRIES: 10}
-        with temporary_settings({PREFECT_API_URL: server.url, **again}):
-            yield server.url
-    finally:
-        server.kill()
+    with serving(Server(folder=tmp_path_factory.mktemp("prefect"), port=free_port())) as url:
+        yield url

@@ -6,8 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
 
 from flows.local_parts import answers
 from tests.farm.farm import wait_for
@@ -48,3 +57,16 @@ class Server:
         self.signal(signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[str]:
+    """Give the API's URL while `server` runs, which Prefect in this process then uses."""
+    server.start()
+    try:
+        # Ten runs at once on a busy machine: SQLite sometimes answers 503, which is to be tried again.
+        again = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_CLIENT_MAX_RETRIES: 10}
+        with temporary_settings({PREFECT_API_URL: server.url, **again}):
+            yield server.url
+    finally:
+        server.kill()

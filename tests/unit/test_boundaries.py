@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from flows.embedded_s3 import embedded_s3
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("flows", "tasks", "agents")
@@ -71,6 +74,20 @@ def test_each_package_is_ours_wherever_it_is_imported(package: str, tmp_path: Pa
     command = [sys.executable, "-c", f"import {package}; print({package}.__file__)"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert Path(answer.stdout.strip()).parent == ROOT / package
+
+
+def test_a_process_of_ours_takes_no_module_from_the_folder_it_starts_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A team that uses Prefect has a folder `flows` of its own."""
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows/__init__.py").write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path)
+    with embedded_s3() as url:
+        assert url
+    started = re.compile(r'(?:"(-P)", )?"-m", "')
+    unsafe = [path.name for path in SOURCES if "" in started.findall(path.read_text("utf-8"))]
+    assert unsafe == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
