@@ -83,9 +83,10 @@ class World:
         return len(list(self.farm.store.engines(model="digits", version=version)))
 
     def at_work(self) -> list[str]:
-        """The runs that the server does not call over."""
+        """The runs that the server does not call over, without those that a schedule asks for later."""
         runs: list[FlowRun] = on_server(all_flow_runs)
-        return [f"{run.name}: {run.state_name}" for run in runs if not is_final(run)]
+        asked = [run for run in runs if not run.auto_scheduled]
+        return [f"{run.name}: {run.state_name}" for run in asked if not is_final(run)]
 
     def is_free(self, gpu: StandInGpu) -> bool:
         """Whether no build holds the GPU."""
