@@ -40,10 +40,10 @@ def deploy(
     s3_events: S3Events = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the changes as a JSON list.")] = False,
 ) -> None:
-    """Register pools, deployments and automations on the Prefect server, after showing what would change.
+    """Register pools, variables, deployments and automations on Prefect's server, after showing the changes.
 
-    What is as it should be is left alone, and so is what an operator paused or scheduled otherwise, or what
-    was asked for earlier and is not now.
+    What is as it should be is left alone, and so is what an operator paused, scheduled otherwise or wrote
+    into a variable, or what was asked for earlier and is not now.
     """
     places = tuple(map(place_at, s3_events or ()))
     prepare_prefect()

@@ -10,6 +10,7 @@ from agents.s3_events import ReleasePlace
 from flows.automation_part import Automations, Declared
 from flows.automations import watches
 from flows.deployments import Deployments
+from flows.farm_variables import Variables
 from flows.s3_trigger import EventStart
 from flows.settings import settings
 
@@ -22,4 +23,4 @@ def farm_parts(*, events_of: Sequence[ReleasePlace] = ()) -> tuple[Part, ...]:
     """
     events = [EventStart(place=place) for place in dict.fromkeys(events_of)]
     wanted: tuple[Declared, ...] = (*watches(settings().silent_seconds), *events)
-    return (KnownPools(), Deployments(), Automations(wanted))
+    return (KnownPools(), Variables(), Deployments(), Automations(wanted))

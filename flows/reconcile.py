@@ -26,6 +26,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from agents.flow_runs import all_flow_runs
 from agents.s3_events import ReleasePlace
 from flows.farm_runs import release_deployment, release_parameters, run_of_key
+from flows.farm_variables import RELEASES, places_of_releases
 from flows.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
 from flows.overrides import Overrides
 from flows.s3_command import place_at
@@ -66,8 +67,8 @@ async def reconcile(
     places: Annotated[
         tuple[str, ...],
         Field(
-            description="Look through these places, s3://BUCKET/PREFIX; empty: those of "
-            "ENGINEFARM_RELEASES on the agent."
+            description="Look through these places, s3://BUCKET/PREFIX; empty: those of the variable "
+            "enginefarm_releases; where that is empty, too, of ENGINEFARM_RELEASES on the agent."
         ),
     ] = (),
 ) -> list[Reconciled]:
@@ -86,9 +87,10 @@ async def reconcile(
     if runtime.deployment.id is not None:
         be_patient(settings().s3_patience_seconds)
     now = datetime.now(UTC)
-    releases, away = await _listed(_places(places or settings().releases.split()))
-    needs = await _needs(releases, now)
     async with get_client() as client:
+        places = places or await places_of_releases(client)
+        releases, away = await _listed(_places(places or settings().releases.split()))
+        needs = await _needs(releases, now)
         done = await _start_all(client, needs, budget, now)
     done += [Reconciled(url=url, done=f"not listed: {error}") for url, error in away.items()]
     table = [
@@ -112,8 +114,9 @@ def _places(urls: Sequence[str]) -> list[ReleasePlace]:
     if not urls:
         raise RequestInvalid(
             wanted="places of releases to look through",
-            found="none: neither the parameter `places` nor ENGINEFARM_RELEASES names one",
-            fix="set ENGINEFARM_RELEASES on the CPU agents, or pause the schedule of reconcile/farm",
+            found=f"none: the parameter `places`, the variable {RELEASES} and ENGINEFARM_RELEASES are empty",
+            fix=f"set {RELEASES} in Prefect's UI or ENGINEFARM_RELEASES on the CPU agents, or pause the "
+            "schedule of reconcile/farm",
         )
     for url in urls:
         settings().check_allowed(url)

@@ -38,3 +38,5 @@ async def clear(client: PrefectClient) -> None:
         await client.delete_work_pool(one.name)
     for automation in await client.read_automations():
         await client.delete_automation(automation.id)
+    for variable in await client.read_variables():
+        await client.delete_variable_by_name(variable.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,14 +13,16 @@ from uuid import uuid4
 import boto3
 import pytest
 from prefect.client.orchestration import PrefectClient
+from prefect.variables import Variable
 
 from agents.pools import FarmPool
 from flows import missing_cells
 from flows import reconcile as reconciling
 from flows.deployments import register
+from flows.farm_variables import RELEASES
 from flows.reconcile import Reconciled, reconcile
 from flows.settings import settings
-from tasks.domain.errors import RequestInvalid, StoreUnreachable
+from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
 from tasks.domain.farm_errors import LocationRefused
 from tasks.domain.offer import CPU_POOL, Announcement, Offer, pool_of
 from tasks.domain.priority import Priority
@@ -27,7 +30,7 @@ from tasks.domain.request import Precision
 from tasks.store import patience
 from tasks.store.announcements import announce
 from tasks.store.store import Store
-from tests.farm.commands import on_server
+from tests.farm.commands import on_server, run
 from tests.farm.orders import on_rtx
 
 _TARGET = on_rtx("8.9")
@@ -113,6 +116,25 @@ def test_places_that_are_not_named_or_not_allowed_are_refused(
     monkeypatch.delenv("ENGINEFARM_RELEASES")
     settings.cache_clear()
     with pytest.raises(RequestInvalid, match="ENGINEFARM_RELEASES"):
+        _reconcile(1)
+
+
+def test_a_variable_on_the_server_names_the_places_before_the_agent_does(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator changes it in Prefect's UI; what is no list of places is refused, and not passed over."""
+    monkeypatch.setenv("ENGINEFARM_RELEASES", "s3://nobodys/models")
+    settings.cache_clear()
+    run("deploy", "--yes")
+    Variable.set(RELEASES, [f"s3://{bucket}/models"], overwrite=True)
+    assert _reconcile(1).keys() == set(_REQUESTS)
+    (kept,) = (one for one in json.loads(run("deploy", "--json")) if one["name"] == RELEASES)
+    assert (kept["action"], kept["details"]) == ("keep", ["set by an operator, and stays so"])
+    Variable.set(RELEASES, "s3://one/place", overwrite=True)
+    with pytest.raises(RequestInvalid, match=RELEASES):
+        _reconcile(1)
+    Variable.set(RELEASES, [], overwrite=True)
+    with pytest.raises(FarmError, match="nobodys"):
         _reconcile(1)
 
 
