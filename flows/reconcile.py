@@ -93,6 +93,13 @@ async def reconcile(
         needs = await _needs(releases, now)
         done = await _start_all(client, needs, budget, now)
     done += [Reconciled(url=url, done=f"not listed: {error}") for url, error in away.items()]
+    await _show(done)
+    for error in away.values():
+        raise error
+    return done
+
+
+async def _show(done: Sequence[Reconciled]) -> None:
     table = [
         {"release": one.url, "lacks": "; ".join(one.lacks), "done": one.done, "run": str(one.run or "")}
         for one in done
@@ -100,9 +107,6 @@ async def reconcile(
     await acreate_table_artifact(
         key="reconciled", table=table, description="What is missing, and what was done"
     )
-    for error in away.values():
-        raise error
-    return done
 
 
 def _places(urls: Sequence[str]) -> list[ReleasePlace]:
