@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -111,10 +112,13 @@ def test_runs_are_asked_for_watched_stopped_and_started_again(
     assert all(one["age_seconds"] > 0 and one["done_in_seconds"] is None for one in waiting)
     assert pool()["agents"] == []
 
+    begun = datetime.now(UTC)
     agent()
     (busy,) = until(lambda: [one for one in pool()["agents"] if one["runs"]])
     assert (busy["name"], busy["online"]) == (_AGENT, True)
     assert [one["id"] for one in busy["runs"]] == [urgent["id"]]
+    since = datetime.fromisoformat(busy["runs"][0]["since"])
+    assert begun < since <= datetime.now(UTC)
     assert "unknown" in run("status")
     until(lambda: state(urgent["id"]), is_there=lambda one: one == "Running")
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import permutations
 
-from flows.missing_cells import sort_cells
+from flows.missing_cells import ListedRelease, ReleaseNeeds, in_turn, sort_cells
+from tasks.domain.priority import Priority
 from tasks.domain.quarantine import QuarantineRecord, Subject
 from tasks.domain.record import EngineRecord
+from tasks.domain.release import ReleaseRef
 from tasks.domain.request import Precision
 from tasks.tensorflow.models import conversion_tools
 from tasks.tensorrt.site import build_tools
@@ -22,6 +26,23 @@ def _refused(record: EngineRecord, tools: dict[str, str]) -> QuarantineRecord:
         reference=record.reference, actual=None, inputs="", error={}, exit_code=1, verification=None,
         tools=tools, command="", created="",
     )  # fmt: skip
+
+
+def test_production_comes_first_then_the_newest() -> None:
+    wanted = ["hotfix", "old-hotfix", "today", "yesterday", "last-year"]
+    days = {"hotfix": 20, "old-hotfix": 3, "today": 27, "yesterday": 26, "last-year": 1}
+    needs = [
+        ReleaseNeeds(
+            release=ListedRelease(
+                ref=ReleaseRef(bucket="abc", model="digits", version=version),
+                modified=datetime(2026, 1, day, tzinfo=UTC),
+            ),
+            priority=Priority.PRODUCTION if "hotfix" in version else Priority.NIGHTLY,
+        )
+        for version, day in days.items()
+    ]
+    for order in permutations(needs):
+        assert [one.release.ref.version for one in in_turn(order)] == wanted
 
 
 def test_an_engine_of_todays_tools_answers_its_own_cell_only(engine_record: EngineRecord) -> None:
