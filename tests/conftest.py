@@ -235,5 +235,7 @@ def prefect_server(free_port: Callable[[], int], tmp_path_factory: pytest.TempPa
     # Not at the top: importing Prefect takes seconds, and most tests go without.
     from tests.prefect_server import Server, serving  # noqa: PLC0415
 
-    with serving(Server(folder=tmp_path_factory.mktemp("prefect"), port=free_port())) as url:
+    # A test of schedules plans runs itself.
+    server = Server(folder=tmp_path_factory.mktemp("prefect"), port=free_port(), without=("SCHEDULER",))
+    with serving(server) as url:
         yield url

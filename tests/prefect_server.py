@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
+from prefect.context import refresh_global_settings_context
 from prefect.settings import (
-    PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     temporary_settings,
@@ -28,17 +29,24 @@ class Server:
 
     folder: Path
     port: int
+    without: tuple[str, ...] = ()
+    """Services of the server that do not run."""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api"
 
+    @property
+    def database(self) -> str:
+        return f"sqlite+aiosqlite:///{self.folder}/prefect.db"
+
     def start(self) -> None:
         own = {
             "PREFECT_HOME": str(self.folder),
             "PREFECT_SERVER_UI_API_URL": self.url,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in self.without},
         }
         with (self.folder / "server.log").open("ab") as log:
             command = "-P", "-m", "flows.prefect_server", "--host", "127.0.0.1", "--port", str(self.port)
@@ -61,12 +69,16 @@ class Server:
 
 @contextmanager
 def serving(server: Server) -> Iterator[str]:
-    """Give the API's URL while `server` runs, which Prefect in this process then uses."""
+    """Give the API's URL while `server` runs; Prefect in this process and all of its threads use it."""
     server.start()
+    own = {"PREFECT_API_URL": server.url, "PREFECT_SERVER_DATABASE_CONNECTION_URL": server.database}
+    # Ten runs at once on a busy machine: SQLite sometimes answers 503, which is to be tried again.
+    again = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_CLIENT_MAX_RETRIES: 10}
     try:
-        # Ten runs at once on a busy machine: SQLite sometimes answers 503, which is to be tried again.
-        again = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_CLIENT_MAX_RETRIES: 10}
-        with temporary_settings({PREFECT_API_URL: server.url, **again}):
+        with patch.dict(os.environ, own):
+            refresh_global_settings_context()
+        with temporary_settings(again):
             yield server.url
     finally:
         server.kill()
+        refresh_global_settings_context()

@@ -102,8 +102,8 @@ def _written() -> dict[str, list[bytes]]:
 
 def _is_complete(written: dict[str, list[bytes]]) -> bool:
     """Whether the server has stored the events of what failed, which it does every few seconds."""
-    runs = zip(written["flow_run.id"], written["flow_run.state_type"], strict=True)
+    runs = zip(written["flow_run.id"], written["flow_run.state_name"], strict=True)
     events = zip(written.get("events.resource_id", []), written.get("events.event", []), strict=True)
     told = {place for place, event in events if event == b"prefect.flow-run.Failed"}
-    failed = {b"prefect.flow-run." + run for run, state in runs if state == b"FAILED"}
+    failed = {b"prefect.flow-run." + run for run, state in runs if state == b"Failed"}
     return failed <= told
