@@ -24,14 +24,17 @@ Keys = Callable[[str], list[str]]
 ORDINARY: dict[str, object] = {"fault": "", "gpus": (H100,), "driver": 0, "build_seconds": 0.0, "spin": False}
 MIB, SECONDS = 1024, 10
 # What the toolchain does, the error, whether a retry can help, and how often the build was begun.
-ENDINGS: list[tuple[dict[str, object], type[FarmError], bool, int]] = [
+Endings = list[tuple[dict[str, object], type[FarmError], bool, int]]
+ENDINGS: Endings = [
     ({"fault": "segv"}, errors.ChildCrashed, False, 1),
     ({"fault": "host-memory"}, errors.ChildOutOfMemory, False, 1),
-    ({"fault": "host-memory-told"}, errors.ChildOutOfMemory, False, 1),
     ({"fault": "gpu-memory"}, errors.GpuUnavailable, True, 3),
-    ({"fault": "gpu-memory-run"}, errors.GpuUnavailable, True, 1),
     ({"build_seconds": 600.0}, errors.ChildTimedOut, False, 1),
     ({"gpus": ()}, errors.GpuUnavailable, True, 0),
+]
+OTHERS: Endings = [
+    ({"fault": "host-memory-told"}, errors.ChildOutOfMemory, False, 1),
+    ({"fault": "gpu-memory-run"}, errors.GpuUnavailable, True, 1),
     ({"driver": "absent"}, errors.GpuUnavailable, True, 0),
 ]
 
@@ -42,7 +45,9 @@ def error_of(release: ReleaseRef) -> FarmError:
     return caught.value
 
 
+@pytest.mark.parametrize("endings", [ENDINGS, pytest.param(OTHERS, marks=pytest.mark.long)])
 def test_each_ending_is_told_and_leaves_the_host_as_it_was(
+    endings: Endings,
     stand_in: Callable[..., StandIn],
     use_toolchains: Callable[..., None],
     publish: Callable[..., ReleaseRef],
@@ -62,7 +67,7 @@ def test_each_ending_is_told_and_leaves_the_host_as_it_was(
     monkeypatch.setenv("ENGINEFARM_CHILD_MEMORY_MIB", str(MIB))
     monkeypatch.setenv("ENGINEFARM_CHILD_SECONDS", str(SECONDS))
     settings.cache_clear()
-    for behaviour, wanted, retryable, begun in ENDINGS:
+    for behaviour, wanted, retryable, begun in endings:
         toolchain.becomes(**ORDINARY | behaviour)
         before = len(toolchain.events())
         error = error_of(release)
