@@ -1,9 +1,10 @@
-"""Prefect's server, as `prefect server start` starts it, which does not stall on SQLite under Python 3.11.
+"""Prefect's server, as `prefect server start` starts it, which does not stall on SQLite.
 
-There, a cursor keeps its statement when that fails, and Python may free that cursor much later from the event
-loop. Freeing it waits for its connection; where that waits for the database meanwhile, and whoever has the
-database waits for the event loop, the server stands still until SQLite gives up, after a minute. Python 3.12
-keeps no statement that failed.
+Its transactions wait for each other in a queue (`sqlite_turns.py`). Under Python 3.11, a cursor keeps its
+statement when that fails, and Python may free that cursor much later from the event loop. Freeing it waits
+for its connection; where that waits for the database meanwhile, and whoever has the database waits for the
+event loop, the server stands still until SQLite gives up, after a minute. Python 3.12 keeps no statement that
+failed.
 """
 
 from __future__ import annotations
@@ -14,9 +15,14 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 from prefect.cli import app
+from prefect.server.database.dependencies import set_database_config
+from prefect.server.utilities.database import get_dialect
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from flows.sqlite_turns import SqliteInTurns
 
 
 class _Cursor(sqlite3.Cursor):
@@ -57,6 +63,9 @@ def main() -> None:
     """Serve until a signal ends it; the arguments are those of `prefect server start`."""
     if sys.version_info < (3, 12):
         event.listen(Engine, "do_connect", free_what_fails)
+    database = PREFECT_API_DATABASE_CONNECTION_URL.value()
+    if get_dialect(database).name == "sqlite":
+        set_database_config(SqliteInTurns(database))
     sys.argv[1:1] = ["server", "start"]
     app()
 
