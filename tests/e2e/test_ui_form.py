@@ -1,32 +1,45 @@
-"""A person fills in Prefect's form in a browser (`--browser`; Debian's chromium and Playwright from PyPI)."""
+"""A person fills in Prefect's form in a browser (`--browser`; Debian's chromium and Playwright from PyPI).
+
+The run that comes of it is taken by an agent, which builds two real engines for TensorRT-RTX.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import boto3
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.embedded_s3 import environment_for
 from flows.farm_parts import farm_parts
+from tasks.domain.record import Verdict
+from tasks.domain.request import Precision
+from tasks.store.store import Store
+from tests.farm.farm import Farm
+from tests.farm.releases import publish
 
 _PICTURE = Path(__file__).parents[2] / "infra/readme/ui-form.png"
 _LARGEST_PICTURE = 200_000
 _PATIENCE_MS = 15_000
-_SHAPES = '{"image": {"min": [1, 28, 28, 1], "opt": [8, 28, 28, 1], "max": [32, 28, 28, 1]}}'
+_NAME = "digits-7"
+_SHAPES = '{"image": {"min": [1, 8, 8, 1], "opt": [8, 8, 8, 1], "max": [32, 8, 8, 1]}}'
 _FILLED = {
     "release": {"bucket": "my-bucket", "prefix": "models", "model": "digits", "version": "7"},
     "overrides": {
         "precisions": ["fp32", "fp16"],
         "targets": ["rtx-sm89"],
-        "inputs": {"image": {"min": [1, 28, 28, 1], "opt": [8, 28, 28, 1], "max": [32, 28, 28, 1]}},
+        "inputs": {"image": {"min": [1, 8, 8, 1], "opt": [8, 8, 8, 1], "max": [32, 8, 8, 1]}},
         "priority": "production",
     },
 }
@@ -54,19 +67,44 @@ def ui_server(
     return http_child(command, port, **environment)
 
 
-def test_a_form_that_is_filled_in_becomes_a_run(
-    ui_server: AbstractContextManager[str], tmp_path: Path
+def test_a_form_that_is_filled_in_builds_engines(
+    ui_server: AbstractContextManager[str], s3_server: str, tmp_path: Path
 ) -> None:
+    picture = tmp_path / "form.png"
     with ui_server as url, temporary_settings({PREFECT_API_URL: f"{url}/api"}):
+        farm = _farm(f"{url}/api", s3_server, tmp_path)
+        publish(farm, "7", "targets: [rtx-sm80]\nprofile: false\n")
         deployment = asyncio.run(_register())
-        picture = tmp_path / "form.png"
         _fill_in(f"{url}/deployments/deployment/{deployment}/run", picture)
         (run,) = asyncio.run(_runs())
-    assert run.state is not None
-    assert run.state.type == "SCHEDULED"
-    assert run.parameters == _FILLED
+        assert run.state is not None
+        assert run.state.type == "SCHEDULED"
+        assert run.parameters == _FILLED
+        with farm.agent("cpu", "--name", "form"):
+            state = farm.until(run.id, "Completed", "Failed", "Crashed", seconds=300)
+    assert state.name == "Completed", state.message
+    built = list(farm.store.engines(model="digits", version="7"))
+    cells = {(one.options.precision, *map(str, one.target.compute_capabilities)) for one in built}
+    assert cells == {(Precision.FP32, "8.9"), (Precision.FP16, "8.9")}
+    assert {one.graph_verification.verdict for one in built} == {Verdict.PASSED}
     assert picture.stat().st_size < _LARGEST_PICTURE
     shutil.copy(picture, _PICTURE)
+
+
+def _farm(api: str, s3_server: str, folder: Path) -> Farm:
+    """Return the farm of this server, with a new bucket of the name that the form is told."""
+    bucket = str(_FILLED["release"]["bucket"])
+    own = environment_for(s3_server) | {
+        "PREFECT_API_URL": api,
+        "PREFECT_HOME": str(folder / "agent"),
+        "ENGINEFARM_STORE": f"s3://{bucket}",
+        "ENGINEFARM_WORK_DIR": str(folder / "work"),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }
+    with patch.dict(os.environ, environment_for(s3_server)):
+        boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
+        store = Store.connect(f"s3://{bucket}")
+    return Farm(api=api, store=store, folder=folder, environment=os.environ | own)
 
 
 async def _register() -> object:
@@ -78,7 +116,7 @@ async def _register() -> object:
 
 async def _runs() -> list[FlowRun]:
     async with get_client() as client:
-        return await client.read_flow_runs()
+        return [one for one in await client.read_flow_runs() if one.name == _NAME]  # schedules plan others
 
 
 def _fill_in(form: str, picture: Path) -> None:
@@ -97,7 +135,7 @@ def _fill_in(form: str, picture: Path) -> None:
             title = page.locator(".schema-form-property__label", has_text=label)
             return page.locator(".schema-form-property", has=title).last
 
-        page.locator(".flow-run-name-input input").fill("digits-7")  # a random one is proposed
+        page.locator(".flow-run-name-input input").fill(_NAME)  # a random one is proposed
         names = {"Bucket": "my-bucket", "Prefix": "models", "Model": "digits", "Version": "7"}
         for label, value in names.items():
             field(label).locator("textarea").fill(value)
