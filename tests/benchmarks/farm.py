@@ -143,7 +143,7 @@ def _empty_flow(folder: Path) -> dict[str, float]:
             worker.terminate()
             try:
                 worker.wait(_SETTLE_SECONDS)
-            except subprocess.TimeoutExpired:  # seen once: an idle worker of Prefect's that goes on
+            except subprocess.TimeoutExpired:  # it ends by a SIGINT, which background jobs of shells ignore
                 worker.kill()
     return {"median seconds": round(statistics.median(times[1:]), 2)}
 
