@@ -16,14 +16,14 @@ from uuid import UUID
 
 import anyio.abc
 import httpx
-from prefect.client.schemas.objects import Flow, FlowRun, StateType, WorkPool
+from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
+from agents.crash_reports import AT_WORK, ReportingWorker
 from agents.flow_runs import WORKER_LABEL
 from agents.parent import PARENT_VARIABLE
-from agents.pool_sharing import SharingWorker
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.offer import CPU_POOL
 
@@ -33,7 +33,6 @@ LOOK_AGAIN = 76
 BEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 _LONG_AWAY = 30.0  # seconds
-_AT_WORK = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +100,7 @@ class FarmJob(ProcessJobConfiguration):
         super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id)
 
 
-class FarmWorker(SharingWorker):
+class FarmWorker(ReportingWorker):
     """Prefect's process worker with the farm's own jobs, which waits for a server that is away."""
 
     job_configuration = FarmJob
@@ -184,7 +183,7 @@ class FarmWorker(SharingWorker):
         result = await super().run(flow_run, configuration, task_status)
         with contextlib.suppress(httpx.HTTPError):
             now = await self.client.read_flow_run(flow_run.id)
-            if now.state_type not in _AT_WORK or now.labels.get(WORKER_LABEL) != self.name:
+            if now.state_type not in AT_WORK or now.labels.get(WORKER_LABEL) != self.name:
                 result = result.model_copy(update={"status_code": 0})
             told = (now.state.message or "") if now.state is not None and now.state.is_failed() else ""
             if self._builds and TargetUnavailable.__name__ in told:

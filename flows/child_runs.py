@@ -7,18 +7,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from http import HTTPStatus
 from typing import TypeVar
 from uuid import UUID
 
-import httpx
 from prefect import runtime
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 
 from agents.flow_runs import cancel_of
+from agents.server_away import NO_ANSWER, is_away
 from flows.pool_watch import PoolWatch
 from flows.run_ends import RunEnds
 from tasks.domain.errors import TargetUnavailable
@@ -26,7 +25,6 @@ from tasks.domain.farm_errors import RunUnsuccessful
 
 _POLL_SECONDS, _AT_ONCE = 1.0, 100
 _AWAY_SECONDS = 5.0
-_OVERLOADED = HTTPStatus.INTERNAL_SERVER_ERROR
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
@@ -115,8 +113,8 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await call()
-        except (httpx.TransportError, PrefectHTTPStatusError) as error:
-            if isinstance(error, PrefectHTTPStatusError) and error.response.status_code < _OVERLOADED:
+        except NO_ANSWER as error:
+            if not is_away(error):
                 raise
             _LOG.warning("the Prefect server does not answer: %s", type(error).__name__)
         await asyncio.sleep(_AWAY_SECONDS)

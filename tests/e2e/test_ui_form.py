@@ -34,7 +34,7 @@ _LARGEST_PICTURE = 200_000
 _PATIENCE_MS = 15_000
 _NAME = "digits-7"
 _SHAPES = '{"image": {"min": [1, 8, 8, 1], "opt": [8, 8, 8, 1], "max": [32, 8, 8, 1]}}'
-_FILLED = {
+_FILLED: dict[str, dict[str, Any]] = {
     "release": {"bucket": "my-bucket", "prefix": "models", "model": "digits", "version": "7"},
     "overrides": {
         "precisions": ["fp32", "fp16"],

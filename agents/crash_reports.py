@@ -1,0 +1,60 @@
+"""Workers that report a run's crash to a server that is away as soon as it is back.
+
+Prefect's own only log that they could not. The run stays as it was then: nobody executes it, and as its
+worker lives, nobody takes it away from that either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import Abort, ObjectNotFound
+from prefect.states import Crashed
+from prefect.utilities.engine import propose_state
+
+from agents.flow_runs import WORKER_LABEL
+from agents.pool_sharing import SharingWorker
+from agents.server_away import NO_ANSWER, is_away
+
+AT_WORK = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
+"""States of a run that a worker has."""
+
+_AGAIN_SECONDS = 2.0
+
+
+class ReportingWorker(SharingWorker):
+    """Waits with a report until the server is back, unless it is to end."""
+
+    _draining = False
+
+    @classmethod
+    def __dispatch_key__(cls) -> str:
+        return "enginefarm-reporting"
+
+    async def _propose_crashed_state(
+        self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
+    ) -> None:
+        was_away = False
+        while not (was_away and self._draining):
+            try:
+                if not was_away or await self._has(flow_run):
+                    crashed: State[Any] = Crashed(message=message)
+                    await propose_state(client or self.client, crashed, flow_run_id=flow_run.id)
+            except (Abort, ObjectNotFound):  # it has ended, or was deleted
+                return
+            except NO_ANSWER as error:
+                self._logger.warning("the server does not know that %s crashed: %s", flow_run.name, error)
+                if not is_away(error):
+                    return
+                was_away = True
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
+
+    async def _has(self, flow_run: FlowRun) -> bool:
+        """Say whether a run is still this worker's: it may have been given to another one meanwhile."""
+        now = await self.client.read_flow_run(flow_run.id)
+        return now.state_type in AT_WORK and now.labels.get(WORKER_LABEL) == self.name
