@@ -10,17 +10,14 @@ import asyncio
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Crashed
 from prefect.utilities.engine import propose_state
 
-from agents.flow_runs import WORKER_LABEL
+from agents.flow_runs import is_with
 from agents.pool_sharing import SharingWorker
 from agents.server_away import NO_ANSWER, is_away
-
-AT_WORK = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
-"""States of a run that a worker has."""
 
 _AGAIN_SECONDS = 2.0
 
@@ -29,10 +26,6 @@ class ReportingWorker(SharingWorker):
     """Waits with a report until the server is back, unless it is to end."""
 
     _draining = False
-
-    @classmethod
-    def __dispatch_key__(cls) -> str:
-        return "enginefarm-reporting"
 
     async def _propose_crashed_state(
         self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
@@ -56,5 +49,4 @@ class ReportingWorker(SharingWorker):
 
     async def _has(self, flow_run: FlowRun) -> bool:
         """Say whether a run is still this worker's: it may have been given to another one meanwhile."""
-        now = await self.client.read_flow_run(flow_run.id)
-        return now.state_type in AT_WORK and now.labels.get(WORKER_LABEL) == self.name
+        return is_with(await self.client.read_flow_run(flow_run.id), self.name)

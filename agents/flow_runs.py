@@ -19,6 +19,9 @@ OUTLIVES_TAG = "enginefarm-outlives"
 WORKER_LABEL = "prefect.worker.name"
 """The label with the name of the worker that took a run."""
 
+TAKEN = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
+"""The states of a run that a worker has."""
+
 _PAGE = 200
 
 
@@ -30,6 +33,11 @@ def cancel_of(run: FlowRun, why: str) -> State[Any]:
     """
     waits = run.state_type in {StateType.SCHEDULED, StateType.CRASHED}
     return State(type=StateType.CANCELLED if waits else StateType.CANCELLING, message=why)
+
+
+def is_with(run: FlowRun, worker: str) -> bool:
+    """Say whether `run`, as it was just read, is one that `worker` has."""
+    return run.state_type in TAKEN and run.labels.get(WORKER_LABEL) == worker
 
 
 def outlives(parent: FlowRun | None) -> str:

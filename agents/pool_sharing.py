@@ -23,7 +23,7 @@ class SharingWorker(ProcessWorker):
 
     @classmethod
     def __dispatch_key__(cls) -> str:
-        return "enginefarm-sharing"
+        return f"enginefarm-{cls.__name__}"  # Prefect's own class is not to be replaced
 
     async def _submit_scheduled_flow_runs(
         self, flow_run_response: list[WorkerFlowRunResponse]

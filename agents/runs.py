@@ -20,11 +20,10 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
-from agents.flow_runs import WORKER_LABEL, all_flow_runs
+from agents.flow_runs import TAKEN, WORKER_LABEL, all_flow_runs, is_with
 from agents.parent import end_run
 
 _LOG = logging.getLogger(__name__)
-_TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _LOST_AFTER = timedelta(seconds=90)
 _DEAF_AFTER = timedelta(seconds=20)  # a worker that hears of a cancel has ended the run long before
 
@@ -75,12 +74,14 @@ async def _set(client: PrefectClient, runs: Iterable[FlowRun], state: State) -> 
 
 
 async def _runs_of(client: PrefectClient, pool: str, worker: str) -> list[FlowRun]:
-    return [run for run in await _runs(client, pool, _TAKEN) if run.labels.get(WORKER_LABEL) == worker]
+    return [run for run in await _runs(client, pool, TAKEN) if is_with(run, worker)]
 
 
-async def _runs(client: PrefectClient, pool: str, states: list[StateType]) -> list[FlowRun]:
+async def _runs(client: PrefectClient, pool: str, states: Iterable[StateType]) -> list[FlowRun]:
     return await all_flow_runs(
         client,
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states))),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))
+        ),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
     )

@@ -21,8 +21,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
-from agents.crash_reports import AT_WORK, ReportingWorker
-from agents.flow_runs import WORKER_LABEL
+from agents.crash_reports import ReportingWorker
+from agents.flow_runs import is_with
 from agents.parent import PARENT_VARIABLE
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.offer import CPU_POOL
@@ -117,10 +117,6 @@ class FarmWorker(ReportingWorker):
         self.stale = False
         self._answered = time.monotonic()
 
-    @classmethod
-    def __dispatch_key__(cls) -> str:
-        return "enginefarm"
-
     def drain(self) -> None:
         """Take no more runs."""
         self._draining = True
@@ -183,7 +179,7 @@ class FarmWorker(ReportingWorker):
         result = await super().run(flow_run, configuration, task_status)
         with contextlib.suppress(httpx.HTTPError):
             now = await self.client.read_flow_run(flow_run.id)
-            if now.state_type not in AT_WORK or now.labels.get(WORKER_LABEL) != self.name:
+            if not is_with(now, self.name):
                 result = result.model_copy(update={"status_code": 0})
             told = (now.state.message or "") if now.state is not None and now.state.is_failed() else ""
             if self._builds and TargetUnavailable.__name__ in told:

@@ -12,11 +12,11 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from agents.server_access import check_server
+from agents.server_away import is_away
 from flows.settings import settings
 from tasks.domain.farm_errors import ServerDenied, ServerUnreachable
 
 _DENIED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-_OVERLOADED = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def farm_api() -> str:
@@ -63,7 +63,7 @@ async def farm_client() -> AsyncIterator[PrefectClient]:
                 found="it refuses the password" if _has_secret() else "it asks for a password",
                 fix="set PREFECT_API_AUTH_STRING to what the server was started with",
             ) from error
-        if status >= _OVERLOADED:
+        if is_away(error):
             raise _unreachable(url, f"it answers {status}") from error
         raise
     except RuntimeError as error:  # what the client makes of any failure of its first call
