@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from agents.probe import HostProbe
+from agents.hardware.probe import HostProbe
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.offer import CPU_POOL, Offer, pool_of, tags_of
 from tasks.domain.target import Flavour

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agents.interpreters import interpreters_at
-from agents.probe import HostProbe, probe_host
+from agents.hardware.interpreters import interpreters_at
+from agents.hardware.probe import HostProbe, probe_host
 from agents.seats import Place, Seat, cpu_places, gpu_places, seat_at
 from flows.agent_options import HealthPort, Heartbeat
 from flows.display import console

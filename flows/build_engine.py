@@ -10,8 +10,8 @@ from pathlib import Path
 
 from prefect import flow, runtime
 
-from agents.gpu_lock import free_site
-from agents.probe import probe_host
+from agents.hardware.gpu_lock import free_site
+from agents.hardware.probe import probe_host
 from flows.failure_page import failure_on_run_page
 from flows.run_page import build_on_run_page
 from flows.settings import settings

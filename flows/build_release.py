@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger, runtime, tags
 
-from agents.probe import probe_host
+from agents.hardware.probe import probe_host
 from flows.build_engine import build_engine, find_engine
 from flows.cell_table import show_cells
 from flows.cells import CellAnswer, answers_to, cells_of

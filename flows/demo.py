@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agents.probe import probe_host
+from agents.hardware.probe import probe_host
 from flows.display import engine_table
 from flows.embedded_s3 import embedded_s3, environment_for
 from flows.engines import read_all

@@ -17,8 +17,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from agents.interpreters import interpreters_at
-from agents.probe import HostProbe, probe_host
+from agents.hardware.interpreters import interpreters_at
+from agents.hardware.probe import HostProbe, probe_host
 from flows.display import console
 from flows.findings import Finding, Level
 from flows.settings import settings

@@ -12,8 +12,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from agents.gpu_lock import free_site
-from agents.probe import probe_host
+from agents.hardware.gpu_lock import free_site
+from agents.hardware.probe import probe_host
 from flows.display import console, progress_bars
 from flows.engines import Key, StoreUrl, store_at
 from flows.settings import settings

@@ -11,9 +11,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from agents.gpu_lock import free_site
-from agents.probe import HostProbe, probe_host
-from agents.running import sites_to_run
+from agents.hardware.gpu_lock import free_site
+from agents.hardware.probe import HostProbe, probe_host
+from agents.hardware.sites import sites_to_run
 from flows.display import console, progress_bars
 from flows.engines import StoreUrl, fetch_engine, record_at, store_at
 from flows.settings import settings

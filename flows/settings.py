@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agents.interpreters import interpreters_at
+from agents.hardware.interpreters import interpreters_at
 from tasks.children.run import Limits
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.farm_errors import LocationRefused

@@ -15,7 +15,7 @@ from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
-from agents.probe import HostProbe, probe_host
+from agents.hardware.probe import HostProbe, probe_host
 from flows.display import console
 from flows.local_farm import (
     Server,

@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agents.probe import probe_host
+from agents.hardware.probe import probe_host
 from flows.demo import RELEASE, demo_world, publish_demo
 from flows.engines import read_all
 from flows.temporary_server import temporary_server

@@ -17,7 +17,7 @@ import boto3
 import httpx
 import pytest
 
-from agents.probe import HostProbe
+from agents.hardware.probe import HostProbe
 from flows import local_parts
 from flows.display import console
 from flows.local_farm import own_server, own_storage, parts_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents.probe import HostProbe, probe_host
+from agents.hardware.probe import HostProbe, probe_host
 from flows import build_release as release_flow
 from flows import convert_release
 from flows.build_release import build_release

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agents.probe import HostProbe, probe_host
+from agents.hardware.probe import HostProbe, probe_host
 from flows.demo import DemoOutcome, demo_world, run_demo
 from flows.display import error_text, records_json
 from flows.settings import settings

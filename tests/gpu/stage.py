@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from agents.probe import HostProbe
+from agents.hardware.probe import HostProbe
 from flows.settings import settings
 from tasks.domain.record import EngineRecord
 from tasks.domain.request import Precision

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agents.probe import probe_host
+from agents.hardware.probe import probe_host
 from flows.demo import demo_world
 from flows.engines import read_all
 from flows.settings import settings

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from agents.gpu_lock import gpu_lock
+from agents.hardware.gpu_lock import gpu_lock
 
 _HOLDER = """
 import asyncio, sys
-from agents.gpu_lock import gpu_lock
+from agents.hardware.gpu_lock import gpu_lock
 async def hold():
     async with gpu_lock(sys.argv[1]):
         print("held", flush=True)

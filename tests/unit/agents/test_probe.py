@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.interpreters import interpreters_at
-from agents.probe import HostProbe, probe_host
+from agents.hardware.interpreters import interpreters_at
+from agents.hardware.probe import HostProbe, probe_host
 from tasks.children.run import Limits
 from tasks.domain.errors import GpuUnavailable, TargetUnavailable, ToolchainBroken
 from tasks.domain.gpu_table import device_slug

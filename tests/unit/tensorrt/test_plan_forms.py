@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from agents.probe import HostProbe
+from agents.hardware.probe import HostProbe
 from tasks.children.disk import is_no_space
 from tasks.children.run import Limits, run_child
 from tasks.domain.compatibility import Compatibility, HardwareLevel

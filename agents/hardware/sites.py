@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.probe import HostProbe
+from agents.hardware.probe import HostProbe
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.target import EngineTarget

@@ -1,0 +1,1 @@
+"""What a host has: its GPUs, its interpreters, who uses which GPU."""
