@@ -17,7 +17,7 @@ import typer
 
 from agents.hardware.interpreters import interpreters_at
 from agents.hardware.probe import HostProbe, probe_host
-from agents.seats import Place, Seat, cpu_places, gpu_places, seat_at
+from agents.host.seats import Place, Seat, cpu_places, gpu_places, seat_at
 from flows.agent_options import HealthPort, Heartbeat
 from flows.display import console
 from flows.prefect_environment import agent_environment, prepare_prefect
@@ -33,7 +33,7 @@ from tasks.store.store import Store
 
 if TYPE_CHECKING:
     from agents.health import Health
-    from agents.host import Host
+    from agents.host.host import Host
 
 app = typer.Typer(no_args_is_help=True, help="What runs on the hosts of a farm.")
 app.command()(s3)
@@ -127,7 +127,7 @@ def _serve(
     health: tuple[Path | None, int | None],
 ) -> None:
     from agents.health import Health  # noqa: PLC0415
-    from agents.host import Host, only_agent  # noqa: PLC0415
+    from agents.host.host import Host, only_agent  # noqa: PLC0415
     from flows.deployments import register  # noqa: PLC0415
     from flows.farm_server import farm_client  # noqa: PLC0415
 
@@ -151,8 +151,8 @@ def _serve(
 
 
 async def _run(host: Host, environment: dict[str, str], drain_seconds: float, health: Health) -> int:
+    from agents.host.supervisor import Supervisor  # noqa: PLC0415
     from agents.janitor import keep_house  # noqa: PLC0415
-    from agents.supervisor import Supervisor  # noqa: PLC0415
     from flows.deployments import ENTRYPOINTS  # noqa: PLC0415
 
     keeps_house = any(seat.pool == CPU_POOL for seat in host.found.values())

@@ -17,9 +17,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 
 from agents.flow_runs import WORKER_LABEL
-from agents.host import only_agent
+from agents.host.host import only_agent
+from agents.host.seats import Place
 from agents.pools import LOCKED_TEMPLATE
-from agents.seats import Place
 from flows.farm_logs import LogLine, log_lines
 from flows.farm_runs import find_run
 from tasks.domain.farm_errors import AgentRunning, PoolUnsafe

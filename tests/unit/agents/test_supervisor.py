@@ -10,8 +10,8 @@ import httpx
 import pytest
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from agents import supervisor
-from agents.supervisor import Supervisor
+from agents.host import supervisor
+from agents.host.supervisor import Supervisor
 from tasks.domain.farm_errors import ServerUnreachable
 
 

@@ -21,7 +21,7 @@ import jsonschema
 import pytest
 import yaml
 
-from agents import supervisor
+from agents.host import supervisor
 from flows import agent_command
 from tests.stand_in.toolchain import ROOT
 

@@ -18,9 +18,9 @@ from prefect.exceptions import ObjectNotFound
 
 from agents.changes import Action
 from agents.file_lock import try_lock
+from agents.host.seats import Place, Seat, seat_at
 from agents.parent import end_children
 from agents.pools import FarmPool, workers_online
-from agents.seats import Place, Seat, seat_at
 from tasks.children.run import Limits
 from tasks.children.workspace import workspace
 from tasks.domain.errors import FarmError, TargetUnavailable

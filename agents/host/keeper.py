@@ -18,10 +18,10 @@ from typing import Any
 import httpx
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from agents.host import Host
+from agents.host.host import Host
+from agents.host.seats import Place, Seat
 from agents.parent import PARENT_VARIABLE
 from agents.runs import give_up_runs, hand_back_runs
-from agents.seats import Place, Seat
 from agents.worker import BEAT_SECONDS, LOOK_AGAIN, WorkerOrder, describe
 from tasks.domain.errors import FarmError
 

@@ -11,11 +11,11 @@ from typing import Any
 from prefect.client.orchestration import PrefectClient
 
 from agents.health import Health, Report
-from agents.host import Host
-from agents.keeper import Keeper
+from agents.host.host import Host
+from agents.host.keeper import Keeper
+from agents.host.seats import Seat
 from agents.parent import adopt_orphans
 from agents.runs import sweep_runs
-from agents.seats import Seat
 from tasks.domain.errors import FarmError
 
 _LOG = logging.getLogger(__name__)
