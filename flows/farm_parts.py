@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agents.changes import Part
 from agents.pools import KnownPools
-from agents.s3_events import ReleasePlace
+from agents.s3.events import ReleasePlace
 from flows.automation_part import Automations, Declared
 from flows.automations import watches
 from flows.deployments import Deployments

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 
-from agents.request_files import request_files
-from agents.s3_events import CreatedObject, LocationUnknown, ReleasePlace, release_of
+from agents.s3.events import CreatedObject, LocationUnknown, ReleasePlace, release_of
+from agents.s3.request_files import request_files
 from flows.cells import Cell, cells_of
 from flows.settings import settings
 from tasks.domain.errors import FarmError, StoreUnreachable

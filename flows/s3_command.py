@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agents.s3_events import ReleasePlace
+from agents.s3.events import ReleasePlace
 from flows.agent_options import HealthPort, Heartbeat
 from flows.prefect_environment import prepare_prefect
 from tasks.domain.errors import RequestInvalid
 
 if TYPE_CHECKING:
     from agents.health import Health
-    from agents.s3_agent import S3AgentSettings
+    from agents.s3.agent import S3AgentSettings
 
 _INTERRUPTED = 130
 # An agent waits by itself for a server that is away; the client's own retries would only hold up its end.
@@ -61,7 +61,7 @@ def s3(  # noqa: PLR0913 (options of a command)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # Prefect takes seconds to import, and reads its settings then.
     from agents.health import Health  # noqa: PLC0415
-    from agents.s3_agent import S3AgentSettings  # noqa: PLC0415
+    from agents.s3.agent import S3AgentSettings  # noqa: PLC0415
 
     window = timedelta(days=list_days)
     wanted = S3AgentSettings(places=places, list_seconds=60 * list_every, list_window=window)
@@ -106,8 +106,8 @@ def place_at(url: str) -> ReleasePlace:
 
 
 async def _serve(url: str | None, wanted: S3AgentSettings, health: Health) -> None:
-    from agents.s3_agent import S3Agent  # noqa: PLC0415
-    from agents.s3_queue import NotificationQueue  # noqa: PLC0415
+    from agents.s3.agent import S3Agent  # noqa: PLC0415
+    from agents.s3.queue import NotificationQueue  # noqa: PLC0415
 
     agent = S3Agent(
         queue=await asyncio.to_thread(NotificationQueue.connect, url) if url else None, settings=wanted

@@ -15,7 +15,7 @@ from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.exceptions import ObjectNotFound
 
 from agents.release_runs import DEPLOYMENT
-from agents.s3_events import ReleasePlace
+from agents.s3.events import ReleasePlace
 from tasks.domain.farm_errors import NotDeployed
 from tasks.domain.release import REQUEST_FILE
 

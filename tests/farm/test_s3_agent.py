@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from agents.s3_queue import NotificationQueue
+from agents.s3.queue import NotificationQueue
 from tests.farm.gate import gate_to
 from tests.farm.s3_world import SECONDS, World, arn_of, deploy, notify, wait_for
 
@@ -148,7 +148,7 @@ def _server_away_and_agent_ends(world: World, agent: subprocess.Popen[bytes]) ->
 def test_a_message_is_held_as_long_as_somebody_works_on_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.s3_queue.VISIBILITY_SECONDS", 2)
+    monkeypatch.setattr("agents.s3.queue.VISIBILITY_SECONDS", 2)
 
     async def work() -> None:
         queue = await asyncio.to_thread(NotificationQueue.connect, world.queue)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.s3_events import (
+from agents.s3.events import (
     CreatedObject,
     LocationUnknown,
     Notification,

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from agents import s3_agent
-from agents.s3_agent import S3Agent, S3AgentSettings
-from agents.s3_events import CreatedObject, ReleasePlace
+from agents.s3 import agent
+from agents.s3.agent import S3Agent, S3AgentSettings
+from agents.s3.events import CreatedObject, ReleasePlace
 from tasks.domain.errors import FarmError, StoreDenied, StoreUnreachable
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from agents.s3_events import CreatedObject, ReleasePlace
+from agents.s3.events import CreatedObject, ReleasePlace
 from tasks.domain.errors import ReleaseIncomplete, RequestInvalid
 from tasks.domain.priority import Priority
 from tasks.domain.release import REQUEST_FILE, ReleaseRef

@@ -1,0 +1,1 @@
+"""Releases that are uploaded to S3 start their own builds."""
