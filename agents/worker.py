@@ -22,8 +22,8 @@ from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
 from agents.crash_reports import ReportingWorker
-from agents.flow_runs import is_with
 from agents.parent import PARENT_VARIABLE
+from agents.server.flow_runs import is_with
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.offer import CPU_POOL
 

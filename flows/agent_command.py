@@ -152,7 +152,7 @@ def _serve(
 
 async def _run(host: Host, environment: dict[str, str], drain_seconds: float, health: Health) -> int:
     from agents.host.supervisor import Supervisor  # noqa: PLC0415
-    from agents.janitor import keep_house  # noqa: PLC0415
+    from agents.server.janitor import keep_house  # noqa: PLC0415
     from flows.deployments import ENTRYPOINTS  # noqa: PLC0415
 
     keeps_house = any(seat.pool == CPU_POOL for seat in host.found.values())

@@ -8,7 +8,7 @@ from typing import Protocol
 from prefect.client.orchestration import PrefectClient
 from prefect.events.schemas.automations import Automation, AutomationCore
 
-from agents.changes import Action, Change, Plan
+from agents.server.changes import Action, Change, Plan
 from tasks.domain.farm_errors import NotDeployed
 
 _COMPARED = ("description", "trigger", "actions")

@@ -2,7 +2,7 @@
 
 A host without power tells nobody. Its agent puts that right when it starts again (`agents/runs.py`). For
 one that never does, the server itself notes that nothing more is heard of a run. What crashed is then started
-again by the farm's CPU agents (`agents/janitor.py`). Crashed is no proof that a build has stopped: its lease
+again by the farm's CPU agents (`agents/server/janitor.py`). Crashed is no proof that a build has stopped: its lease
 and the conditional write of its record settle that.
 """
 
@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-from agents.flow_runs import FLOWS
+from agents.server.flow_runs import FLOWS
 
 _RUN = "prefect.flow-run"
 _OVER = ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")

@@ -16,8 +16,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
-from agents.flow_runs import cancel_of
-from agents.server_away import NO_ANSWER, is_away
+from agents.server.away import NO_ANSWER, is_away
+from agents.server.flow_runs import cancel_of
 from flows.pool_watch import PoolWatch
 from flows.run_ends import RunEnds
 from tasks.domain.errors import TargetUnavailable

@@ -18,7 +18,7 @@ from flows.s3_command import place_at
 from tasks.domain.printable import printable
 
 if TYPE_CHECKING:
-    from agents.changes import Part, Plan
+    from agents.server.changes import Part, Plan
 
 _COLOURS = {"create": "green", "change": "yellow", "keep": "dim"}
 
@@ -48,7 +48,7 @@ def deploy(
     places = tuple(map(place_at, s3_events or ()))
     prepare_prefect()
     # Prefect takes seconds to import: `--help` goes without.
-    from agents.changes import is_done  # noqa: PLC0415
+    from agents.server.changes import is_done  # noqa: PLC0415
     from flows.farm_parts import farm_parts  # noqa: PLC0415
 
     parts = farm_parts(events_of=places)

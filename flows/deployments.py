@@ -17,7 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Schedule
 from prefect.types.entrypoint import EntrypointType
 
-from agents.changes import Action, Change, Plan
+from agents.server.changes import Action, Change, Plan
 from tasks.domain.offer import CPU_POOL
 from tasks.domain.priority import Priority
 

@@ -1,7 +1,7 @@
 """Builds on a farm: each missing cell is a run of its own, in the work pool of agents with its target.
 
 Only references cross: an order names digests and keys. What came of a cell is what the store holds once its
-run has completed. A run that crashed is started again by the farm's CPU agents (`agents/janitor.py`): it has
+run has completed. A run that crashed is started again by the farm's CPU agents (`agents/server/janitor.py`): it has
 failed only once it has crashed too often. A server that is away only takes time.
 """
 
@@ -19,8 +19,8 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter
 
-from agents.flow_runs import PARENT_TAG
-from agents.janitor import has_given_up
+from agents.server.flow_runs import PARENT_TAG
+from agents.server.janitor import has_given_up
 from flows.build_engine import find_engine
 from flows.cells import CellAnswer, answers_to
 from flows.child_runs import RunReader, patiently, wait_for_child

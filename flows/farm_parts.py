@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agents.changes import Part
-from agents.pools import KnownPools
 from agents.s3.events import ReleasePlace
+from agents.server.changes import Part
+from agents.server.pools import KnownPools
 from flows.automation_part import Automations, Declared
 from flows.automations import watches
 from flows.deployments import Deployments

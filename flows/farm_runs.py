@@ -23,9 +23,9 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry
 from pydantic import TypeAdapter
 
-from agents.flow_runs import OUTLIVES_TAG, PARENT_TAG, all_flow_runs, cancel_of, outlives
-from agents.janitor import comes_again, parent_of
-from agents.release_runs import DEPLOYMENT
+from agents.server.flow_runs import OUTLIVES_TAG, PARENT_TAG, all_flow_runs, cancel_of, outlives
+from agents.server.janitor import comes_again, parent_of
+from agents.server.release_runs import DEPLOYMENT
 from flows.overrides import Overrides
 from flows.run_ends import RunEnds, is_final
 from tasks.domain.digest import document_digest

@@ -11,8 +11,8 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
-from agents.server_access import check_server
-from agents.server_away import is_away
+from agents.server.access import check_server
+from agents.server.away import is_away
 from flows.settings import settings
 from tasks.domain.farm_errors import ServerDenied, ServerUnreachable
 

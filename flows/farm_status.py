@@ -22,8 +22,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkPool
 from prefect.client.schemas.sorting import FlowRunSort
 
-from agents.flow_runs import FLOWS, WORKER_LABEL, all_flow_runs
-from agents.pools import is_farm_pool, is_online
+from agents.server.flow_runs import FLOWS, WORKER_LABEL, all_flow_runs
+from agents.server.pools import is_farm_pool, is_online
 from flows.farm_view import AgentView, FarmView, PoolView, RunView, WaitingView
 from flows.queue_times import finish_times, usual
 from tasks.domain.priority import Priority

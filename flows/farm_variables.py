@@ -9,7 +9,7 @@ from prefect.client.schemas.actions import VariableCreate
 from prefect.exceptions import ObjectAlreadyExists
 from pydantic import TypeAdapter, ValidationError
 
-from agents.changes import Action, Change, Plan
+from agents.server.changes import Action, Change, Plan
 from tasks.domain.errors import RequestInvalid
 
 RELEASES = "enginefarm_releases"

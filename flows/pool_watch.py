@@ -11,7 +11,7 @@ from prefect import get_run_logger, runtime
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import PrefectClient
 
-from agents.pools import agent_for, workers_online
+from agents.server.pools import agent_for, workers_online
 from tasks.domain.errors import TargetUnavailable
 from tasks.store.announcements import announcements
 from tasks.store.store import Store

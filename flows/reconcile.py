@@ -23,8 +23,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from pydantic import Field, TypeAdapter, ValidationError
 
-from agents.flow_runs import all_flow_runs
 from agents.s3.events import ReleasePlace
+from agents.server.flow_runs import all_flow_runs
 from flows.farm_runs import release_deployment, release_parameters, run_of_key
 from flows.farm_variables import RELEASES, places_of_releases
 from flows.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows

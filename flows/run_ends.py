@@ -8,7 +8,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from agents.janitor import comes_again
+from agents.server.janitor import comes_again
 
 _REVIVAL_SECONDS = 180.0
 

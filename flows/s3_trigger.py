@@ -14,8 +14,8 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.exceptions import ObjectNotFound
 
-from agents.release_runs import DEPLOYMENT
 from agents.s3.events import ReleasePlace
+from agents.server.release_runs import DEPLOYMENT
 from tasks.domain.farm_errors import NotDeployed
 from tasks.domain.release import REQUEST_FILE
 

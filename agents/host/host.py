@@ -16,11 +16,11 @@ from typing import Any
 from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 
-from agents.changes import Action
 from agents.file_lock import try_lock
 from agents.host.seats import Place, Seat, seat_at
 from agents.parent import end_children
-from agents.pools import FarmPool, workers_online
+from agents.server.changes import Action
+from agents.server.pools import FarmPool, workers_online
 from tasks.children.run import Limits
 from tasks.children.workspace import workspace
 from tasks.domain.errors import FarmError, TargetUnavailable

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from agents.release_runs import RunRefused, ServerAway, start_run
 from agents.s3.events import CreatedObject, LocationUnknown, ReleasePlace, read_notification, release_of
 from agents.s3.queue import Message, NotificationQueue
 from agents.s3.request_files import content_of, priority_of, request_files
+from agents.server.release_runs import RunRefused, ServerAway, start_run
 from agents.steps import Steps
 from tasks.domain.errors import FarmError, NotStored
 from tasks.domain.printable import printable_name

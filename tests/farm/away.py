@@ -13,7 +13,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
-from agents.flow_runs import all_flow_runs
+from agents.server.flow_runs import all_flow_runs
 from flows import farm_runs
 from flows.embedded_s3 import environment_for
 from flows.overrides import Overrides

@@ -16,10 +16,10 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 
-from agents.flow_runs import WORKER_LABEL
 from agents.host.host import only_agent
 from agents.host.seats import Place
-from agents.pools import LOCKED_TEMPLATE
+from agents.server.flow_runs import WORKER_LABEL
+from agents.server.pools import LOCKED_TEMPLATE
 from flows.farm_logs import LogLine, log_lines
 from flows.farm_runs import find_run
 from tasks.domain.farm_errors import AgentRunning, PoolUnsafe

@@ -15,7 +15,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from typer.testing import CliRunner
 
-from agents.release_runs import DEPLOYMENT
+from agents.server.release_runs import DEPLOYMENT
 from flows.cli import app
 from flows.deployments import NIGHTLY, Deployments, FarmDeployment
 from tasks.domain.offer import CPU_POOL

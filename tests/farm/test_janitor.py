@@ -14,10 +14,10 @@ from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
 from prefect.states import AwaitingRetry
 
-from agents import flow_runs
-from agents.flow_runs import PARENT_TAG
-from agents.janitor import MOST_RUNS, Swept, sweep
-from agents.pools import FarmPool
+from agents.server import flow_runs
+from agents.server.flow_runs import PARENT_TAG
+from agents.server.janitor import MOST_RUNS, Swept, sweep
+from agents.server.pools import FarmPool
 from flows import farm_runs
 from flows.automation_part import Automations
 from flows.automations import SILENT, STUCK, UNHEARD, WATCHES

@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import PrefectClient
 
-from agents.release_runs import DEPLOYMENT
+from agents.server.release_runs import DEPLOYMENT
 from flows.settings import settings
 from tasks.domain.errors import ReleaseIncomplete, RequestInvalid
 from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful

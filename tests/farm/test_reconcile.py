@@ -15,7 +15,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.variables import Variable
 
-from agents.pools import FarmPool
+from agents.server.pools import FarmPool
 from flows import missing_cells
 from flows import reconcile as reconciling
 from flows.deployments import register

@@ -11,8 +11,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry
 
-from agents.janitor import MOST_RUNS, sweep
-from agents.pools import FarmPool
+from agents.server.janitor import MOST_RUNS, sweep
+from agents.server.pools import FarmPool
 from flows import farm_logs, farm_runs, run_ends
 from flows.deployments import register
 from flows.farm_logs import log_lines

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed, Pending
 
-from agents.flow_runs import WORKER_LABEL
+from agents.server.flow_runs import WORKER_LABEL
 from agents.worker import FarmWorker, WorkerOrder
 from tests.farm.gate import Gate, gate_to
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.server_access import check_server
+from agents.server.access import check_server
 from tasks.domain.farm_errors import ServerUnreachable, ServerUnsafe
 
 

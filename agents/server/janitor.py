@@ -33,7 +33,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
-from agents.flow_runs import FLOWS, PARENT_TAG, all_flow_runs, cancel_of, outlives
+from agents.server.flow_runs import FLOWS, PARENT_TAG, all_flow_runs, cancel_of, outlives
 from tasks.domain.errors import FarmError
 
 MOST_RUNS = 3

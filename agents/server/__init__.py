@@ -1,0 +1,1 @@
+"""What agents say to and read from Prefect's server."""
