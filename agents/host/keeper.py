@@ -21,8 +21,8 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from agents.host.host import Host
 from agents.host.seats import Place, Seat
 from agents.parent import PARENT_VARIABLE
-from agents.runs import give_up_runs, hand_back_runs
-from agents.worker import BEAT_SECONDS, LOOK_AGAIN, WorkerOrder, describe
+from agents.worker.lost_runs import give_up_runs, hand_back_runs
+from agents.worker.worker import BEAT_SECONDS, LOOK_AGAIN, WorkerOrder, describe
 from tasks.domain.errors import FarmError
 
 _LOG = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class Keeper:
         async with self.host.forking:
             self._gone.clear()
             self.process = await create_subprocess_exec(
-                sys.executable, "-P", "-m", "agents.worker_process", order.to_json(),
+                sys.executable, "-P", "-m", "agents.worker.main", order.to_json(),
                 env=environment, pass_fds=(beats,), stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the agent, which then says what its workers do
             )  # fmt: skip

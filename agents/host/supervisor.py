@@ -15,7 +15,7 @@ from agents.host.host import Host
 from agents.host.keeper import Keeper
 from agents.host.seats import Seat
 from agents.parent import adopt_orphans
-from agents.runs import sweep_runs
+from agents.worker.lost_runs import sweep_runs
 from tasks.domain.errors import FarmError
 
 _LOG = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.states import Pending, Scheduled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
-from agents.pool_sharing import SharingWorker, shuffled
+from agents.worker.pool_sharing import SharingWorker, shuffled
 
 pytestmark = pytest.mark.usefixtures("bare_server")
 _SECONDS = 20.0

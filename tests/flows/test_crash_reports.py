@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from prefect.states import Crashed, Pending
 
 from agents.server.flow_runs import WORKER_LABEL
-from agents.worker import FarmWorker, WorkerOrder
+from agents.worker.worker import FarmWorker, WorkerOrder
 from tests.farm.gate import Gate, gate_to
 
 _ORDER = WorkerOrder(pool="crash-reports", name="reports", limit=1, flows={}, beats=0)

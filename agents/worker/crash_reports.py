@@ -15,9 +15,9 @@ from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Crashed
 from prefect.utilities.engine import propose_state
 
-from agents.pool_sharing import SharingWorker
 from agents.server.away import NO_ANSWER, is_away
 from agents.server.flow_runs import is_with
+from agents.worker.pool_sharing import SharingWorker
 
 _AGAIN_SECONDS = 2.0
 

@@ -1,6 +1,6 @@
 """The process of one flow run on an agent: Prefect's own engine, which ends with its worker, and in time.
 
-Started as `python -m agents.flow_process`.
+Started as `python -m agents.worker.flow_process`.
 """
 
 from __future__ import annotations

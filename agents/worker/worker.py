@@ -21,9 +21,9 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
-from agents.crash_reports import ReportingWorker
 from agents.parent import PARENT_VARIABLE
 from agents.server.flow_runs import is_with
+from agents.worker.crash_reports import ReportingWorker
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.offer import CPU_POOL
 
@@ -90,7 +90,7 @@ class FarmJob(ProcessJobConfiguration):
         entrypoint = self.flows.get(flow.name) if flow is not None else None
         if entrypoint is None or deployment is None or deployment.pull_steps:
             raise FlowRefused("agents run deployments of the farm's own flows only, without pull steps")
-        self.command = command_to_string([sys.executable, "-P", "-m", "agents.flow_process"])
+        self.command = command_to_string([sys.executable, "-P", "-m", "agents.worker.flow_process"])
         self.working_dir = None
         self.env = {
             **self.run_environment,

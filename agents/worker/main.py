@@ -1,6 +1,6 @@
 """The process of one worker on an agent: it ends with the agent.
 
-Started as `python -m agents.worker_process JSON`, with a `WorkerOrder`.
+Started as `python -m agents.worker.main JSON`, with a `WorkerOrder`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ RETRIES = "PREFECT_CLIENT_MAX_RETRIES"
 
 
 def main() -> int:
-    """Take runs until told to end; return why, as `agents.worker` says."""
+    """Take runs until told to end; return why, as `agents.worker.worker` says."""
     die_with_parent()
     # For runs: they have work to lose. A worker that waits as long between two calls sleeps on for minutes
     # after its server has come back.
     retries = os.environ.pop(RETRIES, None)
     # Takes seconds, and reads Prefect's settings.
-    from agents.worker import read_order, serve  # noqa: PLC0415
+    from agents.worker.worker import read_order, serve  # noqa: PLC0415
 
     return serve(read_order(sys.argv[1]), run_environment={} if retries is None else {RETRIES: retries})
 

@@ -1,0 +1,1 @@
+"""A Prefect worker of ours: takes runs of one pool and reports how they end."""
