@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 
 from agents.file_lock import try_lock
 from agents.host.seats import Place, Seat, seat_at
-from agents.parent import end_children
+from agents.processes import end_children
 from agents.server.changes import Action
 from agents.server.pools import FarmPool, workers_online
 from tasks.children.run import Limits

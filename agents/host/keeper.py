@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from agents.host.host import Host
 from agents.host.seats import Place, Seat
-from agents.parent import PARENT_VARIABLE
+from agents.processes import PARENT_VARIABLE
 from agents.worker.lost_runs import give_up_runs, hand_back_runs
 from agents.worker.worker import BEAT_SECONDS, LOOK_AGAIN, WorkerOrder, describe
 from tasks.domain.errors import FarmError

@@ -14,7 +14,7 @@ from agents.health import Health, Report
 from agents.host.host import Host
 from agents.host.keeper import Keeper
 from agents.host.seats import Seat
-from agents.parent import adopt_orphans
+from agents.processes import adopt_orphans
 from agents.worker.lost_runs import sweep_runs
 from tasks.domain.errors import FarmError
 

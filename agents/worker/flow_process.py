@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import runpy
 
-from agents.parent import die_with_parent, end_soon_after_sigterm
+from agents.processes import die_with_parent, end_soon_after_sigterm
 
 _GRACE_SECONDS = 4.0
 """A cancelled run has given back its lease by then; its builds end with it, within 5 s."""

@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
-from agents.parent import end_run
+from agents.processes import end_run
 from agents.server.flow_runs import TAKEN, WORKER_LABEL, all_flow_runs, is_with
 
 _LOG = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from agents.parent import die_with_parent
+from agents.processes import die_with_parent
 
 RETRIES = "PREFECT_CLIENT_MAX_RETRIES"
 

@@ -21,7 +21,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
-from agents.parent import PARENT_VARIABLE
+from agents.processes import PARENT_VARIABLE
 from agents.server.flow_runs import is_with
 from agents.worker.crash_reports import ReportingWorker
 from tasks.domain.errors import TargetUnavailable

@@ -10,7 +10,7 @@ from pathlib import Path
 _ROOT = Path(__file__).parents[3]
 _WAITS = """
 import asyncio, signal, sys, time
-from agents.parent import end_soon_after_sigterm
+from agents.processes import end_soon_after_sigterm
 
 end_soon_after_sigterm(float(sys.argv[1]))
 
