@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from flows.cells import CellAnswer
-from flows.display import error_text
+from flows.cli.display import error_text
 from flows.failure_page import failure_text
 from flows.run_page import as_code, link_to
 from tasks.domain.errors import FarmError

@@ -191,4 +191,4 @@ def parts_of(server: Server, storage: Storage, *, gpu: bool) -> tuple[Part, ...]
 
 
 def _enginefarm(*arguments: str) -> tuple[str, ...]:
-    return sys.executable, "-P", "-m", "flows.cli", *arguments
+    return sys.executable, "-P", "-m", "flows.cli.main", *arguments

@@ -17,10 +17,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from flows.display import console
+from flows.cli.display import console
+from flows.cli.up import run_parts, write_environment
 from flows.local_farm import Server, free_port, own_server, own_storage, parts_of, password
 from flows.local_parts import Part
-from flows.up import run_parts, write_environment
 
 _PROGRAMS = "/usr/lib/postgresql"
 _USER = "enginefarm"

@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.hardware.probe import probe_host
-from flows.demo import RELEASE, demo_world, publish_demo
-from flows.engines import read_all
+from flows.cli.demo import RELEASE, demo_world, publish_demo
+from flows.cli.engines import read_all
 from flows.temporary_server import temporary_server
 from tasks.children.run import Limits
 from tasks.domain.record import EngineRecord

@@ -19,7 +19,7 @@ _PYTHON = shlex.quote(sys.executable)
 _TOOLS = {
     # Picks the key out of the list; a machine may have no jq.
     "jq": f"exec {_PYTHON} -c 'import json, sys; print(json.load(sys.stdin)[0][\"key\"])'",
-    "enginefarm": f'exec {_PYTHON} -m flows.cli "$@"',
+    "enginefarm": f'exec {_PYTHON} -m flows.cli.main "$@"',
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from prefect.client.orchestration import PrefectClient, get_client
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.cli.main import app
 
 
 def run(*arguments: str) -> str:

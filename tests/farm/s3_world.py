@@ -123,7 +123,7 @@ class World:
         command = [
             sys.executable,
             "-m",
-            "flows.cli",
+            "flows.cli.main",
             "agent",
             "s3",
             "--queue",

@@ -16,7 +16,7 @@ from prefect.exceptions import ObjectNotFound
 from typer.testing import CliRunner
 
 from agents.server.release_runs import DEPLOYMENT
-from flows.cli import app
+from flows.cli.main import app
 from flows.deployments import NIGHTLY, Deployments, FarmDeployment
 from tasks.domain.offer import CPU_POOL
 from tests.farm.commands import on_server, run

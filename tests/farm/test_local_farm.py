@@ -19,10 +19,10 @@ import pytest
 
 from agents.hardware.probe import HostProbe
 from flows import local_parts
-from flows.display import console
+from flows.cli.display import console
+from flows.cli.up import show_page, up, write_environment
 from flows.local_farm import own_server, own_storage, parts_of
 from flows.local_parts import LocalFarm, Part
-from flows.up import show_page, up, write_environment
 from infra.local_farm import find_postgres
 from tasks.domain.errors import RequestInvalid, StoreUnreachable
 from tests.farm.s3_world import SECONDS, wait_for

@@ -10,8 +10,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.server.services.scheduler import schedule_deployments
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows.findings import Finding, Level
-from flows.schedule_check import check_schedules, schedules
+from flows.cli.findings import Finding, Level
+from flows.cli.schedules import check_schedules, schedules
 from tests.farm.commands import on_server, run
 
 

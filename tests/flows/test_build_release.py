@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from flows.build_release import build_release
-from flows.engines import read_all
+from flows.cli.engines import read_all
 from flows.overrides import Overrides
 from tasks.domain.errors import DigestMismatch, NotStored
 from tasks.domain.record import Verdict

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.build_release import build_release
-from flows.cli import app
-from flows.engines import read_all
+from flows.cli.engines import read_all
+from flows.cli.main import app
 from tasks.children.reference import read_reference
 from tasks.domain.digest import blob_ref
 from tasks.domain.errors import TargetUnavailable, VerificationFailed

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from flows.build_release import build_release
-from flows.engines import read_all
+from flows.cli.engines import read_all
 from flows.settings import settings
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.release import ReleaseRef

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from flows.build_release import build_release
-from flows.engines import layers, read_all
+from flows.cli.engines import layers, read_all
 from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.gpu_table import device_slug

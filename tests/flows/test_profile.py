@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import Artifact
 from typer.testing import CliRunner
 
 from flows.build_release import build_release
-from flows.cli import app
-from flows.engines import read_all
+from flows.cli.engines import read_all
+from flows.cli.main import app
 from tasks.domain.digest import blob_ref
 from tasks.domain.errors import NotStored
 from tasks.domain.profile import Measured

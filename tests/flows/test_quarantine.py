@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from typer.testing import CliRunner, Result
 
 from flows.build_release import build_release
-from flows.cli import app
+from flows.cli.main import app
 from tasks.children.compare import compare_outputs
 from tasks.children.reference import answer, read_reference, write_reference
 from tasks.domain.digest import blob_ref

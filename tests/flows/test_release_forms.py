@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.build_release import build_release
-from flows.engines import read_all
+from flows.cli.engines import read_all
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import DEFAULT_TOLERANCES, Precision

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.cli.main import app
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import (
     BuildRefused,

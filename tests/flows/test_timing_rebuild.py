@@ -14,7 +14,7 @@ import h5py
 import pytest
 
 from flows.build_release import build_release
-from flows.engines import read_all
+from flows.cli.engines import read_all
 from flows.settings import settings
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import TimingMode

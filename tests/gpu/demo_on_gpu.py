@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.hardware.probe import HostProbe, probe_host
-from flows.demo import DemoOutcome, demo_world, run_demo
-from flows.display import error_text, records_json
+from flows.cli.demo import DemoOutcome, demo_world, run_demo
+from flows.cli.display import error_text, records_json
 from flows.settings import settings
 from flows.temporary_server import temporary_server
 from tasks.domain.errors import DigestMismatch

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.hardware.probe import probe_host
-from flows.demo import demo_world
-from flows.display import records_json
-from flows.engines import read_all
+from flows.cli.demo import demo_world
+from flows.cli.display import records_json
+from flows.cli.engines import read_all
 from flows.settings import settings
 from flows.temporary_server import temporary_server
 from tasks.domain.gpu_table import device_slug

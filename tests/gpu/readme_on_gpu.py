@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.demo import demo_world
+from flows.cli.demo import demo_world
 from tasks.store.s3 import s3_client
 from tests.e2e.readme_steps import COMMANDS, ROOT, readme_steps
 

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from flows.build_release import build_release
-from flows.engines import fetch_engine, read_all
+from flows.cli.engines import fetch_engine, read_all
 from flows.overrides import Overrides
 from flows.settings import settings
 from tasks.children.reference import read_reference

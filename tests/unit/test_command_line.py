@@ -8,8 +8,6 @@ import sys
 
 def test_a_command_imports_nothing_slow_before_it_needs_it() -> None:
     """Prefect takes seconds, and reads its settings before a command could set them."""
-    code = (
-        "import sys, flows.cli; print({'prefect', 'tensorflow', 'tensorrt', 'onnxruntime'} & {*sys.modules})"
-    )
+    code = "import sys, flows.cli.main; print({'prefect', 'tensorflow', 'tensorrt', 'onnxruntime'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

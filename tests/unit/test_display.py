@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from flows import display
+from flows.cli import display
 from tasks.children.progress import labelled, report_progress
 from tasks.domain.errors import ModelRefused, StoreUnreachable
 from tasks.domain.gate import not_measured

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from agents.host import supervisor
-from flows import agent_command
+from flows.cli import agent
 from tests.stand_in.toolchain import ROOT
 
 INFRA = ROOT / "infra"
@@ -127,7 +127,7 @@ def test_docker_asks_every_agent_how_it_is() -> None:
 
 
 def test_docker_waits_for_what_an_agent_lets_end() -> None:
-    commands: dict[str, Callable[..., None]] = {"cpu": agent_command.cpu, "gpu": agent_command.gpu}
+    commands: dict[str, Callable[..., None]] = {"cpu": agent.cpu, "gpu": agent.gpu}
     agents = [one for one in SERVICES.values() if (one.get("command") or [])[:2] == ["enginefarm", "agent"]]
     kinds = [agent["command"][2] for agent in agents]
     assert set(kinds) == {*commands, "s3"}

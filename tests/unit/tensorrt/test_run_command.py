@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows.cli import app
+from flows.cli.main import app
 from flows.settings import settings
 from tasks.domain.errors import (
     DigestMismatch,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from flows.display import console
+from flows.cli.display import console
 from flows.prefect_environment import prepare_prefect
 from flows.release_url import release_at
 from tasks.domain.printable import printable

@@ -19,8 +19,8 @@ from rich.table import Table
 
 from agents.hardware.interpreters import interpreters_at
 from agents.hardware.probe import HostProbe, probe_host
-from flows.display import console
-from flows.findings import Finding, Level
+from flows.cli.display import console
+from flows.cli.findings import Finding, Level
 from flows.settings import settings
 from tasks.children.run import ChildProgram, run_child
 from tasks.children.sandbox import protection
@@ -67,7 +67,7 @@ def _examine(store: str | None, toolchains: tuple[str, ...]) -> Iterator[Finding
     yield (server := _prefect())
     if server.level is Level.FINE:
         # Prefect reads its settings when it is imported.
-        from flows.schedule_check import check_schedules  # noqa: PLC0415
+        from flows.cli.schedules import check_schedules  # noqa: PLC0415
 
         yield asyncio.run(check_schedules())
 

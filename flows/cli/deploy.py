@@ -12,9 +12,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.display import console
+from flows.cli.agent_s3 import place_at
+from flows.cli.display import console
 from flows.prefect_environment import prepare_prefect
-from flows.s3_command import place_at
 from tasks.domain.printable import printable
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.display import console, progress_bars
+from flows.cli.display import console, progress_bars
 from flows.release_url import release_at
 from tasks.domain.printable import printable
 from tasks.store.releases import publish_release

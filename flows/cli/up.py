@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from agents.hardware.probe import HostProbe, probe_host
-from flows.display import console
+from flows.cli.agent_s3 import place_at
+from flows.cli.display import console
 from flows.local_farm import (
     Server,
     Storage,
@@ -28,7 +29,6 @@ from flows.local_farm import (
     parts_of,
 )
 from flows.local_parts import LocalFarm, Part
-from flows.s3_command import place_at
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import RequestInvalid

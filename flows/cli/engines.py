@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flows.display import console, engine_table, progress_bars, records_json, show_profile
+from flows.cli.display import console, engine_table, progress_bars, records_json, show_profile
 from flows.settings import settings
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug, full_slug

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agents.s3.events import ReleasePlace
-from flows.agent_options import HealthPort, Heartbeat
+from flows.cli.agent_options import HealthPort, Heartbeat
 from flows.prefect_environment import prepare_prefect
 from tasks.domain.errors import RequestInvalid
 

@@ -18,12 +18,12 @@ import typer
 from agents.hardware.interpreters import interpreters_at
 from agents.hardware.probe import HostProbe, probe_host
 from agents.host.seats import Place, Seat, cpu_places, gpu_places, seat_at
-from flows.agent_options import HealthPort, Heartbeat
-from flows.display import console
+from flows.cli.agent_options import HealthPort, Heartbeat
+from flows.cli.agent_s3 import s3
+from flows.cli.display import console
+from flows.cli.withdraw import withdraw
 from flows.prefect_environment import agent_environment, prepare_prefect
-from flows.s3_command import s3
 from flows.settings import settings
-from flows.withdraw_command import withdraw
 from tasks.children.workspace import workspace
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.gpu_table import device_slug

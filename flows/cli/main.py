@@ -14,17 +14,17 @@ from typing import Annotated
 
 import typer
 
-from flows import agent_command, engines, quarantine, timing
-from flows.deploy_command import deploy
-from flows.display import console, engine_table, progress_bars, records_json, show_error
-from flows.doctor import doctor
-from flows.publishing import publish
+from flows.cli import agent, engines, quarantine, timing
+from flows.cli.deploy import deploy
+from flows.cli.display import console, engine_table, progress_bars, records_json, show_error
+from flows.cli.doctor import doctor
+from flows.cli.publish import publish
+from flows.cli.run import run
+from flows.cli.runs import cancel, logs, retry, submit
+from flows.cli.status import status
+from flows.cli.up import up
 from flows.release_url import release_at
-from flows.run import run
-from flows.runs_command import cancel, logs, retry, submit
-from flows.status_command import status
 from flows.temporary_server import temporary_server
-from flows.up import up
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
@@ -34,7 +34,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(engines.app, name="engines")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(timing.app, name="timing")
-app.add_typer(agent_command.app, name="agent")
+app.add_typer(agent.app, name="agent")
 app.command()(doctor)
 app.command()(run)
 app.command()(publish)
@@ -47,7 +47,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for 
 @app.command()
 def demo(*, as_json: Json = False) -> None:
     """Build real engines from a trained model on this machine: no GPU, account or server is needed."""
-    from flows.demo import demo_world, run_demo, show_demo  # noqa: PLC0415 (see `_run`)
+    from flows.cli.demo import demo_world, run_demo, show_demo  # noqa: PLC0415 (see `_run`)
 
     with _interruptible(), demo_world(), temporary_server(), progress_bars():
         outcome = asyncio.run(run_demo())

@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.display import console
-from flows.engines import StoreUrl, store_at
+from flows.cli.display import console
+from flows.cli.engines import StoreUrl, store_at
 from tasks.domain.printable import printable
 from tasks.domain.timing import TimingRecord
 from tasks.store.records import record_to_json

@@ -16,8 +16,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 
+from flows.cli.findings import Finding, Level
 from flows.farm_server import farm_client
-from flows.findings import Finding, Level
 from tasks.domain.errors import FarmError
 from tasks.domain.offer import CPU_POOL
 

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from flows.display import console
+from flows.cli.display import console
 from flows.farm_view import AgentView, FarmView, PoolView
 from flows.prefect_environment import prepare_prefect
 from tasks.domain.printable import printable, printable_name

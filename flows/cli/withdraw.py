@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.display import console
-from flows.engines import StoreUrl, store_at
+from flows.cli.display import console
+from flows.cli.engines import StoreUrl, store_at
 from tasks.domain.printable import printable
 from tasks.store import announcements
 
