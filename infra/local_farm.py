@@ -19,8 +19,8 @@ from pathlib import Path
 
 from flows.cli.display import console
 from flows.cli.up import run_parts, write_environment
-from flows.local_farm import Server, free_port, own_server, own_storage, parts_of, password
-from flows.local_parts import Part
+from flows.local.farm import Server, free_port, own_server, own_storage, parts_of, password
+from flows.local.processes import Part
 
 _PROGRAMS = "/usr/lib/postgresql"
 _USER = "enginefarm"

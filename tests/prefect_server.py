@@ -19,7 +19,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flows.local_parts import answers
+from flows.local.processes import answers
 from tests.farm.farm import wait_for
 
 
@@ -49,7 +49,15 @@ class Server:
             **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in self.without},
         }
         with (self.folder / "server.log").open("ab") as log:
-            command = "-P", "-m", "flows.prefect_server", "--host", "127.0.0.1", "--port", str(self.port)
+            command = (
+                "-P",
+                "-m",
+                "flows.local.prefect_server",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(self.port),
+            )
             self._process = subprocess.Popen(
                 [sys.executable, *command], env={**os.environ, **own}, stdout=log, stderr=log,
                 start_new_session=True,

@@ -16,7 +16,7 @@ from rich.console import Console
 from agents.hardware.probe import probe_host
 from flows.cli.display import engine_table
 from flows.cli.engines import read_all
-from flows.embedded_s3 import embedded_s3, environment_for
+from flows.local.s3 import embedded_s3, environment_for
 from flows.settings import settings
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord

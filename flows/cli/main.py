@@ -23,8 +23,8 @@ from flows.cli.run import run
 from flows.cli.runs import cancel, logs, retry, submit
 from flows.cli.status import status
 from flows.cli.up import up
+from flows.local.temporary_server import temporary_server
 from flows.release_url import release_at
-from flows.temporary_server import temporary_server
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable

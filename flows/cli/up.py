@@ -18,7 +18,7 @@ from rich.table import Table
 from agents.hardware.probe import HostProbe, probe_host
 from flows.cli.agent_s3 import place_at
 from flows.cli.display import console
-from flows.local_farm import (
+from flows.local.farm import (
     Server,
     Storage,
     environment_of,
@@ -28,7 +28,7 @@ from flows.local_farm import (
     own_storage,
     parts_of,
 )
-from flows.local_parts import LocalFarm, Part
+from flows.local.processes import LocalFarm, Part
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import RequestInvalid

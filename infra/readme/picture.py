@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flows.cli.demo import demo_world, run_demo, show_demo
-from flows.temporary_server import temporary_server
+from flows.local.temporary_server import temporary_server
 
 _WIDTH = 176
 

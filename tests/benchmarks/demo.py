@@ -33,7 +33,7 @@ from typing import Any
 from agents.hardware.probe import probe_host
 from flows.cli.demo import RELEASE, demo_world, publish_demo
 from flows.cli.engines import read_all
-from flows.temporary_server import temporary_server
+from flows.local.temporary_server import temporary_server
 from tasks.children.run import Limits
 from tasks.domain.record import EngineRecord
 from tasks.store.store import Store

@@ -21,8 +21,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.embedded_s3 import environment_for
 from flows.farm_parts import farm_parts
+from flows.local.s3 import environment_for
 from tasks.domain.record import Verdict
 from tasks.domain.request import Precision
 from tasks.store.store import Store
@@ -63,7 +63,7 @@ def ui_server(
         "PREFECT_SERVER_UI_API_URL": api,
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
     }
-    command = [sys.executable, "-P", "-m", "flows.prefect_server", "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "flows.local.prefect_server", "--port", str(port)]
     return http_child(command, port, **environment)
 
 

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from agents.server.flow_runs import all_flow_runs
 from flows import farm_runs
-from flows.embedded_s3 import environment_for
+from flows.local.s3 import environment_for
 from flows.overrides import Overrides
 from flows.run_ends import is_final
 from tasks.domain.release import REQUEST_FILE, ReleaseRef

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import boto3
 import pytest
 
-from flows.embedded_s3 import environment_for
+from flows.local.s3 import environment_for
 from tasks.store.announcements import announcements, withdraw
 from tasks.store.store import Store
 from tests.farm.commands import clear, on_server

@@ -18,11 +18,11 @@ import httpx
 import pytest
 
 from agents.hardware.probe import HostProbe
-from flows import local_parts
 from flows.cli.display import console
 from flows.cli.up import show_page, up, write_environment
-from flows.local_farm import own_server, own_storage, parts_of
-from flows.local_parts import LocalFarm, Part
+from flows.local import processes
+from flows.local.farm import own_server, own_storage, parts_of
+from flows.local.processes import LocalFarm, Part
 from infra.local_farm import find_postgres
 from tasks.domain.errors import RequestInvalid, StoreUnreachable
 from tests.farm.s3_world import SECONDS, wait_for

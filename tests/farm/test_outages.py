@@ -16,7 +16,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows.embedded_s3 import environment_for
+from flows.local.s3 import environment_for
 from tasks.store.store import Store
 from tests.farm.away import World, environment
 from tests.farm.commands import on_server

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from flows.prefect_server import free_what_fails
+from flows.local.prefect_server import free_what_fails
 
 _SECONDS = 3.0  # that SQLite waits for its database
 _INSERT = sqlalchemy.text("insert into t values (:x)")

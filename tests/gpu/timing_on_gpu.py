@@ -27,8 +27,8 @@ from typing import Any
 from agents.hardware.probe import probe_host
 from flows.cli.demo import demo_world
 from flows.cli.engines import read_all
+from flows.local.temporary_server import temporary_server
 from flows.settings import settings
-from flows.temporary_server import temporary_server
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord
 from tasks.domain.release import REQUEST_FILE, ReleaseRef

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.embedded_s3 import embedded_s3
+from flows.local.s3 import embedded_s3
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("flows", "tasks", "agents")

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO
 
-from flows.local_farm import free_port
-from flows.local_parts import answers, dying_with_us
+from flows.local.farm import free_port
+from flows.local.processes import answers, dying_with_us
 from flows.prefect_environment import prepare_prefect
 from tasks.domain.farm_errors import ServerUnreachable
 
@@ -63,7 +63,7 @@ def _start(port: int, credentials: str, stack: ExitStack) -> None:
     Raises:
         ServerUnreachable: as `temporary_server`.
     """
-    prefect = (sys.executable, "-P", "-m", "flows.prefect_server")
+    prefect = (sys.executable, "-P", "-m", "flows.local.prefect_server")
     services = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _WITHOUT}
     printed = tempfile.TemporaryFile()  # noqa: SIM115 (the stack closes it)
     stack.enter_context(printed)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from flows.embedded_s3 import environment_for
+from flows.local.s3 import environment_for
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import FilterRuleTypeDef, QueueConfigurationTypeDef

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.embedded_bucket import BUCKET, RELEASES, make_bucket, queue_url
-from flows.embedded_s3 import environment_for
-from flows.local_parts import Part, answers
+from flows.local.embedded_bucket import BUCKET, RELEASES, make_bucket, queue_url
+from flows.local.processes import Part, answers
+from flows.local.s3 import environment_for
 from tasks.domain.errors import RequestInvalid
 
 _HOST = "127.0.0.1"
@@ -128,7 +128,16 @@ def own_server(data: Path, port: int, database: str | None = None) -> Server:
     }
     part = Part(
         name="server",
-        command=(sys.executable, "-P", "-m", "flows.prefect_server", "--host", _HOST, "--port", str(port)),
+        command=(
+            sys.executable,
+            "-P",
+            "-m",
+            "flows.local.prefect_server",
+            "--host",
+            _HOST,
+            "--port",
+            str(port),
+        ),
         environment=environment,
         ready=lambda: answers(f"{base}/api/health"),
     )

@@ -28,7 +28,7 @@ def embedded_s3() -> Iterator[str]:
     """
     # In a process group of its own: Ctrl-C must reach it only after the work that uses it has ended.
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "flows.embedded_s3"],
+        [sys.executable, "-P", "-m", "flows.local.s3"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -40,7 +40,7 @@ def embedded_s3() -> Iterator[str]:
                 raise StoreUnreachable(
                     wanted="the demo's own S3 server",
                     found="it ended before it served",
-                    fix="run `python -m flows.embedded_s3` to see why",
+                    fix="run `python -m flows.local.s3` to see why",
                 )
             yield url
         finally:

@@ -22,7 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from flows.sqlite_turns import SqliteInTurns
+from flows.local.sqlite_turns import SqliteInTurns
 
 
 class _Cursor(sqlite3.Cursor):

@@ -1,0 +1,1 @@
+"""A farm on one machine: servers, agents and their processes."""
