@@ -12,10 +12,10 @@ from prefect import flow, runtime
 
 from agents.hardware.gpu_lock import free_site
 from agents.hardware.probe import probe_host
-from flows.failure_page import failure_on_run_page
-from flows.run_page import build_on_run_page
+from flows.pages.failure import failure_on_run_page
+from flows.pages.run import build_on_run_page
+from flows.pages.verification import show_verifications
 from flows.settings import settings
-from flows.verification_page import show_verifications
 from tasks.build import build, engine_job
 from tasks.children.progress import labelled
 from tasks.children.workspace import workspace

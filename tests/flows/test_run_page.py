@@ -14,8 +14,8 @@ from prefect.artifacts import aupdate_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import Artifact
 
-from flows import run_page
 from flows.build_release import build_release
+from flows.pages import run
 from tasks.domain.errors import ChildCrashed
 from tasks.domain.release import ReleaseRef
 from tests.stand_in.toolchain import StandIn

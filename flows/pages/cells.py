@@ -6,8 +6,8 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from flows.cells import CellAnswer
 from flows.cli.display import error_text
-from flows.failure_page import failure_text
-from flows.run_page import as_code, link_to
+from flows.pages.failure import failure_text
+from flows.pages.run import as_code, link_to
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.release import ReleaseRef

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prefect import get_run_logger
 from prefect.artifacts import acreate_table_artifact
 
-from flows.run_page import as_code
+from flows.pages.run import as_code
 from tasks.domain.record import Verdict, Verification
 
 
