@@ -12,12 +12,12 @@ from agents.hardware.probe import probe_host
 from flows.build_engine import build_engine, find_engine
 from flows.cells import CellAnswer, answers_to, cells_of
 from flows.conversion_job import ConversionJob
-from flows.convert_release import convert_for
-from flows.fan_out import build_on_farm, runs_on_farm, targets_of_farm
 from flows.overrides import AS_REQUESTED, Overrides
 from flows.pages.cells import show_cells
 from flows.pages.failure import failure_on_run_page
 from flows.pages.run import cell_tags, release_tags, tag_run
+from flows.release.conversion import convert_for
+from flows.release.farm import build_on_farm, runs_on_farm, targets_of_farm
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import CellsFailed, FarmError

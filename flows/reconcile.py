@@ -28,8 +28,8 @@ from agents.server.flow_runs import all_flow_runs
 from flows.cli.agent_s3 import place_at
 from flows.farm_runs import release_deployment, release_parameters, run_of_key
 from flows.farm_variables import RELEASES, places_of_releases
-from flows.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
 from flows.overrides import Overrides
+from flows.release.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
 from flows.settings import settings
 from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
 from tasks.domain.priority import Priority

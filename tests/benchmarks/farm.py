@@ -85,7 +85,7 @@ def examine(cells: list[int], build_seconds: float, folder: Path) -> dict[str, A
 def _fan_out(farm: Any, toolchain: Any, orders: Any, number: int) -> dict[str, Any]:
     from prefect import flow  # noqa: PLC0415
 
-    from flows.fan_out import build_on_farm  # noqa: PLC0415
+    from flows.release.farm import build_on_farm  # noqa: PLC0415
     from tasks.domain.priority import Priority  # noqa: PLC0415
     from tests.farm.orders import on_gpu  # noqa: PLC0415
 

@@ -13,8 +13,8 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from flows import pool_watch
-from flows.pool_watch import PoolWatch
+from flows.release import pool_watch
+from flows.release.pool_watch import PoolWatch
 from tasks.domain.errors import NotStored, TargetUnavailable
 from tasks.domain.offer import Announcement, Offer
 from tasks.domain.target import ComputeCapability, Flavour, TensorRTVersion

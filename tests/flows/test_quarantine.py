@@ -54,7 +54,7 @@ def wrong_graph(monkeypatch: pytest.MonkeyPatch) -> None:
         onnx.save(model, graph.onnx)
         return graph
 
-    monkeypatch.setattr("flows.convert_release.lower", lower_wrongly)
+    monkeypatch.setattr("flows.release.conversion.lower", lower_wrongly)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from flows import child_runs
-from flows.child_runs import RunReader
+from flows.release import child_runs
+from flows.release.child_runs import RunReader
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import permutations
 
-from flows.missing_cells import ListedRelease, ReleaseNeeds, in_turn, sort_cells
+from flows.release.missing_cells import ListedRelease, ReleaseNeeds, in_turn, sort_cells
 from tasks.domain.priority import Priority
 from tasks.domain.quarantine import QuarantineRecord, Subject
 from tasks.domain.record import EngineRecord

@@ -23,9 +23,9 @@ from agents.server.flow_runs import PARENT_TAG
 from agents.server.janitor import has_given_up
 from flows.build_engine import find_engine
 from flows.cells import CellAnswer, answers_to
-from flows.child_runs import RunReader, patiently, wait_for_child
 from flows.pages.run import cell_tags
-from flows.pool_watch import PoolWatch
+from flows.release.child_runs import RunReader, patiently, wait_for_child
+from flows.release.pool_watch import PoolWatch
 from flows.settings import settings
 from tasks.domain.errors import FarmError, TargetUnavailable
 from tasks.domain.farm_errors import NotDeployed, RunUnsuccessful
