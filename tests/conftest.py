@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 import pytest
 
-from flows.prefect_environment import prepare_prefect
+from flows.server.environment import prepare_prefect
 from tasks.domain.record import (
     ConversionRecord,
     EngineRecord,

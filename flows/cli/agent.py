@@ -22,7 +22,7 @@ from flows.cli.agent_options import HealthPort, Heartbeat
 from flows.cli.agent_s3 import s3
 from flows.cli.display import console
 from flows.cli.withdraw import withdraw
-from flows.prefect_environment import agent_environment, prepare_prefect
+from flows.server.environment import agent_environment, prepare_prefect
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import RequestInvalid
@@ -108,7 +108,7 @@ def _join(name: str | None) -> _Joining:
     name, store, environment = _checked_name(name), _store(), agent_environment()
     prepare_prefect()
     # Prefect takes seconds to import, and reads its settings then.
-    from flows.farm_server import farm_api  # noqa: PLC0415
+    from flows.server.client import farm_api  # noqa: PLC0415
 
     return _Joining(name=name, store=store, api=farm_api(), environment=environment)
 
@@ -128,8 +128,8 @@ def _serve(
 ) -> None:
     from agents.health import Health  # noqa: PLC0415
     from agents.host.host import Host, only_agent  # noqa: PLC0415
-    from flows.deployments import register  # noqa: PLC0415
-    from flows.farm_server import farm_client  # noqa: PLC0415
+    from flows.server.client import farm_client  # noqa: PLC0415
+    from flows.server.deployments import register  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -153,7 +153,7 @@ def _serve(
 async def _run(host: Host, environment: dict[str, str], drain_seconds: float, health: Health) -> int:
     from agents.host.supervisor import Supervisor  # noqa: PLC0415
     from agents.server.janitor import keep_house  # noqa: PLC0415
-    from flows.deployments import ENTRYPOINTS  # noqa: PLC0415
+    from flows.server.deployments import ENTRYPOINTS  # noqa: PLC0415
 
     keeps_house = any(seat.pool == CPU_POOL for seat in host.found.values())
     supervisor = Supervisor(

@@ -13,7 +13,7 @@ import typer
 
 from agents.s3.events import ReleasePlace
 from flows.cli.agent_options import HealthPort, Heartbeat
-from flows.prefect_environment import prepare_prefect
+from flows.server.environment import prepare_prefect
 from tasks.domain.errors import RequestInvalid
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _check(queue: str | None, list_every: float) -> None:
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", _CLIENT_RETRIES)
     prepare_prefect()
     # Prefect takes seconds to import, and reads its settings then.
-    from flows.farm_server import farm_api  # noqa: PLC0415
+    from flows.server.client import farm_api  # noqa: PLC0415
 
     farm_api()
 

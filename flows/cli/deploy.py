@@ -14,7 +14,7 @@ from rich.table import Table
 
 from flows.cli.agent_s3 import place_at
 from flows.cli.display import console
-from flows.prefect_environment import prepare_prefect
+from flows.server.environment import prepare_prefect
 from tasks.domain.printable import printable
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def deploy(
     prepare_prefect()
     # Prefect takes seconds to import: `--help` goes without.
     from agents.server.changes import is_done  # noqa: PLC0415
-    from flows.farm_parts import farm_parts  # noqa: PLC0415
+    from flows.server.registration import farm_parts  # noqa: PLC0415
 
     parts = farm_parts(events_of=places)
     plan = asyncio.run(_each(parts, apply=False))
@@ -79,7 +79,7 @@ def _say(text: str, *, as_json: bool) -> None:
 
 
 async def _each(parts: Sequence[Part], *, apply: bool) -> Plan:
-    from flows.farm_server import farm_client  # noqa: PLC0415
+    from flows.server.client import farm_client  # noqa: PLC0415
 
     async with farm_client() as client:
         plans = [await (part.apply(client) if apply else part.plan(client)) for part in parts]

@@ -76,8 +76,8 @@ def build(
     with _interruptible(), temporary_server(), progress_bars():
         # Prefect takes seconds to import, and reads its settings then: other commands go without.
         from flows.build_release import build_release  # noqa: PLC0415
-        from flows.farm_server import check_own_server  # noqa: PLC0415
         from flows.overrides import Overrides  # noqa: PLC0415
+        from flows.server.client import check_own_server  # noqa: PLC0415
 
         overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
         check_own_server()

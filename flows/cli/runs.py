@@ -13,8 +13,8 @@ import typer
 from rich.text import Text
 
 from flows.cli.display import console
-from flows.prefect_environment import prepare_prefect
 from flows.release_url import release_at
+from flows.server.environment import prepare_prefect
 from tasks.domain.printable import printable
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
@@ -23,9 +23,9 @@ from tasks.domain.request import Precision
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-    from flows.farm_logs import LogLine
-    from flows.farm_runs import Submitted
     from flows.overrides import Overrides
+    from flows.server.logs import LogLine
+    from flows.server.runs import Submitted
 
 # Prefect takes seconds to import: `--help` goes without, so each command imports what it needs.
 
@@ -74,11 +74,11 @@ def _print_json(asked: Submitted) -> None:
 async def _ask(
     ref: ReleaseRef, overrides: Overrides, *, again: bool, say: Callable[[str], None]
 ) -> Submitted:
-    from flows import farm_runs  # noqa: PLC0415
-    from flows.farm_server import farm_client  # noqa: PLC0415
+    from flows.server import runs
+    from flows.server.client import farm_client  # noqa: PLC0415
 
     async with farm_client() as client:
-        asked = await farm_runs.submit(client, ref, overrides, again=again)
+        asked = await runs.submit(client, ref, overrides, again=again)
     known = "" if asked.created else "; it was asked for before, --again makes a new run"
     say(f"{_line(asked.run)}{known}")
     return asked
@@ -86,29 +86,29 @@ async def _ask(
 
 async def _end_of(run: FlowRun, *, watch: bool) -> FlowRun:
     """Return `run` once it is over; raises as `farm_runs.wait`."""
-    from flows import farm_runs  # noqa: PLC0415
-    from flows.farm_logs import log_lines  # noqa: PLC0415
-    from flows.farm_server import farm_client  # noqa: PLC0415
-    from flows.run_ends import RunEnds  # noqa: PLC0415
+    from flows.server import runs
+    from flows.server.client import farm_client  # noqa: PLC0415
+    from flows.server.logs import log_lines  # noqa: PLC0415
+    from flows.server.run_ends import RunEnds  # noqa: PLC0415
 
     async with farm_client() as client:
         ends = RunEnds(client)
         if watch:
             async for line in log_lines(client, run, follow=True, ends=ends):
                 _show(line)
-        return await farm_runs.wait(client, await client.read_flow_run(run.id), ends=ends)
+        return await runs.wait(client, await client.read_flow_run(run.id), ends=ends)
 
 
 def cancel(run: Run) -> None:
     """Cancel a flow run and what it submitted: builds end within seconds, and GPUs are free."""
     prepare_prefect()
-    from flows import farm_runs  # noqa: PLC0415
-    from flows.farm_server import farm_client  # noqa: PLC0415
+    from flows.server import runs
+    from flows.server.client import farm_client  # noqa: PLC0415
 
     async def stop() -> None:
         async with farm_client() as client:
-            found = await farm_runs.find_run(client, run)
-            ended = await farm_runs.cancel(client, found)
+            found = await runs.find_run(client, run)
+            ended = await runs.cancel(client, found)
             for one in ended:
                 _say(_line(one))
             if not ended:
@@ -120,12 +120,12 @@ def cancel(run: Run) -> None:
 def retry(run: Run) -> None:
     """Run a failed, crashed or cancelled flow run once more, under the same id."""
     prepare_prefect()
-    from flows import farm_runs  # noqa: PLC0415
-    from flows.farm_server import farm_client  # noqa: PLC0415
+    from flows.server import runs
+    from flows.server.client import farm_client  # noqa: PLC0415
 
     async def start() -> None:
         async with farm_client() as client:
-            one = await farm_runs.retry(client, await farm_runs.find_run(client, run))
+            one = await runs.retry(client, await runs.find_run(client, run))
             _say(_line(one))
 
     asyncio.run(start())
@@ -138,13 +138,13 @@ def logs(
 ) -> None:
     """Show the logs of a flow run and of what it submitted, in the order of time."""
     prepare_prefect()
-    from flows import farm_runs  # noqa: PLC0415
-    from flows.farm_logs import log_lines  # noqa: PLC0415
-    from flows.farm_server import farm_client  # noqa: PLC0415
+    from flows.server import runs
+    from flows.server.client import farm_client  # noqa: PLC0415
+    from flows.server.logs import log_lines  # noqa: PLC0415
 
     async def read() -> None:
         async with farm_client() as client:
-            found = await farm_runs.find_run(client, run)
+            found = await runs.find_run(client, run)
             async for line in log_lines(client, found, follow=follow):
                 _show(line)
             if follow:

@@ -17,7 +17,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.cli.findings import Finding, Level
-from flows.farm_server import farm_client
+from flows.server.client import farm_client
 from tasks.domain.errors import FarmError
 from tasks.domain.offer import CPU_POOL
 

@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.display import console
-from flows.farm_view import AgentView, FarmView, PoolView
-from flows.prefect_environment import prepare_prefect
+from flows.server.environment import prepare_prefect
+from flows.server.view import AgentView, FarmView, PoolView
 from tasks.domain.printable import printable, printable_name
 
 _WATCH_SECONDS = 2.0
@@ -48,8 +48,8 @@ def status(
 
 async def _look(failures: int) -> FarmView:
     # Prefect takes seconds to import: `--help` goes without.
-    from flows.farm_server import farm_client  # noqa: PLC0415
-    from flows.farm_status import farm_view  # noqa: PLC0415
+    from flows.server.client import farm_client  # noqa: PLC0415
+    from flows.server.status import farm_view  # noqa: PLC0415
 
     async with farm_client() as client:
         return await farm_view(client, failures=failures)

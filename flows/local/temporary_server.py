@@ -18,7 +18,7 @@ from typing import IO
 
 from flows.local.farm import free_port
 from flows.local.processes import answers, dying_with_us
-from flows.prefect_environment import prepare_prefect
+from flows.server.environment import prepare_prefect
 from tasks.domain.farm_errors import ServerUnreachable
 
 _HOST = "127.0.0.1"

@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from agents.server.away import NO_ANSWER, is_away
 from agents.server.flow_runs import cancel_of
 from flows.release.pool_watch import PoolWatch
-from flows.run_ends import RunEnds
+from flows.server.run_ends import RunEnds
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.farm_errors import RunUnsuccessful
 

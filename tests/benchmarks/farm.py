@@ -33,7 +33,7 @@ from unittest.mock import patch
 import boto3
 
 from flows.local.s3 import embedded_s3, environment_for
-from flows.prefect_environment import prepare_prefect
+from flows.server.environment import prepare_prefect
 from tasks.store.store import Store
 from tests.farm.gate import Gate, gate_to
 from tests.stand_in.toolchain import StandInGpu, write_toolchain

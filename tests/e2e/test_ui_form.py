@@ -21,8 +21,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.farm_parts import farm_parts
 from flows.local.s3 import environment_for
+from flows.server.registration import farm_parts
 from tasks.domain.record import Verdict
 from tasks.domain.request import Precision
 from tasks.store.store import Store

@@ -14,10 +14,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from agents.server.flow_runs import all_flow_runs
-from flows import farm_runs
 from flows.local.s3 import environment_for
 from flows.overrides import Overrides
-from flows.run_ends import is_final
+from flows.server import runs
+from flows.server.run_ends import is_final
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.store.store import Store
 from tests.farm.commands import on_server
@@ -55,7 +55,7 @@ class World:
         """Start a run for `release`."""
 
         async def submit(client: PrefectClient) -> UUID:
-            return (await farm_runs.submit(client, release, Overrides(), again=True)).run.id
+            return (await runs.submit(client, release, Overrides(), again=True)).run.id
 
         run: UUID = on_server(submit)
         return run
@@ -70,7 +70,7 @@ class World:
 
     def children(self, run: UUID) -> list[FlowRun]:
         parent = self.farm.run(run)
-        found: list[FlowRun] = on_server(lambda client: farm_runs.with_children(client, parent))
+        found: list[FlowRun] = on_server(lambda client: runs.with_children(client, parent))
         return found[1:]
 
     def builds(self, gpu: StandInGpu) -> list[int]:

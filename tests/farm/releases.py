@@ -13,8 +13,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 
-from flows import farm_runs
 from flows.overrides import Overrides
+from flows.server import runs
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tests.farm.commands import on_server
 from tests.farm.farm import Farm
@@ -37,7 +37,7 @@ def ask(release: ReleaseRef) -> UUID:
     """Ask the farm for a release as the request says; return the run."""
 
     async def submit(client: PrefectClient) -> UUID:
-        return (await farm_runs.submit(client, release, Overrides(), again=True)).run.id
+        return (await runs.submit(client, release, Overrides(), again=True)).run.id
 
     run: UUID = on_server(submit)
     return run
@@ -58,7 +58,7 @@ def artifacts(run: UUID) -> Mapping[str, str]:
 def children_of(farm: Farm, run: UUID) -> list[FlowRun]:
     """The runs that a run asked for."""
     parent = farm.run(run)
-    found: list[FlowRun] = on_server(lambda client: farm_runs.with_children(client, parent))
+    found: list[FlowRun] = on_server(lambda client: runs.with_children(client, parent))
     return found[1:]
 
 

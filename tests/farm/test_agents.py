@@ -20,8 +20,8 @@ from agents.host.host import only_agent
 from agents.host.seats import Place
 from agents.server.flow_runs import WORKER_LABEL
 from agents.server.pools import LOCKED_TEMPLATE
-from flows.farm_logs import LogLine, log_lines
-from flows.farm_runs import find_run
+from flows.server.logs import LogLine, log_lines
+from flows.server.runs import find_run
 from tasks.domain.farm_errors import AgentRunning, PoolUnsafe
 from tasks.domain.offer import CPU_POOL, pool_of
 from tasks.domain.record import Verdict

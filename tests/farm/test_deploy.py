@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from agents.server.release_runs import DEPLOYMENT
 from flows.cli.main import app
-from flows.deployments import NIGHTLY, Deployments, FarmDeployment
+from flows.server.deployments import NIGHTLY, Deployments, FarmDeployment
 from tasks.domain.offer import CPU_POOL
 from tests.farm.commands import on_server, run
 from tests.farm.farm import wait_for

@@ -14,10 +14,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
-from flows import farm_runs
-from flows.automation_part import Automations
-from flows.automations import watches
-from flows.run_ends import is_final
+from flows.server import runs
+from flows.server.automation_part import Automations
+from flows.server.automations import watches
+from flows.server.run_ends import is_final
 from tasks.domain.offer import pool_of
 from tasks.domain.target import TensorRTVersion
 from tasks.store.announcements import announcements
@@ -158,4 +158,4 @@ def test_runs_that_wait_for_a_tensorrt_that_was_replaced_are_told_and_built_by_t
 def retry(farm: Farm, number: UUID) -> None:
     """Do as `enginefarm retry`."""
     ended = farm.run(number)
-    on_server(lambda client: farm_runs.retry(client, ended))
+    on_server(lambda client: runs.retry(client, ended))

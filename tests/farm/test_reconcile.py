@@ -17,10 +17,10 @@ from prefect.variables import Variable
 
 from agents.server.pools import FarmPool
 from flows import reconcile as reconciling
-from flows.deployments import register
-from flows.farm_variables import RELEASES
 from flows.reconcile import Reconciled, reconcile
 from flows.release import missing_cells
+from flows.server.deployments import register
+from flows.server.variables import RELEASES
 from flows.settings import settings
 from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
 from tasks.domain.farm_errors import LocationRefused

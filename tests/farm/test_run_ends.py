@@ -13,9 +13,9 @@ from prefect.states import AwaitingRetry
 
 from agents.server.janitor import MOST_RUNS, sweep
 from agents.server.pools import FarmPool
-from flows import farm_logs, farm_runs, run_ends
-from flows.deployments import register
-from flows.farm_logs import log_lines
+from flows.server import logs, run_ends, runs
+from flows.server.deployments import register
+from flows.server.logs import log_lines
 from tasks.domain.farm_errors import RunUnsuccessful
 from tasks.domain.offer import CPU_POOL
 from tests.farm.commands import on_server, run
@@ -64,7 +64,7 @@ async def _follow(client: PrefectClient, one: FlowRun) -> None:
 
 
 async def _wait_while_it_comes_again(client: PrefectClient, one: FlowRun) -> FlowRun:
-    waits = asyncio.create_task(farm_runs.wait(client, one))
+    waits = asyncio.create_task(runs.wait(client, one))
     follows = asyncio.create_task(_follow(client, one))
     await asyncio.sleep(0.5)
     assert one.id in (await sweep(client)).revived
@@ -87,12 +87,12 @@ def test_nobody_waits_for_what_crashed_too_often_or_finds_no_agent(
 ) -> None:
     spent = make(*_CRASH * MOST_RUNS)
     with pytest.raises(RunUnsuccessful, match="Crashed"):
-        on_server(lambda client: farm_runs.wait(client, spent))
+        on_server(lambda client: runs.wait(client, spent))
     on_server(lambda client: _follow(client, spent))
     monkeypatch.setattr(run_ends, "_REVIVAL_SECONDS", 0.5)
     lost = make(*_CRASH)
     with pytest.raises(RunUnsuccessful, match="Crashed"):
-        on_server(lambda client: farm_runs.wait(client, lost))
+        on_server(lambda client: runs.wait(client, lost))
 
 
 def test_a_crashed_run_that_is_cancelled_never_comes_again(make: Callable[..., FlowRun]) -> None:
@@ -116,7 +116,7 @@ def test_a_cancel_holds_though_an_agent_starts_the_run_at_that_moment(
             await set_state(run, AwaitingRetry(), force=True)
 
         monkeypatch.setattr(client, "set_flow_run_state", set_and_revive)
-        return await farm_runs.cancel(client, one)
+        return await runs.cancel(client, one)
 
     (ended,) = on_server(cancel)
     assert ended.state_type is StateType.CANCELLED

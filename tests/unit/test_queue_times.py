@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.queue_times import finish_times, usual
+from flows.server.queue_times import finish_times, usual
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from agents.s3.events import ReleasePlace
 from agents.server.changes import Part
 from agents.server.pools import KnownPools
-from flows.automation_part import Automations, Declared
-from flows.automations import watches
-from flows.deployments import Deployments
-from flows.farm_variables import Variables
-from flows.s3_trigger import EventStart
+from flows.server.automation_part import Automations, Declared
+from flows.server.automations import watches
+from flows.server.deployments import Deployments
+from flows.server.s3_trigger import EventStart
+from flows.server.variables import Variables
 from flows.settings import settings
 
 

@@ -24,8 +24,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from agents.server.flow_runs import FLOWS, WORKER_LABEL, all_flow_runs
 from agents.server.pools import is_farm_pool, is_online
-from flows.farm_view import AgentView, FarmView, PoolView, RunView, WaitingView
-from flows.queue_times import finish_times, usual
+from flows.server.queue_times import finish_times, usual
+from flows.server.view import AgentView, FarmView, PoolView, RunView, WaitingView
 from tasks.domain.priority import Priority
 
 _PAGE = 200

@@ -27,7 +27,7 @@ from agents.server.flow_runs import OUTLIVES_TAG, PARENT_TAG, all_flow_runs, can
 from agents.server.janitor import comes_again, parent_of
 from agents.server.release_runs import DEPLOYMENT
 from flows.overrides import Overrides
-from flows.run_ends import RunEnds, is_final
+from flows.server.run_ends import RunEnds, is_final
 from tasks.domain.digest import document_digest
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful

@@ -13,8 +13,8 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFil
 from prefect.client.schemas.objects import FlowRun, Log
 from prefect.client.schemas.sorting import LogSort
 
-from flows.farm_runs import with_children
-from flows.run_ends import RunEnds, is_final
+from flows.server.run_ends import RunEnds, is_final
+from flows.server.runs import with_children
 
 _PAGE = 200
 _POLL_SECONDS = 1.0

@@ -1,0 +1,1 @@
+"""The farm as Prefect's server knows it: deployments, automations, runs, logs."""
