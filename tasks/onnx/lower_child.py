@@ -16,7 +16,7 @@ from tasks.onnx.casts import cast_to
 from tasks.onnx.lift import lift
 from tasks.onnx.low_float import LOW_FLOATS
 from tasks.onnx.opset import in_opset
-from tasks.onnx.quantise_child import quantise, wanted_from
+from tasks.onnx.quantise.quantise import quantise, wanted_from
 from tasks.onnx.simplify import simplified
 from tasks.onnx.structure import Interface, all_nodes, interface
 

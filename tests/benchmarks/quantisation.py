@@ -47,7 +47,7 @@ from tasks.children.run import Limits
 from tasks.domain.errors import FarmError
 from tasks.domain.request import Precision
 from tasks.onnx.graph import GraphWanted, lower_graph
-from tasks.onnx.quantise_work import PRODUCTS, multiply_adds
+from tasks.onnx.quantise.work import PRODUCTS, multiply_adds
 
 _RESULTS = Path(__file__).parent / "results" / "quantisation.json"
 _RTX = Path(__file__).with_name("rtx_builds.py")

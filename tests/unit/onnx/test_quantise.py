@@ -17,7 +17,7 @@ from tasks.children.weights import scratch
 from tasks.domain.errors import OperationUnsupported, RequestInvalid, SamplesInvalid
 from tasks.domain.request import Calibration, Precision, ShapeRange
 from tasks.onnx.graph import GraphWanted, LoweredGraph, lower_graph
-from tasks.onnx.quantise_child import QuantisationWanted, quantise
+from tasks.onnx.quantise.quantise import QuantisationWanted, quantise
 
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]

@@ -14,9 +14,9 @@ from onnx import TensorProto, numpy_helper
 
 from tasks.children.weights import Scratch, scratch
 from tasks.domain.request import Precision
-from tasks.onnx.quantise_graph import QuantisedGraphs
-from tasks.onnx.quantise_sites import find_sites
-from tasks.onnx.quantise_work import multiply_adds
+from tasks.onnx.quantise.graph import QuantisedGraphs
+from tasks.onnx.quantise.sites import find_sites
+from tasks.onnx.quantise.work import multiply_adds
 from tasks.onnx.structure import interface
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.domain.request import Calibration
-from tasks.onnx.quantise_ranges import Magnitudes, largest_magnitude
+from tasks.onnx.quantise.ranges import Magnitudes, largest_magnitude
 
 NORMAL = np.random.default_rng(2).normal(size=200_000).astype(np.float32)
 WITH_OUTLIER = np.append(NORMAL, np.float32(80))

@@ -20,9 +20,9 @@ from tasks.children.compare import LARGEST_ERROR, relative_error
 from tasks.children.weights import Scratch
 from tasks.domain.errors import ChildOutOfMemory, FarmError, OperationUnsupported
 from tasks.domain.request import Calibration, Precision
-from tasks.onnx.quantise_graph import QuantisedGraphs
-from tasks.onnx.quantise_samples import Samples
-from tasks.onnx.quantise_sites import Site
+from tasks.onnx.quantise.graph import QuantisedGraphs
+from tasks.onnx.quantise.samples import Samples
+from tasks.onnx.quantise.sites import Site
 
 _ONLY_ERRORS = 3
 _LONGEST_MESSAGE = 600

@@ -32,11 +32,11 @@ from tasks.children.weights import Scratch
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.request import Calibration, Precision, ShapeRange
-from tasks.onnx.quantise_ranges import Magnitudes, largest_magnitude
-from tasks.onnx.quantise_samples import Samples
-from tasks.onnx.quantise_search_child import Ranges, Search, Trials, session
-from tasks.onnx.quantise_sites import Site, find_sites
-from tasks.onnx.quantise_work import multiply_adds
+from tasks.onnx.quantise.ranges import Magnitudes, largest_magnitude
+from tasks.onnx.quantise.samples import Samples
+from tasks.onnx.quantise.search import Ranges, Search, Trials, session
+from tasks.onnx.quantise.sites import Site, find_sites
+from tasks.onnx.quantise.work import multiply_adds
 
 _TRIED = (Calibration.MINMAX, Calibration.ENTROPY, Calibration.PERCENTILE)
 _Report = Callable[[str, float], None]

@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from tasks.children.weights import Scratch
 from tasks.domain.request import Precision
-from tasks.onnx.quantise_sites import Place, Site, Weight
+from tasks.onnx.quantise.sites import Place, Site, Weight
 from tasks.onnx.structure import all_nodes
 
 _FLOAT8_IR = 9  # the first version of ONNX's own format that has FP8

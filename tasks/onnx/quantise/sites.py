@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from tasks.domain.request import Precision
-from tasks.onnx.quantise_work import PRODUCTS
+from tasks.onnx.quantise.work import PRODUCTS
 from tasks.onnx.structure import all_nodes, captured
 
 _MATRIX = 2
