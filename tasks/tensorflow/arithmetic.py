@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.domain.request import Precision
-from tasks.tensorflow.graph_reach import nodes_of_signature
+from tasks.tensorflow.preflight.graph_reach import nodes_of_signature
 
 # Numbers of tensorflow.DataType, the coarsest type first.
 _LOW = {14: Precision.BF16, 19: Precision.FP16}

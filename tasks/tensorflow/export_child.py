@@ -14,9 +14,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tasks.domain.errors import ModelRefused, ModelUnreadable
-from tasks.tensorflow.graph_check import check_graph
 from tasks.tensorflow.keras2_child import modern_h5
-from tasks.tensorflow.sanitise import GRAPH_FILE, write_sanitised
+from tasks.tensorflow.preflight.graph_check import check_graph
+from tasks.tensorflow.preflight.sanitise import GRAPH_FILE, write_sanitised
 from tasks.tensorflow.signatures import serving_graph
 
 _NOT_OF_KERAS = ("Unknown layer", "Could not locate class")

@@ -17,7 +17,7 @@ from tasks.domain.errors import SamplesInvalid
 from tasks.domain.printable import printable_name
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision
-from tasks.tensorflow.npz_check import check_npz
+from tasks.tensorflow.preflight.npz import check_npz
 from tasks.tensorflow.shapes import written
 from tasks.tensorflow.vocabulary import drawable
 

@@ -26,7 +26,7 @@ from tasks.domain.layers import placed
 from tasks.tensorflow.failures_child import failures_named
 from tasks.tensorflow.fold_child import fold, reaching
 from tasks.tensorflow.freeze_child import FrozenGraph
-from tasks.tensorflow.graph_rules import nearest_fix
+from tasks.tensorflow.preflight.graph_rules import nearest_fix
 from tasks.tensorflow.rewrites.apply import FIRST, apply_rewrites
 from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
 from tasks.tensorflow.rewrites.suppression import without_eyes

@@ -18,7 +18,7 @@ from tasks.domain.request import Precision, Shapes
 from tasks.tensorflow.documents import shapes_of, specs_of
 
 _LOG = logging.getLogger(__name__)
-_PREFLIGHT = ChildProgram(module="tasks.tensorflow.preflight_child", step="preflight")
+_PREFLIGHT = ChildProgram(module="tasks.tensorflow.preflight.child", step="preflight")
 _EXPORT = ChildProgram(module="tasks.tensorflow.export_child", step="export")
 _PLAN = ChildProgram(module="tasks.tensorflow.plan_child", step="plan")
 _CONVERT = ChildProgram(module="tasks.tensorflow.convert_child", step="convert")

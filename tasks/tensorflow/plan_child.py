@@ -11,8 +11,8 @@ from tasks.domain.corners import shapes_document
 from tasks.tensorflow.arithmetic import own_arithmetic
 from tasks.tensorflow.documents import shapes_of
 from tasks.tensorflow.feeds import describe, read_samples
-from tasks.tensorflow.graph_check import check_signature
-from tasks.tensorflow.preflight_child import parse_saved_model
+from tasks.tensorflow.preflight.child import parse_saved_model
+from tasks.tensorflow.preflight.graph_check import check_signature
 from tasks.tensorflow.shapes import effective_profiles
 from tasks.tensorflow.signatures import choose_signature, outputs_apart, serving_graph
 from tasks.tensorflow.vocabulary import vocabularies

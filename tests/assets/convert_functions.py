@@ -18,7 +18,8 @@ from typing import Any
 import tensorflow as tf
 
 from tasks.domain.errors import FarmError
-from tasks.tensorflow import convert_child, export_child, plan_child, preflight_child
+from tasks.tensorflow import convert_child, export_child, plan_child
+from tasks.tensorflow.preflight import child
 
 _OPSET = 17
 
@@ -56,7 +57,7 @@ def convert(folder: Path, name: str, shapes: dict[str, Any] | None) -> dict[str,
     path = next(file for file in files if file.exists())
     form = f"model{path.suffix}" if path.suffix else "saved_model"
     request = {"path": str(path), "format": form, "sanitised": sanitised}
-    preflight_child.main(request, _report)
+    child.main(request, _report)
     if path.suffix:
         export_child.main({"path": str(path), "saved_model": sanitised}, _report)
     shared: dict[str, Any] = {"saved_model": sanitised, "samples": None}

@@ -13,7 +13,7 @@ from typing import Any
 
 import h5py
 
-from tasks.tensorflow.preflight_child import parse_saved_model
+from tasks.tensorflow.preflight.child import parse_saved_model
 
 _REQUESTS = (
     "",

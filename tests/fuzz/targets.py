@@ -12,11 +12,11 @@ from typing import TypeAlias
 
 from tasks.domain.errors import FarmError
 from tasks.store.request_file import parse_request, render_request
-from tasks.tensorflow.archives import ArchiveLimits, unpack_tar, unpack_zip
-from tasks.tensorflow.graph_check import check_graph, check_signature
-from tasks.tensorflow.keras_config import check_config, check_keras
-from tasks.tensorflow.preflight_child import parse_saved_model
-from tasks.tensorflow.sanitise import sanitise
+from tasks.tensorflow.preflight.archives import ArchiveLimits, unpack_tar, unpack_zip
+from tasks.tensorflow.preflight.child import parse_saved_model
+from tasks.tensorflow.preflight.graph_check import check_graph, check_signature
+from tasks.tensorflow.preflight.keras_config import check_config, check_keras
+from tasks.tensorflow.preflight.sanitise import sanitise
 from tasks.tensorflow.signatures import serving_graph, signature_names
 
 Target: TypeAlias = Callable[[bytes], None]

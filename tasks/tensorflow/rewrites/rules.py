@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from tasks.domain.errors import OperationUnsupported
 from tasks.domain.layers import placed
-from tasks.tensorflow.graph_rules import nearest_fix
+from tasks.tensorflow.preflight.graph_rules import nearest_fix
 
 
 class Pair(NamedTuple):

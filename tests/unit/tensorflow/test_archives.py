@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.domain.errors import ArchiveRefused
-from tasks.tensorflow.archives import ArchiveLimits, check_zip, unpack_tar, unpack_zip
+from tasks.tensorflow.preflight.archives import ArchiveLimits, check_zip, unpack_tar, unpack_zip
 
 
 def _tar(path: Path, *members: tarfile.TarInfo, data: bytes = b"data") -> Path:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tasks.domain.errors import ModelRefused
-from tasks.tensorflow.graph_check import check_graph, check_signature
-from tasks.tensorflow.preflight_child import parse_saved_model
+from tasks.tensorflow.preflight.child import parse_saved_model
+from tasks.tensorflow.preflight.graph_check import check_graph, check_signature
 
 _FLOAT = 1
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.tensorflow.graph_rules import (
+from tasks.tensorflow.preflight.graph_rules import (
     NEVER_RUN,
     NOT_IN_AN_ENGINE,
     READS_CHECKPOINTS,

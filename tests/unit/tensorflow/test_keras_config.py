@@ -8,7 +8,7 @@ import h5py
 import pytest
 
 from tasks.domain.errors import ArchiveRefused, ModelRefused, ModelUnreadable
-from tasks.tensorflow.keras_config import check_config, check_h5, check_keras
+from tasks.tensorflow.preflight.keras_config import check_config, check_h5, check_keras
 
 
 def _layer(**changes: Any) -> dict[str, Any]:

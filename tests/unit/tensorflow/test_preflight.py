@@ -20,7 +20,7 @@ _FORMS = {".keras": ModelFormat.KERAS, ".h5": ModelFormat.H5, ".gz": ModelFormat
 _DIRTY = """
 import sys
 from pathlib import Path
-from tasks.tensorflow.preflight_child import parse_saved_model
+from tasks.tensorflow.preflight.child import parse_saved_model
 folder = Path(sys.argv[1])
 model = parse_saved_model(folder)
 graph = model.meta_graphs[0]

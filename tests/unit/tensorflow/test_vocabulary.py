@@ -25,7 +25,7 @@ from tasks.tensorflow.models import (
     convert_saved_model,
     export_saved_model,
 )
-from tasks.tensorflow.preflight_child import parse_saved_model
+from tasks.tensorflow.preflight.child import parse_saved_model
 from tasks.tensorflow.vocabulary import vocabularies
 
 _INT32 = 3

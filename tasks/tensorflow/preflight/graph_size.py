@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tasks.domain.errors import ModelRefused
-from tasks.tensorflow.graph_reach import called_functions
+from tasks.tensorflow.preflight.graph_reach import called_functions
 
 _MOST_NODES = 500_000
 _MOST_SIGNATURES = 100

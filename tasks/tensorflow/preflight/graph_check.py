@@ -11,14 +11,14 @@ from typing import Any
 
 from tasks.domain.errors import FarmError, ModelRefused
 from tasks.domain.layers import placed
-from tasks.tensorflow.graph_reach import (
+from tasks.tensorflow.preflight.graph_reach import (
     PlacedNode,
     nodes_of_restore,
     nodes_of_save,
     nodes_of_signature,
     nodes_run_by_load,
 )
-from tasks.tensorflow.graph_rules import (
+from tasks.tensorflow.preflight.graph_rules import (
     NEVER_RUN,
     NOT_IN_AN_ENGINE,
     READS_CHECKPOINTS,
@@ -27,7 +27,7 @@ from tasks.tensorflow.graph_rules import (
     first_match,
     is_number_table,
 )
-from tasks.tensorflow.graph_size import check_size
+from tasks.tensorflow.preflight.graph_size import check_size
 from tasks.tensorflow.signatures import (
     Signature,
     choose_signature,

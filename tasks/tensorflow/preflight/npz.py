@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 
 from tasks.domain.errors import ArchiveRefused
-from tasks.tensorflow.archives import ArchiveLimits, check_zip
+from tasks.tensorflow.preflight.archives import ArchiveLimits, check_zip
 
 _LIMITS = ArchiveLimits(members=1000, total=4 << 30)
 _VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

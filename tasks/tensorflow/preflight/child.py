@@ -11,10 +11,10 @@ from typing import Any
 
 from tasks.domain.errors import ModelUnreadable
 from tasks.domain.release import ModelFormat
-from tasks.tensorflow.archives import unpack_tar, unpack_zip
-from tasks.tensorflow.graph_check import check_graph
-from tasks.tensorflow.keras_config import check_h5, check_keras
-from tasks.tensorflow.sanitise import GRAPH_FILE, refuse_links_to_outside, write_sanitised
+from tasks.tensorflow.preflight.archives import unpack_tar, unpack_zip
+from tasks.tensorflow.preflight.graph_check import check_graph
+from tasks.tensorflow.preflight.keras_config import check_h5, check_keras
+from tasks.tensorflow.preflight.sanitise import GRAPH_FILE, refuse_links_to_outside, write_sanitised
 from tasks.tensorflow.signatures import serving_graph
 
 _LARGEST_GRAPH = (2 << 30) - 1

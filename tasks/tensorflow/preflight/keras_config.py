@@ -16,8 +16,8 @@ from typing import Any
 import h5py
 
 from tasks.domain.errors import FarmError, ModelRefused, ModelUnreadable
-from tasks.tensorflow.archives import check_zip
-from tasks.tensorflow.h5_check import check_entries
+from tasks.tensorflow.preflight.archives import check_zip
+from tasks.tensorflow.preflight.h5 import check_entries
 
 _LARGEST_CONFIG = 32 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 
 from tasks.domain.errors import ModelRefused
-from tasks.tensorflow.archives import ArchiveLimits
+from tasks.tensorflow.preflight.archives import ArchiveLimits
 
 _MOST_ENTRIES = 1_000_000
 _AGAIN = "save the model again with model.save(...)"

@@ -1,0 +1,1 @@
+"""Refuses models that must never run, before TensorFlow loads anything."""
