@@ -18,7 +18,7 @@ from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord
 from tasks.store.records import record_schema, record_to_json
 from tasks.store.store import Store
-from tasks.tensorrt.inside.plan import record_beside
+from tasks.tensorrt.inside.engine.plan import record_beside
 
 app = typer.Typer(no_args_is_help=True, help="List, show and fetch stored engines.")
 

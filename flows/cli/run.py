@@ -23,7 +23,7 @@ from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord
 from tasks.domain.target import EngineTarget
 from tasks.store.records import engine_record_from_json
-from tasks.tensorrt.inside.plan import record_beside
+from tasks.tensorrt.inside.engine.plan import record_beside
 from tasks.tensorrt.running import EngineRun, OutputSummary, run_engine
 
 Engine = Annotated[

@@ -17,11 +17,11 @@ from types import TracebackType
 
 import numpy.typing as npt
 
-from tasks.tensorrt.inside.bound import Bound
+from tasks.tensorrt.inside.engine.bound import Bound
+from tasks.tensorrt.inside.engine.opening import open_runner
+from tasks.tensorrt.inside.engine.runner import Runner
+from tasks.tensorrt.inside.engine.signature import Arrays, ShapeRange, Tensor
 from tasks.tensorrt.inside.library import share_cpp_library
-from tasks.tensorrt.inside.opening import open_runner
-from tasks.tensorrt.inside.runner import Runner
-from tasks.tensorrt.inside.signature import Arrays, ShapeRange, Tensor
 
 __all__ = ["Bound", "Engine", "ShapeRange", "Tensor"]
 

@@ -18,9 +18,9 @@ from tasks.children.compare import Arrays, relative_error
 from tasks.children.reference import Corner, read_reference
 from tasks.domain.errors import BuildRefused
 from tasks.tensorrt.inside.build import Session, configured, open_session, read_graph
+from tasks.tensorrt.inside.engine.runner import Runner
 from tasks.tensorrt.inside.library import load_pycuda
 from tasks.tensorrt.inside.network import outputs_of
-from tasks.tensorrt.inside.runner import Runner
 from tasks.tensorrt.inside.timing import attach_timing
 from tasks.tensorrt.inside.verify import as_taken
 

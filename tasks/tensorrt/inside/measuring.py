@@ -9,12 +9,12 @@ from typing import Any
 from tasks.children.compare import Arrays
 from tasks.children.reference import Corner
 from tasks.domain.statistics import drift, median, summary
+from tasks.tensorrt.inside.engine.runner import Runner
 from tasks.tensorrt.inside.families import Family
 from tasks.tensorrt.inside.layer_times import LayerClock
 from tasks.tensorrt.inside.loads import Load, batch_loads, corner_loads
 from tasks.tensorrt.inside.nvml import GpuWatch
 from tasks.tensorrt.inside.phases import Phases
-from tasks.tensorrt.inside.runner import Runner
 from tasks.tensorrt.inside.timing_passes import (
     gpu_times,
     over_bare,

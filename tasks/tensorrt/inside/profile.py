@@ -9,14 +9,14 @@ from typing import Any
 
 from tasks.children.reference import read_reference
 from tasks.tensorrt.inside.cuda import driver_version
-from tasks.tensorrt.inside.device_context import DeviceContext
+from tasks.tensorrt.inside.engine.device_context import DeviceContext
+from tasks.tensorrt.inside.engine.plan import checked_plan
+from tasks.tensorrt.inside.engine.runner import Runner
 from tasks.tensorrt.inside.families import family_of
 from tasks.tensorrt.inside.library import full_version, load, load_pycuda
 from tasks.tensorrt.inside.measuring import Session
 from tasks.tensorrt.inside.nvml import GpuWatch
 from tasks.tensorrt.inside.phases import Phases
-from tasks.tensorrt.inside.plan import checked_plan
-from tasks.tensorrt.inside.runner import Runner
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:

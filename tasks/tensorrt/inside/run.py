@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tasks.children.arrays import read_arrays, write_arrays
 from tasks.children.compare import Arrays
 from tasks.domain.errors import InputInvalid
-from tasks.tensorrt.inside.opening import open_runner
+from tasks.tensorrt.inside.engine.opening import open_runner
 from tasks.tensorrt.inside.phases import Phases
 
 
@@ -32,7 +32,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     Raises:
         InputInvalid: the file is no `.npz` of plain arrays, or they do not fit the engine.
         RunFailed: TensorRT or CUDA stopped with an error.
-        FarmError: as `tasks.tensorrt.inside.opening.open_runner`.
+        FarmError: as `tasks.tensorrt.inside.engine.opening.open_runner`.
     """
     phases = Phases(report)
     folder = request["plugins"]

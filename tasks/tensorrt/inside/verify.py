@@ -12,10 +12,10 @@ import numpy as np
 from tasks.children.compare import Arrays, compare_outputs
 from tasks.children.reference import Corner, answer, read_reference, write_reference
 from tasks.domain.errors import InputInvalid, RunFailed, VerificationFailed
+from tasks.tensorrt.inside.engine.plan import checked_plan
+from tasks.tensorrt.inside.engine.runner import Runner
 from tasks.tensorrt.inside.library import load, load_pycuda
 from tasks.tensorrt.inside.phases import Phases
-from tasks.tensorrt.inside.plan import checked_plan
-from tasks.tensorrt.inside.runner import Runner
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from tasks.children.reference import Corner
 from tasks.domain.errors import InputInvalid, TargetUnavailable
 from tasks.domain.gate import Top1, judge
 from tasks.domain.record import Comparison, Verdict
+from tasks.tensorrt.inside.engine.opening import open_runner
+from tasks.tensorrt.inside.engine.plan import Place, PlanRecord, check_place, read_plan_record
+from tasks.tensorrt.inside.engine.runner import Runner
 from tasks.tensorrt.inside.loads import corner_loads
-from tasks.tensorrt.inside.opening import open_runner
-from tasks.tensorrt.inside.plan import Place, PlanRecord, check_place, read_plan_record
-from tasks.tensorrt.inside.runner import Runner
 from tasks.tensorrt.inside.verify import _worst_of_profiles
 
 RECORD = Path(__file__).parents[2] / "assets/engine-record.json"

@@ -9,7 +9,7 @@ import pytest
 import tensorrt as trt
 
 from tasks.domain.errors import InputInvalid, RunFailed
-from tasks.tensorrt.inside.runner import Runner
+from tasks.tensorrt.inside.engine.runner import Runner
 from tests.stand_in import driver
 from tests.stand_in.hardware import Fault, contexts, memory, streams
 from tests.unit.tensorrt.runner_cases.engines import (

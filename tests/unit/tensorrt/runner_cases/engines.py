@@ -15,7 +15,7 @@ import tensorrt as trt
 from onnx import TensorProto, helper, numpy_helper
 
 from tasks.domain.errors import FarmError
-from tasks.tensorrt.inside.runner import Runner
+from tasks.tensorrt.inside.engine.runner import Runner
 from tests.stand_in.hardware import contexts, memory
 
 Corners = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]

@@ -10,12 +10,12 @@ import tensorrt as trt
 from onnx import TensorProto, helper
 
 from tasks.children.reference import Corner
+from tasks.tensorrt.inside.engine.signature import ShapeRange, Tensor
 from tasks.tensorrt.inside.families import family_of
 from tasks.tensorrt.inside.library import full_version
 from tasks.tensorrt.inside.measuring import Session
 from tasks.tensorrt.inside.nvml import GpuWatch
 from tasks.tensorrt.inside.phases import Phases
-from tasks.tensorrt.inside.signature import ShapeRange, Tensor
 from tests.stand_in.hardware import memory
 from tests.unit.tensorrt.runner_cases.engines import (
     LARGE,

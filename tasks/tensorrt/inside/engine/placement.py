@@ -8,9 +8,9 @@ from typing import Any
 import numpy.typing as npt
 
 from tasks.domain.errors import GpuUnavailable, RunFailed
-from tasks.tensorrt.inside.buffers import Buffers, output_allocator
+from tasks.tensorrt.inside.engine.buffers import Buffers, output_allocator
+from tasks.tensorrt.inside.engine.signature import Arrays, Shape, Signature
 from tasks.tensorrt.inside.messages import Messages
-from tasks.tensorrt.inside.signature import Arrays, Shape, Signature
 
 
 class Placement:

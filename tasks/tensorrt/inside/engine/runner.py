@@ -10,13 +10,13 @@ from typing import Any
 import numpy.typing as npt
 
 from tasks.domain.errors import InputInvalid
-from tasks.tensorrt.inside.bound import Bound
-from tasks.tensorrt.inside.device_context import DeviceContext
+from tasks.tensorrt.inside.engine.bound import Bound
+from tasks.tensorrt.inside.engine.device_context import DeviceContext
+from tasks.tensorrt.inside.engine.placement import Placement, no_memory, run_failed
+from tasks.tensorrt.inside.engine.signature import Arrays, ShapeRange, Signature, Tensor, read_signature
 from tasks.tensorrt.inside.messages import Messages, collecting_logger
-from tasks.tensorrt.inside.placement import Placement, no_memory, run_failed
 from tasks.tensorrt.inside.plugins import load_plugins
 from tasks.tensorrt.inside.refusals import gpu_trouble, load_refusal
-from tasks.tensorrt.inside.signature import Arrays, ShapeRange, Signature, Tensor, read_signature
 
 
 class Runner:

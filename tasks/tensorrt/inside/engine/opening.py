@@ -7,8 +7,7 @@ from typing import Any
 
 from tasks.domain.errors import DigestMismatch, InputInvalid
 from tasks.tensorrt.inside.cuda import gpu_at
-from tasks.tensorrt.inside.library import full_version, host, load, load_pycuda
-from tasks.tensorrt.inside.plan import (
+from tasks.tensorrt.inside.engine.plan import (
     Place,
     PlanRecord,
     check_place,
@@ -16,8 +15,9 @@ from tasks.tensorrt.inside.plan import (
     read_plan_record,
     record_beside,
 )
+from tasks.tensorrt.inside.engine.runner import Runner
+from tasks.tensorrt.inside.library import full_version, host, load, load_pycuda
 from tasks.tensorrt.inside.plugins import plugin_path
-from tasks.tensorrt.inside.runner import Runner
 
 
 def open_runner(

@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any
 
 from tasks.domain.errors import InputInvalid
-from tasks.tensorrt.inside.cuda_graph import CudaGraph
-from tasks.tensorrt.inside.device_context import DeviceContext
-from tasks.tensorrt.inside.placement import Placement
-from tasks.tensorrt.inside.signature import Arrays
+from tasks.tensorrt.inside.engine.cuda_graph import CudaGraph
+from tasks.tensorrt.inside.engine.device_context import DeviceContext
+from tasks.tensorrt.inside.engine.placement import Placement
+from tasks.tensorrt.inside.engine.signature import Arrays
 
 
 class Bound:

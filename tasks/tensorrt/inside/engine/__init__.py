@@ -1,0 +1,1 @@
+"""An engine at work: opened, checked, bound to buffers, run."""
