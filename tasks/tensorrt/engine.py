@@ -18,7 +18,7 @@ from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision, Shapes
 from tasks.domain.target import EngineTarget, ToolchainInfo
 from tasks.tensorrt.documents import read_info, read_specs, read_target, target_document
-from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.inside.families.registry import family_of
 from tasks.tensorrt.plugins import PluginFile, plugins_document
 from tasks.tensorrt.timing import TimingInput, TimingOutcome, read_timing, timing_request
 from tasks.tensorrt.toolchain import Toolchain

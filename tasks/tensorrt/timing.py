@@ -12,7 +12,7 @@ from tasks.domain.digest import BlobRef
 from tasks.domain.request import TimingMode
 from tasks.domain.target import EngineTarget
 from tasks.domain.timing import CacheFile
-from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.inside.families.registry import family_of
 from tasks.tensorrt.inside.timing import pinning_of
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.domain.errors import TargetUnavailable
-from tasks.tensorrt.inside.families import Family, family_of
+from tasks.tensorrt.inside.families.registry import Family, family_of
 from tasks.tensorrt.inside.layers import NoLayersError, read_layers
 from tasks.tensorrt.inside.library import full_version, host, info, load
 from tasks.tensorrt.inside.messages import Messages, collecting_logger

@@ -10,7 +10,7 @@ from tasks.children.compare import Arrays
 from tasks.children.reference import Corner
 from tasks.domain.statistics import drift, median, summary
 from tasks.tensorrt.inside.engine.runner import Runner
-from tasks.tensorrt.inside.families import Family
+from tasks.tensorrt.inside.families.registry import Family
 from tasks.tensorrt.inside.layer_times import LayerClock
 from tasks.tensorrt.inside.loads import Load, batch_loads, corner_loads
 from tasks.tensorrt.inside.nvml import GpuWatch

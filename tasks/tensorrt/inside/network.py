@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.domain.errors import BuildRefused
-from tasks.tensorrt.inside.families import Family
+from tasks.tensorrt.inside.families.registry import Family
 from tasks.tensorrt.inside.messages import Messages, one_line
 from tasks.tensorrt.inside.refusals import Fault, parse_refusal
 

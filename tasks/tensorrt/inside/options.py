@@ -66,7 +66,7 @@ class Node:
 
 
 class Pinning(Protocol):
-    """How a family repeats a build; see `tasks.tensorrt.inside.pinned`."""
+    """How a family repeats a build; see `tasks.tensorrt.inside.families.pinned`."""
 
     def pin(self, trt: Any, config: Any, *, replay: bool) -> None:
         """Let the cache of `config` decide all kernels; with `replay` it must know each."""

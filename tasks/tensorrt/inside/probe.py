@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from tasks.tensorrt.inside.cuda import visible_gpus
-from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.inside.families.registry import family_of
 from tasks.tensorrt.inside.library import full_version, host, info, load
 
 

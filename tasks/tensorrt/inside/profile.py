@@ -12,7 +12,7 @@ from tasks.tensorrt.inside.cuda import driver_version
 from tasks.tensorrt.inside.engine.device_context import DeviceContext
 from tasks.tensorrt.inside.engine.plan import checked_plan
 from tasks.tensorrt.inside.engine.runner import Runner
-from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.inside.families.registry import family_of
 from tasks.tensorrt.inside.library import full_version, load, load_pycuda
 from tasks.tensorrt.inside.measuring import Session
 from tasks.tensorrt.inside.nvml import GpuWatch

@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks.domain.errors import DigestMismatch, FarmError, RequestInvalid, TimingCacheMiss
 from tasks.tensorrt.inside.checked import checked_bytes
-from tasks.tensorrt.inside.families import Family
+from tasks.tensorrt.inside.families.registry import Family
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Pinning
 from tasks.tensorrt.inside.refusals import build_refusal

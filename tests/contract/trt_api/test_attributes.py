@@ -157,7 +157,7 @@ def test_every_module_is_held_against_some_version() -> None:
 
 
 def test_the_table_of_families_is_the_one_that_is_checked() -> None:
-    table = importlib.import_module("tasks.tensorrt.inside.families")._FAMILIES
+    table = importlib.import_module("tasks.tensorrt.inside.families.registry")._FAMILIES
     assert {module.__name__.rpartition(".")[2] for module in table.values()} == set(FAMILIES)
 
 

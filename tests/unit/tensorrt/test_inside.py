@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tasks.domain.errors import BuildRefused, ChildOutOfMemory, GpuUnavailable, ToolchainBroken
-from tasks.tensorrt.inside import trt8
 from tasks.tensorrt.inside.cuda import driver_version, use_gpu, visible_gpus
+from tasks.tensorrt.inside.families import trt8
 from tasks.tensorrt.inside.library import full_version
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import NestedPhases, progress_monitor

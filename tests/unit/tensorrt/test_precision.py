@@ -19,8 +19,8 @@ from tasks.domain.gpu_table import gpu_table, graph_opset
 from tasks.domain.request import Precision
 from tasks.domain.target import EngineTarget, Flavour, TensorRTVersion
 from tasks.tensorrt.engine import BuiltEngine, EngineJob, graph_precision
-from tasks.tensorrt.inside import rtx, trt8, trt10, trt11
-from tasks.tensorrt.inside.families import Family, family_of
+from tasks.tensorrt.inside.families import rtx, trt8, trt10, trt11
+from tasks.tensorrt.inside.families.registry import Family, family_of
 from tasks.tensorrt.inside.options import Options
 
 Build = Callable[[EngineJob], BuiltEngine]

@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from tasks.domain.errors import DigestMismatch, RequestInvalid, TimingCacheMiss
-from tasks.tensorrt.inside import pinned, rtx, trt8, trt10
+from tasks.tensorrt.inside.families import pinned, rtx, trt8, trt10
 from tasks.tensorrt.inside.messages import Messages, collecting_logger
 from tasks.tensorrt.inside.timing import attach_timing, empty_cache, read_cache, write_cache
 

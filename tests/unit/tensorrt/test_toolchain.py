@@ -16,7 +16,7 @@ from tasks.children.run import Limits
 from tasks.domain.errors import GpuUnavailable, ToolchainBroken
 from tasks.domain.gpu_table import gpu_table
 from tasks.domain.target import ComputeCapability, Flavour
-from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.inside.families.registry import family_of
 from tasks.tensorrt.toolchain import ProbedGpu, Toolchain, ToolchainProbe, probe_toolchain
 
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from tasks.children.reference import Corner
 from tasks.tensorrt.inside.engine.signature import ShapeRange, Tensor
-from tasks.tensorrt.inside.families import family_of
+from tasks.tensorrt.inside.families.registry import family_of
 from tasks.tensorrt.inside.library import full_version
 from tasks.tensorrt.inside.measuring import Session
 from tasks.tensorrt.inside.nvml import GpuWatch

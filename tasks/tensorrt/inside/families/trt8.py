@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.tensorrt.inside.compatible import set_compatibility
-from tasks.tensorrt.inside.element_types import check_layers
-from tasks.tensorrt.inside.gpu_device import gpu_device
+from tasks.tensorrt.inside.families.compatible import set_compatibility
+from tasks.tensorrt.inside.families.gpu_device import gpu_device
+from tasks.tensorrt.inside.families.typing import check_layers
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 from tasks.tensorrt.inside.weak import set_precision

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tasks.domain.errors import ToolchainBroken
-from tasks.tensorrt.inside import rtx, trt8, trt10, trt11
+from tasks.tensorrt.inside.families import rtx, trt8, trt10, trt11
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 

@@ -1,0 +1,1 @@
+"""What only some TensorRT versions have: one module for each family."""
