@@ -14,8 +14,8 @@ from tasks.tensorrt.inside.engine.plan import checked_plan
 from tasks.tensorrt.inside.engine.runner import Runner
 from tasks.tensorrt.inside.families.registry import family_of
 from tasks.tensorrt.inside.library import full_version, load, load_pycuda
-from tasks.tensorrt.inside.measuring import Session
-from tasks.tensorrt.inside.nvml import GpuWatch
+from tasks.tensorrt.inside.measure.nvml import GpuWatch
+from tasks.tensorrt.inside.measure.session import Session
 from tasks.tensorrt.inside.phases import Phases
 
 

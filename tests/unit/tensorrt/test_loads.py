@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.children.reference import Corner
-from tasks.tensorrt.inside.loads import batch_loads, corner_loads
+from tasks.tensorrt.inside.measure.loads import batch_loads, corner_loads
 
 
 def corners(**shapes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]) -> list[Corner]:

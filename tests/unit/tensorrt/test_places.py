@@ -19,7 +19,7 @@ from tasks.domain.record import Comparison, Verdict
 from tasks.tensorrt.inside.engine.opening import open_runner
 from tasks.tensorrt.inside.engine.plan import Place, PlanRecord, check_place, read_plan_record
 from tasks.tensorrt.inside.engine.runner import Runner
-from tasks.tensorrt.inside.loads import corner_loads
+from tasks.tensorrt.inside.measure.loads import corner_loads
 from tasks.tensorrt.inside.verify import _worst_of_profiles
 
 RECORD = Path(__file__).parents[2] / "assets/engine-record.json"

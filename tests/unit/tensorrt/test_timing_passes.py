@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tasks.tensorrt.inside.timing_passes import Pacer, over_bare, round_length, side_by_side, warm_up
+from tasks.tensorrt.inside.measure.passes import Pacer, over_bare, round_length, side_by_side, warm_up
 
 
 class Slow:

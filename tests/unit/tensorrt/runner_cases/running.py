@@ -13,8 +13,8 @@ from tasks.children.reference import Corner
 from tasks.tensorrt.inside.engine.signature import ShapeRange, Tensor
 from tasks.tensorrt.inside.families.registry import family_of
 from tasks.tensorrt.inside.library import full_version
-from tasks.tensorrt.inside.measuring import Session
-from tasks.tensorrt.inside.nvml import GpuWatch
+from tasks.tensorrt.inside.measure.nvml import GpuWatch
+from tasks.tensorrt.inside.measure.session import Session
 from tasks.tensorrt.inside.phases import Phases
 from tests.stand_in.hardware import memory
 from tests.unit.tensorrt.runner_cases.engines import (

@@ -11,11 +11,10 @@ from tasks.children.reference import Corner
 from tasks.domain.statistics import drift, median, summary
 from tasks.tensorrt.inside.engine.runner import Runner
 from tasks.tensorrt.inside.families.registry import Family
-from tasks.tensorrt.inside.layer_times import LayerClock
-from tasks.tensorrt.inside.loads import Load, batch_loads, corner_loads
-from tasks.tensorrt.inside.nvml import GpuWatch
-from tasks.tensorrt.inside.phases import Phases
-from tasks.tensorrt.inside.timing_passes import (
+from tasks.tensorrt.inside.measure.layers import LayerClock
+from tasks.tensorrt.inside.measure.loads import Load, batch_loads, corner_loads
+from tasks.tensorrt.inside.measure.nvml import GpuWatch
+from tasks.tensorrt.inside.measure.passes import (
     gpu_times,
     over_bare,
     round_length,
@@ -23,6 +22,7 @@ from tasks.tensorrt.inside.timing_passes import (
     wall_times,
     warm_up,
 )
+from tasks.tensorrt.inside.phases import Phases
 from tasks.tensorrt.inside.verify import as_taken
 
 _PASSES = 4  # warming up and three measurements share the time of a case

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.domain.statistics import median
-from tasks.tensorrt.inside.timing_passes import Pacer
+from tasks.tensorrt.inside.measure.passes import Pacer
 
 _LEAST_RUNS = 20
 _SECONDS = 0.2
