@@ -10,9 +10,6 @@ from prefect import flow, get_run_logger, runtime, tags
 
 from agents.hardware.probe import probe_host
 from flows.build_engine import build_engine, find_engine
-from flows.cells import CellAnswer, answers_to, cells_of
-from flows.conversion_job import ConversionJob
-from flows.overrides import AS_REQUESTED, Overrides
 from flows.pages.cells import show_cells
 from flows.pages.failure import failure_on_run_page
 from flows.pages.run import cell_tags, release_tags, tag_run
@@ -20,9 +17,12 @@ from flows.release.conversion import convert_for
 from flows.release.farm import build_on_farm, runs_on_farm, targets_of_farm
 from flows.settings import settings
 from tasks.children.workspace import workspace
+from tasks.conversion_job import ConversionJob
+from tasks.domain.cells import CellAnswer, answers_to, cells_of
 from tasks.domain.errors import CellsFailed, FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder, ReleaseOutcome, SkippedCell, order_for
+from tasks.domain.overrides import AS_REQUESTED, Overrides
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import BuildRequest

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from flows.addresses import release_at
 from flows.cli import agent, engines, quarantine, timing
 from flows.cli.deploy import deploy
 from flows.cli.display import console, engine_table, progress_bars, records_json, show_error
@@ -24,7 +25,6 @@ from flows.cli.runs import cancel, logs, retry, submit
 from flows.cli.status import status
 from flows.cli.up import up
 from flows.local.temporary_server import temporary_server
-from flows.release_url import release_at
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
@@ -76,8 +76,8 @@ def build(
     with _interruptible(), temporary_server(), progress_bars():
         # Prefect takes seconds to import, and reads its settings then: other commands go without.
         from flows.build_release import build_release  # noqa: PLC0415
-        from flows.overrides import Overrides  # noqa: PLC0415
         from flows.server.client import check_own_server  # noqa: PLC0415
+        from tasks.domain.overrides import Overrides  # noqa: PLC0415
 
         overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
         check_own_server()

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flows.addresses import release_at
 from flows.cli.display import console, progress_bars
-from flows.release_url import release_at
 from tasks.domain.printable import printable
 from tasks.store.releases import publish_release
 from tasks.store.s3 import s3_client

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from flows.addresses import release_at
 from flows.cli.display import console
-from flows.release_url import release_at
 from flows.server.environment import prepare_prefect
 from tasks.domain.printable import printable
 from tasks.domain.priority import Priority
@@ -23,9 +23,9 @@ from tasks.domain.request import Precision
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-    from flows.overrides import Overrides
     from flows.server.logs import LogLine
     from flows.server.runs import Submitted
+    from tasks.domain.overrides import Overrides
 
 # Prefect takes seconds to import: `--help` goes without, so each command imports what it needs.
 
@@ -53,7 +53,7 @@ def submit(  # noqa: PLR0913 (each is an option)
     """Ask the farm to build a release. The same release with the same options is the same run."""
     ref = release_at(release)
     prepare_prefect()
-    from flows.overrides import Overrides  # noqa: PLC0415
+    from tasks.domain.overrides import Overrides  # noqa: PLC0415
 
     overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()), priority=priority)
     asked = asyncio.run(_ask(ref, overrides, again=again, say=(lambda _: None) if as_json else _say))

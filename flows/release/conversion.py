@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows.cells import Cell
-from flows.conversion_job import ConversionJob
 from flows.settings import settings
+from tasks.conversion_job import ConversionJob
 from tasks.convert import convert
+from tasks.domain.cells import Cell
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import OperationUnsupported, RequestInvalid
 from tasks.domain.gpu_table import base_opsets, graph_opset

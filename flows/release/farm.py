@@ -22,11 +22,11 @@ from pydantic import TypeAdapter
 from agents.server.flow_runs import PARENT_TAG
 from agents.server.janitor import has_given_up
 from flows.build_engine import find_engine
-from flows.cells import CellAnswer, answers_to
 from flows.pages.run import cell_tags
 from flows.release.child_runs import RunReader, patiently, wait_for_child
 from flows.release.pool_watch import PoolWatch
 from flows.settings import settings
+from tasks.domain.cells import CellAnswer, answers_to
 from tasks.domain.errors import FarmError, TargetUnavailable
 from tasks.domain.farm_errors import NotDeployed, RunUnsuccessful
 from tasks.domain.gpu_table import device_slug

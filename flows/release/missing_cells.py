@@ -10,8 +10,8 @@ from functools import cache, partial
 
 from agents.s3.events import CreatedObject, LocationUnknown, ReleasePlace, release_of
 from agents.s3.request_files import request_files
-from flows.cells import Cell, cells_of
 from flows.settings import settings
+from tasks.domain.cells import Cell, cells_of
 from tasks.domain.errors import FarmError, StoreUnreachable
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import Announcement, Offer, select

@@ -26,11 +26,11 @@ from pydantic import TypeAdapter
 from agents.server.flow_runs import OUTLIVES_TAG, PARENT_TAG, all_flow_runs, cancel_of, outlives
 from agents.server.janitor import comes_again, parent_of
 from agents.server.release_runs import DEPLOYMENT
-from flows.overrides import Overrides
 from flows.server.run_ends import RunEnds, is_final
 from tasks.domain.digest import document_digest
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
+from tasks.domain.overrides import Overrides
 from tasks.domain.release import ReleaseRef
 
 _PAGE, _PAGES = 200, 5

@@ -113,7 +113,7 @@ async def overhead() -> dict[str, Any]:
     from prefect import flow  # noqa: PLC0415 (the demo's settings must stand before)
 
     from flows.build_release import build_release  # noqa: PLC0415
-    from flows.overrides import Overrides  # noqa: PLC0415
+    from tasks.domain.overrides import Overrides  # noqa: PLC0415
 
     @flow
     async def empty() -> None:

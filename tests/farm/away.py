@@ -15,9 +15,9 @@ from prefect.client.schemas.objects import FlowRun
 
 from agents.server.flow_runs import all_flow_runs
 from flows.local.s3 import environment_for
-from flows.overrides import Overrides
 from flows.server import runs
 from flows.server.run_ends import is_final
+from tasks.domain.overrides import Overrides
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.store.store import Store
 from tests.farm.commands import on_server

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import boto3
 
-from flows.conversion_job import ConversionJob
 from flows.release.conversion import convert_for
+from tasks.conversion_job import ConversionJob
 from tasks.domain.order import EngineOrder, order_for
 from tasks.domain.record import ConversionRecord
 from tasks.domain.release import REQUEST_FILE, ReleaseRef

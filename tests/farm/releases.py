@@ -13,8 +13,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 
-from flows.overrides import Overrides
 from flows.server import runs
+from tasks.domain.overrides import Overrides
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tests.farm.commands import on_server
 from tests.farm.farm import Farm

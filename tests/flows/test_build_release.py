@@ -13,8 +13,8 @@ import pytest
 
 from flows.build_release import build_release
 from flows.cli.engines import read_all
-from flows.overrides import Overrides
 from tasks.domain.errors import DigestMismatch, NotStored
+from tasks.domain.overrides import Overrides
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import Precision

@@ -12,8 +12,8 @@ import pytest
 from agents.hardware.probe import HostProbe, probe_host
 from flows import build_release as release_flow
 from flows.build_release import build_release
-from flows.cells import CellAnswer
 from flows.release import conversion
+from tasks.domain.cells import CellAnswer
 from tasks.domain.digest import blob_ref
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.release import ReleaseRef

@@ -95,7 +95,7 @@ async def _matrix(
 
     async def one(subject: Subject) -> None:
         from flows.build_release import build_release  # noqa: PLC0415 (see above)
-        from flows.overrides import Overrides  # noqa: PLC0415
+        from tasks.domain.overrides import Overrides  # noqa: PLC0415
 
         release = await asyncio.to_thread(publish, subject, device_slug(target), work)
 

@@ -20,11 +20,11 @@ import onnx
 
 from flows.build_release import build_release
 from flows.cli.engines import fetch_engine, read_all
-from flows.overrides import Overrides
 from flows.settings import settings
 from tasks.children.reference import read_reference
 from tasks.domain.errors import DigestMismatch, GateError
 from tasks.domain.gpu_table import device_slug
+from tasks.domain.overrides import Overrides
 from tasks.domain.record import EngineRecord
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import Precision, TimingMode

@@ -105,7 +105,7 @@ async def build(ref: ReleaseRef, precision: Precision) -> EngineRecord:
     """Build one cell through the flow."""
     # Prefect reads its settings when it is imported.
     from flows.build_release import build_release  # noqa: PLC0415
-    from flows.overrides import Overrides  # noqa: PLC0415
+    from tasks.domain.overrides import Overrides  # noqa: PLC0415
 
     (record,) = read_all(await build_release(ref, Overrides(precisions=(precision,))))
     return record

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from flows.cells import cells_of
+from tasks.domain.cells import cells_of
 from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import RequestInvalid, TargetUnavailable
 from tasks.domain.request import BuildRequest, Precision, TimingMode

@@ -10,10 +10,10 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 
 from flows.build_release import build_release
-from flows.overrides import Overrides
 from flows.settings import settings
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.farm_errors import LocationRefused
+from tasks.domain.overrides import Overrides
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import BuildRequest, Precision, ShapeRange
