@@ -233,7 +233,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prefect_server(free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API URL of a temporary Prefect server with a database of its own."""
     # Not at the top: importing Prefect takes seconds, and most tests go without.
-    from tests.prefect_server import Server, serving  # noqa: PLC0415
+    from tests.support.prefect_server import Server, serving  # noqa: PLC0415
 
     # A test of schedules plans runs itself.
     server = Server(folder=tmp_path_factory.mktemp("prefect"), port=free_port(), without=("SCHEDULER",))

@@ -35,8 +35,8 @@ import boto3
 from flows.local.s3 import embedded_s3, environment_for
 from flows.server.environment import prepare_prefect
 from tasks.store.store import Store
-from tests.farm.gate import Gate, gate_to
 from tests.stand_in.toolchain import StandInGpu, write_toolchain
+from tests.support.farm.gate import Gate, gate_to
 
 _RESULTS = Path(__file__).parent / "results" / "farm.json"
 _GPUS, _IDLE_SECONDS, _SETTLE_SECONDS = 8, 60.0, 20.0
@@ -47,8 +47,8 @@ _EMPTY = "from prefect import flow\n\n\n@flow\ndef empty() -> None: ...\n"
 def examine(cells: list[int], build_seconds: float, folder: Path) -> dict[str, Any]:
     """Start an agent, let cells fan out, and watch it do nothing."""
     prepare_prefect()
-    from tests.farm.farm import Farm  # noqa: PLC0415 (Prefect reads its settings when it is imported)
-    from tests.farm.orders import convert_once  # noqa: PLC0415
+    from tests.support.farm.farm import Farm  # noqa: PLC0415 (Prefect reads its settings when it is imported)
+    from tests.support.farm.orders import convert_once  # noqa: PLC0415
 
     bucket = "farm-benchmark"
     boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
@@ -87,7 +87,7 @@ def _fan_out(farm: Any, toolchain: Any, orders: Any, number: int) -> dict[str, A
 
     from flows.release.farm import build_on_farm  # noqa: PLC0415
     from tasks.domain.priority import Priority  # noqa: PLC0415
-    from tests.farm.orders import on_gpu  # noqa: PLC0415
+    from tests.support.farm.orders import on_gpu  # noqa: PLC0415
 
     l4 = StandInGpu(name="NVIDIA L4", uuid="", compute="8.9", memory_mib=0)
     wanted = tuple(orders.make(on_gpu(l4)) for _ in range(number))

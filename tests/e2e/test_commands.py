@@ -12,8 +12,8 @@ from pathlib import Path
 import boto3
 
 from tasks.domain import errors
-from tests.farm.commands import clear, on_server
 from tests.stand_in.toolchain import H100, StandIn
+from tests.support.farm.commands import clear, on_server
 
 Command = Callable[..., tuple[int, str, str]]
 DEMO = Path(__file__).parents[2] / "flows/demo_release"

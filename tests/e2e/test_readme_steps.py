@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.readme_steps import COMMANDS, PROGRAMS, ROOT, readme_steps
 from tests.stand_in.toolchain import StandIn
+from tests.support.readme_steps import COMMANDS, PROGRAMS, ROOT, readme_steps
 
 NUMBER = r"-?\d+\.\d*(?:e[+-]\d+)?"
 SAVED_MODEL = """

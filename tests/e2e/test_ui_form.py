@@ -26,8 +26,8 @@ from flows.server.registration import farm_parts
 from tasks.domain.record import Verdict
 from tasks.domain.request import Precision
 from tasks.store.store import Store
-from tests.farm.farm import Farm
-from tests.farm.releases import publish
+from tests.support.farm.farm import Farm
+from tests.support.farm.releases import publish
 
 _PICTURE = Path(__file__).parents[2] / "infra/readme/ui-form.png"
 _LARGEST_PICTURE = 200_000

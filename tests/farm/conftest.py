@@ -12,10 +12,10 @@ import pytest
 from flows.local.s3 import environment_for
 from tasks.store.announcements import announcements, withdraw
 from tasks.store.store import Store
-from tests.farm.commands import clear, on_server
-from tests.farm.farm import Farm
-from tests.farm.orders import Orders, convert_once
-from tests.farm.written import SECRETS, all_of_server, all_of_store, secrets_in
+from tests.support.farm.commands import clear, on_server
+from tests.support.farm.farm import Farm
+from tests.support.farm.orders import Orders, convert_once
+from tests.support.farm.written import SECRETS, all_of_server, all_of_store, secrets_in
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ from tasks.domain.offer import CPU_POOL, pool_of
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
 from tasks.store.announcements import announcements
-from tests.farm.commands import on_server, run
-from tests.farm.farm import SECONDS, Agent, Farm, environment_of, wait_for
-from tests.farm.orders import RTX, Orders, on_gpu, on_rtx
 from tests.stand_in.toolchain import H100, SECOND_H100, StandIn, StandInGpu, write_toolchain
+from tests.support.farm.commands import on_server, run
+from tests.support.farm.farm import SECONDS, Agent, Farm, environment_of, wait_for
+from tests.support.farm.orders import RTX, Orders, on_gpu, on_rtx
 
 DEMO_MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
 UNHEARD = StandInGpu(

@@ -14,10 +14,10 @@ import pytest
 from prefect.states import AwaitingRetry, Cancelling
 
 from tasks.domain.order import EngineOrder
-from tests.farm.commands import on_server
-from tests.farm.farm import Agent, Farm, lives, wait_for
-from tests.farm.orders import Orders, on_gpu
 from tests.stand_in.toolchain import L4, StandIn
+from tests.support.farm.commands import on_server
+from tests.support.farm.farm import Agent, Farm, lives, wait_for
+from tests.support.farm.orders import Orders, on_gpu
 
 CANCEL_SECONDS = 5.0  # that the issue of a farm's cancel allows
 

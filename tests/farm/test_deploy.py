@@ -19,8 +19,8 @@ from agents.server.release_runs import DEPLOYMENT
 from flows.cli.main import app
 from flows.server.deployments import NIGHTLY, Deployments, FarmDeployment
 from tasks.domain.offer import CPU_POOL
-from tests.farm.commands import on_server, run
-from tests.farm.farm import wait_for
+from tests.support.farm.commands import on_server, run
+from tests.support.farm.farm import wait_for
 
 
 def test_registering_leaves_alone_what_an_operator_changed(bare_server: str) -> None:

@@ -15,10 +15,10 @@ from tasks.domain.priority import Priority
 from tasks.domain.record import Verdict
 from tasks.domain.target import ComputeCapability, Flavour, TensorRTVersion
 from tasks.store.announcements import announce, withdraw
-from tests.farm.commands import on_server
-from tests.farm.farm import Agent, Farm, lives, processes, wait_for
-from tests.farm.releases import artifacts, ask, builds_on, children_of, publish
 from tests.stand_in.toolchain import H100, L4, StandIn, write_toolchain
+from tests.support.farm.commands import on_server
+from tests.support.farm.farm import Agent, Farm, lives, processes, wait_for
+from tests.support.farm.releases import artifacts, ask, builds_on, children_of, publish
 
 _CANCEL_SECONDS = 5.0  # in which a GPU is free again, whoever was cancelled
 _REQUEST = "profile: false\ntiming: none\npriority: production\ntargets: [h100-sxm-80gb, l4, rtx-sm89]\n"

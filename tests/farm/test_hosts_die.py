@@ -21,11 +21,11 @@ from flows.server.run_ends import is_final
 from tasks.domain.offer import pool_of
 from tasks.domain.target import TensorRTVersion
 from tasks.store.announcements import announcements
-from tests.farm.commands import on_server, run
-from tests.farm.farm import Agent, Farm, wait_for
-from tests.farm.orders import on_gpu
-from tests.farm.releases import artifacts, ask, builds_on, children_of, publish
 from tests.stand_in.toolchain import A10, A10G, StandIn
+from tests.support.farm.commands import on_server, run
+from tests.support.farm.farm import Agent, Farm, wait_for
+from tests.support.farm.orders import on_gpu
+from tests.support.farm.releases import artifacts, ask, builds_on, children_of, publish
 
 pytestmark = pytest.mark.killing
 

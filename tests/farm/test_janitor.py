@@ -23,8 +23,8 @@ from flows.server.automation_part import Automations
 from flows.server.automations import SILENT, STUCK, UNHEARD, WATCHES
 from flows.server.deployments import register
 from tasks.domain.offer import CPU_POOL
-from tests.farm.commands import on_server
-from tests.farm.farm import wait_for
+from tests.support.farm.commands import on_server
+from tests.support.farm.farm import wait_for
 
 _WITHIN = 10.0  # seconds: the least that the server takes
 

@@ -25,12 +25,12 @@ from flows.local.farm import own_server, own_storage, parts_of
 from flows.local.processes import LocalFarm, Part
 from infra.local_farm import find_postgres
 from tasks.domain.errors import RequestInvalid, StoreUnreachable
-from tests.farm.s3_world import SECONDS, wait_for
+from tests.support.farm.s3_world import SECONDS, wait_for
 
 _ROOT = Path(__file__).parents[2]
 _DEPLOY = """
 import asyncio
-from tests.farm.s3_world import deploy
+from tests.support.farm.s3_world import deploy
 asyncio.run(deploy())
 """
 

@@ -17,8 +17,8 @@ from flows.settings import settings
 from tasks.domain.errors import FarmError, StoreUnreachable
 from tasks.domain.farm_errors import LocationRefused
 from tasks.domain.release import ReleaseRef
-from tests.farm.farm import wait_for
-from tests.farm.written import MARK, SECRETS, all_of_server, all_of_store, secrets_in
+from tests.support.farm.farm import wait_for
+from tests.support.farm.written import MARK, SECRETS, all_of_server, all_of_store, secrets_in
 
 _DEMO = Path(__file__).parents[2] / "flows/demo_release"
 _SIGNED = (

@@ -23,8 +23,8 @@ from flows.settings import settings
 from tasks.domain.errors import ReleaseIncomplete, RequestInvalid
 from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
 from tasks.domain.offer import CPU_POOL
-from tests.farm.commands import on_server, run
-from tests.farm.silent_s3 import SilentS3
+from tests.support.farm.commands import on_server, run
+from tests.support.farm.silent_s3 import SilentS3
 
 _RELEASE = "s3://farm-of-tests/models/digits/1"
 _WAIT_SECONDS = 60.0

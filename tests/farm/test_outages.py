@@ -18,12 +18,12 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from flows.local.s3 import environment_for
 from tasks.store.store import Store
-from tests.farm.away import World, environment
-from tests.farm.commands import on_server
-from tests.farm.farm import Agent, Farm, lives, wait_for
-from tests.farm.gate import gate_to
-from tests.prefect_server import Server
 from tests.stand_in.toolchain import A10, H100, L4, StandIn, write_toolchain
+from tests.support.farm.away import World, environment
+from tests.support.farm.commands import on_server
+from tests.support.farm.farm import Agent, Farm, lives, wait_for
+from tests.support.farm.gate import gate_to
+from tests.support.prefect_server import Server
 
 AWAY_SECONDS = 125.0
 _PAUSE_SECONDS = 400.0  # of a client of Prefect that has not been answered for two minutes

@@ -30,8 +30,8 @@ from tasks.domain.request import Precision
 from tasks.store import patience
 from tasks.store.announcements import announce
 from tasks.store.store import Store
-from tests.farm.commands import on_server, run
-from tests.farm.orders import on_rtx
+from tests.support.farm.commands import on_server, run
+from tests.support.farm.orders import on_rtx
 
 _TARGET = on_rtx("8.9")
 _REQUESTS = {

@@ -18,7 +18,7 @@ from flows.server.deployments import register
 from flows.server.logs import log_lines
 from tasks.domain.farm_errors import RunUnsuccessful
 from tasks.domain.offer import CPU_POOL
-from tests.farm.commands import on_server, run
+from tests.support.farm.commands import on_server, run
 
 _CRASH = (StateType.RUNNING, StateType.CRASHED)
 

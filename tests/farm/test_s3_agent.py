@@ -20,8 +20,8 @@ import boto3
 import pytest
 
 from agents.s3.queue import NotificationQueue
-from tests.farm.gate import gate_to
-from tests.farm.s3_world import SECONDS, World, arn_of, deploy, notify, wait_for
+from tests.support.farm.gate import gate_to
+from tests.support.farm.s3_world import SECONDS, World, arn_of, deploy, notify, wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient

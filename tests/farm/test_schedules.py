@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from flows.cli.findings import Finding, Level
 from flows.cli.schedules import check_schedules, schedules
-from tests.farm.commands import on_server, run
+from tests.support.farm.commands import on_server, run
 
 
 async def _at_once(client: PrefectClient) -> Finding:

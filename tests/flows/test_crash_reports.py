@@ -16,7 +16,7 @@ from prefect.states import Crashed, Pending
 
 from agents.server.flow_runs import WORKER_LABEL
 from agents.worker.worker import FarmWorker, WorkerOrder
-from tests.farm.gate import Gate, gate_to
+from tests.support.farm.gate import Gate, gate_to
 
 _ORDER = WorkerOrder(pool="crash-reports", name="reports", limit=1, flows={}, beats=0)
 _AWAY_SECONDS = 3.0

@@ -20,7 +20,7 @@ from tasks.domain.offer import Announcement, Offer
 from tasks.domain.target import ComputeCapability, Flavour, TensorRTVersion
 from tasks.store.announcements import announce
 from tasks.store.store import Store
-from tests.farm.commands import run
+from tests.support.farm.commands import run
 
 POOL = "gpu-t4-trt10.13.3.9"
 OFFER = Offer(

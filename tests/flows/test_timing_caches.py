@@ -31,8 +31,8 @@ from tasks.domain.request import Precision, TimingMode
 from tasks.domain.timing import TimingUse
 from tasks.store.s3 import s3_client
 from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_engine
-from tests.flows.small_cells import Cell, Done, make_cell
 from tests.stand_in.toolchain import H100, L4, SECOND_H100, StandIn
+from tests.support.small_cells import Cell, Done, make_cell
 
 Keys = Callable[[str], list[str]]
 

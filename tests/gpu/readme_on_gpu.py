@@ -19,7 +19,7 @@ from typing import Any
 
 from flows.cli.demo import demo_world
 from tasks.store.s3 import s3_client
-from tests.e2e.readme_steps import COMMANDS, ROOT, readme_steps
+from tests.support.readme_steps import COMMANDS, ROOT, readme_steps
 
 _BUCKET = "my-bucket"
 # The network is drawn anew each time, so its own answer is taken from what was saved.

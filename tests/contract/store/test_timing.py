@@ -31,7 +31,7 @@ from tasks.store.timing import (
     swap_timing,
     timing_records,
 )
-from tests.contract.store.word_caches import H100, L4, Merger, record_of
+from tests.support.store.word_caches import H100, L4, Merger, record_of
 
 Overwrite = Callable[[Store, str, bytes | None], None]
 _RACE = Path(__file__).with_name("merge_race.py")

@@ -14,7 +14,7 @@ from tasks.domain.keys import build_key, conversion_key, conversion_record_key, 
 from tasks.domain.release import Release, ReleaseRef
 from tasks.domain.request import Precision
 from tasks.domain.target import EngineTarget
-from tests.unit.tasks.domain.strategies import NAMES, built, of
+from tests.support.strategies import NAMES, built, of
 
 _SAFE = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 _FEW = settings(max_examples=40, deadline=None)

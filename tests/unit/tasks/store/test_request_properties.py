@@ -12,7 +12,7 @@ from tasks.domain.errors import RequestInvalid
 from tasks.domain.request import BuildRequest
 from tasks.store.plain_yaml import dump_plain
 from tasks.store.request_file import parse_request, render_request
-from tests.unit.tasks.domain.strategies import NAMES, built
+from tests.support.strategies import NAMES, built
 
 
 # Requests that contradict themselves are drawn often, and now and then nearly only those.

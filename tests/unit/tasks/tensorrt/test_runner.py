@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.stand_in.toolchain import H100, SECOND_H100, write_toolchain
-from tests.unit.tasks.tensorrt.runner_cases import main
+from tests.support.runner_cases import main
 
 FOLDER = Path(main.__file__).parent
 CASES = [

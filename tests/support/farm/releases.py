@@ -16,9 +16,9 @@ from prefect.client.schemas.objects import FlowRun
 from flows.server import runs
 from tasks.domain.overrides import Overrides
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
-from tests.farm.commands import on_server
-from tests.farm.farm import Farm
 from tests.stand_in.toolchain import StandIn, StandInGpu
+from tests.support.farm.commands import on_server
+from tests.support.farm.farm import Farm
 
 _MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
 

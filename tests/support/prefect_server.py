@@ -20,7 +20,7 @@ from prefect.settings import (
 )
 
 from flows.local.processes import answers
-from tests.farm.farm import wait_for
+from tests.support.farm.farm import wait_for
 
 
 @dataclass(kw_only=True)

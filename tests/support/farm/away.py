@@ -20,11 +20,11 @@ from flows.server.run_ends import is_final
 from tasks.domain.overrides import Overrides
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.store.store import Store
-from tests.farm.commands import on_server
-from tests.farm.farm import Farm, wait_for
-from tests.farm.gate import Gate
-from tests.prefect_server import Server
 from tests.stand_in.toolchain import StandIn, StandInGpu
+from tests.support.farm.commands import on_server
+from tests.support.farm.farm import Farm, wait_for
+from tests.support.farm.gate import Gate
+from tests.support.prefect_server import Server
 
 _MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
 

@@ -23,8 +23,8 @@ from tasks.domain.offer import pool_of
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import EngineRecord
 from tasks.store.store import Store
-from tests.farm.commands import on_server
 from tests.stand_in.toolchain import StandIn
+from tests.support.farm.commands import on_server
 
 SECONDS = 120.0
 """How long a test waits for anything before it fails."""

@@ -15,7 +15,7 @@ import tensorrt as trt
 from tasks.domain.errors import InputInvalid, RunFailed
 from tests.stand_in import driver
 from tests.stand_in.hardware import Fault, contexts, memory, streams
-from tests.unit.tasks.tensorrt.runner_cases.engines import (
+from tests.support.runner_cases.engines import (
     WEIGHTS,
     batch,
     nothing_left,

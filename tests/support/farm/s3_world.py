@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from tests.farm.gate import Gate
+from tests.support.farm.gate import Gate
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient

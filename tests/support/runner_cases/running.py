@@ -17,7 +17,7 @@ from tasks.tensorrt.inside.measure.nvml import GpuWatch
 from tasks.tensorrt.inside.measure.session import Session
 from tasks.tensorrt.inside.phases import Phases
 from tests.stand_in.hardware import memory
-from tests.unit.tasks.tensorrt.runner_cases.engines import (
+from tests.support.runner_cases.engines import (
     LARGE,
     SMALL,
     WEIGHTS,

@@ -24,7 +24,7 @@ from tasks.domain.errors import (
 from tasks.tensorrt.inside.library import full_version
 from tasks.tensorrt.runner import Engine
 from tests.stand_in.hardware import boards
-from tests.unit.tasks.tensorrt.runner_cases.engines import (
+from tests.support.runner_cases.engines import (
     WEIGHTS,
     batch,
     nothing_left,

@@ -10,7 +10,7 @@ import tensorrt as trt
 
 from tasks.domain.errors import GpuUnavailable, InputInvalid, RunFailed, TargetUnavailable
 from tests.stand_in.hardware import boards
-from tests.unit.tasks.tensorrt.runner_cases.engines import (
+from tests.support.runner_cases.engines import (
     LARGE,
     SMALL,
     WEIGHTS,
