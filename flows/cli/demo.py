@@ -27,7 +27,7 @@ from tasks.store.releases import publish_release
 from tasks.store.request_file import parse_request, render_request
 from tasks.store.s3 import s3_client
 
-_FILES = Path(__file__).with_name("demo_release")
+_FILES = Path(__file__).parents[1] / "demo_release"
 _PUBLISHED = ("model.keras", "samples.npz")
 RELEASE = ReleaseRef(bucket="enginefarm-demo", prefix="models", model="digits", version="1")
 

@@ -74,7 +74,7 @@ def _print_json(asked: Submitted) -> None:
 async def _ask(
     ref: ReleaseRef, overrides: Overrides, *, again: bool, say: Callable[[str], None]
 ) -> Submitted:
-    from flows.server import runs
+    from flows.server import runs  # noqa: PLC0415
     from flows.server.client import farm_client  # noqa: PLC0415
 
     async with farm_client() as client:
@@ -86,7 +86,7 @@ async def _ask(
 
 async def _end_of(run: FlowRun, *, watch: bool) -> FlowRun:
     """Return `run` once it is over; raises as `farm_runs.wait`."""
-    from flows.server import runs
+    from flows.server import runs  # noqa: PLC0415
     from flows.server.client import farm_client  # noqa: PLC0415
     from flows.server.logs import log_lines  # noqa: PLC0415
     from flows.server.run_ends import RunEnds  # noqa: PLC0415
@@ -102,7 +102,7 @@ async def _end_of(run: FlowRun, *, watch: bool) -> FlowRun:
 def cancel(run: Run) -> None:
     """Cancel a flow run and what it submitted: builds end within seconds, and GPUs are free."""
     prepare_prefect()
-    from flows.server import runs
+    from flows.server import runs  # noqa: PLC0415
     from flows.server.client import farm_client  # noqa: PLC0415
 
     async def stop() -> None:
@@ -120,7 +120,7 @@ def cancel(run: Run) -> None:
 def retry(run: Run) -> None:
     """Run a failed, crashed or cancelled flow run once more, under the same id."""
     prepare_prefect()
-    from flows.server import runs
+    from flows.server import runs  # noqa: PLC0415
     from flows.server.client import farm_client  # noqa: PLC0415
 
     async def start() -> None:
@@ -138,7 +138,7 @@ def logs(
 ) -> None:
     """Show the logs of a flow run and of what it submitted, in the order of time."""
     prepare_prefect()
-    from flows.server import runs
+    from flows.server import runs  # noqa: PLC0415
     from flows.server.client import farm_client  # noqa: PLC0415
     from flows.server.logs import log_lines  # noqa: PLC0415
 

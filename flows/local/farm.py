@@ -126,18 +126,10 @@ def own_server(data: Path, port: int, database: str | None = None) -> Server:
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         **({"PREFECT_API_DATABASE_CONNECTION_URL": database} if database else {}),
     }
+    program = (sys.executable, "-P", "-m", "flows.local.prefect_server")
     part = Part(
         name="server",
-        command=(
-            sys.executable,
-            "-P",
-            "-m",
-            "flows.local.prefect_server",
-            "--host",
-            _HOST,
-            "--port",
-            str(port),
-        ),
+        command=(*program, "--host", _HOST, "--port", str(port)),
         environment=environment,
         ready=lambda: answers(f"{base}/api/health"),
     )

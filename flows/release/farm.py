@@ -1,7 +1,7 @@
 """Builds on a farm: each missing cell is a run of its own, in the work pool of agents with its target.
 
 Only references cross: an order names digests and keys. What came of a cell is what the store holds once its
-run has completed. A run that crashed is started again by the farm's CPU agents (`agents/server/janitor.py`): it has
+run has completed. The farm's CPU agents restart a run that crashed (`agents/server/janitor.py`): it has
 failed only once it has crashed too often. A server that is away only takes time.
 """
 

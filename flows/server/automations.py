@@ -1,8 +1,8 @@
 """Automations of Prefect's server, as data: what it does about runs of hosts that are gone.
 
-A host without power tells nobody. Its agent puts that right when it starts again (`agents/worker/lost_runs.py`). For
-one that never does, the server itself notes that nothing more is heard of a run. What crashed is then started
-again by the farm's CPU agents (`agents/server/janitor.py`). Crashed is no proof that a build has stopped: its lease
+A host that loses power reports nothing. Its agent repairs that on restart (`agents/worker/lost_runs.py`). If
+it never restarts, the server itself notices that the run's heartbeats have stopped. The CPU agents then
+restart the crashed run (`agents/server/janitor.py`). Crashed is no proof that a build has stopped: its lease
 and the conditional write of its record settle that.
 """
 

@@ -18,7 +18,7 @@ from agents.server import flow_runs
 from agents.server.flow_runs import PARENT_TAG
 from agents.server.janitor import MOST_RUNS, Swept, sweep
 from agents.server.pools import FarmPool
-from flows.server import runs
+from flows.server import runs as farm_runs
 from flows.server.automation_part import Automations
 from flows.server.automations import SILENT, STUCK, UNHEARD, WATCHES
 from flows.server.deployments import register
@@ -146,7 +146,7 @@ def test_a_build_that_somebody_starts_again_goes_on_without_its_parent(runs: Run
         parents = [await runs.make(client, failed), uuid4(), await runs.make(client, failed)]
         builds = [await runs.make(client, failed, parent=parent) for parent in parents]
         for build in builds:
-            await runs.retry(client, await client.read_flow_run(build))
+            await farm_runs.retry(client, await client.read_flow_run(build))
         # The last one's parent is started again, and ends anew: that ends what it asked for.
         await end(client, parents[-1], StateType.RUNNING, failed)
         return builds

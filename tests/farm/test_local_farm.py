@@ -155,7 +155,7 @@ async def _keep_through(farm: LocalFarm, said: list[str]) -> None:
 def test_a_part_is_kept_whatever_goes_wrong_after_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_parts, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(processes, "_FIRST_PAUSE", 0.02)
     said: list[str] = []
     after = iter((None, OSError("no bucket"), StoreUnreachable(wanted="S3", found="no", fix="wait"), None))
 

@@ -27,9 +27,9 @@ _CRASH = (StateType.RUNNING, StateType.CRASHED)
 def make(bare_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FlowRun]]:
     """A function that makes a run of the farm's which goes through states; it is gone at the end."""
     del bare_server
-    monkeypatch.setattr(farm_runs, "_POLL_SECONDS", 0.1)
-    monkeypatch.setattr(farm_logs, "_POLL_SECONDS", 0.1)
-    monkeypatch.setattr(farm_logs, "_LAST_SECONDS", 0.1)
+    monkeypatch.setattr(runs, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(logs, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(logs, "_LAST_SECONDS", 0.1)
     made: list[UUID] = []
 
     async def create(client: PrefectClient, states: tuple[StateType, ...]) -> FlowRun:

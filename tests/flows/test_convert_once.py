@@ -65,7 +65,7 @@ def count(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return run
 
     for name in ("preflight", "export", "convert", "lower", "verify_graph"):
-        monkeypatch.setattr(convert_release, name, counting(name, getattr(convert_release, name)))
+        monkeypatch.setattr(conversion, name, counting(name, getattr(conversion, name)))
     return counted
 
 

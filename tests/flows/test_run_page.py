@@ -62,7 +62,7 @@ def test_the_page_follows_tensorrt(
         written.append(time.monotonic())
         await aupdate_progress_artifact(artifact, percent)
 
-    monkeypatch.setattr(run_page, "aupdate_progress_artifact", update)
+    monkeypatch.setattr(run, "aupdate_progress_artifact", update)
 
     async def build_and_look() -> list[float]:
         before = await pages()
@@ -94,7 +94,7 @@ def test_a_build_that_fails_is_not_shown_as_finished(
     release: ReleaseRef,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run_page, "_SECONDS", 0.1)
+    monkeypatch.setattr(run, "_SECONDS", 0.1)
     use_toolchains(stand_in(fault="segv"))
 
     async def build() -> Artifact | None:
@@ -117,6 +117,6 @@ def test_a_page_that_cannot_be_written_costs_no_build(
     async def refuse(*_: object) -> None:
         raise RuntimeError("503")
 
-    monkeypatch.setattr(run_page, "acreate_progress_artifact", refuse)
+    monkeypatch.setattr(run, "acreate_progress_artifact", refuse)
     use_toolchains(stand_in())
     assert [cell.built for cell in asyncio.run(build_release(release)).cells] == [True]

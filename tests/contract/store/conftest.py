@@ -21,6 +21,7 @@ from tasks.store.s3 import s3_client
 from tasks.store.store import Store
 
 _HERE = Path(__file__).parent
+_SUPPORT = _HERE.parents[1] / "support/store"
 _MINISTACK = _HERE / "ministack-requirements.txt"
 _RADOSGW_KEY = "farm"
 _RADOSGW_PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
@@ -97,7 +98,7 @@ def radosgw(
     port = free_port()
     # Ceph's sockets need a short path.
     with tempfile.TemporaryDirectory(prefix="ceph-") as folder:
-        command = [sys.executable, str(_HERE / "radosgw.py"), str(port), folder, _RADOSGW_KEY]
+        command = [sys.executable, str(_SUPPORT / "radosgw.py"), str(port), folder, _RADOSGW_KEY]
         with http_child(command, port) as url:
             yield Server(name="radosgw", url=url, key=_RADOSGW_KEY, checks_keys=True)
 
@@ -120,7 +121,7 @@ def store(server: Server, use_endpoint: Callable[..., None], new_bucket: Callabl
 @pytest.fixture(scope="session")
 def faulty_server(http_child: ServerStart, free_port: Callable[[], int]) -> Iterator[str]:
     port = free_port()
-    with http_child([sys.executable, str(_HERE / "faulty_s3.py"), str(port)], port) as url:
+    with http_child([sys.executable, str(_SUPPORT / "faulty_s3.py"), str(port)], port) as url:
         yield url
 
 

@@ -19,7 +19,7 @@ from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.store.records import record_to_json
 from tasks.store.store import Store
 
-_RACE = Path(__file__).with_name("race.py")
+_RACE = Path(__file__).parents[2] / "support/store/race.py"
 _ROOT = Path(__file__).parents[3]
 _RACERS = 16
 _PROBE = (200, 412)

@@ -16,7 +16,7 @@ from tasks.store.holder import this_process
 from tasks.store.store import Store
 
 KEY = "conversions/ab/abcd.json"
-_HOLDER = Path(__file__).with_name("lease_holder.py")
+_HOLDER = Path(__file__).parents[2] / "support/store/lease_holder.py"
 _ROOT = Path(__file__).parents[3]
 
 

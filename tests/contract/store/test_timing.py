@@ -34,7 +34,7 @@ from tasks.store.timing import (
 from tests.support.store.word_caches import H100, L4, Merger, record_of
 
 Overwrite = Callable[[Store, str, bytes | None], None]
-_RACE = Path(__file__).with_name("merge_race.py")
+_RACE = Path(__file__).parents[2] / "support/store/merge_race.py"
 _ROOT = Path(__file__).parents[3]
 _WRITERS = 8
 

@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[3]
 INSIDE = ROOT / "tasks/tensorrt/inside"
 LISTINGS = ROOT / "tests/assets/trt_api"
 FAMILIES = {
-    "trt8": ("8.6.0",),
-    "trt10": ("10.13.3.9", "10.16.1.11"),
-    "trt11": ("11.4.0.106",),
-    "rtx": ("rtx-1.7.1.116",),
+    "families.trt8": ("8.6.0",),
+    "families.trt10": ("10.13.3.9", "10.16.1.11"),
+    "families.trt11": ("11.4.0.106",),
+    "families.rtx": ("rtx-1.7.1.116",),
 }
 CLASS_OF = {
     "builder": "Builder",
@@ -112,13 +112,23 @@ def missing(touched: set[Touch], version: str) -> list[str]:
     ]
 
 
+def file_of(module: str) -> Path:
+    """Where the module lies whose name below `inside` is `module`."""
+    return INSIDE / f"{module.replace('.', '/')}.py"
+
+
+def source(module: str) -> str:
+    return file_of(module).read_text("utf-8")
+
+
 def imported(module: str) -> Iterator[str]:
-    """The modules beside `module` that it imports."""
-    for node in ast.walk(ast.parse((INSIDE / f"{module}.py").read_text("utf-8"))):
+    """The modules below `inside` that it imports."""
+    for node in ast.walk(ast.parse(source(module))):
         if isinstance(node, ast.ImportFrom) and node.module:
             head, _, tail = node.module.partition("tasks.tensorrt.inside")
             if not head and node.module.startswith("tasks.tensorrt.inside"):
-                yield from [tail[1:]] if tail else [alias.name for alias in node.names]
+                is_module = bool(tail) and file_of(tail[1:]).is_file()
+                yield from [tail[1:]] if is_module else [f"{tail}.{alias.name}"[1:] for alias in node.names]
 
 
 def reach(*starts: str) -> set[str]:
@@ -143,22 +153,28 @@ SERVED = [
 
 @pytest.mark.parametrize(("module", "version"), SERVED)
 def test_every_attribute_exists(module: str, version: str) -> None:
-    assert missing(touches((INSIDE / f"{module}.py").read_text("utf-8")), version) == []
+    assert missing(touches(source(module)), version) == []
 
 
 def test_nothing_is_used_in_8_that_10_removed() -> None:
-    for module in sorted(reach("trt8")):
-        assert missing(touches((INSIDE / f"{module}.py").read_text("utf-8")), "10.13.3.9") == []
+    for module in sorted(reach("families.trt8")):
+        assert missing(touches(source(module)), "10.13.3.9") == []
 
 
 def test_every_module_is_held_against_some_version() -> None:
-    modules = {path.stem for path in INSIDE.glob("*.py")} - {"__init__"}
+    modules = {
+        ".".join(path.relative_to(INSIDE).with_suffix("").parts)
+        for path in INSIDE.rglob("*.py")
+        if path.stem != "__init__"
+    }
     assert reach(*PROGRAMS, *FAMILIES) == modules
 
 
 def test_the_table_of_families_is_the_one_that_is_checked() -> None:
     table = importlib.import_module("tasks.tensorrt.inside.families.registry")._FAMILIES
-    assert {module.__name__.rpartition(".")[2] for module in table.values()} == set(FAMILIES)
+    assert {module.__name__.removeprefix("tasks.tensorrt.inside.") for module in table.values()} == set(
+        FAMILIES
+    )
 
 
 @pytest.mark.parametrize("line", REMOVED)
@@ -185,7 +201,7 @@ def test_which_versions_have_a_flag_for_a_precision(flag: str, versions: list[st
 
 def test_objects_have_the_names_that_the_check_goes_by() -> None:
     wrong = []
-    for path in sorted(INSIDE.glob("*.py")):
+    for path in sorted(INSIDE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
                 continue
@@ -198,7 +214,9 @@ def test_objects_have_the_names_that_the_check_goes_by() -> None:
 
 def test_what_is_touched_is_not_nothing() -> None:
     everything = {
-        (one.owner, one.attribute) for path in INSIDE.glob("*.py") for one in touches(path.read_text("utf-8"))
+        (one.owner, one.attribute)
+        for path in INSIDE.rglob("*.py")
+        for one in touches(path.read_text("utf-8"))
     }
     assert {
         ("Builder", "build_serialized_network"),

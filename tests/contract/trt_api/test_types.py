@@ -83,10 +83,13 @@ def copy(folder: Path, family: str, version: str) -> Path:
     text = (LISTINGS / f"types/{stub}.pyi").read_text("utf-8")
     (package / "types.pyi").write_text(text, "utf-8")
     served = reach(*PROGRAMS, family)
-    for path in INSIDE.glob("*.py"):
-        own = annotated(path.read_text("utf-8"), stub) if path.stem in served else path.read_text("utf-8")
-        head = "" if path.stem in served else "# mypy: ignore-errors\n"
-        (package / path.name).write_text(head + own.replace("tasks.tensorrt.inside", stub), "utf-8")
+    for path in INSIDE.rglob("*.py"):
+        place = path.relative_to(INSIDE)
+        is_served = ".".join(place.with_suffix("").parts) in served
+        text = path.read_text("utf-8")
+        text = annotated(text, stub) if is_served else "# mypy: ignore-errors\n" + text
+        (package / place).parent.mkdir(exist_ok=True)
+        (package / place).write_text(text.replace("tasks.tensorrt.inside", stub), "utf-8")
     (package / "wrong.py").write_text(annotated(WRONG, stub), "utf-8")
     return package
 

@@ -26,7 +26,7 @@ from tests.support.farm.farm import Farm, wait_for
 from tests.support.farm.gate import Gate
 from tests.support.prefect_server import Server
 
-_MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
+_MODEL = Path(__file__).parents[3] / "flows/demo_release/model.keras"
 
 
 @dataclass(frozen=True, kw_only=True)

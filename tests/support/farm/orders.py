@@ -24,7 +24,7 @@ from tests.stand_in.toolchain import StandInGpu
 RTX = version("tensorrt_rtx_cu13")
 """The TensorRT-RTX that agents without a GPU build with here."""
 
-_MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
+_MODEL = Path(__file__).parents[3] / "flows/demo_release/model.keras"
 
 
 def on_gpu(gpu: StandInGpu, tensorrt: str = "10.13.3.9") -> EngineTarget:

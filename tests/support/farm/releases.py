@@ -20,7 +20,7 @@ from tests.stand_in.toolchain import StandIn, StandInGpu
 from tests.support.farm.commands import on_server
 from tests.support.farm.farm import Farm
 
-_MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
+_MODEL = Path(__file__).parents[3] / "flows/demo_release/model.keras"
 
 
 def publish(farm: Farm, version: str, request: str) -> ReleaseRef:

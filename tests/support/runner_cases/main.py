@@ -20,7 +20,7 @@ def main() -> None:
     """Run all cases."""
     folder, outcomes = Path(sys.argv[1]), {}
     for name in MODULES:
-        module = importlib.import_module(f"tests.unit.tasks.tensorrt.runner_cases.{name}")
+        module = importlib.import_module(f"tests.support.runner_cases.{name}")
         for case, function in vars(module).items():
             if case.startswith(PREFIX):
                 try:

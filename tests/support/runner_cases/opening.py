@@ -33,7 +33,7 @@ from tests.support.runner_cases.engines import (
     refusal,
 )
 
-RECORD = Path(__file__).parents[3] / "assets/engine-record.json"
+RECORD = Path(__file__).parents[2] / "assets/engine-record.json"
 
 
 @contextmanager

@@ -62,7 +62,9 @@ def test_what_an_image_does_without_is_in_the_lock() -> None:
 
 
 def test_every_family_of_tensorrt_has_its_agent() -> None:
-    families = {path.stem.removeprefix("trt") for path in (ROOT / "tasks/tensorrt/inside").glob("trt*.py")}
+    families = {
+        path.stem.removeprefix("trt") for path in (ROOT / "tasks/tensorrt/inside/families").glob("trt*.py")
+    }
     assert families == VERSIONS["gpu"].keys()
     for major, row in VERSIONS["gpu"].items():
         assert re.match(rf"tensorrt(-cu1\d)?=={major}\.", row["TOOLCHAIN_PACKAGES"])
@@ -121,20 +123,20 @@ def test_no_secret_stands_in_the_file() -> None:
 
 def test_docker_asks_every_agent_how_it_is() -> None:
     agents = [one for one in SERVICES.values() if "agent" in (one.get("command") or [])]
-    for agent in agents:
-        port = " ".join(agent["command"]).replace("=", " ").partition("--health-port ")[2].split()[0]
-        assert f"http://127.0.0.1:{port}/healthz" in agent["healthcheck"]["test"][-1]
+    for service in agents:
+        port = " ".join(service["command"]).replace("=", " ").partition("--health-port ")[2].split()[0]
+        assert f"http://127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][-1]
 
 
 def test_docker_waits_for_what_an_agent_lets_end() -> None:
     commands: dict[str, Callable[..., None]] = {"cpu": agent.cpu, "gpu": agent.gpu}
     agents = [one for one in SERVICES.values() if (one.get("command") or [])[:2] == ["enginefarm", "agent"]]
-    kinds = [agent["command"][2] for agent in agents]
+    kinds = [service["command"][2] for service in agents]
     assert set(kinds) == {*commands, "s3"}
-    for kind, agent in zip(kinds, agents, strict=True):
+    for kind, service in zip(kinds, agents, strict=True):
         if kind in commands:
             drains = inspect.signature(commands[kind]).parameters["drain_seconds"].default
-            grace = re.fullmatch(r"(\d+)m", agent["stop_grace_period"])
+            grace = re.fullmatch(r"(\d+)m", service["stop_grace_period"])
             assert grace is not None
             assert 60 * int(grace[1]) > drains + 2 * supervisor._HAND_BACK_SECONDS
 

@@ -14,16 +14,16 @@ from typing import Any
 from tasks.tensorrt.inside.families import pinned
 from tasks.tensorrt.inside.families.compatible import set_compatibility
 from tasks.tensorrt.inside.families.gpu_device import gpu_device
+from tasks.tensorrt.inside.families.nodes import named_node
+from tasks.tensorrt.inside.families.streamed import write_streamed
+from tasks.tensorrt.inside.families.strong import create_network as create_strong
+from tasks.tensorrt.inside.families.strong import set_tf32
 from tasks.tensorrt.inside.families.typing import check_strong, check_weak
-from tasks.tensorrt.inside.families.writing import write_streamed
+from tasks.tensorrt.inside.families.weak import set_precision
+from tasks.tensorrt.inside.families.whole import write_whole
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.monitor import progress_monitor
-from tasks.tensorrt.inside.nodes import named_node
 from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
-from tasks.tensorrt.inside.strong import create_network as create_strong
-from tasks.tensorrt.inside.strong import set_tf32
-from tasks.tensorrt.inside.weak import set_precision
-from tasks.tensorrt.inside.whole import write_whole
 
 IN_GRAPH = frozenset({"int8", "fp8"})
 NEEDS_GPU = True

@@ -10,10 +10,10 @@ from typing import Any
 from tasks.tensorrt.inside.families.compatible import set_compatibility
 from tasks.tensorrt.inside.families.gpu_device import gpu_device
 from tasks.tensorrt.inside.families.typing import check_layers
+from tasks.tensorrt.inside.families.weak import set_precision
+from tasks.tensorrt.inside.families.whole import write_whole
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
-from tasks.tensorrt.inside.weak import set_precision
-from tasks.tensorrt.inside.whole import write_whole
 
 IN_GRAPH = frozenset({"int8"})
 NEEDS_GPU = True

@@ -29,10 +29,10 @@ class World:
         now = datetime.now(UTC)
         keys = [f"models/{name}/1/build.yaml" for name in "abc"]
         found = [Listed(key=key, size=1, modified=now, etag="e") for key in keys]
-        monkeypatch.setattr(s3_agent, "request_files", lambda *_, **__: found)
-        monkeypatch.setattr(s3_agent, "content_of", self.content_of)
-        monkeypatch.setattr(s3_agent, "priority_of", lambda _: Priority.DEFAULT)
-        monkeypatch.setattr(s3_agent, "start_run", self.start_run)
+        monkeypatch.setattr(agent, "request_files", lambda *_, **__: found)
+        monkeypatch.setattr(agent, "content_of", self.content_of)
+        monkeypatch.setattr(agent, "priority_of", lambda _: Priority.DEFAULT)
+        monkeypatch.setattr(agent, "start_run", self.start_run)
 
     def content_of(self, created: CreatedObject) -> str:
         name = created.key.split("/")[1]

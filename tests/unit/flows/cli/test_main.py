@@ -8,6 +8,7 @@ import sys
 
 def test_a_command_imports_nothing_slow_before_it_needs_it() -> None:
     """Prefect takes seconds, and reads its settings before a command could set them."""
-    code = "import sys, flows.cli.main; print({'prefect', 'tensorflow', 'tensorrt', 'onnxruntime'} & {*sys.modules})"
+    slow = {"prefect", "tensorflow", "tensorrt", "onnxruntime"}
+    code = f"import sys, flows.cli.main; print({slow} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

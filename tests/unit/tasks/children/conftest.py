@@ -21,7 +21,7 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> str:
     farm = tmp_path_factory.mktemp("farm")
     for part in ("children", "domain"):
         shutil.copytree(ROOT / part, farm / "tasks" / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(Path(__file__).with_name("stand_in.py"), farm / "tasks" / "stand_in.py")
+    shutil.copy(Path(__file__).parents[3] / "support/children/stand_in.py", farm / "tasks" / "stand_in.py")
     script = farm / "python"
     entry = farm / "tasks" / "children" / "entry.py"
     script.write_text(f'#!/bin/sh\nshift\nexec "{sys.executable}" "{entry}" "$@"\n', "utf-8")

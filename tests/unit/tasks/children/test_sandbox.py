@@ -31,8 +31,8 @@ PROCESSES = {"environment", "memory", "signal"}
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the farm's own Python find `stranger` beside this file."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    """Let the farm's own Python find `tests/support/children/stranger.py`."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "support/children"))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from tasks.children.run import Limits
 
-_ROOT = Path(__file__).parents[3]
+_ROOT = Path(__file__).parents[4]
 _ASSETS = _ROOT / "tests" / "assets"
 
 

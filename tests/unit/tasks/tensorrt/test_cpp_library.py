@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 # Stands in for such a pycuda, which needs a GPU's driver: imported, and no shared C++ library beside it.
 PYCUDA = "import sys; sys.modules['pycuda._driver'] = sys; "
 LOAD = "from tasks.tensorrt.inside.library import load; load('json'); print('loaded'); "

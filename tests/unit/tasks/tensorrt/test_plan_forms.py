@@ -26,8 +26,8 @@ from tasks.domain.request import Precision, ShapeRange
 from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_request, child_program
 from tasks.tensorrt.inside import build as build_child
 from tasks.tensorrt.inside.families import rtx as rtx_family
-from tasks.tensorrt.inside.families.writing import _Sink
-from tasks.tensorrt.inside.whole import write_whole
+from tasks.tensorrt.inside.families.streamed import _Sink
+from tasks.tensorrt.inside.families.whole import write_whole
 from tasks.tensorrt.toolchain import ToolchainProbe
 
 Build = Callable[[EngineJob], BuiltEngine]

@@ -27,7 +27,7 @@ Build = Callable[[EngineJob], BuiltEngine]
 Job = Callable[..., EngineJob]
 Graph = Callable[..., Path]
 
-LISTINGS = Path(__file__).parents[2] / "assets/trt_api"
+LISTINGS = Path(__file__).parents[3] / "assets/trt_api"
 FAMILIES: dict[str, Family] = {
     "8.6.0": trt8,
     "10.13.3.9": trt10,

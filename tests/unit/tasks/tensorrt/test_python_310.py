@@ -18,12 +18,12 @@ from tasks.domain.errors import ToolchainBroken
 from tasks.tensorrt.engine import EngineJob, build_engine
 from tasks.tensorrt.toolchain import Toolchain
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 FILES = [
     *(ROOT / f"tasks/children/{name}.py" for name in ("entry", "arrays", "compare", "reference")),
     *(ROOT / f"tasks/domain/{name}.py" for name in ("errors", "layers", "printable", "statistics")),
     ROOT / "tasks/tensorrt/runner.py",
-    *sorted((ROOT / "tasks/tensorrt/inside").glob("*.py")),
+    *sorted((ROOT / "tasks/tensorrt/inside").rglob("*.py")),
 ]
 NEWER_THAN_310 = {"tomllib"}
 ALLOWED = (set(sys.stdlib_module_names) - NEWER_THAN_310) | {"numpy", "pycuda"}

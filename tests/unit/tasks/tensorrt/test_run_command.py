@@ -222,7 +222,7 @@ def test_a_toolchain_without_pycuda(
 ) -> None:
     """A link to each of its parts but pycuda."""
     old = stored.toolchain.interpreter.read_text("utf-8")
-    site = Path(__file__).parents[2] / "stand_in/site"
+    site = Path(__file__).parents[3] / "stand_in/site"
     (tmp_path / "site").mkdir()
     for part in site.iterdir():
         if part.name != "pycuda":

@@ -22,7 +22,7 @@ from tasks.tensorrt.inside.engine.runner import Runner
 from tasks.tensorrt.inside.measure.loads import corner_loads
 from tasks.tensorrt.inside.verify import _worst_of_profiles
 
-RECORD = Path(__file__).parents[2] / "assets/engine-record.json"
+RECORD = Path(__file__).parents[5] / "assets/engine-record.json"
 VERSION: Mapping[str, Any] = {"version": True, "lean_runtime": True, "hardware": "none"}
 BARE: Mapping[str, Any] = {"version": True, "lean_runtime": False, "hardware": "none"}
 AMPERE: Mapping[str, Any] = {"version": False, "lean_runtime": True, "hardware": "ampere_plus"}
