@@ -169,17 +169,8 @@ def test_a_message_is_held_as_long_as_somebody_works_on_it(
 def test_a_queue_without_dead_letters_or_without_itself_is_refused(sqs: SQSClient, s3_server: str) -> None:
     url = sqs.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"]
     for queue, found in ((url, "redrive policy"), (f"{s3_server}/123456789012/none", "no such queue")):
-        command = [
-            sys.executable,
-            "-m",
-            "flows.cli.main",
-            "agent",
-            "s3",
-            "--queue",
-            queue,
-            "--releases",
-            "s3://b",
-        ]
+        arguments = ["agent", "s3", "--queue", queue, "--releases", "s3://b"]
+        command = [sys.executable, "-m", "flows.cli.main", *arguments]
         environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 10

@@ -49,17 +49,9 @@ class Server:
             **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in self.without},
         }
         with (self.folder / "server.log").open("ab") as log:
-            command = (
-                "-P",
-                "-m",
-                "flows.local.prefect_server",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(self.port),
-            )
+            program = (sys.executable, "-P", "-m", "flows.local.prefect_server")
             self._process = subprocess.Popen(
-                [sys.executable, *command], env={**os.environ, **own}, stdout=log, stderr=log,
+                [*program, "--host", "127.0.0.1", "--port", str(self.port)], env={**os.environ, **own}, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
         wait_for(lambda: answers(f"{self.url}/health"))
