@@ -27,6 +27,7 @@ from tasks.domain.record import (
 )
 from tasks.store.records import engine_record_from_json
 from tests.stand_in.toolchain import StandIn, write_toolchain
+from tests.support.processor_time import ProcessorTime, add_processor_time
 
 prepare_prefect()  # before anything imports Prefect, as the command line does
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
@@ -45,6 +46,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--big", action="store_true", help="also convert and build a model of more than 2 GiB")
     parser.addoption("--browser", action="store_true", help="also fill in Prefect's form in chromium")
     parser.addoption("--zoo", metavar="DIR", type=Path, help="also take all of tests/zoo through the farm")
+    add_processor_time(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if rows := config.getoption("--processor-time"):
+        config.pluginmanager.register(ProcessorTime(rows))
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for folders, since most tests wait for processes; none for files: they start at once."""
+    return 2 if any(Path(argument).is_dir() for argument in config.args) else 0
 
 
 @pytest.hookimpl(tryfirst=True)
