@@ -51,8 +51,8 @@ class Server:
         with (self.folder / "server.log").open("ab") as log:
             program = (sys.executable, "-P", "-m", "flows.local.prefect_server")
             self._process = subprocess.Popen(
-                [*program, "--host", "127.0.0.1", "--port", str(self.port)], env={**os.environ, **own}, stdout=log, stderr=log,
-                start_new_session=True,
+                [*program, "--host", "127.0.0.1", "--port", str(self.port)], env={**os.environ, **own},
+                stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_for(lambda: answers(f"{self.url}/health"))
 
