@@ -19,19 +19,20 @@ from flows.settings import settings
 from tasks.build import build, engine_job
 from tasks.children.progress import labelled
 from tasks.children.workspace import workspace
-from tasks.domain.errors import GateError, RecordInvalid
+from tasks.domain.errors import GateError
 from tasks.domain.gate import wanted_top1
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.record import WEIGHTS_FILE, Verification
 from tasks.fetch import FetchedConversion, fetch_conversion
+from tasks.find import find_engine
 from tasks.locate import locate
 from tasks.profile import profile_on_gpu
 from tasks.publish import VerifiedEngine, publish_engine
 from tasks.quarantine import Suspect, quarantining
 from tasks.store.lease import Lease
 from tasks.store.once import once
-from tasks.store.patience import answered, be_patient
+from tasks.store.patience import be_patient
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine, EngineJob
 from tasks.tensorrt.plugins import plugin_files
@@ -44,37 +45,6 @@ def _run_name() -> str:
     order: EngineOrder = runtime.flow_run.parameters["order"]
     ref = order.release.ref
     return f"{ref.model}-{ref.version}-{device_slug(order.target)}-{order.options.precision}"
-
-
-async def find_engine(order: EngineOrder, *, by: uuid.UUID | None = None) -> CellOutcome | None:
-    """Return the engine that `order` asks for, if the store holds it.
-
-    Args:
-        order: the cell.
-        by: the flow run that counts as the one that built it, if it did.
-
-    Raises:
-        RecordInvalid: what lies at its key answers another order.
-        NotStored: there is a record, and its plan is gone.
-    """
-    return await answered(lambda: _find_engine(order, by))
-
-
-def _find_engine(order: EngineOrder, by: uuid.UUID | None) -> CellOutcome | None:
-    store = Store.connect(order.store)
-    record = store.find_engine(order.key)
-    if record is None:
-        return None
-    if record.build_key != order.build_key:  # the record's key carries only the first digits
-        raise RecordInvalid(
-            wanted=f"the engine {order.build_key} at {order.key}",
-            found=f"the engine {record.build_key}",
-            fix="delete this record by hand: somebody made it to look like another",
-        )
-    store.require_blobs(order.key, record.plan)
-    return CellOutcome(
-        key=record.key, plan=record.plan, built=by is not None and record.attempt.startswith(f"{by}/")
-    )
 
 
 def _evidence(order: EngineOrder, conversion: FetchedConversion) -> Evidence:

@@ -9,10 +9,11 @@ from pathlib import Path
 from prefect import flow, get_run_logger, runtime, tags
 
 from agents.hardware.probe import probe_host
-from flows.build_engine import build_engine, find_engine
+from agents.server.flow_runs import cell_tags, release_tags
+from flows.build_engine import build_engine
 from flows.pages.cells import show_cells
 from flows.pages.failure import failure_on_run_page
-from flows.pages.run import cell_tags, release_tags, tag_run
+from flows.pages.run import tag_run
 from flows.release.conversion import convert_for
 from flows.release.farm import build_on_farm, runs_on_farm, targets_of_farm
 from flows.settings import settings
@@ -28,6 +29,7 @@ from tasks.domain.release import ReleaseRef
 from tasks.domain.request import BuildRequest
 from tasks.domain.target import EngineTarget
 from tasks.fetch import fetch
+from tasks.find import find_engine
 from tasks.store.patience import answered, be_patient
 from tasks.store.store import Store
 from tasks.tensorrt.site import build_tools

@@ -23,9 +23,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from pydantic import Field, TypeAdapter, ValidationError
 
-from agents.s3.events import ReleasePlace
 from agents.server.flow_runs import all_flow_runs
-from flows.cli.agent_s3 import place_at
+from flows.addresses import place_at
 from flows.release.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
 from flows.server.runs import release_deployment, release_parameters, run_of_key
 from flows.server.variables import RELEASES, places_of_releases
@@ -34,6 +33,7 @@ from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
 from tasks.domain.overrides import Overrides
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
+from tasks.domain.release_place import ReleasePlace
 from tasks.store.patience import answered, be_patient
 
 _ACTIVE = [

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from agents.s3.events import CreatedObject, LocationUnknown, ReleasePlace, read_notification, release_of
+from agents.s3.events import read_notification
 from agents.s3.queue import Message, NotificationQueue
 from agents.s3.request_files import content_of, priority_of, request_files
 from agents.server.release_runs import RunRefused, ServerAway, start_run
@@ -22,6 +22,7 @@ from agents.steps import Steps
 from tasks.domain.errors import FarmError, NotStored
 from tasks.domain.printable import printable_name
 from tasks.domain.release import ReleaseRef
+from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePlace, release_of
 from tasks.store.listing import Listed
 
 _LOG = logging.getLogger(__name__)

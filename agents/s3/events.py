@@ -7,13 +7,14 @@ is done about it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
 from tasks.domain.printable import printable_name
-from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tasks.domain.release import REQUEST_FILE
+from tasks.domain.release_place import CreatedObject
 
 _TEST_EVENT = "s3:TestEvent"
 _CREATED = "ObjectCreated:"
@@ -31,24 +32,6 @@ def _plain(key: str) -> str:
 
 
 _READ_KEY: Mapping[str, Callable[[str], str]] = {"aws:s3": _quoted, "minio:s3": _quoted, "ceph:s3": _plain}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreatedObject:
-    """An object of which a notification says that it was created.
-
-    Attributes:
-        bucket: its bucket.
-        key: its full key, as S3's calls take it.
-    """
-
-    bucket: str
-    key: str
-
-    @property
-    def url(self) -> str:
-        """The object as people write it."""
-        return f"s3://{self.bucket}/{self.key}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,77 +127,3 @@ def _reader(source: object) -> Callable[[str], str]:
 
 def _shown(text: str) -> str:
     return printable_name(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
-
-
-class LocationUnknown(Exception):
-    """A request file is not where a release may lie."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleasePlace:
-    """A place in which releases may lie: `s3://bucket/prefix`, or a whole bucket.
-
-    Attributes:
-        bucket: the bucket.
-        prefix: what comes before the model in every key, without slashes at its ends; may be empty.
-    """
-
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def from_url(cls, url: str) -> ReleasePlace:
-        """Read `s3://bucket` or `s3://bucket/prefix`, with or without a last slash.
-
-        Raises:
-            ValueError: the URL has another form.
-        """
-        scheme, _, rest = url.partition("://")
-        bucket, *prefix = rest.removesuffix("/").split("/")
-        if scheme != "s3" or not bucket or "" in prefix:
-            raise ValueError(f"a place of releases has the form s3://bucket/prefix, not {url!r}")
-        return cls(bucket=bucket, prefix="/".join(prefix))
-
-    @property
-    def root(self) -> str:
-        """What all keys below it begin with: the prefix with a slash, or nothing."""
-        return f"{self.prefix}/" if self.prefix else ""
-
-    @property
-    def url(self) -> str:
-        """The place as people write it."""
-        return f"s3://{self.bucket}/{self.prefix}"
-
-    def release_of(self, created: CreatedObject) -> ReleaseRef | None:
-        """Return the release of which `created` is the request file; None where it lies elsewhere.
-
-        Raises:
-            ValueError: it has no name that a model or version can have.
-        """
-        if created.bucket != self.bucket or not created.key.startswith(self.root):
-            return None
-        match created.key.removeprefix(self.root).split("/"):
-            case [model, version, name] if name == REQUEST_FILE:
-                return ReleaseRef(bucket=self.bucket, prefix=self.prefix, model=model, version=version)
-        return None
-
-
-def release_of(created: CreatedObject, places: Iterable[ReleasePlace]) -> ReleaseRef:
-    """Return the release of which `created` is the request file.
-
-    It must lie right below one of `places`, as <model>/<version>/build.yaml: a file of that name deeper down
-    may be part of somebody's model.
-
-    Raises:
-        LocationUnknown: it lies elsewhere, or has no name that a model or version can have.
-    """
-    allowed = tuple(places)
-    for place in allowed:
-        try:
-            found = place.release_of(created)
-        except ValueError as error:
-            raise LocationUnknown(f"{created.url}: {error}") from error
-        if found is not None:
-            return found
-    names = ", ".join(place.url for place in allowed)
-    raise LocationUnknown(f"{created.url} is not <model>/<version>/{REQUEST_FILE} right below {names}")

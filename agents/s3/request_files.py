@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from agents.s3.events import CreatedObject, ReleasePlace
 from tasks.domain.errors import ReleaseIncomplete, RequestInvalid
 from tasks.domain.priority import Priority
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tasks.domain.release_place import CreatedObject, ReleasePlace
 from tasks.store.listing import Listed, pages
 from tasks.store.releases import read_request_text
 from tasks.store.request_file import parse_request

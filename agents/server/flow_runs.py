@@ -7,6 +7,10 @@ from typing import Any
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
+from tasks.domain.gpu_table import device_slug
+from tasks.domain.order import EngineOrder
+from tasks.domain.release import ReleaseRef
+
 FLOWS = ("build-release", "build-engine", "reconcile")
 """The names of the farm's flows."""
 
@@ -43,6 +47,16 @@ def is_with(run: FlowRun, worker: str) -> bool:
 def outlives(parent: FlowRun | None) -> str:
     """Return the tag of a run that goes on though `parent` (None: deleted) ended as it has now."""
     return f"{OUTLIVES_TAG}:{parent.state_id if parent else 'deleted'}"
+
+
+def release_tags(release: ReleaseRef) -> tuple[str, ...]:
+    """Return what runs about `release` are tagged with, for people and filters."""
+    return f"model:{release.model}", f"version:{release.version}"
+
+
+def cell_tags(order: EngineOrder) -> tuple[str, ...]:
+    """Return what a run of one cell is tagged with, for people and filters."""
+    return *release_tags(order.release.ref), f"gpu:{device_slug(order.target)}"
 
 
 async def all_flow_runs(client: PrefectClient, **filters: Any) -> list[FlowRun]:

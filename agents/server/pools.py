@@ -180,3 +180,12 @@ async def _read(client: PrefectClient, name: str) -> WorkPool | None:
 
 def _is_locked(pool: WorkPool) -> bool:
     return pool.base_job_template == LOCKED_TEMPLATE
+
+
+def advice(pool: str, release: object = "RUN") -> str:
+    """Return what a person can do about builds of the run `release` in `pool`, which no agent serves."""
+    return (
+        f"Start the agent that serves it: `{agent_for(pool)}` on a host with what the pool is called after. "
+        f"If its TensorRT was upgraded or its GPU is gone, say so, `enginefarm agent withdraw {pool}`, and "
+        f"run the release again, `enginefarm retry {release}`: it is built by what agents have then."
+    )

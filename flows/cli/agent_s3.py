@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agents.s3.events import ReleasePlace
+from flows.addresses import place_at
 from flows.cli.agent_options import HealthPort, Heartbeat
 from flows.server.environment import prepare_prefect
 from tasks.domain.errors import RequestInvalid
@@ -87,22 +87,6 @@ def _check(queue: str | None, list_every: float) -> None:
     from flows.server.client import farm_api  # noqa: PLC0415
 
     farm_api()
-
-
-def place_at(url: str) -> ReleasePlace:
-    """Return the place of releases at `url`.
-
-    Raises:
-        RequestInvalid: the URL has another form.
-    """
-    try:
-        return ReleasePlace.from_url(url)
-    except ValueError as error:
-        raise RequestInvalid(
-            wanted="a place of releases as s3://BUCKET/PREFIX",
-            found=str(error),
-            fix="give the folder above the models: releases are <model>/<version>/ below it",
-        ) from error
 
 
 async def _serve(url: str | None, wanted: S3AgentSettings, health: Health) -> None:

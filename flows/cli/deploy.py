@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.cli.agent_s3 import place_at
+from flows.addresses import place_at
 from flows.cli.display import console
 from flows.server.environment import prepare_prefect
 from tasks.domain.printable import printable

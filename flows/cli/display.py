@@ -18,7 +18,8 @@ from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.printable import printable
 from tasks.domain.profile_text import case_rows, layer_rows, notes
-from tasks.domain.record import EngineRecord, Verdict
+from tasks.domain.record import EngineRecord
+from tasks.domain.record_text import error_text
 from tasks.store.records import record_to_json
 
 console = Console()
@@ -86,21 +87,6 @@ def _plain_table(rows: list[dict[str, str]], *, title: str) -> Table:
     for row in rows:
         table.add_row(*(escape(printable(text)) for text in row.values()))
     return table
-
-
-def error_text(record: EngineRecord) -> str:
-    """Return the largest error against TensorFlow, of what, and how much of the graph was quantised.
-
-    The engine's own error where a GPU ran it, else the graph's.
-    """
-    measured = record.engine_verification.verdict is not Verdict.NOT_MEASURED
-    verification = record.engine_verification if measured else record.graph_verification
-    worst = verification.worst
-    figure = "not measured" if worst is None else f"{worst.relative:.1e}"
-    of = "engine" if measured else "graph"
-    quantised = record.quantisation
-    share = "" if quantised is None else f", {quantised.quantised} of {quantised.quantisable} quantised"
-    return f"{figure} ({of}{share})"
 
 
 def _size(size: int) -> str:

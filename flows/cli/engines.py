@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from flows.addresses import store_at
 from flows.cli.display import console, engine_table, progress_bars, records_json, show_profile
-from flows.settings import settings
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug, full_slug
 from tasks.domain.order import ReleaseOutcome
@@ -178,19 +178,3 @@ def record_at(store: Store, key: str) -> EngineRecord:
             fix="`enginefarm engines list` shows what is there",
         )
     return record
-
-
-def store_at(url: str | None) -> Store:
-    """Return the store at `url`, or the one that the settings name.
-
-    Raises:
-        RequestInvalid: neither names one.
-    """
-    url = url or settings().store
-    if url is None:
-        raise RequestInvalid(
-            wanted="the URL of a store",
-            found="neither --store nor ENGINEFARM_STORE",
-            fix="give --store s3://BUCKET",
-        )
-    return Store.connect(url)

@@ -14,8 +14,9 @@ from rich.table import Table
 
 from agents.hardware.gpu_lock import free_site
 from agents.hardware.probe import probe_host
+from flows.addresses import store_at
 from flows.cli.display import console, progress_bars
-from flows.cli.engines import Key, StoreUrl, store_at
+from flows.cli.engines import Key, StoreUrl
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import NotStored, RequestInvalid, TargetUnavailable

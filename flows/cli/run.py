@@ -14,8 +14,9 @@ from rich.table import Table
 from agents.hardware.gpu_lock import free_site
 from agents.hardware.probe import HostProbe, probe_host
 from agents.hardware.sites import sites_to_run
+from flows.addresses import store_at
 from flows.cli.display import console, progress_bars
-from flows.cli.engines import StoreUrl, fetch_engine, record_at, store_at
+from flows.cli.engines import StoreUrl, fetch_engine, record_at
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import InputInvalid, RequestInvalid

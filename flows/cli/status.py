@@ -96,7 +96,7 @@ def _queue(view: FarmView) -> Table:
 
 def _unserved(view: FarmView) -> Iterator[RenderableType]:
     # Prefect takes seconds to import: `--help` goes without.
-    from flows.release.pool_watch import advice  # noqa: PLC0415
+    from agents.server.pools import advice  # noqa: PLC0415
 
     for pool in view.pools:
         if pool.waiting and not any(agent.online for agent in pool.agents):

@@ -9,8 +9,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from flows.addresses import store_at
 from flows.cli.display import console
-from flows.cli.engines import StoreUrl, store_at
+from flows.cli.engines import StoreUrl
 from tasks.domain.printable import printable
 from tasks.domain.timing import TimingRecord
 from tasks.store.records import record_to_json

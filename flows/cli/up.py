@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agents.hardware.probe import HostProbe, probe_host
-from flows.cli.agent_s3 import place_at
+from flows.addresses import place_at
 from flows.cli.display import console
 from flows.local.farm import (
     Server,

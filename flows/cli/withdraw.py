@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from flows.addresses import store_at
 from flows.cli.display import console
-from flows.cli.engines import StoreUrl, store_at
+from flows.cli.engines import StoreUrl
 from tasks.domain.printable import printable
 from tasks.store import announcements
 

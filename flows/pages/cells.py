@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
-from flows.cli.display import error_text
 from flows.pages.failure import failure_text
 from flows.pages.run import as_code, link_to
 from tasks.domain.cells import CellAnswer
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
+from tasks.domain.record_text import error_text
 from tasks.domain.release import ReleaseRef
 from tasks.store.patience import answered
 from tasks.store.store import Store

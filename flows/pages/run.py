@@ -15,23 +15,10 @@ from prefect.client.orchestration import get_client
 from prefect.utilities.urls import url_for
 
 from tasks.children.progress import overhearing
-from tasks.domain.gpu_table import device_slug
-from tasks.domain.order import EngineOrder
 from tasks.domain.printable import printable_name
-from tasks.domain.release import ReleaseRef
 
 _SECONDS = 3.0
 _ALL = 100.0
-
-
-def release_tags(release: ReleaseRef) -> tuple[str, ...]:
-    """Return what runs about `release` are tagged with, for people and filters."""
-    return f"model:{release.model}", f"version:{release.version}"
-
-
-def cell_tags(order: EngineOrder) -> tuple[str, ...]:
-    """Return what a run of one cell is tagged with, for people and filters."""
-    return *release_tags(order.release.ref), f"gpu:{device_slug(order.target)}"
 
 
 async def tag_run(*tags: str) -> None:

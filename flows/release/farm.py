@@ -19,10 +19,8 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter
 
-from agents.server.flow_runs import PARENT_TAG
+from agents.server.flow_runs import PARENT_TAG, cell_tags
 from agents.server.janitor import has_given_up
-from flows.build_engine import find_engine
-from flows.pages.run import cell_tags
 from flows.release.child_runs import RunReader, patiently, wait_for_child
 from flows.release.pool_watch import PoolWatch
 from flows.settings import settings
@@ -34,6 +32,7 @@ from tasks.domain.offer import Announcement, pool_of, select
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.priority import Priority
 from tasks.domain.target import EngineTarget
+from tasks.find import find_engine
 from tasks.store.announcements import announcements
 from tasks.store.patience import answered
 from tasks.store.store import Store

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 
-from agents.s3.events import CreatedObject, LocationUnknown, ReleasePlace, release_of
 from agents.s3.request_files import request_files
 from flows.settings import settings
 from tasks.domain.cells import Cell, cells_of
@@ -19,6 +18,7 @@ from tasks.domain.priority import Priority
 from tasks.domain.quarantine import QuarantineRecord, Subject
 from tasks.domain.record import EngineRecord
 from tasks.domain.release import ReleaseRef
+from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePlace, release_of
 from tasks.domain.request import BuildRequest
 from tasks.store.announcements import announcements
 from tasks.store.quarantined import quarantined

@@ -11,7 +11,7 @@ from prefect import get_run_logger, runtime
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import PrefectClient
 
-from agents.server.pools import agent_for, workers_online
+from agents.server.pools import advice, workers_online
 from tasks.domain.errors import TargetUnavailable
 from tasks.store.announcements import announcements
 from tasks.store.store import Store
@@ -81,12 +81,3 @@ class PoolWatch:
             await acreate_markdown_artifact(key="waiting", markdown=text)
         except Exception as error:  # noqa: BLE001 (see above)
             get_run_logger().warning("it could not be shown: %s", error)
-
-
-def advice(pool: str, release: object = "RUN") -> str:
-    """Return what a person can do about builds of the run `release` in `pool`, which no agent serves."""
-    return (
-        f"Start the agent that serves it: `{agent_for(pool)}` on a host with what the pool is called after. "
-        f"If its TensorRT was upgraded or its GPU is gone, say so, `enginefarm agent withdraw {pool}`, and "
-        f"run the release again, `enginefarm retry {release}`: it is built by what agents have then."
-    )

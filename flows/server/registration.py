@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agents.s3.events import ReleasePlace
 from agents.server.changes import Part
 from agents.server.pools import KnownPools
 from flows.server.automation_part import Automations, Declared
@@ -13,6 +12,7 @@ from flows.server.deployments import Deployments
 from flows.server.s3_trigger import EventStart
 from flows.server.variables import Variables
 from flows.settings import settings
+from tasks.domain.release_place import ReleasePlace
 
 
 def farm_parts(*, events_of: Sequence[ReleasePlace] = ()) -> tuple[Part, ...]:

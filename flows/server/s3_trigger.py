@@ -14,10 +14,10 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.exceptions import ObjectNotFound
 
-from agents.s3.events import ReleasePlace
 from agents.server.release_runs import DEPLOYMENT
 from tasks.domain.farm_errors import NotDeployed
 from tasks.domain.release import REQUEST_FILE
+from tasks.domain.release_place import ReleasePlace
 
 CREATED = "s3.object.created"
 """The event. The id of its resource is the object's URL, `s3://BUCKET/KEY`, with nothing in it quoted."""

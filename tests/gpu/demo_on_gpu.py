@@ -20,12 +20,13 @@ from typing import Any
 
 from agents.hardware.probe import HostProbe, probe_host
 from flows.cli.demo import DemoOutcome, demo_world, run_demo
-from flows.cli.display import error_text, records_json
+from flows.cli.display import records_json
 from flows.local.temporary_server import temporary_server
 from flows.settings import settings
 from tasks.domain.errors import DigestMismatch
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord, Verdict
+from tasks.domain.record_text import error_text
 from tasks.domain.target import Flavour
 from tasks.store.store import Store
 from tasks.tensorrt.verification import verify_engine

@@ -11,15 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.s3.events import (
-    CreatedObject,
-    LocationUnknown,
-    Notification,
-    ReleasePlace,
-    read_notification,
-    release_of,
-)
+from agents.s3.events import Notification, read_notification
 from tasks.domain.release import ReleaseRef
+from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePlace, release_of
 
 _TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 _KEYS = st.lists(_TEXT, min_size=1, max_size=4).map(lambda parts: "/".join([*parts, "build.yaml"]))

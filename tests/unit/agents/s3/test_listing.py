@@ -10,10 +10,10 @@ import pytest
 
 from agents.s3 import agent
 from agents.s3.agent import S3Agent, S3AgentSettings
-from agents.s3.events import CreatedObject, ReleasePlace
 from tasks.domain.errors import FarmError, StoreDenied, StoreUnreachable
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
+from tasks.domain.release_place import CreatedObject, ReleasePlace
 from tasks.store.listing import Listed
 
 _PLACE = ReleasePlace(bucket="bucket", prefix="models")

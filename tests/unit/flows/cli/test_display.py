@@ -14,6 +14,7 @@ from tasks.domain.errors import ModelRefused, StoreUnreachable
 from tasks.domain.gate import not_measured
 from tasks.domain.quantisation import Quantisation
 from tasks.domain.record import EngineRecord
+from tasks.domain.record_text import error_text
 from tasks.domain.request import Calibration
 
 
@@ -56,9 +57,9 @@ def test_an_error_shows_all_of_its_parts(terminal: io.StringIO) -> None:
 
 
 def test_the_error_column_says_what_was_measured(engine_record: EngineRecord) -> None:
-    assert display.error_text(engine_record) == "3.0e-07 (engine)"
+    assert error_text(engine_record) == "3.0e-07 (engine)"
     without_gpu = replace(engine_record, engine_verification=not_measured(tolerance=1e-4, reason="no GPU"))
-    assert display.error_text(without_gpu) == "3.0e-07 (graph)"
+    assert error_text(without_gpu) == "3.0e-07 (graph)"
 
 
 def test_the_error_of_a_quantised_engine_stands_beside_its_coverage(engine_record: EngineRecord) -> None:
@@ -72,4 +73,4 @@ def test_the_error_of_a_quantised_engine_stands_beside_its_coverage(engine_recor
         tool="a library",
     )
     record = replace(engine_record, quantisation=quantisation)
-    assert display.error_text(record) == "3.0e-07 (engine, 2 of 32 quantised)"
+    assert error_text(record) == "3.0e-07 (engine, 2 of 32 quantised)"

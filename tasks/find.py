@@ -1,0 +1,41 @@
+"""Looks for an engine in the store before anything is built."""
+
+from __future__ import annotations
+
+import uuid
+
+from tasks.domain.errors import RecordInvalid
+from tasks.domain.order import CellOutcome, EngineOrder
+from tasks.store.patience import answered
+from tasks.store.store import Store
+
+
+async def find_engine(order: EngineOrder, *, by: uuid.UUID | None = None) -> CellOutcome | None:
+    """Return the engine that `order` asks for, if the store holds it.
+
+    Args:
+        order: the cell.
+        by: the flow run that counts as the one that built it, if it did.
+
+    Raises:
+        RecordInvalid: what lies at its key answers another order.
+        NotStored: there is a record, and its plan is gone.
+    """
+    return await answered(lambda: _find_engine(order, by))
+
+
+def _find_engine(order: EngineOrder, by: uuid.UUID | None) -> CellOutcome | None:
+    store = Store.connect(order.store)
+    record = store.find_engine(order.key)
+    if record is None:
+        return None
+    if record.build_key != order.build_key:  # the record's key carries only the first digits
+        raise RecordInvalid(
+            wanted=f"the engine {order.build_key} at {order.key}",
+            found=f"the engine {record.build_key}",
+            fix="delete this record by hand: somebody made it to look like another",
+        )
+    store.require_blobs(order.key, record.plan)
+    return CellOutcome(
+        key=record.key, plan=record.plan, built=by is not None and record.attempt.startswith(f"{by}/")
+    )
