@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger, runtime, tags
 
 from agents.hardware.probe import probe_host
-from agents.server.flow_runs import cell_tags, release_tags
+from agents.server.flow_runs import cell_tags, release_run_name, release_tags
 from flows.build_engine import build_engine
 from flows.pages.cells import show_cells
 from flows.pages.failure import failure_on_run_page
@@ -45,8 +45,7 @@ class _Asked:
 
 
 def _run_name() -> str:
-    ref: ReleaseRef = runtime.flow_run.parameters["release"]
-    return f"{ref.model}-{ref.version}"
+    return release_run_name(runtime.flow_run.parameters["release"])
 
 
 @flow(name="build-release", flow_run_name=_run_name)

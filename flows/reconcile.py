@@ -24,9 +24,9 @@ from prefect.client.schemas.objects import StateType
 from pydantic import Field, TypeAdapter, ValidationError
 
 from agents.server.flow_runs import all_flow_runs
+from agents.server.release_runs import release_deployment, start_release
 from flows.addresses import place_at
 from flows.release.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
-from flows.server.runs import release_deployment, release_parameters, run_of_key
 from flows.server.variables import RELEASES, places_of_releases
 from flows.settings import settings
 from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
@@ -159,14 +159,13 @@ async def _start_all(
     client: PrefectClient, needs: Sequence[ReleaseNeeds], budget: int, now: datetime
 ) -> list[Reconciled]:
     """Start what is to be built, as far as the budget goes; return what was done about each release."""
-    deployment = await release_deployment(client)
-    active = await _active(client, deployment)
+    active = await _active(client, await release_deployment(client))
     done, left = [], budget
     for one in needs:
         answer = _why_not(one, active, left)
         run = None
         if not answer:
-            run, answer = await _start(client, deployment, one, now)
+            run, answer = await _start(client, one, now)
             left -= run is not None
         if one.problem:
             get_run_logger().warning("%s: %s", one.release.ref.url, one.problem)
@@ -196,21 +195,19 @@ async def _active(client: PrefectClient, deployment: UUID) -> set[ReleaseRef]:
     return found
 
 
-async def _start(
-    client: PrefectClient, deployment: UUID, needs: ReleaseNeeds, now: datetime
-) -> tuple[UUID | None, str]:
+async def _start(client: PrefectClient, needs: ReleaseNeeds, now: datetime) -> tuple[UUID | None, str]:
     """Start a run for one release, once a day; return it, and what was done."""
     ref = needs.release.ref
     queue = Priority.PRODUCTION if needs.priority is Priority.PRODUCTION else Priority.NIGHTLY
     key = f"reconcile:{ref.url}:{now.date().isoformat()}"
-    if before := await run_of_key(client, key):
-        return None, f"asked for today already: {before.name}"
-    run = await client.create_flow_run_from_deployment(
-        deployment,
-        parameters=release_parameters(ref, Overrides(priority=queue)),
-        name=f"{ref.model}-{ref.version}",
-        tags=["way:schedule"],
-        work_queue_name=queue,
+    started = await start_release(
+        client,
+        ref,
         idempotency_key=key,
+        overrides=Overrides(priority=queue),
+        queue=queue,
+        way="schedule",
     )
-    return run.id, f"started in the queue {queue}"
+    if not started.created:
+        return None, f"asked for today already: {started.run.name}"
+    return started.run.id, f"started in the queue {queue}"

@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from prefect.client.orchestration import get_client
+
 from agents.s3.events import read_notification
 from agents.s3.queue import Message, NotificationQueue
 from agents.s3.request_files import content_of, priority_of, request_files
-from agents.server.release_runs import RunRefused, ServerAway, start_run
+from agents.server.away import server_errors
+from agents.server.release_runs import start_release
 from agents.steps import Steps
-from tasks.domain.errors import FarmError, NotStored
+from tasks.domain.errors import FarmError, NotStored, RequestInvalid
+from tasks.domain.farm_errors import NotDeployed, ServerDenied
 from tasks.domain.printable import printable_name
 from tasks.domain.release import ReleaseRef
 from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePlace, release_of
@@ -32,6 +36,14 @@ _LONGEST_STEP = 600.0  # seconds; all calls give up long before
 
 class _Stopped(Exception):
     """The agent was told to end while it waited for a server that is away."""
+
+
+def _can_help_to_wait(error: FarmError) -> bool:
+    """Say whether the same call can succeed later, without a change of the release.
+
+    An operator who registers the farm, or corrects a password, changes nothing about it.
+    """
+    return error.retryable or isinstance(error, NotDeployed | ServerDenied)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +129,7 @@ class S3Agent:
         for created in notification.created:
             try:
                 await self._build(created, release_of(created, self.settings.places))
-            except (LocationUnknown, RunRefused) as error:
+            except (LocationUnknown, RequestInvalid) as error:
                 reasons.append(str(error))
         if reasons:
             _LOG.warning("dead letter: %s", printable_name("; ".join(reasons)))
@@ -129,7 +141,7 @@ class S3Agent:
         """Start a run for `release`, however long S3 or Prefect's server are away.
 
         Raises:
-            RunRefused: Prefect's server will never take it.
+            RequestInvalid: Prefect's server will never take it.
             FarmError: S3 answers, and refuses.
             _Stopped: the agent is to end before that.
         """
@@ -137,8 +149,8 @@ class S3Agent:
         while True:
             try:
                 return await self._start(created, release)
-            except (FarmError, ServerAway) as error:
-                if isinstance(error, FarmError) and not error.retryable:
+            except FarmError as error:
+                if not _can_help_to_wait(error):
                     raise
                 _LOG.warning("%s; trying again in %.0f s", printable_name(str(error)), pause)
             self._at_queue("waits for a server")
@@ -151,8 +163,7 @@ class S3Agent:
         """Start a run for what lies at `created`, its request file, now; nothing where nothing does.
 
         Raises:
-            RunRefused, FarmError: as `_build`.
-            ServerAway: Prefect's server takes no runs at this moment.
+            FarmError: why not; whether waiting can help says `_can_help_to_wait`.
         """
         try:
             content = await asyncio.to_thread(content_of, created)
@@ -161,8 +172,10 @@ class S3Agent:
             _LOG.info("%s is gone", printable_name(created.url))
             return
         key = f"s3:{created.bucket}/{created.key}@{content}"
-        run = await start_run(release, priority=priority, idempotency_key=key)
-        _LOG.info("%s: run %s in the queue %s", printable_name(release.url), run, priority)
+        with server_errors():
+            async with get_client() as client:
+                started = await start_release(client, release, idempotency_key=key, queue=priority, way="s3")
+        _LOG.info("%s: run %s in the queue %s", printable_name(release.url), started.run.id, priority)
 
     async def _list_again_and_again(self) -> None:
         while not self._stop.is_set():
@@ -170,7 +183,7 @@ class S3Agent:
             for place in self.settings.places:
                 try:
                     await self._list(place)
-                except (FarmError, ServerAway) as error:
+                except FarmError as error:
                     _LOG.warning("listing %s: %s", place.url, printable_name(str(error)))
                     pause = min(pause, _LONGEST_PAUSE)
             self.steps.take("listing", "waits", within=pause + _LONGEST_STEP)
@@ -182,8 +195,7 @@ class S3Agent:
         One that S3 does not give is tried again at the next listing, and keeps no other from its run.
 
         Raises:
-            FarmError: the place cannot be listed, or S3 is away.
-            ServerAway: Prefect's server takes no runs at this moment.
+            FarmError: the place cannot be listed, or S3 or Prefect's server is away.
         """
         since = datetime.now(UTC) - self.settings.list_window
         lists = partial(self.steps.take, "listing", f"lists {place.url}", within=_LONGEST_STEP)
@@ -208,11 +220,11 @@ class S3Agent:
             return True
         try:
             await self._start(created, release)
-        except (RunRefused, FarmError) as error:
-            if isinstance(error, FarmError) and error.retryable:
+        except FarmError as error:
+            if _can_help_to_wait(error):
                 raise
             _LOG.warning("%s: %s", printable_name(created.url), printable_name(str(error)))
-            return isinstance(error, RunRefused)
+            return isinstance(error, RequestInvalid)
         return True
 
     def _at_queue(self, does: str) -> None:

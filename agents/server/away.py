@@ -1,18 +1,67 @@
-"""A Prefect server that is away, told from one that refuses."""
+"""What Prefect's client raises, as errors of the farm: the server is away, or it refuses."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 import httpx
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+
+from tasks.domain.farm_errors import ServerDenied, ServerUnreachable
 
 NO_ANSWER = (httpx.TransportError, PrefectHTTPStatusError)
 """What a client of Prefect's raises where it got no answer, or one that is no success."""
 
 _OVERLOADED = HTTPStatus.INTERNAL_SERVER_ERROR
+_DENIED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 def is_away(error: httpx.TransportError | PrefectHTTPStatusError) -> bool:
     """Say whether the same call may succeed later: the server did not answer, or could not."""
     return not isinstance(error, PrefectHTTPStatusError) or error.response.status_code >= _OVERLOADED
+
+
+@contextmanager
+def server_errors() -> Iterator[None]:
+    """Raise errors of the farm for what Prefect's client raises inside.
+
+    Raises:
+        ServerUnreachable: the server does not answer, or is overloaded.
+        ServerDenied: it refuses the password.
+    """
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise _unreachable(type(error).__name__) from error
+    except PrefectHTTPStatusError as error:
+        status = error.response.status_code
+        if status in _DENIED:
+            raise _denied() from error
+        if is_away(error):
+            raise _unreachable(f"it answers {status}") from error
+        raise
+    except RuntimeError as error:  # what the client makes of any failure of its first call
+        if isinstance(error.__cause__, Exception):
+            raise _unreachable(type(error.__cause__).__name__) from error
+        raise
+
+
+def _denied() -> ServerDenied:
+    api = get_current_settings().api
+    has_secret = api.auth_string is not None or api.key is not None
+    return ServerDenied(
+        wanted=f"to use the Prefect server at {api.url}",
+        found="it refuses the password" if has_secret else "it asks for a password",
+        fix="set PREFECT_API_AUTH_STRING to what the server was started with",
+    )
+
+
+def _unreachable(found: str) -> ServerUnreachable:
+    return ServerUnreachable(
+        wanted=f"an answer of the Prefect server at {get_current_settings().api.url}",
+        found=found,
+        fix="see that the server runs, and that PREFECT_API_URL names it",
+    )

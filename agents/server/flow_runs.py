@@ -49,6 +49,11 @@ def outlives(parent: FlowRun | None) -> str:
     return f"{OUTLIVES_TAG}:{parent.state_id if parent else 'deleted'}"
 
 
+def release_run_name(release: ReleaseRef) -> str:
+    """Return the name of each run that builds `release`."""
+    return f"{release.model}-{release.version}"
+
+
 def release_tags(release: ReleaseRef) -> tuple[str, ...]:
     """Return what runs about `release` are tagged with, for people and filters."""
     return f"model:{release.model}", f"version:{release.version}"

@@ -1,15 +1,23 @@
-"""Runs of `build-release` on the farm's Prefect server, one for each content of a request file."""
+"""The one way to start a run of `build-release`: commands, the S3 agent and `reconcile` all go through it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 from uuid import UUID
 
-import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from pydantic import TypeAdapter
 
+from agents.server.flow_runs import release_run_name
+from tasks.domain.errors import RequestInvalid
+from tasks.domain.farm_errors import NotDeployed
+from tasks.domain.overrides import AS_REQUESTED, Overrides
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
 
@@ -23,47 +31,98 @@ _REFUSED = {
 _LONGEST_ANSWER = 500
 
 
-class ServerAway(Exception):
-    """The server takes no runs at this moment: it is away, busy, locked, or the farm is not deployed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A run that was asked for.
+
+    Attributes:
+        run: the run, as it is now.
+        created: false if the same idempotency key had started it before.
+    """
+
+    run: FlowRun
+    created: bool
 
 
-class RunRefused(Exception):
-    """The server will never take this run."""
-
-
-async def start_run(release: ReleaseRef, *, priority: Priority, idempotency_key: str) -> UUID:
-    """Start a run that builds `release`, and return it; with a key that is known, the run that has it.
+async def start_release(  # noqa: PLR0913 (what a run is started with)
+    client: PrefectClient,
+    release: ReleaseRef,
+    *,
+    idempotency_key: str,
+    overrides: Overrides = AS_REQUESTED,
+    queue: Priority | None = None,
+    way: str | None = None,
+) -> Started:
+    """Start a run that builds `release`. With an idempotency key that is known, return the run that has it.
 
     Args:
+        client: of the farm's server.
         release: what to build.
-        priority: the work queue that the run waits in.
-        idempotency_key: the same for the same content of the release's request file.
+        idempotency_key: equal keys are one run.
+        overrides: what to build of it.
+        queue: the work queue that the run waits in; None for the deployment's default.
+        way: how the run came about, for people: a tag of the run.
 
     Raises:
-        ServerAway: trying again later can help.
-        RunRefused: it cannot.
+        NotDeployed: the farm is not registered on this server.
+        RequestInvalid: the server will never take this run.
     """
+    deployment = await release_deployment(client)
+    before = await _run_of(client, idempotency_key)
     try:
-        async with get_client() as client:
-            deployment = await client.read_deployment_by_name(DEPLOYMENT)
-            run = await client.create_flow_run_from_deployment(
-                deployment.id,
-                parameters={"release": asdict(release)},
-                name=f"{release.model}-{release.version}",  # until it starts it would have one of Prefect's
-                tags=["way:s3"],
-                work_queue_name=priority,
-                idempotency_key=idempotency_key,
-            )
-    except ObjectNotFound as error:
-        raise ServerAway(f"no deployment {DEPLOYMENT}: register the farm on its Prefect server") from error
+        run = await client.create_flow_run_from_deployment(
+            deployment,
+            parameters=_parameters(release, overrides),
+            name=release_run_name(release),  # until it starts it would have a random name of Prefect's
+            tags=[f"way:{way}"] if way else None,
+            work_queue_name=queue,
+            idempotency_key=idempotency_key,
+        )
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
-        found = f"Prefect's server answers {status}: {error.response.text[:_LONGEST_ANSWER]}"
-        raise (RunRefused if status in _REFUSED else ServerAway)(found) from error
-    except httpx.HTTPError as error:
-        raise ServerAway(f"Prefect's server does not answer ({type(error).__name__})") from error
-    except RuntimeError as error:  # what the client makes of any failure of its first call
-        if not isinstance(error.__cause__, Exception):
+        if status not in _REFUSED:
             raise
-        raise ServerAway(f"Prefect's server does not answer ({type(error.__cause__).__name__})") from error
-    return run.id
+        raise RequestInvalid(
+            wanted=f"parameters that {DEPLOYMENT} takes",
+            found=f"the server answers {status}: {_detail(error)}",
+            fix="correct the value",
+        ) from error
+    return Started(run=await client.read_flow_run(run.id), created=before is None)
+
+
+async def release_deployment(client: PrefectClient) -> UUID:
+    """Return the deployment of `build-release`.
+
+    Raises:
+        NotDeployed: the farm is not registered on this server.
+    """
+    try:
+        return (await client.read_deployment_by_name(DEPLOYMENT)).id
+    except ObjectNotFound as error:
+        raise NotDeployed(
+            wanted=f"the deployment {DEPLOYMENT} on the Prefect server",
+            found="none",
+            fix="register the farm: `enginefarm deploy`",
+        ) from error
+
+
+def _parameters(release: ReleaseRef, overrides: Overrides) -> dict[str, Any]:
+    """Return the parameters of a run, as JSON has them."""
+    return {
+        "release": TypeAdapter(ReleaseRef).dump_python(release, mode="json"),
+        "overrides": TypeAdapter(Overrides).dump_python(overrides, mode="json"),
+    }
+
+
+async def _run_of(client: PrefectClient, idempotency_key: str) -> FlowRun | None:
+    """Return the run that was started with this idempotency key, if any."""
+    same = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[idempotency_key]))
+    return next(iter(await client.read_flow_runs(flow_run_filter=same, limit=1)), None)
+
+
+def _detail(error: PrefectHTTPStatusError) -> str:
+    try:
+        text = str(error.response.json()["detail"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        text = error.response.text
+    return text[:_LONGEST_ANSWER]

@@ -23,8 +23,8 @@ from tasks.domain.request import Precision
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
+    from agents.server.release_runs import Started
     from flows.server.logs import LogLine
-    from flows.server.runs import Submitted
     from tasks.domain.overrides import Overrides
 
 # Prefect takes seconds to import: `--help` goes without, so each command imports what it needs.
@@ -65,15 +65,13 @@ def submit(  # noqa: PLR0913 (each is an option)
         _print_json(asked)
 
 
-def _print_json(asked: Submitted) -> None:
+def _print_json(asked: Started) -> None:
     run = asked.run
     found = {"id": str(run.id), "name": run.name, "state": run.state_name, "created": asked.created}
     print(json.dumps(found))  # noqa: T201 (this is what the command is asked for)
 
 
-async def _ask(
-    ref: ReleaseRef, overrides: Overrides, *, again: bool, say: Callable[[str], None]
-) -> Submitted:
+async def _ask(ref: ReleaseRef, overrides: Overrides, *, again: bool, say: Callable[[str], None]) -> Started:
     from flows.server import runs  # noqa: PLC0415
     from flows.server.client import farm_client  # noqa: PLC0415
 

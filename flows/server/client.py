@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 
-import httpx
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from agents.server.access import check_server
-from agents.server.away import is_away
+from agents.server.away import server_errors
 from flows.settings import settings
-from tasks.domain.farm_errors import ServerDenied, ServerUnreachable
-
-_DENIED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 def farm_api() -> str:
@@ -49,37 +43,7 @@ async def farm_client() -> AsyncIterator[PrefectClient]:
         ServerUnsafe: it may not be used as it is set.
         ServerDenied: it refuses the password.
     """
-    url = farm_api()
-    try:
+    farm_api()
+    with server_errors():
         async with get_client() as client:
             yield client
-    except httpx.TransportError as error:
-        raise _unreachable(url, type(error).__name__) from error
-    except PrefectHTTPStatusError as error:
-        status = error.response.status_code
-        if status in _DENIED:
-            raise ServerDenied(
-                wanted=f"to use the Prefect server at {url}",
-                found="it refuses the password" if _has_secret() else "it asks for a password",
-                fix="set PREFECT_API_AUTH_STRING to what the server was started with",
-            ) from error
-        if is_away(error):
-            raise _unreachable(url, f"it answers {status}") from error
-        raise
-    except RuntimeError as error:  # what the client makes of any failure of its first call
-        if isinstance(error.__cause__, Exception):
-            raise _unreachable(url, type(error.__cause__).__name__) from error
-        raise
-
-
-def _has_secret() -> bool:
-    api = get_current_settings().api
-    return api.auth_string is not None or api.key is not None
-
-
-def _unreachable(url: str, found: str) -> ServerUnreachable:
-    return ServerUnreachable(
-        wanted=f"an answer of the Prefect server at {url}",
-        found=found,
-        fix="see that the server runs, and that PREFECT_API_URL names it",
-    )

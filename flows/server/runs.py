@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
+from dataclasses import asdict
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
-    FlowRunFilterIdempotencyKey,
     FlowRunFilterName,
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
-from pydantic import TypeAdapter
 
 from agents.server.flow_runs import OUTLIVES_TAG, PARENT_TAG, all_flow_runs, cancel_of, outlives
 from agents.server.janitor import comes_again, parent_of
-from agents.server.release_runs import DEPLOYMENT
+from agents.server.release_runs import Started, start_release
 from flows.server.run_ends import RunEnds, is_final
 from tasks.domain.digest import document_digest
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
+from tasks.domain.farm_errors import RunUnknown, RunUnsuccessful
 from tasks.domain.overrides import Overrides
 from tasks.domain.release import ReleaseRef
 
@@ -39,17 +34,9 @@ _FEWEST_DIGITS = 4
 _AGAIN = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted:
-    """A run that was asked for; `created` is false where the same was asked for before."""
-
-    run: FlowRun
-    created: bool
-
-
 async def submit(
     client: PrefectClient, release: ReleaseRef, overrides: Overrides, *, again: bool = False
-) -> Submitted:
+) -> Started:
     """Ask the farm to build `release`, once: the same release and overrides are the same run.
 
     Args:
@@ -62,62 +49,11 @@ async def submit(
         NotDeployed: the farm is not registered on this server.
         RequestInvalid: the server refuses the parameters.
     """
-    deployment = await release_deployment(client)
-    parameters = release_parameters(release, overrides)
-    key = f"submit:{document_digest(parameters)}" + (f":{uuid.uuid4().hex}" if again else "")
-    before = await run_of_key(client, key)
-    try:
-        run = await client.create_flow_run_from_deployment(
-            deployment,
-            parameters=parameters,
-            name=f"{release.model}-{release.version}",  # until it starts it would have one of Prefect's
-            idempotency_key=key,
-            work_queue_name=overrides.priority,
-        )
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code != HTTPStatus.CONFLICT:
-            raise
-        raise RequestInvalid(
-            wanted=f"parameters of {DEPLOYMENT}", found=_detail(error), fix="correct the value"
-        ) from error
-    return Submitted(run=await client.read_flow_run(run.id), created=before is None)
-
-
-async def release_deployment(client: PrefectClient) -> uuid.UUID:
-    """Return the deployment of `build-release`.
-
-    Raises:
-        NotDeployed: the farm is not registered on this server.
-    """
-    try:
-        return (await client.read_deployment_by_name(DEPLOYMENT)).id
-    except ObjectNotFound as error:
-        raise NotDeployed(
-            wanted=f"the deployment {DEPLOYMENT} on the Prefect server",
-            found="none",
-            fix="register the farm: `enginefarm deploy`",
-        ) from error
-
-
-def release_parameters(release: ReleaseRef, overrides: Overrides) -> dict[str, Any]:
-    """Return the parameters of a run of `build-release`, as JSON has them."""
-    return {
-        "release": TypeAdapter(ReleaseRef).dump_python(release, mode="json"),
-        "overrides": TypeAdapter(Overrides).dump_python(overrides, mode="json"),
-    }
-
-
-async def run_of_key(client: PrefectClient, key: str) -> FlowRun | None:
-    """Return the run that was asked for with the idempotency key `key`; None where none was."""
-    same = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
-    return next(iter(await client.read_flow_runs(flow_run_filter=same, limit=1)), None)
-
-
-def _detail(error: PrefectHTTPStatusError) -> str:
-    try:
-        return str(error.response.json()["detail"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return error.response.text
+    asked = {"release": asdict(release), "overrides": asdict(overrides)}
+    key = f"submit:{document_digest(asked)}" + (f":{uuid.uuid4().hex}" if again else "")
+    return await start_release(
+        client, release, idempotency_key=key, overrides=overrides, queue=overrides.priority
+    )
 
 
 async def find_run(client: PrefectClient, wanted: str) -> FlowRun:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
 
 from agents.s3 import agent
 from agents.s3.agent import S3Agent, S3AgentSettings
+from agents.server.release_runs import Started
 from tasks.domain.errors import FarmError, StoreDenied, StoreUnreachable
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
@@ -32,7 +35,8 @@ class World:
         monkeypatch.setattr(agent, "request_files", lambda *_, **__: found)
         monkeypatch.setattr(agent, "content_of", self.content_of)
         monkeypatch.setattr(agent, "priority_of", lambda _: Priority.DEFAULT)
-        monkeypatch.setattr(agent, "start_run", self.start_run)
+        monkeypatch.setattr(agent, "get_client", nullcontext)
+        monkeypatch.setattr(agent, "start_release", self.start_release)
 
     def content_of(self, created: CreatedObject) -> str:
         name = created.key.split("/")[1]
@@ -40,9 +44,9 @@ class World:
             raise self.refused[name]
         return "content"
 
-    async def start_run(self, release: ReleaseRef, **_: object) -> object:
+    async def start_release(self, _: None, release: ReleaseRef, **__: object) -> Started:
         self.started.append(release.model)
-        return uuid4()
+        return Started(run=FlowRun(flow_id=uuid4()), created=True)
 
 
 def test_one_that_cannot_be_read_keeps_no_other_from_its_run(
