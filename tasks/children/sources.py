@@ -1,25 +1,88 @@
-"""The farm's own code as one of the tools: what it does decides the bytes of graphs and plans."""
+"""The farm's own code as one of the tools: what it does decides the bytes of graphs and plans.
+
+Code counts for a result if a program that makes the result imports it, directly or not; modules that cannot
+change a result are left out, see `tasks.children.counted`. The digest is that of the functions, classes and
+constants of all these modules, each for itself and in no order. So it stays as it is when prose or layout
+change (see `tasks.children.canonical`), when a file or folder is renamed, and when a file is split or two are
+merged.
+
+What that costs: the digest does not see which of two functions of the same name an import means, nor that two
+modules exchanged such functions or constants to the letter. The modules of the TensorRT families, which all
+have the same names, are told apart nevertheless: a module that is used as a value counts as a whole, and only
+the split of such a file changes the digest.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
-_TASKS = Path(__file__).resolve().parent.parent
+from tasks.children.canonical import CanonicalSource
+from tasks.children.counted import LEFT_OUT
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
 _DIGITS = 12
 
-GATE = "domain/gate.py"
-"""What makes a verdict of figures: under another rule, what passed once may not pass again."""
+
+class Sources:
+    """Our modules below a folder, each read once.
+
+    Attributes:
+        root: the folder in which the package `tasks` lies.
+        left_out: modules that do not count, and are not followed.
+    """
+
+    def __init__(self, root: Path, left_out: Collection[str] = LEFT_OUT) -> None:
+        self.root = root
+        self.left_out = left_out
+        self._read: dict[str, CanonicalSource] = {}
+
+    def is_module(self, name: str) -> bool:
+        """Say whether `name` is a module, and no package."""
+        return self._path(name).with_suffix(".py").is_file()
+
+    def counted(self, programs: tuple[str, ...]) -> frozenset[str]:
+        """Return the modules that count for what `programs` make, these included.
+
+        Raises:
+            FileNotFoundError: there is no such module: what was renamed must not silently drop out.
+        """
+        waiting, counted = set(programs), set[str]()
+        while waiting:
+            name = waiting.pop()
+            counted.add(name)
+            waiting |= self._module(name).modules - counted - set(self.left_out)
+        return frozenset(counted)
+
+    def digest(self, programs: tuple[str, ...]) -> str:
+        """Return the first digits of a SHA-256 over the code that counts for what `programs` make."""
+        return self._digest(self.counted(programs))[:_DIGITS]
+
+    def _digest(self, names: frozenset[str]) -> str:
+        modules = [self._module(name) for name in names]
+        texts = sorted({text for module in modules for text in module.imports})
+        texts += sorted(text for module in modules for text in module.statements)
+        return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+    def _module(self, name: str) -> CanonicalSource:
+        if name not in self._read:
+            path = self._path(name)
+            file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            self._read[name] = CanonicalSource(
+                file.read_text("utf-8"), is_module=self.is_module, digest=self._used_as_value
+            )
+        return self._read[name]
+
+    def _used_as_value(self, name: str) -> str:
+        return "" if name in self.left_out else self._digest(frozenset({name}))
+
+    def _path(self, name: str) -> Path:
+        return self.root.joinpath(*name.split("."))
 
 
 @cache
-def source_digest(*parts: str) -> str:
-    """Return the first digits of a SHA-256 over `parts`, packages and single modules below `tasks`."""
-    digest = hashlib.sha256()
-    for part in parts:
-        place = _TASKS / part
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(f"{path.relative_to(_TASKS)}\0{path.stat().st_size}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:_DIGITS]
+def source_digest(programs: tuple[str, ...]) -> str:
+    """Return the digest of the code that counts for what `programs` make, see `tasks.children.counted`."""
+    return Sources(_ROOT).digest(programs)

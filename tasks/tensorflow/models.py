@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from tasks.children.counted import CONVERSION
 from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
-from tasks.children.sources import GATE, source_digest
+from tasks.children.sources import source_digest
 from tasks.domain.corners import shapes_document
 from tasks.domain.record import TensorSpec
 from tasks.domain.release import ModelFormat
@@ -99,7 +100,7 @@ class Converted:
 
 def conversion_tools() -> dict[str, str]:
     """Return the versions of what takes part in a conversion, the farm's own code included, by package."""
-    own = {"enginefarm-conversion": source_digest("tensorflow", "onnx", "children", GATE)}
+    own = {"enginefarm-conversion": source_digest(CONVERSION)}
     return {package: version(package) for package in _PACKAGES} | own
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.children.sources import GATE, source_digest
+from tasks.children.counted import BUILD
+from tasks.children.sources import source_digest
 from tasks.tensorrt.toolchain import Toolchain
 
 
@@ -27,4 +28,4 @@ class BuildSite:
 
 def build_tools() -> dict[str, str]:
     """Return the digest of the farm's own code that builds plans, as one of the tools that decide them."""
-    return {"enginefarm-build": source_digest("tensorrt", "children", GATE)}
+    return {"enginefarm-build": source_digest(BUILD)}

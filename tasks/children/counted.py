@@ -1,0 +1,93 @@
+"""Which of the farm's own code can change a result, and so counts for the keys of conversions and engines.
+
+A conversion is its graph, TensorFlow's answers and the verdict of the gate. An engine is its plan, what the
+record says of its layers, and the verdict. Latency and other measurements are no part of either: an engine
+that was measured by older code is the same engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+CONVERSION = (
+    "tasks.tensorflow.models",  # it names the programs that run in children
+    "tasks.onnx.graph",
+    "tasks.children.environment",
+    "tasks.domain.gate",  # under another rule, what passed once may not pass again
+)
+"""What makes a conversion. All that is imported or named from there counts, except `LEFT_OUT`."""
+
+BUILD = (
+    "tasks.tensorrt.engine",
+    "tasks.tensorrt.verification",
+    "tasks.tensorrt.inside.build",
+    "tasks.tensorrt.inside.verify",
+    "tasks.children.environment",
+    "tasks.domain.gate",
+)
+"""What makes an engine from a conversion, likewise."""
+
+_REASONS = {
+    "says how far a step is": (
+        "tasks.children.progress",
+        "tasks.tensorrt.inside.monitor",
+        "tasks.tensorrt.inside.phases",
+    ),
+    "starts, bounds and ends a process, and hands documents on": (
+        "tasks.children.answers",
+        "tasks.children.disk",
+        "tasks.children.program",
+        "tasks.children.run",
+        "tasks.children.sandbox",
+    ),
+    "refuses a model or lets it pass as it is, or says why a step failed": (
+        "tasks.domain.error_documents",
+        "tasks.domain.errors",
+        "tasks.domain.farm_errors",
+        "tasks.domain.layers",
+        "tasks.domain.printable",
+        "tasks.tensorflow.failures_child",
+        "tasks.tensorflow.preflight.graph_check",
+        "tasks.tensorflow.preflight.graph_rules",
+        "tasks.tensorflow.preflight.graph_size",
+        "tasks.tensorflow.preflight.h5",
+        "tasks.tensorflow.preflight.keras_config",
+        "tasks.tensorflow.preflight.npz",
+        "tasks.tensorrt.inside.refusals",
+    ),
+    "is a value of the request or the target, which is part of the key": (
+        "tasks.domain.cell",
+        "tasks.domain.compatibility",
+        "tasks.domain.digest",
+        "tasks.domain.gpu_table",
+        "tasks.domain.offer",
+        "tasks.domain.priority",
+        "tasks.domain.release",
+        "tasks.domain.request",
+        "tasks.domain.target",
+        "tasks.domain.timing",
+        "tasks.tensorrt.inside.probe",
+        "tasks.tensorrt.toolchain",
+    ),
+    "is the form of a record, or of measured figures": (
+        "tasks.domain.profile",
+        "tasks.domain.quantisation",
+        "tasks.domain.quiet",
+        "tasks.domain.record",
+    ),
+    "searches an engine that was refused": (
+        "tasks.domain.departure",
+        "tasks.onnx.intermediates_child",
+    ),
+    "finds what counts; other rules give other digests by themselves": (
+        "tasks.children.canonical",
+        "tasks.children.counted",
+        "tasks.children.sources",
+    ),
+}
+
+LEFT_OUT: Mapping[str, str] = MappingProxyType(
+    {module: reason for reason, modules in _REASONS.items() for module in modules}
+)
+"""Modules that cannot change a result, and why."""
