@@ -35,6 +35,8 @@ def cancel_of(run: FlowRun, why: str) -> State[Any]:
     One that waits has nobody who would hear of it: if an agent once had it and handed it back, Prefect would
     leave it "Cancelling" until somebody takes it. One that crashed waits to be started again.
     """
+    # Workaround (Prefect 3.8.8): a waiting run that a worker once had stays Cancelling. Remove when the
+    # server sets each run that waits to Cancelled.
     waits = run.state_type in {StateType.SCHEDULED, StateType.CRASHED}
     return State(type=StateType.CANCELLED if waits else StateType.CANCELLING, message=why)
 

@@ -36,6 +36,10 @@ from prefect.states import AwaitingRetry
 from agents.server.flow_runs import FLOWS, PARENT_TAG, all_flow_runs, cancel_of, outlives
 from tasks.domain.errors import FarmError
 
+# Workaround (Prefect 3.8.8): the server cancels the children of a cancelled run half a minute later, those of
+# a failed run never, and it never restarts a crashed run. Remove the cancelling when the server cancels both
+# within seconds, and the restarts when a deployment can ask for them.
+
 MOST_RUNS = 3
 """How often a run is started before its crash is its end."""
 

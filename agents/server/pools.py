@@ -113,7 +113,10 @@ class FarmPool:
             case Action.KEEP:
                 pass
         found = {queue.name for queue in await client.read_work_queues(self.name)}
-        for one in Priority:  # in their order: Prefect moves the others down
+        # Workaround (Prefect 3.8.8): a new queue shifts the priorities of the others, so they are created in
+        # order and corrected afterwards. Remove when a queue can be created without changing others; 3.9.1
+        # shifts them, too.
+        for one in Priority:
             if one not in found:
                 with suppress(ObjectAlreadyExists):
                     await client.create_work_queue(one, priority=one.rank, work_pool_name=self.name)

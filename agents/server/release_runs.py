@@ -73,7 +73,9 @@ async def start_release(  # noqa: PLR0913 (what a run is started with)
         run = await client.create_flow_run_from_deployment(
             deployment,
             parameters=_parameters(release, overrides),
-            name=release_run_name(release),  # until it starts it would have a random name of Prefect's
+            # Workaround (Prefect 3.8.8): a flow's `flow_run_name` counts only once the run starts. Remove
+            # when it counts from the beginning.
+            name=release_run_name(release),
             tags=[f"way:{way}"] if way else None,
             work_queue_name=queue,
             idempotency_key=idempotency_key,

@@ -22,6 +22,8 @@ from agents.worker.pool_sharing import SharingWorker
 _AGAIN_SECONDS = 2.0
 
 
+# Workaround (Prefect 3.8.8): a worker that cannot report a crash logs that and forgets it. Remove when
+# `BaseWorker._propose_crashed_state` retries; that of 3.9.1 does not.
 class ReportingWorker(SharingWorker):
     """Waits with a report until the server is back, unless it is to end."""
 

@@ -23,6 +23,9 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 from agents.processes import end_run
 from agents.server.flow_runs import TAKEN, WORKER_LABEL, all_flow_runs, is_with
 
+# Workaround (Prefect 3.8.8): runs of a worker that ended stay Pending or Running on the server. Remove when
+# the server gives them to another worker, or sets them to Crashed.
+
 _LOG = logging.getLogger(__name__)
 _LOST_AFTER = timedelta(seconds=90)
 _DEAF_AFTER = timedelta(seconds=20)  # a worker that hears of a cancel has ended the run long before

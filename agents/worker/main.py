@@ -16,8 +16,9 @@ RETRIES = "PREFECT_CLIENT_MAX_RETRIES"
 def main() -> int:
     """Take runs until told to end; return why, as `agents.worker.worker` says."""
     die_with_parent()
-    # For runs: they have work to lose. A worker that waits as long between two calls sleeps on for minutes
-    # after its server has come back.
+    # For runs: they have work to lose.
+    # Workaround (Prefect 3.8.8): a worker with as many retries sleeps for minutes after its server has come
+    # back. Remove when the pause between two retries has a limit.
     retries = os.environ.pop(RETRIES, None)
     # Takes seconds, and reads Prefect's settings.
     from agents.worker.worker import read_order, serve  # noqa: PLC0415

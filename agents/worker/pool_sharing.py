@@ -16,6 +16,8 @@ from prefect.workers.process import ProcessWorker
 _AGAIN_SECONDS = (0.1, 0.6)
 
 
+# Workaround (Prefect 3.8.8): idle workers of one pool all ask for the same run, and all but one wait for
+# their next poll. Remove when the server hands different runs to different workers.
 class SharingWorker(ProcessWorker):
     """Takes the run that waits first; after another worker was faster, any of the same queue."""
 

@@ -143,16 +143,21 @@ class FarmWorker(ReportingWorker):
         self._taking = True
         try:
             taken = await super().get_and_submit_flow_runs()
+        # Workaround (Prefect 3.8.8): a worker ends after a dozen failed polls. Remove when it polls for ever.
         except httpx.HTTPError as error:
             self._logger.warning("the server does not answer: %s", type(error).__name__)
             return []
-        except RuntimeError as error:  # a run is to be taken again that this worker has not quite let go of
+        # Workaround (Prefect 3.8.8): a poll fails if it offers a run that this worker has not quite released.
+        # Remove when 3.8 is no longer supported: 3.9 leaves that run for the next poll itself.
+        except RuntimeError as error:
             self._logger.info("the next look takes more: %s", error)
             return []
         finally:
             self._taking = False
         if time.monotonic() - self._answered > _LONG_AWAY:
-            # Prefect listens no more for runs that are to be cancelled: a new worker does.
+            # Workaround (Prefect 3.8.8): after a long outage a worker no longer notices that runs are
+            # cancelled, so a new worker replaces it. Remove when 3.8 is no longer supported: 3.9 reconnects,
+            # as its source says.
             self._logger.warning("the server is back; this worker is replaced once it has no run")
             self._deaf = True
         self._answered = time.monotonic()
@@ -160,6 +165,8 @@ class FarmWorker(ReportingWorker):
 
     async def sync_with_backend(self) -> None:
         """Tell the server that this worker lives; one that is away is told by the next call."""
+        # Workaround (Prefect 3.8.8): a worker ends after a dozen failed heartbeats. Remove when it retries
+        # for ever.
         try:
             await super().sync_with_backend()
         except httpx.HTTPError as error:
@@ -176,6 +183,7 @@ class FarmWorker(ReportingWorker):
         Prefect reports a process that was killed here, and a second time after this call. By then the run may
         have been given to another agent, so what the server knows is not reported again.
         """
+        # Workaround (Prefect 3.8.8): it reports a killed process twice. Remove when it reports it once.
         result = await super().run(flow_run, configuration, task_status)
         with contextlib.suppress(httpx.HTTPError):
             now = await self.client.read_flow_run(flow_run.id)

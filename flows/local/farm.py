@@ -121,7 +121,8 @@ def own_server(data: Path, port: int, database: str | None = None) -> Server:
         **clients,
         "PREFECT_SERVER_API_AUTH_STRING": credentials,
         "PREFECT_SERVER_UI_API_URL": f"{base}/api",
-        # The newer pages have browsers contact a third party.
+        # Workaround (Prefect 3.8.8): in the newer pages, browsers contact a third party even with analytics
+        # off. Remove when they no longer do.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         **({"PREFECT_API_DATABASE_CONNECTION_URL": database} if database else {}),

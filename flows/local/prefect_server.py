@@ -61,6 +61,8 @@ def free_what_fails(
 
 def main() -> None:
     """Serve until a signal ends it; the arguments are those of `prefect server start`."""
+    # Workaround (Prefect 3.8.8): on Python 3.11 its server stalls on SQLite; see the top of this file. Remove
+    # when Python 3.11 is no longer supported.
     if sys.version_info < (3, 12):
         event.listen(Engine, "do_connect", free_what_fails)
     database = PREFECT_API_DATABASE_CONNECTION_URL.value()

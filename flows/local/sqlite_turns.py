@@ -31,6 +31,8 @@ class _Turn:
 _turn: ContextVar[_Turn | None] = ContextVar("turn", default=None)
 
 
+# Workaround (Prefect 3.8.8): it begins most transactions on SQLite as DEFERRED and lets them compete, so some
+# fail with "database is locked". Remove when its server queues them itself; 3.9.1 begins them as 3.8.8 does.
 class SqliteInTurns(AioSqliteConfiguration):
     """A database in SQLite whose transactions in this process wait for each other in a queue."""
 

@@ -63,6 +63,9 @@ def _start(port: int, credentials: str, stack: ExitStack) -> None:
     Raises:
         ServerUnreachable: as `temporary_server`.
     """
+    # Workaround (Prefect 3.8.8): its own temporary server is in the command's process group, so Ctrl-C ends
+    # it before the run can report how it ended. Remove when Prefect starts it in a session of its own; 3.9.1
+    # does not.
     prefect = (sys.executable, "-P", "-m", "flows.local.prefect_server")
     services = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _WITHOUT}
     printed = tempfile.TemporaryFile()  # noqa: SIM115 (the stack closes it)

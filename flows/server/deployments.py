@@ -140,7 +140,9 @@ def _document(deployment: RunnerDeployment | DeploymentResponse) -> _Document:
     """Return what is compared, in one form for both."""
     document = deployment.model_dump(mode="json")
     if isinstance(deployment, RunnerDeployment):
-        sent = deployment._parameter_openapi_schema  # noqa: SLF001 (what it sends; there is no other way)
+        # Workaround (Prefect 3.8.8): the schema that a deployment sends is private. Remove when it is public;
+        # in 3.9.1 it is not.
+        sent = deployment._parameter_openapi_schema  # noqa: SLF001
         document["parameter_openapi_schema"] = sent.model_dump(mode="json")
     # The server leaves out what is empty there.
     schema = document["parameter_openapi_schema"] or {}
