@@ -14,10 +14,11 @@ import threading
 import time
 from pathlib import Path
 
+from tasks.children.parent import die_with
+
 PARENT_VARIABLE = "ENGINEFARM_PARENT_PID"
 """Names the process that a process of an agent ends with."""
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -27,11 +28,8 @@ def die_with_parent() -> None:
     Does nothing in a process that no agent started.
     """
     parent = os.environ.get(PARENT_VARIABLE)
-    if parent is None:
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if str(os.getppid()) != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if parent is not None:
+        die_with(int(parent))
 
 
 def end_soon_after_sigterm(seconds: float) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -19,11 +18,13 @@ from pathlib import Path
 
 from flows.cli.display import console
 from flows.cli.up import run_parts, write_environment
-from flows.local.farm import Server, free_port, own_server, own_storage, parts_of, password
-from flows.local.processes import Part
+from flows.local.farm import Server, own_server, own_storage, parts_of
+from flows.local.processes import Part, free_port
+from flows.local.server import kept_password
 
 _PROGRAMS = "/usr/lib/postgresql"
 _USER = "enginefarm"
+_USER_OF_ROOT = "postgres"
 
 
 def find_postgres(programs: Path = Path(_PROGRAMS)) -> Path | None:
@@ -40,43 +41,39 @@ def postgres(programs: Path, home: Path, port: int) -> tuple[Part, str]:
 
     PostgreSQL refuses to run as root: root's cluster belongs to the user `postgres`.
     """
-    as_user = _as_postgres() if os.getuid() == 0 else ()
-    cluster, secret = home / "postgres", password(home / "database-password")
+    user = _USER_OF_ROOT if os.getuid() == 0 else ""
+    cluster, secret = home / "postgres", kept_password(home / "database-password")
     if not (cluster / "PG_VERSION").exists():
-        _make_cluster(cluster, secret, (*as_user, str(programs / "initdb")))
+        _make_cluster(cluster, secret, str(programs / "initdb"), user)
     settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(port)}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     asked = [str(programs / "pg_isready"), "--host", "127.0.0.1", "--port", str(port), "--quiet"]
     part = Part(
         name="database",
-        command=(*as_user, str(programs / "postgres"), "-D", str(cluster), *options),
+        command=(str(programs / "postgres"), "-D", str(cluster), *options),
         ready=lambda: subprocess.run(asked, check=False).returncode == 0,
+        user=user,
         end_signal=signal.SIGINT,  # with SIGTERM it waits for its clients
     )
     return part, f"postgresql+asyncpg://{_USER}:{secret}@127.0.0.1:{port}/postgres"
 
 
-def _make_cluster(cluster: Path, secret: str, initdb: tuple[str, ...]) -> None:
+def _make_cluster(cluster: Path, secret: str, initdb: str, user: str) -> None:
     cluster.mkdir(parents=True, exist_ok=True)
     cluster.chmod(0o700)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
         file.write(secret)
         file.flush()
-        if os.getuid() == 0:
+        if user:
             for path in (str(cluster), file.name):
-                shutil.chown(path, "postgres", "postgres")
+                shutil.chown(path, user, user)
         options = {"pgdata": str(cluster), "username": _USER, "pwfile": file.name, "encoding": "UTF8",
                    "auth": "scram-sha-256"}  # fmt: skip
         arguments = [f"--{name}={value}" for name, value in options.items()]
-        subprocess.run([*initdb, *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/")
-
-
-def _as_postgres() -> tuple[str, ...]:
-    user = pwd.getpwnam("postgres")
-    setpriv = shutil.which("setpriv") or "setpriv"
-    # What the kernel was told to do at this process' death is forgotten with the change of user.
-    return (setpriv, "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups",
-            "--pdeathsig", "TERM", "--", "env", "-C", "/")  # fmt: skip
+        subprocess.run(
+            [initdb, *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/",
+            user=user or None, group=user or None, extra_groups=[] if user else None,
+        )  # fmt: skip
 
 
 def main() -> None:

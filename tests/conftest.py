@@ -20,6 +20,7 @@ from typing import Any
 import boto3
 import pytest
 
+from flows.local.s3 import embedded_s3
 from flows.server.environment import prepare_prefect
 from tasks.domain.record import (
     ConversionRecord,
@@ -132,13 +133,9 @@ def http_child(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Abstra
 
 
 @pytest.fixture(scope="session")
-def s3_server(
-    http_child: Callable[..., AbstractContextManager[str]], free_port: Callable[[], int]
-) -> Iterator[str]:
+def s3_server() -> Iterator[str]:
     """The endpoint URL of an S3 server that lives as long as the test session."""
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with http_child(command, port) as url:
+    with embedded_s3() as url:
         yield url
 
 

@@ -22,13 +22,12 @@ from flows.local.farm import (
     Server,
     Storage,
     environment_of,
-    free_port,
     given_server,
     own_server,
     own_storage,
     parts_of,
 )
-from flows.local.processes import LocalFarm, Part
+from flows.local.processes import LocalFarm, Part, free_port
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import RequestInvalid

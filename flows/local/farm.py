@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows.local.embedded_bucket import BUCKET, RELEASES, make_bucket, queue_url
-from flows.local.processes import Part, answers
-from flows.local.s3 import environment_for
-from tasks.domain.errors import RequestInvalid
+from flows.local.processes import Part
+from flows.local.s3 import (
+    BUCKET,
+    RELEASES,
+    endpoint_at,
+    environment_for,
+    make_bucket,
+    queue_url,
+    s3_part,
+)
+from flows.local.server import LocalServer, kept_password
+from flows.server.environment import EVERYWHERE
 
-_HOST = "127.0.0.1"
-_PREFECT = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "INFO",
-    "PREFECT_LOGGING_COLORS": "false",
-    "PREFECT_CLI_COLORS": "false",
-}
+_LOGS = {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_COLORS": "false"}
 _AGENT_SECONDS = 60.0  # to end what it builds, or to hand it back
 
 
@@ -68,37 +66,6 @@ class Storage:
     part: Part | None = None
 
 
-def free_port(port: int, option: str) -> int:
-    """Return `port` where nothing listens on it; for 0 any such port.
-
-    Raises:
-        RequestInvalid: something listens.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as error:
-            raise RequestInvalid(
-                wanted=f"port {port} of the loopback",
-                found=str(error),
-                fix=f"end what uses it, or give another one as {option}",
-            ) from error
-        return int(probe.getsockname()[1])
-
-
-def password(file: Path) -> str:
-    """Return the password in `file`, which only its owner can read; it is made where there is none."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return file.read_text("utf-8").strip()
-    with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-        output.write(made := secrets.token_urlsafe(24))
-    return made
-
-
 def own_server(data: Path, port: int, database: str | None = None) -> Server:
     """Return a Prefect server on the loopback with a password and with all it keeps below `data`.
 
@@ -108,56 +75,26 @@ def own_server(data: Path, port: int, database: str | None = None) -> Server:
         database: URL of its database; None: SQLite below `data`.
     """
     secret = data / "prefect-password"
-    credentials = f"enginefarm:{password(secret)}"
-    base = f"http://{_HOST}:{port}"
-    clients = {
-        **_PREFECT,
-        "PREFECT_HOME": str(data / "prefect"),
-        "PREFECT_API_URL": f"{base}/api",
-        "PREFECT_API_AUTH_STRING": credentials,
-        "NO_PROXY": f"{_HOST},localhost",
-    }
-    environment = {
-        **clients,
-        "PREFECT_SERVER_API_AUTH_STRING": credentials,
-        "PREFECT_SERVER_UI_API_URL": f"{base}/api",
-        # Workaround (Prefect 3.8.8): in the newer pages, browsers contact a third party even with analytics
-        # off. Remove when they no longer do.
-        "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        **({"PREFECT_API_DATABASE_CONNECTION_URL": database} if database else {}),
-    }
-    program = (sys.executable, "-P", "-m", "flows.local.prefect_server")
-    part = Part(
-        name="server",
-        command=(*program, "--host", _HOST, "--port", str(port)),
-        environment=environment,
-        ready=lambda: answers(f"{base}/api/health"),
-    )
-    return Server(api=f"{base}/api", environment=clients, part=part, secret=secret)
+    server = LocalServer(port=port, password=kept_password(secret), home=data / "prefect", database=database)
+    part = replace(server.part, environment=server.environment | _LOGS)
+    return Server(api=server.api, environment=server.client_environment | _LOGS, part=part, secret=secret)
 
 
 def given_server() -> Server | None:
     """Return the server that the environment names; None where it names none."""
     api = os.environ.get("PREFECT_API_URL")
-    return Server(api=api, environment=_PREFECT) if api else None
+    return Server(api=api, environment=EVERYWHERE | _LOGS) if api else None
 
 
 def own_storage(port: int) -> Storage:
     """Return S3 and SQS on the loopback, in memory: all they hold goes when the process ends."""
-    endpoint = f"http://{_HOST}:{port}"
-    part = Part(
-        name="s3",
-        command=(sys.executable, "-P", "-m", "moto.server", "-H", _HOST, "-p", str(port)),
-        ready=lambda: answers(f"{endpoint}/moto-api/"),
-        after=lambda: make_bucket(endpoint),
-    )
+    endpoint = endpoint_at(port)
     return Storage(
         store=f"s3://{BUCKET}",
         releases=(RELEASES,),
         queue=queue_url(endpoint),
         environment=environment_for(endpoint),
-        part=part,
+        part=replace(s3_part(port), after=lambda: make_bucket(endpoint)),
     )
 
 

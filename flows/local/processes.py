@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
+import socket
+import subprocess
+import tempfile
+import time
 import urllib.request
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
-from tasks.domain.errors import ChildFailed, FarmError, Interrupted
+from tasks.children.parent import dying_with_us
+from tasks.domain.errors import ChildFailed, FarmError, Interrupted, RequestInvalid
 
+HOST = "127.0.0.1"
 _START_SECONDS = 120.0
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.1
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _KILL_SECONDS = 5.0
-_LINES = 8
+_SHOWN_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +39,8 @@ class Part:
         ready: says whether it serves; the next part starts then. Runs in a thread.
         after: what is to be done each time it serves, from this process. Runs in a thread.
         once: whether it does its work and ends, before the next part starts.
-        end_signal: how it is told to end.
+        user: whose process it is; empty: the user's who starts it.
+        end_signal: how it is told to end, also when this process is killed.
         end_seconds: how long it may take for that; after the first half of it the signal is repeated.
     """
 
@@ -43,17 +50,100 @@ class Part:
     ready: Callable[[], bool] | None = None
     after: Callable[[], None] | None = None
     once: bool = False
+    user: str = ""
     end_signal: signal.Signals = signal.SIGTERM
     end_seconds: float = 20.0
 
+    @property
+    def started_by(self) -> tuple[str, ...]:
+        """The command that this process starts, so that the part ends with it."""
+        return dying_with_us(self.command, self.end_signal, self.user)
+
+    @property
+    def ending(self) -> tuple[tuple[signal.Signals, float], ...]:
+        """The signals that end it, each with the seconds that it has then."""
+        half = self.end_seconds / 2
+        return (self.end_signal, half), (self.end_signal, half), (signal.SIGKILL, _KILL_SECONDS)
+
 
 def answers(url: str) -> bool:
-    """Say whether an HTTP server answers `url` with success."""
+    """Say whether an HTTP server on this host answers `url` with success."""
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for other hosts
     try:
-        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 (URLs of the farm's own servers)
+        with directly.open(url, timeout=5):
             return True
     except OSError:
         return False
+
+
+def free_port(port: int, option: str) -> int:
+    """Return `port` if nothing listens on it; for 0 any such port.
+
+    Raises:
+        RequestInvalid: something listens.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise RequestInvalid(
+                wanted=f"port {port} of the loopback",
+                found=str(error),
+                fix=f"end what uses it, or give another one as {option}",
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def start(part: Part, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start `part`, which prints into `output`, and return once it serves.
+
+    Raises:
+        ChildFailed: it did not start; nothing of it is left.
+    """
+    process = subprocess.Popen(
+        part.started_by,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=os.environ | part.environment,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while part.ready is not None and not part.ready():
+            _check_start(part, process.poll(), deadline, output)
+            time.sleep(_POLL_SECONDS)
+        if part.after is not None:
+            part.after()
+    except BaseException:
+        end(part, process)
+        raise
+    return process
+
+
+def end(part: Part, process: subprocess.Popen[bytes]) -> None:
+    """End the process of `part`, at last by force."""
+    for number, seconds in part.ending:
+        if process.poll() is None:
+            _signal(process, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+
+
+@contextmanager
+def running(part: Part) -> Iterator[None]:
+    """Have `part` serve what is done inside.
+
+    Raises:
+        ChildFailed: it did not start.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = start(part, output)
+        try:
+            yield
+        finally:
+            end(part, process)
 
 
 @dataclass(kw_only=True)
@@ -108,10 +198,9 @@ class LocalFarm:
         Raises:
             ChildFailed, Interrupted: as `run`.
         """
-        log = self.logs / f"{part.name}.log"
-        with log.open("ab") as output:
+        with (self.logs / f"{part.name}.log").open("a+b") as output:
             process = await asyncio.create_subprocess_exec(
-                *dying_with_us(part.command),
+                *part.started_by,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -119,25 +208,20 @@ class LocalFarm:
                 # Ctrl-C reaches this process alone, which ends the others in order.
                 start_new_session=True,
             )
-        self._processes[part.name] = process
-        if part.once:
-            await self._first_of(process.wait())
-        elif part.ready is not None:
-            await self._until_it_serves(part, process, log)
-        if process.returncode:
-            raise _failed(part, f"it ended with status {process.returncode}", log)
+            self._processes[part.name] = process
+            if part.once:
+                await self._first_of(process.wait())
+            await self._until_it_serves(part, process, output)
         if part.after is not None:
             await asyncio.to_thread(part.after)
 
-    async def _until_it_serves(self, part: Part, process: Process, log: Path) -> None:
-        assert part.ready is not None  # noqa: S101
-        deadline = asyncio.get_running_loop().time() + _START_SECONDS
-        while not await asyncio.to_thread(part.ready):
-            if process.returncode is not None:
-                raise _failed(part, f"it ended with status {process.returncode}", log)
-            if asyncio.get_running_loop().time() > deadline:
-                raise _failed(part, f"it does not answer after {_START_SECONDS:.0f} s", log)
+    async def _until_it_serves(self, part: Part, process: Process, output: IO[bytes]) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while part.ready is not None and not await asyncio.to_thread(part.ready):
+            _check_start(part, process.returncode, deadline, output)
             await self._first_of(asyncio.sleep(_POLL_SECONDS))
+        if process.returncode:
+            raise _failed(part, f"it ended with status {process.returncode}", output)
 
     async def _first_of(self, work: Awaitable[object]) -> None:
         """Wait for `work`, or for the end.
@@ -179,18 +263,14 @@ class LocalFarm:
             process = self._processes.get(part.name)
             if process is None:
                 continue
-            for number, seconds in (
-                (part.end_signal, part.end_seconds / 2),
-                (part.end_signal, part.end_seconds / 2),
-                (signal.SIGKILL, _KILL_SECONDS),
-            ):
+            for number, seconds in part.ending:
                 if process.returncode is None:
                     _signal(process, number)
                     with suppress(TimeoutError):
                         await asyncio.wait_for(process.wait(), seconds)
 
 
-def _signal(process: Process, number: signal.Signals) -> None:
+def _signal(process: Process | subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Tell a process, and when it is killed, its whole group."""
     with suppress(ProcessLookupError):
         if number is signal.SIGKILL:
@@ -199,16 +279,24 @@ def _signal(process: Process, number: signal.Signals) -> None:
             process.send_signal(number)
 
 
-def dying_with_us(command: tuple[str, ...]) -> tuple[str, ...]:
-    """Have the kernel tell a process to end when this one is killed; util-linux' setpriv asks it to."""
-    setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig", "TERM", "--", *command) if setpriv else command
+def _check_start(part: Part, status: int | None, deadline: float, output: IO[bytes]) -> None:
+    """Raise where `part` will not serve any more.
+
+    Raises:
+        ChildFailed: it has ended, or its time is over.
+    """
+    if status is not None:
+        raise _failed(part, f"it ended with status {status}", output)
+    if time.monotonic() > deadline:
+        raise _failed(part, f"it does not answer after {_START_SECONDS:.0f} s", output)
 
 
-def _failed(part: Part, found: str, log: Path) -> ChildFailed:
-    last = "\n".join(log.read_text("utf-8", "replace").splitlines()[-_LINES:])
+def _failed(part: Part, found: str, output: IO[bytes]) -> ChildFailed:
+    output.seek(max(0, output.seek(0, os.SEEK_END) - _SHOWN_BYTES))
+    last = output.read().decode(errors="replace").strip()
+    is_file = isinstance(output.name, str)  # a temporary one has no name
     return ChildFailed(
         wanted=f"to start {part.name}",
         found=f"{found}; the last of what it printed:\n{last}",
-        fix=f"correct what it says there; everything is in {log}",
+        fix="correct what it says there" + (f"; everything is in {output.name}" if is_file else ""),
     )

@@ -1,54 +1,67 @@
-"""An S3 server for the demo: moto's, as a child process on a free loopback port, in memory.
+"""The embedded S3: moto's server with SQS, as a process on the loopback, in memory.
 
-Run as a module it is the child: it prints its URL and serves until its parent ends.
+Its bucket has a queue for its notifications: what infra/terraform makes on AWS.
 """
 
 from __future__ import annotations
 
-import ctypes
+import json
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
-from tasks.domain.errors import StoreUnreachable
+import boto3
+from botocore.config import Config
 
-_PR_SET_PDEATHSIG = 1
-_END_SECONDS = 5
+from flows.local.processes import HOST, Part, answers, free_port, running
+from tasks.domain.errors import ChildFailed, StoreUnreachable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import FilterRuleTypeDef, QueueConfigurationTypeDef
+    from mypy_boto3_sqs.client import SQSClient
+
+BUCKET = "enginefarm"
+PREFIX = "models"
+RELEASES = f"s3://{BUCKET}/{PREFIX}"
+_QUEUE, _DEAD = "enginefarm-releases", "enginefarm-releases-dead"
+_ACCOUNT = "123456789012"  # moto's
+_RECEIVES = 5
 
 
 @contextmanager
 def embedded_s3() -> Iterator[str]:
-    """Start the server and give its URL; it is gone afterwards, with all that it held.
+    """Run the server and give its URL; it is gone afterwards, with all that it held.
 
     Raises:
         StoreUnreachable: it did not start.
     """
-    # In a process group of its own: Ctrl-C must reach it only after the work that uses it has ended.
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "flows.local.s3"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    port = free_port(0, "AWS_ENDPOINT_URL")
+    with ExitStack() as stack:
         try:
-            url = process.stdout.readline().strip() if process.stdout else ""
-            if not url:
-                raise StoreUnreachable(
-                    wanted="the demo's own S3 server",
-                    found="it ended before it served",
-                    fix="run `python -m flows.local.s3` to see why",
-                )
-            yield url
-        finally:
-            process.terminate()
-            try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            stack.enter_context(running(s3_part(port)))
+        except ChildFailed as error:
+            raise StoreUnreachable(
+                wanted="the embedded S3 server",
+                found=error.found,
+                fix="correct what it says there, or set AWS_ENDPOINT_URL to a server that runs",
+            ) from error
+        yield endpoint_at(port)
+
+
+def endpoint_at(port: int) -> str:
+    """Return the URL of the server on `port`."""
+    return f"http://{HOST}:{port}"
+
+
+def s3_part(port: int) -> Part:
+    """Return the server's process; it has no bucket yet."""
+    return Part(
+        name="s3",
+        command=(sys.executable, "-P", "-m", "moto.server", "-H", HOST, "-p", str(port)),
+        ready=lambda: answers(f"{endpoint_at(port)}/moto-api/"),
+    )
 
 
 def environment_for(endpoint: str) -> dict[str, str]:
@@ -62,22 +75,48 @@ def environment_for(endpoint: str) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
         # A proxy is for other hosts than this one.
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
+        "NO_PROXY": f"{HOST},localhost",
+        "no_proxy": f"{HOST},localhost",
     }
 
 
-def serve() -> None:
-    """Serve S3 on the loopback until the parent ends."""
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 (takes a second, and only the child needs it)
-
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    print(f"http://{host}:{port}", flush=True)  # noqa: T201 (the parent reads it)
-    signal.pause()
+def queue_url(endpoint: str) -> str:
+    """Return the URL of the queue that tells of new releases."""
+    return f"{endpoint}/{_ACCOUNT}/{_QUEUE}"
 
 
-if __name__ == "__main__":
-    serve()
+def make_bucket(endpoint: str) -> None:
+    """Make bucket, queue, dead-letter queue and notification on moto's server at `endpoint`.
+
+    Raises:
+        ClientError: the server refuses.
+    """
+    clients = environment_for(endpoint)
+    session = boto3.session.Session(
+        aws_access_key_id=clients["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=clients["AWS_SECRET_ACCESS_KEY"],
+        region_name=clients["AWS_DEFAULT_REGION"],
+    )
+    directly = Config(proxies={})
+    s3 = session.client("s3", endpoint_url=endpoint, config=directly)
+    sqs = session.client("sqs", endpoint_url=endpoint, config=directly)
+    s3.create_bucket(Bucket=BUCKET)
+    dead = _arn(sqs, sqs.create_queue(QueueName=_DEAD)["QueueUrl"])
+    policy = json.dumps({"deadLetterTargetArn": dead, "maxReceiveCount": _RECEIVES})
+    queue = sqs.create_queue(QueueName=_QUEUE, Attributes={"RedrivePolicy": policy})["QueueUrl"]
+    rules: list[FilterRuleTypeDef] = [
+        {"Name": "prefix", "Value": f"{PREFIX}/"},
+        {"Name": "suffix", "Value": "/build.yaml"},
+    ]
+    created: QueueConfigurationTypeDef = {
+        "QueueArn": _arn(sqs, queue),
+        "Events": ["s3:ObjectCreated:*"],
+        "Filter": {"Key": {"FilterRules": rules}},
+    }
+    s3.put_bucket_notification_configuration(
+        Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [created]}
+    )
+
+
+def _arn(sqs: SQSClient, url: str) -> str:
+    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 
-_WANTED = {
+EVERYWHERE = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     # Where no server is named, the farm says so, or starts one that outlives Ctrl-C; see `temporary_server`.
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are shown once, by the command line
     "PREFECT_CLI_COLORS": "false",
 }
+"""For servers, agents and commands alike."""
+
+_WANTED = {**EVERYWHERE, "PREFECT_LOGGING_LEVEL": "CRITICAL"}  # errors are shown once, by the command line
 
 # What workers of an agent and their runs are told. A run that lost its server waits for it, for minutes.
 _WANTED_OF_WORKERS = {

@@ -94,6 +94,7 @@ def _become(plan: dict[str, Any], home: str, launcher: int) -> NoReturn:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # As `die_with` in parent.py, which cannot be imported here: this script runs without the farm's path.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != launcher:  # it ended before the line above
             os._exit(_NOT_STARTED)

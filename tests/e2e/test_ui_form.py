@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,7 +19,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.local.processes import running
 from flows.local.s3 import environment_for
+from flows.local.server import LocalServer
 from flows.server.registration import farm_parts
 from tasks.domain.record import Verdict
 from tasks.domain.request import Precision
@@ -47,35 +47,25 @@ _FILLED: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def ui_server(
-    request: pytest.FixtureRequest,
-    http_child: Callable[..., AbstractContextManager[str]],
-    free_port: Callable[[], int],
-    tmp_path: Path,
-) -> object:
-    """The URL of a Prefect server with its UI, on which the farm is registered."""
+    request: pytest.FixtureRequest, free_port: Callable[[], int], tmp_path: Path
+) -> Iterator[LocalServer]:
+    """A Prefect server with its UI, on which the farm is registered."""
     if not request.config.getoption("--browser"):
         pytest.skip("needs a browser: give --browser")
-    port = free_port()
-    api = f"http://127.0.0.1:{port}/api"
-    environment = {
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_URL": api,
-        "PREFECT_SERVER_UI_API_URL": api,
-        "PREFECT_SERVER_UI_V2_ENABLED": "false",
-    }
-    command = [sys.executable, "-P", "-m", "flows.local.prefect_server", "--port", str(port)]
-    return http_child(command, port, **environment)
+    server = LocalServer(port=free_port(), home=tmp_path / "prefect")
+    with running(server.part):
+        yield server
 
 
 def test_a_form_that_is_filled_in_builds_engines(
-    ui_server: AbstractContextManager[str], s3_server: str, tmp_path: Path
+    ui_server: LocalServer, s3_server: str, tmp_path: Path
 ) -> None:
     picture = tmp_path / "form.png"
-    with ui_server as url, temporary_settings({PREFECT_API_URL: f"{url}/api"}):
-        farm = _farm(f"{url}/api", s3_server, tmp_path)
+    with temporary_settings({PREFECT_API_URL: ui_server.api}):
+        farm = _farm(ui_server.api, s3_server, tmp_path)
         publish(farm, "7", "targets: [rtx-sm80]\nprofile: false\n")
         deployment = asyncio.run(_register())
-        _fill_in(f"{url}/deployments/deployment/{deployment}/run", picture)
+        _fill_in(f"{ui_server.url}/deployments/deployment/{deployment}/run", picture)
         (run,) = asyncio.run(_runs())
         assert run.state is not None
         assert run.state.type == "SCHEDULED"

@@ -12,7 +12,7 @@ import sqlalchemy
 from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from flows.local.sqlite_turns import SqliteInTurns
+from flows.local.prefect_server import SqliteInTurns
 
 _COUNT = sqlalchemy.text("select count(*) from t")
 _INSERT = sqlalchemy.text("insert into t values (:x)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flows.local.processes import answers
-from tests.support.farm.farm import wait_for
+from flows.local.processes import start
+from flows.local.server import LocalServer
 
 
 @dataclass(kw_only=True)
@@ -42,19 +41,9 @@ class Server:
         return f"sqlite+aiosqlite:///{self.folder}/prefect.db"
 
     def start(self) -> None:
-        own = {
-            "PREFECT_HOME": str(self.folder),
-            "PREFECT_SERVER_UI_API_URL": self.url,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in self.without},
-        }
-        with (self.folder / "server.log").open("ab") as log:
-            program = (sys.executable, "-P", "-m", "flows.local.prefect_server")
-            self._process = subprocess.Popen(
-                [*program, "--host", "127.0.0.1", "--port", str(self.port)], env={**os.environ, **own},
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        wait_for(lambda: answers(f"{self.url}/health"))
+        server = LocalServer(port=self.port, home=self.folder, without=self.without)
+        with (self.folder / "server.log").open("a+b") as log:
+            self._process = start(server.part, log)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to all of its processes."""

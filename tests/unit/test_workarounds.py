@@ -19,7 +19,6 @@ DISTURBED = {
     "agents/worker/pool_sharing.py",
     "agents/worker/worker.py",
     "flows/local/prefect_server.py",
-    "flows/local/sqlite_turns.py",
     "flows/local/temporary_server.py",
     "pyproject.toml",
 }
