@@ -178,7 +178,7 @@ def _why_not(needs: ReleaseNeeds, active: set[ReleaseRef], left: int) -> str:
     if needs.problem:
         return f"skipped: {needs.problem}"
     if not needs.is_to_build:
-        return "complete"
+        return "update enginefarm on this host to judge the rest" if needs.newer else "complete"
     if needs.release.ref in active:
         return "a run is at it"
     return "" if left else "left for another night: the budget is spent"

@@ -33,7 +33,7 @@ def _find_engine(order: EngineOrder, by: uuid.UUID | None) -> CellOutcome | None
         raise RecordInvalid(
             wanted=f"the engine {order.build_key} at {order.key}",
             found=f"the engine {record.build_key}",
-            fix="delete this record by hand: somebody made it to look like another",
+            fix="look at who put it there, since the farm never does, and restore the object from a backup",
         )
     store.require_blobs(order.key, record.plan)
     return CellOutcome(

@@ -56,11 +56,28 @@ async def put_blob(store_url: str, path: Path) -> BlobRef:
 
 
 @step
-async def publish_conversion(store_url: str, record: ConversionRecord) -> ConversionRecord:
-    """Commit `record`; return the one that stands, which may be another run's."""
-    store, key = Store.connect(store_url), conversion_record_key(record.key)
-    standing = await asyncio.to_thread(store.commit, record, key)
-    await asyncio.to_thread(store.require_blobs, key, *standing.blobs)
+async def publish_conversion(
+    store_url: str, record: ConversionRecord, *, base: ConversionRecord | None = None
+) -> ConversionRecord:
+    """Commit `record`; return the one that stands, which may be another run's.
+
+    Args:
+        store_url: where.
+        record: the graph's.
+        base: the stored graph that it was made from: what a newer version wrote about that is kept.
+    """
+    return await asyncio.to_thread(_publish_conversion, Store.connect(store_url), record, base)
+
+
+def _publish_conversion(
+    store: Store, record: ConversionRecord, base: ConversionRecord | None
+) -> ConversionRecord:
+    document = None
+    if base is not None:
+        document = store.find_document(conversion_record_key(base.key), ConversionRecord)
+    key = conversion_record_key(record.key)
+    standing = store.commit(record, key, copied_from=document)
+    store.require_blobs(key, *standing.blobs)
     return standing
 
 

@@ -81,7 +81,7 @@ def _pull_shared(store: Store, key: TimingCacheKey, workdir: Path) -> PulledTimi
     try:
         standing = find_timing(store, key.shared, key)
         if standing is not None and standing.record is None:
-            notes = (f"the record {key.shared} cannot be read",)
+            notes = (f"the record {key.shared} cannot be read: {standing.problem}",)
         elif standing is not None and standing.record is not None:
             stood = standing.record.cache
             cache = fetch_cache(store, stood, workdir)
@@ -113,6 +113,8 @@ async def _pull_named(
 
 def _fetch_named(store: Store, key: TimingCacheKey, sha256: str, workdir: Path) -> CacheFile:
     standing = find_timing(store, key.recorded(sha256), key)
+    if standing is not None and standing.problem is not None and standing.problem.newer:
+        raise standing.problem
     if standing is None or standing.record is None:
         raise NotStored(
             wanted=f"the timing cache {sha256} for {key.gpu}, TensorRT {key.version}, CUDA {key.cuda}",

@@ -20,7 +20,7 @@ from tasks.domain.printable import printable
 from tasks.domain.profile_text import case_rows, layer_rows, notes
 from tasks.domain.record import EngineRecord
 from tasks.domain.record_text import error_text
-from tasks.store.records import record_to_json
+from tasks.store.records import Document, R, record_to_json
 
 console = Console()
 errors = Console(stderr=True)
@@ -94,8 +94,13 @@ def _size(size: int) -> str:
 
 
 def records_json(records: Iterable[EngineRecord]) -> list[dict[str, Any]]:
-    """Return the records as JSON-ready documents, as the store holds them."""
+    """Return records that this process wrote as JSON-ready documents."""
     return [json.loads(record_to_json(record)) for record in records]
+
+
+def documents_json(documents: Iterable[Document[R]]) -> list[dict[str, Any]]:
+    """Return the records as the store holds them, with what a newer version wrote into them."""
+    return [json.loads(document.data) for document in documents]
 
 
 def show_error(error: FarmError) -> None:

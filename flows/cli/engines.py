@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -10,13 +11,13 @@ from typing import Annotated
 import typer
 
 from flows.addresses import store_at
-from flows.cli.display import console, engine_table, progress_bars, records_json, show_profile
+from flows.cli.display import console, documents_json, engine_table, progress_bars, show_profile
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug, full_slug
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord
-from tasks.store.records import record_schema, record_to_json
+from tasks.store.records import Document, record_schema
 from tasks.store.store import Store
 from tasks.tensorrt.inside.engine.plan import record_beside
 
@@ -40,20 +41,21 @@ def list_engines(
     """List the engines of a store."""
     place = store_at(store)
     found = [
-        record
-        for record in place.engines(model=model, version=version)
-        if target is None or device_slug(record.target) == full_slug(target)
+        document
+        for document in place.documents(EngineRecord, model=model, version=version)
+        if target is None or device_slug(document.record.target) == full_slug(target)
     ]
     if as_json:
-        print(json.dumps(records_json(found)))  # noqa: T201
-    else:
-        console.print(engine_table(found, title=f"Engines in {place.url}: {len(found)}"))
+        print(json.dumps(documents_json(found)))  # noqa: T201
+        return
+    records = [document.record for document in found]
+    console.print(engine_table(records, title=f"Engines in {place.url}: {len(records)}"))
 
 
 @app.command()
 def show(key: Key, *, store: StoreUrl = None) -> None:
     """Print the record of one engine as JSON: what it is, what it was made from, what was measured."""
-    print(json.dumps(records_json([record_at(store_at(store), key)])[0], indent=2))  # noqa: T201
+    print(json.dumps(json.loads(document_at(store_at(store), key).data), indent=2))  # noqa: T201
 
 
 @app.command()
@@ -72,7 +74,8 @@ def fetch(
     The plan appears only after its size and digest are checked.
     """
     place = store_at(store)
-    record = record_at(place, key)
+    document = document_at(place, key)
+    record = document.record
     path = output or Path(_file_name(record))
     for file in (path, record_beside(path)):
         if file.exists() and not force:
@@ -82,7 +85,7 @@ def fetch(
                 fix="give another --output, or --force",
             )
     with progress_bars():
-        fetch_engine(place, record, path)
+        fetch_engine(place, document, path)
     text = (
         f"{path}: {record.plan.size} bytes, SHA-256 {record.plan.sha256}, for {device_slug(record.target)} "
         f"with {record.target.flavour} {record.target.version}"
@@ -107,16 +110,16 @@ def layers(key: Key, *, store: StoreUrl = None) -> None:
         print(path.read_text("utf-8"), end="")  # noqa: T201
 
 
-def fetch_engine(store: Store, record: EngineRecord, path: Path) -> None:
-    """Write the plan to `path`, checked, and its record beside it, as the store holds it.
+def fetch_engine(store: Store, document: Document[EngineRecord], path: Path) -> None:
+    """Write the plan to `path`, checked, and its record beside it, byte by byte as the store holds it.
 
     Raises:
         NotStored: the plan is gone.
         DigestMismatch: what is stored has other bytes.
         FarmError: as `tasks.store.s3.s3_errors`.
     """
-    store.get_blob(record.plan, path)
-    record_beside(path).write_bytes(record_to_json(record))
+    store.get_blob(document.record.plan, path)
+    record_beside(path).write_bytes(document.data)
 
 
 def _file_name(record: EngineRecord) -> str:
@@ -141,12 +144,14 @@ def show_engine_profile(
 ) -> None:
     """Show what one engine does on its GPU: latency, throughput, memory and the time of its layers."""
     place = store_at(store)
-    record = record_at(place, key)
+    document = document_at(place, key)
+    record = document.record
     files = {} if charts is None else {charts / name: ref for name, ref in record.profile.files.items()}
     for path, ref in files.items():
         place.get_blob(ref, path)
     if as_json:
-        print(json.dumps(records_json([record])[0]["profile"], indent=2))  # noqa: T201
+        profile = json.loads(document.data).get("profile", asdict(record.profile))
+        print(json.dumps(profile, indent=2))  # noqa: T201
     else:
         show_profile(record)
 
@@ -159,22 +164,32 @@ def schema() -> None:
 
 def read_all(outcome: ReleaseOutcome) -> list[EngineRecord]:
     """Return the records of all cells of `outcome`."""
+    return [document.record for document in read_documents(outcome)]
+
+
+def read_documents(outcome: ReleaseOutcome) -> list[Document[EngineRecord]]:
+    """Return the records of all cells of `outcome`, with their documents."""
     store = Store.connect(outcome.store)
-    return [record_at(store, cell.key) for cell in outcome.cells]
+    return [document_at(store, cell.key) for cell in outcome.cells]
 
 
 def record_at(store: Store, key: str) -> EngineRecord:
-    """Return the record at `key`.
+    """Return the record at `key`, like `document_at`."""
+    return document_at(store, key).record
+
+
+def document_at(store: Store, key: str) -> Document[EngineRecord]:
+    """Return the record at `key` with its document.
 
     Raises:
         NotStored: there is none.
         RecordInvalid: it cannot be read.
     """
-    record = store.find_engine(key)
-    if record is None:
+    document = store.find_document(key, EngineRecord)
+    if document is None:
         raise NotStored(
             wanted=f"the engine {key} in {store.url}",
             found="no such record",
             fix="`enginefarm engines list` shows what is there",
         )
-    return record
+    return document

@@ -17,7 +17,7 @@ import typer
 from flows.addresses import release_at
 from flows.cli import agent, engines, quarantine, timing
 from flows.cli.deploy import deploy
-from flows.cli.display import console, engine_table, progress_bars, records_json, show_error
+from flows.cli.display import console, documents_json, engine_table, progress_bars, records_json, show_error
 from flows.cli.doctor import doctor
 from flows.cli.publish import publish
 from flows.cli.run import run
@@ -86,12 +86,15 @@ def build(
 
 
 def _show_outcome(outcome: ReleaseOutcome, *, as_json: bool) -> None:
-    records = engines.read_all(outcome)
+    documents = engines.read_documents(outcome)
+    records = [document.record for document in documents]
     built = sum(cell.built for cell in outcome.cells)
     found = len(outcome.cells) - built
     if as_json:
         skipped = [asdict(cell) for cell in outcome.skipped]
-        _print_json({"engines": records_json(records), "found": found, "built": built, "skipped": skipped})
+        _print_json(
+            {"engines": documents_json(documents), "found": found, "built": built, "skipped": skipped}
+        )
         return
     console.print(engine_table(records, title=f"Engines of {outcome.release.url}"))
     derived = {name: record.options.shapes[name] for record in records for name in record.derived_shapes}

@@ -15,7 +15,7 @@ from rich.table import Table
 from agents.hardware.gpu_lock import free_site
 from agents.hardware.probe import probe_host
 from flows.addresses import store_at
-from flows.cli.display import console, progress_bars
+from flows.cli.display import console, documents_json, progress_bars
 from flows.cli.engines import Key, StoreUrl
 from flows.settings import settings
 from tasks.children.workspace import workspace
@@ -25,8 +25,7 @@ from tasks.domain.printable import printable
 from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import WEIGHTS_FILE, Comparison, Verification
 from tasks.onnx.graph import compare_graph
-from tasks.store.quarantined import quarantined
-from tasks.store.records import record_to_json
+from tasks.store.records import Document
 from tasks.store.store import Store
 from tasks.tensorrt.plugins import plugin_files
 from tasks.tensorrt.verification import verify_engine
@@ -46,10 +45,11 @@ def list_quarantined(
 ) -> None:
     """List what lies in quarantine."""
     place = store_at(store)
-    found = list(quarantined(place, model=model, version=version))
+    documents = list(place.documents(QuarantineRecord, model=model, version=version))
     if as_json:
-        print(json.dumps([_document(record) for record in found]))  # noqa: T201
+        print(json.dumps(documents_json(documents)))  # noqa: T201
         return
+    found = [document.record for document in documents]
     table = Table(title=f"In quarantine in {place.url}: {len(found)}", title_justify="left")
     for name in ("model", "version", "of", "precision", "error", "created"):
         table.add_column(name, no_wrap=True)
@@ -64,7 +64,7 @@ def list_quarantined(
 @app.command()
 def show(key: Key, *, store: StoreUrl = None) -> None:
     """Print one record as JSON: what was compared, what was measured, and the command to see it again."""
-    print(json.dumps(_document(_record(store_at(store), key)), indent=2))  # noqa: T201
+    print(json.dumps(json.loads(_document(store_at(store), key).data), indent=2))  # noqa: T201
 
 
 @app.command()
@@ -78,13 +78,14 @@ def reproduce(
 ) -> None:
     """Run the same comparison again. The exit code is the gate's: 0 where it passes now."""
     place = store_at(store)
-    record = _record(place, key)
+    document = _document(place, key)
+    record = document.record
     if keep is not None and keep.exists():
         raise RequestInvalid(
             wanted=f"to write the folder {keep}", found="that it is there", fix="give another --keep"
         )
     with progress_bars(), workspace(settings().work_dir) as work:
-        folder = _fetch(place, record, work / "case")
+        folder = _fetch(place, document, work / "case")
         try:
             verification = asyncio.run(_compare(record, folder, work))
         finally:
@@ -95,8 +96,9 @@ def reproduce(
     console.print("It passes now.")
 
 
-def _fetch(store: Store, record: QuarantineRecord, folder: Path) -> Path:
+def _fetch(store: Store, document: Document[QuarantineRecord], folder: Path) -> Path:
     """Return `folder` with all that was compared; digests are checked on the way."""
+    record = document.record
     files = {
         _GRAPH: record.onnx, WEIGHTS_FILE: record.weights, _PLAN: record.plan, _REFERENCE: record.reference,
         _ACTUAL: record.actual,
@@ -104,7 +106,7 @@ def _fetch(store: Store, record: QuarantineRecord, folder: Path) -> Path:
     for name, blob in files.items():
         if blob is not None:
             store.get_blob(blob, folder / name)
-    (folder / "record.json").write_bytes(record_to_json(record))
+    (folder / "record.json").write_bytes(document.data)
     return folder
 
 
@@ -187,16 +189,12 @@ def _top1(one: Comparison | None) -> str:
     return "" if one is None or one.top1 is None else f"{one.top1:.3f} of {one.top1_rows}"
 
 
-def _record(store: Store, key: str) -> QuarantineRecord:
-    record = store.find(key, QuarantineRecord)
-    if record is None:
+def _document(store: Store, key: str) -> Document[QuarantineRecord]:
+    document = store.find_document(key, QuarantineRecord)
+    if document is None:
         raise NotStored(
             wanted=f"{key} in {store.url}",
             found="no such record",
             fix="`enginefarm quarantine list` shows what is there",
         )
-    return record
-
-
-def _document(record: QuarantineRecord) -> object:
-    return json.loads(record_to_json(record))
+    return document

@@ -16,7 +16,7 @@ from agents.hardware.probe import HostProbe, probe_host
 from agents.hardware.sites import sites_to_run
 from flows.addresses import store_at
 from flows.cli.display import console, progress_bars
-from flows.cli.engines import StoreUrl, fetch_engine, record_at
+from flows.cli.engines import StoreUrl, document_at, fetch_engine
 from flows.settings import settings
 from tasks.children.workspace import workspace
 from tasks.domain.errors import InputInvalid, RequestInvalid
@@ -99,9 +99,9 @@ def _plan(engine: str, store: str | None, work: Path) -> tuple[Path, EngineRecor
             fix="`enginefarm engines fetch` writes a plan and its record; for a key give --store s3://BUCKET",
         )
     place = store_at(store)
-    record, fetched = record_at(place, engine), work / "engine.plan"
-    fetch_engine(place, record, fetched)
-    return fetched, record
+    document, fetched = document_at(place, engine), work / "engine.plan"
+    fetch_engine(place, document, fetched)
+    return fetched, document.record
 
 
 async def _run(

@@ -12,10 +12,11 @@ from rich.table import Table
 from flows.addresses import store_at
 from flows.cli.display import console
 from flows.cli.engines import StoreUrl
+from tasks.domain.errors import RecordInvalid
 from tasks.domain.printable import printable
 from tasks.domain.timing import TimingRecord
-from tasks.store.records import record_to_json
-from tasks.store.timing import drop_timing, timing_records
+from tasks.store.records import Document
+from tasks.store.timing import drop_timing
 
 app = typer.Typer(no_args_is_help=True, help="List and drop timing caches, which make builds faster.")
 
@@ -28,15 +29,15 @@ def list_caches(
 ) -> None:
     """List the timing caches of a store: for which builds, how large, and since when."""
     place = store_at(store)
-    found = list(timing_records(place))
+    found = list(place.look_through(TimingRecord))
     if as_json:
-        print(json.dumps([_document(key, record) for key, record in found]))  # noqa: T201
+        print(json.dumps([_json(key, document) for key, document in found]))  # noqa: T201
         return
     table = Table(title=f"Timing caches in {place.url}: {len(found)}", title_justify="left")
     for name in ("GPU", "TensorRT", "CUDA", "KiB", "created"):
         table.add_column(name, no_wrap=True)
-    for _, record in found:
-        table.add_row(*(escape(printable(text)) for text in _row(record)))
+    for _, document in found:
+        table.add_row(*(escape(printable(text)) for text in _row(document)))
     console.print(table)
     for key, _ in found:  # whole, on lines of their own: they are to be copied
         console.print(printable(key), markup=False, highlight=False, soft_wrap=True)
@@ -52,13 +53,15 @@ def drop(
     drop_timing(store_at(store), key)
 
 
-def _row(record: TimingRecord | None) -> tuple[str, ...]:
-    if record is None:
-        return ("cannot be read", "", "", "", "")
+def _row(document: Document[TimingRecord] | RecordInvalid) -> tuple[str, ...]:
+    if isinstance(document, RecordInvalid):
+        reason = "written by a newer enginefarm" if document.newer else "cannot be read"
+        return (reason, "", "", "", "")
+    record = document.record
     made_for = record.made_for
     size = f"{record.cache.size / 1024:.0f}"
     return made_for.gpu, str(made_for.version), made_for.cuda, size, record.created
 
 
-def _document(key: str, record: TimingRecord | None) -> dict[str, Any]:
-    return {"key": key} if record is None else dict(json.loads(record_to_json(record)))
+def _json(key: str, document: Document[TimingRecord] | RecordInvalid) -> dict[str, Any]:
+    return {"key": key} if isinstance(document, RecordInvalid) else dict(json.loads(document.data))

@@ -182,7 +182,7 @@ async def _lower(
         seconds={**base.seconds, f"lower to {precision}": graph.seconds},
         peak_mib=max(base.peak_mib, graph.peak_mib),
     )
-    return await publish_conversion(job.store, record)
+    return await publish_conversion(job.store, record, base=base)
 
 
 async def _verify_and_store(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
+from typing import TypeVar
 
 from agents.s3.request_files import request_files
 from flows.settings import settings
 from tasks.domain.cells import Cell, cells_of
-from tasks.domain.errors import FarmError, StoreUnreachable
+from tasks.domain.errors import FarmError, RecordInvalid, StoreUnreachable
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import Announcement, Offer, select
 from tasks.domain.priority import Priority
@@ -21,7 +23,6 @@ from tasks.domain.release import ReleaseRef
 from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePlace, release_of
 from tasks.domain.request import BuildRequest
 from tasks.store.announcements import announcements
-from tasks.store.quarantined import quarantined
 from tasks.store.releases import read_request_text
 from tasks.store.request_file import parse_request
 from tasks.store.store import Store
@@ -29,11 +30,14 @@ from tasks.tensorflow.models import conversion_tools
 from tasks.tensorrt.engine import graph_precision
 from tasks.tensorrt.site import build_tools
 
+R = TypeVar("R", EngineRecord, QuarantineRecord)
+
 UNSEEN = timedelta(days=30)
 """How long after its last sign of life a pool is asked for nothing more."""
 
 _READERS = 4
 _EVER = datetime.min.replace(tzinfo=UTC)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,8 @@ class ReleaseNeeds:
         priority: how soon its request wants it.
         missing: cells that no engine answers, as people write them.
         stale: cells with engines only of other code or other versions of libraries than now.
+        newer: cells that a newer version of enginefarm answered, with the keys of its records, which this
+            version cannot read.
         unoffered: devices that it names and that no agent builds for.
         problem: why nothing can be said or built; empty where something can.
         away: that S3 did not answer, if this is the problem.
@@ -67,6 +73,7 @@ class ReleaseNeeds:
     priority: Priority = Priority.DEFAULT
     missing: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
     unoffered: tuple[str, ...] = ()
     problem: str = ""
     away: StoreUnreachable | None = None
@@ -152,15 +159,44 @@ def _lacking(
     unoffered: tuple[str, ...],
 ) -> ReleaseNeeds:
     """Return which of `cells` have no engine of today's tools, nor a refusal by them."""
-    ref = release.ref
-    engines = [one for one in store.engines(model=ref.model, version=ref.version) if one.release.ref == ref]
-    refused = [
-        one for one in quarantined(store, model=ref.model, version=ref.version) if one.release.ref == ref
-    ]
-    missing, stale = sort_cells(cells, engines, refused)
+    engines, newer_engines = _records(store, EngineRecord, release.ref)
+    refused, newer_refusals = _records(store, QuarantineRecord, release.ref)
+    newer = {cell: key for key in (*newer_engines, *newer_refusals) for cell in cells if _is_of(key, cell)}
+    missing, stale = sort_cells((cell for cell in cells if cell not in newer), engines, refused)
     return ReleaseNeeds(
-        release=release, priority=request.priority, missing=missing, stale=stale, unoffered=unoffered
+        release=release,
+        priority=request.priority,
+        missing=missing,
+        stale=stale,
+        newer=tuple(f"{_written(cell)}, {newer[cell]}" for cell in cells if cell in newer),
+        unoffered=unoffered,
     )
+
+
+def _records(store: Store, kind: type[R], ref: ReleaseRef) -> tuple[list[R], list[str]]:
+    """Return the records of `kind` about the release, and the keys of those that only newer versions read."""
+    records: list[R] = []
+    newer: list[str] = []
+    for key, document in store.look_through(kind, model=ref.model, version=ref.version):
+        if not isinstance(document, RecordInvalid):
+            records += [document.record] if document.record.release.ref == ref else []
+            continue
+        _LOG.warning("left out: %s", document)
+        newer += [key] if document.newer else []
+    return records, newer
+
+
+def _is_of(key: str, cell: Cell) -> bool:
+    """Say whether the record at `key` answers `cell`, as far as its key tells; see `engine_key`."""
+    target, precision = cell
+    _, _, _, place = key.split("/", 3)
+    graph = f"graph/{graph_precision(target, precision)}-"
+    return place.startswith((f"{device_slug(target)}/{target.version}/{precision}-", graph))
+
+
+def _written(cell: Cell) -> str:
+    target, precision = cell
+    return f"{device_slug(target)}/{target.version} {precision}"
 
 
 def sort_cells(
@@ -185,8 +221,7 @@ def sort_cells(
     for cell in cells:
         if known.get(cell, False) or any(_answers(one, cell, tools, graph_tools) for one in answers):
             continue
-        target, precision = cell
-        (stale if cell in known else missing).append(f"{device_slug(target)}/{target.version} {precision}")
+        (stale if cell in known else missing).append(_written(cell))
     return tuple(missing), tuple(stale)
 
 
@@ -205,4 +240,5 @@ def rows(needs: ReleaseNeeds) -> Iterator[str]:
     """Yield what a release lacks, a line each, for people."""
     yield from (f"missing: {cell}" for cell in needs.missing)
     yield from (f"stale: {cell}" for cell in needs.stale)
+    yield from (f"written by a newer enginefarm: {cell}" for cell in needs.newer)
     yield from (f"offered by no agent: {device}" for device in needs.unoffered)

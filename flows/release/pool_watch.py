@@ -13,7 +13,7 @@ from prefect.client.orchestration import PrefectClient
 
 from agents.server.pools import advice, workers_online
 from tasks.domain.errors import TargetUnavailable
-from tasks.store.announcements import announcements
+from tasks.store.announcements import announced_pools
 from tasks.store.store import Store
 
 _LOOK_SECONDS = 10.0
@@ -64,8 +64,7 @@ class PoolWatch:
         if await workers_online(self.client, pool):
             self._alone.pop(pool, None)
         else:
-            found = await asyncio.to_thread(lambda: tuple(announcements(Store.connect(self.store))))
-            self._announced = frozenset(one.pool for one in found)
+            self._announced = await asyncio.to_thread(announced_pools, Store.connect(self.store))
             self._alone.setdefault(pool, time.monotonic())
         if frozenset(self._alone) != self._shown:
             self._shown = frozenset(self._alone)

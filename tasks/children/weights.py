@@ -166,7 +166,7 @@ def _check_references(model: ModelProto) -> None:
             found=f"{refused[0].name or 'a tensor'} at {_where(refused[0])}"
             if refused
             else f"{elsewhere} external tensors that are no weights",
-            fix="delete its conversion record and convert the release again",
+            fix="build again; if it happens again, please report it with the release's model",
         )
 
 

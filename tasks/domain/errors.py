@@ -132,6 +132,8 @@ class RecordInvalid(FarmError):
     """A record is not in a form that this version reads."""
 
     exit_code = 25
+    newer: bool = False
+    """Whether a newer version of enginefarm wrote it: the record is right, and this host is out of date."""
 
 
 class DiskFull(FarmError):

@@ -128,7 +128,7 @@ class Announcement:
         schema: the form of the document.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    ROOT: ClassVar[str] = "targets/"
 
     pool: str
     offer: Offer
@@ -139,4 +139,4 @@ class Announcement:
     @property
     def key(self) -> str:
         """Where it lies, relative to the store's root."""
-        return f"targets/{self.pool}.json"
+        return f"{self.ROOT}{self.pool}.json"

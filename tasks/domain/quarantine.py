@@ -55,7 +55,7 @@ class QuarantineRecord:
         created: when, UTC, ISO 8601.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    ROOT: ClassVar[str] = "quarantine/"
 
     schema: Literal["enginefarm.quarantine/1"] = "enginefarm.quarantine/1"
     key: str

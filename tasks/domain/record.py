@@ -73,7 +73,7 @@ class Comparison:
     max_abs: float
     relative: float
     noise: float
-    top1: float | None
+    top1: float | None = None
     top1_rows: int = 0
     probabilities: bool = False
 
@@ -134,7 +134,7 @@ class ConversionRecord:
         tools: versions of what took part, by package.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    ROOT: ClassVar[str] = "conversions/"
 
     schema: Literal["enginefarm.conversion/1"] = "enginefarm.conversion/1"
     key: str
@@ -201,7 +201,7 @@ class EngineRecord:
         created: when, UTC, ISO 8601.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    ROOT: ClassVar[str] = "engines/"
 
     schema: Literal["enginefarm.engine/1"] = "enginefarm.engine/1"
     key: str
@@ -228,7 +228,7 @@ class EngineRecord:
     conversion_seconds: Mapping[str, float]
     seconds: Mapping[str, float]
     peak_mib: float
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     timing: TimingUse | None = None
     tools: Mapping[str, str]
     source_revision: str | None

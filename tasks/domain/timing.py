@@ -27,17 +27,16 @@ class TimingCacheKey:
         cuda: the version of CUDA that NVIDIA's driver has. NVIDIA calls timings specific to GPU, CUDA and
             TensorRT. The rest of the driver's version stays out: the kernels that are timed are TensorRT's
             own, and an update of the driver that brings no other CUDA would cost every host a cold build.
+            Empty in records that were written before CUDA was part of the key: no build reads those.
         os: operating system.
         architecture: processor architecture.
     """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     flavour: Flavour
     version: TensorRTVersion
     gpu: str
     compute_capability: ComputeCapability
-    cuda: str
+    cuda: str = ""
     os: str
     architecture: str
 
@@ -93,7 +92,7 @@ class TimingRecord:
         created: when, UTC, ISO 8601.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    ROOT: ClassVar[str] = "timing/"
 
     schema: Literal["enginefarm.timing/1"] = "enginefarm.timing/1"
     key: str

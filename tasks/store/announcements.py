@@ -7,31 +7,39 @@ from collections.abc import Iterator
 
 from tasks.domain.errors import NotStored, RecordInvalid
 from tasks.domain.offer import Announcement
-from tasks.store.listing import pages
-from tasks.store.records import record_from_json, record_to_json
+from tasks.store.records import Document, record_to_json
 from tasks.store.s3 import s3_errors
 from tasks.store.store import Store
-from tasks.store.transfer import read_small
 
 _LOG = logging.getLogger(__name__)
-_ROOT = "targets/"
-_LARGEST = 1 << 20
 
 
 def announce(store: Store, announcement: Announcement) -> None:
-    """Write `announcement` over what the pool's agents wrote before.
+    """Write `announcement` over what the pool's agents wrote before; keys that are not known here stay.
 
     Raises:
+        RecordInvalid: a newer version of enginefarm wrote what is there.
         FarmError: as `s3_errors`.
     """
     address = store.address(announcement.key)
+    former = _former(store, announcement.key)
     with s3_errors(f"to write {address.url}"):
         store.client.put_object(
             Bucket=address.bucket,
             Key=address.key,
-            Body=record_to_json(announcement),
+            Body=record_to_json(announcement, over=former),
             ContentType="application/json",
         )
+
+
+def _former(store: Store, key: str) -> Document[Announcement] | None:
+    try:
+        return store.find_document(key, Announcement)
+    except RecordInvalid as error:
+        if error.newer:
+            raise
+        _LOG.warning("it is replaced: %s", error)
+        return None
 
 
 def announcements(store: Store) -> Iterator[Announcement]:
@@ -40,12 +48,20 @@ def announcements(store: Store) -> Iterator[Announcement]:
     Raises:
         FarmError: as `s3_errors`.
     """
-    root = store.address("").key
-    for page in pages(store.client, store.bucket, f"{root}{_ROOT}"):
-        for listed in page:
-            found = _read(store, listed.key.removeprefix(root))
-            if found is not None:
-                yield found
+    return store.records(Announcement)
+
+
+def announced_pools(store: Store) -> frozenset[str]:
+    """Return the pools that agents announced, also where a newer version of enginefarm did.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    return frozenset(
+        key.removeprefix(Announcement.ROOT).removesuffix(".json")
+        for key, found in store.look_through(Announcement)
+        if not isinstance(found, RecordInvalid) or found.newer
+    )
 
 
 def withdraw(store: Store, pool: str) -> None:
@@ -53,37 +69,16 @@ def withdraw(store: Store, pool: str) -> None:
 
     Raises:
         NotStored: there is none.
+        RecordInvalid: what is there cannot be read.
         FarmError: as `s3_errors`.
     """
-    if pool not in {one.pool for one in announcements(store)}:
+    key = f"{Announcement.ROOT}{pool}.json"
+    if store.find(key, Announcement) is None:
         raise NotStored(
             wanted=f"agents of the pool {pool} in {store.url}",
             found="no announcement of them",
             fix="`enginefarm status` shows the pools",
         )
-    address = store.address(f"{_ROOT}{pool}.json")
+    address = store.address(key)
     with s3_errors(f"to delete {address.url}"):
         store.client.delete_object(Bucket=address.bucket, Key=address.key)
-
-
-def _read(store: Store, key: str) -> Announcement | None:
-    address = store.address(key)
-    try:
-        body = read_small(store.client, address, most=_LARGEST, refusal=RecordInvalid)
-        if body is None:
-            return None
-        found = record_from_json(body, Announcement, source=address.url)
-        _check(found, key)
-    except RecordInvalid as error:
-        _LOG.warning("%s", error)
-        return None
-    return found
-
-
-def _check(found: Announcement, key: str) -> None:
-    if found.key != key:
-        raise RecordInvalid(
-            wanted=f"the announcement of {key}",
-            found=f"that of {found.pool}",
-            fix="delete what was put there by hand: an agent writes its own when it starts",
-        )

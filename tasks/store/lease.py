@@ -9,14 +9,20 @@ result, and the conditional write of its record settles which one stands.
 
 A holder that finds out that the result cannot be made, because of what was asked for and not of its own host,
 leaves its error in the lease: those that waited for it have their answer, and whoever comes later tries anew.
+
+A lease that is taken over is a new document, since the old one spoke of another holder. One that is renewed
+keeps the keys that this version does not know.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import socket
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -36,12 +42,15 @@ from tasks.domain.errors import (
     SignatureUnknown,
 )
 from tasks.store.holder import Holder, this_process
+from tasks.store.records import UPDATE
 from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
 from tasks.store.store import Store
 
 LEASE_SECONDS = 30.0
 """How long a holder that died keeps the others waiting."""
 
+_SCHEMA, _MAJOR = "enginefarm.lease", 1
+_LOG = logging.getLogger(__name__)
 _LONGEST = 600.0
 _LARGEST_BODY = 1 << 20
 
@@ -62,6 +71,7 @@ class _Standing:
         seconds: its own lease time.
         holder: its process, where that is known.
         failed: how it ended, if it did.
+        document: all of it, with keys that this version does not know.
     """
 
     etag: str
@@ -69,6 +79,7 @@ class _Standing:
     seconds: float
     holder: Holder | None
     failed: FarmError | None
+    document: Mapping[str, Any]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,6 +100,7 @@ class Lease:
     _beat: int = 0
     _etag: str | None = None  # of the last write of ours, while the lease is ours
     _held_until: float = 0.0
+    _kept: Mapping[str, Any] = field(default_factory=dict)  # what others wrote into our lease
     _seen: tuple[_Standing, float] | None = None  # another's lease, and since when
 
     @property
@@ -107,9 +119,11 @@ class Lease:
             FarmError: the one with which the holder failed that this caller waited for; else as `s3_errors`.
         """
         standing = self._look()
+        self._kept = {}
         if standing is None:
             return self._write(IfNoneMatch="*")
         if standing.owner == self.owner:  # the answer to our own write was lost
+            self._kept = standing.document
             return self._write(IfMatch=standing.etag)
         if standing.failed is not None:
             if self._seen is not None and self._seen[0].owner == standing.owner:
@@ -145,8 +159,10 @@ class Lease:
         if self._write(IfMatch=self._etag):
             return True
         standing = self._read()  # a lost answer makes botocore write again, which then finds our own ETag
-        ours = standing is not None and standing.owner == self.owner
-        return ours and standing is not None and self._write(IfMatch=standing.etag)
+        if standing is None or standing.owner != self.owner:
+            return False
+        self._kept = standing.document
+        return self._write(IfMatch=standing.etag)
 
     def release(self, failure: BaseException | None = None) -> None:
         """Give the lease back, so that nobody has to wait. What may be another's by now is left alone.
@@ -182,13 +198,15 @@ class Lease:
     def _write(self, failure: FarmError | None = None, **condition: Any) -> bool:
         """Make the lease ours, or keep it, or end it by `failure`, if `condition` holds."""
         self._beat += 1
-        document: dict[str, Any] = {"owner": self.owner, "seconds": self.seconds, "beat": self._beat}
+        document: dict[str, Any] = {
+            "schema": f"{_SCHEMA}/{_MAJOR}", "owner": self.owner, "seconds": self.seconds, "beat": self._beat,
+        }  # fmt: skip
         holder = this_process()
         if holder is not None:
             document["process"] = holder.to_document()
         if failure is not None:
             document["failed"] = failure.to_document()
-        body = json.dumps(document).encode()
+        body = json.dumps(_written_over(self._kept, document)).encode()
         started = monotonic()
         with s3_errors(f"to write the lease s3://{self._place['Bucket']}/{self._place['Key']}"):
             try:
@@ -216,14 +234,41 @@ class Lease:
         return _standing(answer["ETag"].strip('"'), body)
 
 
+def _written_over(former: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `document` with the keys that only `former` has, at every level."""
+    return {**former} | {
+        key: _written_over(former[key], value)
+        if isinstance(value, dict) and isinstance(former.get(key), dict)
+        else value
+        for key, value in document.items()
+    }
+
+
 def _standing(etag: str, body: bytes) -> _Standing:
-    """Read the lease; one that is damaged has no owner and runs out like any other."""
+    """Read the lease; one that is damaged or of another major version has no owner and runs out."""
+    document: dict[str, Any] = {}
     try:
         document = json.loads(body)
+        _check_schema(document)
         owner, seconds = str(document["owner"]), float(document["seconds"])
         failed = error_from_document(document["failed"]) if "failed" in document else None
         holder = Holder.from_document(document["process"]) if "process" in document else None
     except (ValueError, KeyError, TypeError):
-        owner, seconds, failed, holder = None, LEASE_SECONDS, None, None
+        document, owner, seconds, failed, holder = {}, None, LEASE_SECONDS, None, None
     seconds = seconds if 0 < seconds <= _LONGEST else _LONGEST
-    return _Standing(etag=etag, owner=owner, seconds=seconds, failed=failed, holder=holder)
+    return _Standing(etag=etag, owner=owner, seconds=seconds, failed=failed, holder=holder, document=document)
+
+
+def _check_schema(document: object) -> None:
+    """Refuse a lease of another major version; one without a schema is from before leases had any.
+
+    Raises:
+        ValueError, TypeError: it has, or it is no document of ours.
+    """
+    if not isinstance(document, dict):
+        raise TypeError("no JSON object")
+    schema = document.get("schema", f"{_SCHEMA}/{_MAJOR}")
+    match = re.fullmatch(rf"{re.escape(_SCHEMA)}/(\d+)", str(schema))
+    if match is None or int(match[1]) != _MAJOR:
+        _LOG.warning("a lease with schema %r: %s", schema, UPDATE)
+        raise ValueError("another schema")

@@ -1,24 +1,31 @@
-"""Records as JSON documents. What is read is exactly what was written, or an error."""
+"""Records as JSON documents, and where each belongs.
+
+Hosts of one farm have different versions of enginefarm while they are upgraded. So a reader ignores keys that
+it does not know, at every level, and refuses a newer major version of the schema with the advice to update
+this host. What rewrites or copies a record keeps the keys that it does not know.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
-from typing import Any, NoReturn, TypeVar, get_args
+import re
+from dataclasses import dataclass, fields
+from typing import Any, Generic, NoReturn, TypeVar, get_args
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from tasks.domain.errors import RecordInvalid
+from tasks.domain.keys import conversion_record_key, engine_key
 from tasks.domain.offer import Announcement
 from tasks.domain.printable import printable
-from tasks.domain.quarantine import QuarantineRecord
+from tasks.domain.quarantine import QuarantineRecord, quarantine_key
 from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.domain.timing import TimingRecord
 
 Record = EngineRecord | ConversionRecord | QuarantineRecord | TimingRecord | Announcement
-R = TypeVar("R", EngineRecord, ConversionRecord, QuarantineRecord, TimingRecord, Announcement)
+R = TypeVar("R", bound=Record)
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in get_args(Record)}
 _SCHEMAS: dict[type, str] = {
@@ -26,20 +33,49 @@ _SCHEMAS: dict[type, str] = {
 }
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SHOWN_ERRORS = 5
+_NEW_VALUES = {"enum", "literal_error"}
+UPDATE = "update enginefarm on this host: a newer version wrote this"
+"""The fix of each error about a record that is right, and that this version cannot read."""
+_RESTORE = (
+    "restore the object from a backup or from the bucket's versions: the farm never writes one like this"
+)
+_REPLACED: dict[type, str] = {  # these are rewritten all the time
+    TimingRecord: "nothing: the next build for this GPU and TensorRT replaces it",
+    Announcement: "start an agent of this pool: it replaces the announcement",
+}
 
 
-def record_to_json(record: Record) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document(Generic[R]):
+    """A record, and the document that it was read from.
+
+    Attributes:
+        record: what this version understands of it.
+        data: the document's bytes, with keys that this version does not know.
+    """
+
+    record: R
+    data: bytes
+
+
+def record_to_json(record: R, *, over: Document[R] | None = None) -> bytes:
     """Return the UTF-8 JSON document of `record`, indented for people, ending in a line feed.
+
+    Args:
+        record: what to write.
+        over: the document that `record` replaces or was copied from: keys in it that this version does not
+            know are kept, at every level.
 
     Raises:
         RecordInvalid: a figure is NaN or infinite, or a value has no JSON form.
     """
     adapter = _ADAPTERS[type(record)]
     try:
-        # Read-only mappings are no `dict`; what else is not as declared shows when it is read back.
-        document = adapter.dump_python(record, mode="json", fallback=dict, warnings="none")
+        document = _dump(record)
+        if over is not None:
+            _keep_unknown(document, json.loads(over.data), _dump(over.record))
         data = (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-        if adapter.validate_json(data, strict=True) != record:
+        if adapter.validate_json(data, strict=True, extra="ignore") != record:
             raise ValueError("a value that changes when it is written and read back")  # noqa: TRY301
     except (ValueError, TypeError, PydanticSerializationError) as error:
         raise RecordInvalid(
@@ -48,6 +84,29 @@ def record_to_json(record: Record) -> bytes:
             fix="a record holds finite numbers and texts: report this with the record's model",
         ) from error
     return data
+
+
+def _dump(record: Record) -> Any:
+    # Read-only mappings are no `dict`; what else is not as declared shows when it is read back.
+    return _ADAPTERS[type(record)].dump_python(record, mode="json", fallback=dict, warnings="none")
+
+
+def _keep_unknown(document: Any, former: Any, understood: Any) -> None:
+    """Add to `document` the keys of `former` that are missing in `understood`: `former` as it was read.
+
+    Names in a mapping, such as the packages in `tools`, are understood, so they are no keys in this sense. An
+    item of a list keeps its keys where it stays the same.
+    """
+    if isinstance(former, dict) and isinstance(understood, dict) and isinstance(document, dict):
+        for key, value in former.items():
+            if key not in understood:
+                document.setdefault(key, value)
+            elif key in document:
+                _keep_unknown(document[key], value, understood[key])
+    elif isinstance(former, list) and isinstance(understood, list) and isinstance(document, list):
+        for item, before, read in zip(document, former, understood, strict=False):
+            if item == read:
+                _keep_unknown(item, before, read)
 
 
 def engine_record_from_json(data: bytes) -> EngineRecord:
@@ -59,47 +118,71 @@ def engine_record_from_json(data: bytes) -> EngineRecord:
     return record_from_json(data, EngineRecord, source="an engine record")
 
 
-def conversion_record_from_json(data: bytes) -> ConversionRecord:
-    """Read what `record_to_json` wrote.
-
-    Raises:
-        RecordInvalid: the document is no conversion record of a schema that this version reads.
-    """
-    return record_from_json(data, ConversionRecord, source="a conversion record")
-
-
 def record_schema() -> dict[str, Any]:
     """Return the JSON Schema of an engine record, for readers that are not written in Python."""
-    schema = _ADAPTERS[EngineRecord].json_schema(mode="serialization")
+    schema: dict[str, Any] = _open(_ADAPTERS[EngineRecord].json_schema(mode="serialization"))
     # It has a default in Python alone: no document goes without.
     return {"$schema": _DRAFT} | schema | {"required": ["schema", *schema["required"]]}
 
 
+def _open(schema: Any) -> Any:
+    """Return `schema` without the ban on further keys that some classes have as parts of a request."""
+    if isinstance(schema, list):
+        return [_open(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _open(value) for key, value in schema.items() if (key, value) != ("additionalProperties", False)
+    }
+
+
 def record_from_json(data: bytes, kind: type[R], *, source: str) -> R:
-    """Read a record of `kind`; `source` names the document in errors.
+    """Read a record of `kind`; `source` names the document in errors. Keys that are not known are ignored.
 
     Raises:
         RecordInvalid: the document is no record of that kind and of a schema that this version reads.
     """
-    adapter, schema = _ADAPTERS[kind], _SCHEMAS[kind]
     try:
         document = json.loads(data, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise _invalid(source, f"no JSON document: {error}") from error
-    found = document.get("schema") if isinstance(document, dict) else None
-    if found != schema:
-        raise RecordInvalid(
-            wanted=f"{source} with schema {schema}",
-            found=f"schema {found!r}" if found is not None else "a document without a schema",
-            fix="update the farm if the record is newer; otherwise something else lies at its key",
-        )
+        raise _damaged(source, kind, f"no JSON document: {error}") from error
+    _check_schema(document, kind, source)
     try:
-        record: R = adapter.validate_json(data, strict=True)
+        record: R = _ADAPTERS[kind].validate_json(data, strict=True, extra="ignore")
     except ValidationError as error:
-        shown = error.errors(include_url=False, include_input=False)[:_SHOWN_ERRORS]
-        places = (f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in shown)
-        raise _invalid(source, printable("; ".join(places))) from error
+        raise _unreadable(source, kind, error.errors(include_url=False)) from error
     return record
+
+
+def _check_schema(document: Any, kind: type[R], source: str) -> None:
+    wanted, found = _SCHEMAS[kind], document.get("schema") if isinstance(document, dict) else None
+    if found == wanted:
+        return
+    name, _, major = wanted.partition("/")
+    match = re.fullmatch(rf"{re.escape(name)}/(\d{{1,9}})", found) if isinstance(found, str) else None
+    newer = match is not None and int(match[1]) > int(major)
+    error = RecordInvalid(
+        wanted=f"{source} with schema {wanted}",
+        found="a document without a schema" if found is None else f"schema {found!r}",
+        fix=UPDATE if newer else "look at who put it there: the farm writes no such document at this key",
+    )
+    error.newer = newer
+    raise error
+
+
+def _unreadable(source: str, kind: type[R], errors: list[ErrorDetails]) -> RecordInvalid:
+    """Return what is wrong with a document. A value that is not in this version's list is a later one's."""
+    found = printable("; ".join(map(_place, errors[:_SHOWN_ERRORS])))
+    if not any(error["type"] in _NEW_VALUES for error in errors):
+        return _damaged(source, kind, found)
+    invalid = RecordInvalid(wanted=f"{source} with values that this version knows", found=found, fix=UPDATE)
+    invalid.newer = True
+    return invalid
+
+
+def _place(error: ErrorDetails) -> str:
+    value = f" {error['input']!r}:" if error["type"] in _NEW_VALUES else ""
+    return f"{'.'.join(str(part) for part in error['loc'])}:{value} {error['msg']}"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -118,9 +201,54 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else _no_number(text)
 
 
-def _invalid(source: str, found: str) -> RecordInvalid:
+def _damaged(source: str, kind: type[R], found: str) -> RecordInvalid:
+    fix = _REPLACED.get(kind, _RESTORE)
+    return RecordInvalid(wanted=f"{source} that can be read", found=found, fix=fix)
+
+
+def check_key(record: Record, key: str, url: str) -> None:
+    """Refuse `record` at `key`, which lies at `url`, where its contents make another key.
+
+    Raises:
+        RecordInvalid: they do, or the record names another model or key than its release and contents.
+    """
+    keys = _keys_of(record)
+    if key not in keys:
+        raise _misplaced(type(record), keys[0], key, url)
+    if isinstance(record, EngineRecord | QuarantineRecord):
+        ref = record.release.ref
+        named, made_from = f"{record.model} {record.version}", f"{ref.model} {ref.version}"
+        if named != made_from:
+            raise _misplaced(type(record), named, made_from, url)
+    if not isinstance(record, ConversionRecord) and record.key != key:
+        raise _misplaced(type(record), record.key, key, url)
+
+
+def _keys_of(record: Record) -> tuple[str, ...]:
+    """Return the keys at which `record` may lie, as its contents make them."""
+    match record:
+        case ConversionRecord():
+            return (conversion_record_key(record.key),)
+        case QuarantineRecord():
+            return (quarantine_key(record),)
+        case TimingRecord():
+            own = record.made_for
+            # Of before CUDA was part of it: the key was made of something that this version does not read.
+            return (own.shared, own.recorded(record.cache.sha256)) if own.cuda else (record.key,)
+        case Announcement():
+            return (record.key,)
+        case EngineRecord():
+            key = engine_key(
+                release=record.release,
+                target=record.target,
+                precision=record.options.precision,
+                build_digest=record.build_key,
+            )
+            return (key,)
+
+
+def _misplaced(kind: type, found: str, wanted: str, url: str) -> RecordInvalid:
+    restore = "look at who put it there: the farm writes no such record. Restore the object from a backup"
     return RecordInvalid(
-        wanted=f"{source} that can be read",
-        found=found,
-        fix="delete the record and build again: the farm never writes one like this",
+        wanted=f"a record of {wanted} in {url}", found=found, fix=_REPLACED.get(kind, restore)
     )

@@ -9,18 +9,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from tasks.children.disk import require_space
 from tasks.children.progress import report_progress
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid, RequestInvalid, StoreUnsafe
-from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.store.conditional import prove_conditional_writes
 from tasks.store.listing import pages
-from tasks.store.placement import check_key
-from tasks.store.records import record_from_json, record_to_json
+from tasks.store.records import Document, R, check_key, record_from_json, record_to_json
 from tasks.store.s3 import s3_client, s3_errors
 from tasks.store.transfer import (
     Address,
@@ -35,10 +33,8 @@ from tasks.store.transfer import (
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-R = TypeVar("R", EngineRecord, ConversionRecord, QuarantineRecord)
-
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[!-~]*?))?/?")
-_VERSION = 2  # its place in `engines/MODEL/VERSION/...`
+_VERSION = 2  # its place in `engines/MODEL/VERSION/...` and `quarantine/MODEL/VERSION/...`
 _LARGEST_RECORD = 16 << 20
 _READERS = 8
 _COMMIT_ROUNDS = 3
@@ -122,7 +118,8 @@ class Store:
                 raise NotStored(
                     wanted=f"{ref.key}, which the record {key} in {self.url} names",
                     found="no such object of that size",
-                    fix="restore it from a backup, or delete the record and build again",
+                    fix="restore it from a backup or from the bucket's versions; if there are none, move the "
+                    "record out of the store, keep it, and build again",
                 )
 
     def get_blob(self, ref: BlobRef, into: Path) -> None:
@@ -153,11 +150,12 @@ class Store:
         finally:
             part.unlink(missing_ok=True)
 
-    def commit(self, record: R, key: str) -> R:
+    def commit(self, record: R, key: str, *, copied_from: Document[R] | None = None) -> R:
         """Write `record` at `key` unless one stands there; return the one that stands.
 
         The key is relative to the store's root. What stands may be another builder's record, or one's own
-        from a call whose answer was lost; the `attempt` of an engine record tells them apart.
+        from a call whose answer was lost; the `attempt` of an engine record tells them apart. If `record` was
+        copied from another, the keys of that document which this version does not know are kept.
 
         Raises:
             RecordInvalid: `record` does not belong at `key`, or what stands there cannot be read.
@@ -166,7 +164,7 @@ class Store:
         """
         check_key(record, key, f"{self.url}/{key}")
         self.check_conditional_writes()
-        address, data = self.address(key), record_to_json(record)
+        address, data = self.address(key), record_to_json(record, over=copied_from)
         for _ in range(_COMMIT_ROUNDS):
             if put_if_absent(self.client, address, data, blob_ref(data)):
                 return record
@@ -198,49 +196,83 @@ class Store:
         return self.find(key, ConversionRecord)
 
     def engines(self, *, model: str | None = None, version: str | None = None) -> Iterator[EngineRecord]:
-        """Yield the engines of the store by key; of one model or version only, if named.
+        """Yield the engines of the store like `documents`."""
+        return self.records(EngineRecord, model=model, version=version)
+
+    def records(self, kind: type[R], *, model: str | None = None, version: str | None = None) -> Iterator[R]:
+        """Yield the records of `kind` like `documents`."""
+        for document in self.documents(kind, model=model, version=version):
+            yield document.record
+
+    def documents(
+        self, kind: type[R], *, model: str | None = None, version: str | None = None
+    ) -> Iterator[Document[R]]:
+        """Yield the records of `kind` by key, with their documents; of one model or version only, if named.
 
         A record that cannot be read is left out, and a warning in the log names it.
 
         Raises:
             FarmError: as `s3_errors`.
         """
-        root = self.address("").key
-        below = f"{root}engines/{model}/" if model else f"{root}engines/"
+        for _, found in self.look_through(kind, model=model, version=version):
+            if isinstance(found, RecordInvalid):
+                _LOG.warning("left out: %s", found)
+            else:
+                yield found
+
+    def look_through(
+        self, kind: type[R], *, model: str | None = None, version: str | None = None
+    ) -> Iterator[tuple[str, Document[R] | RecordInvalid]]:
+        """Yield each key of `kind` with its document, or with why that cannot be read.
+
+        Raises:
+            FarmError: as `s3_errors`.
+        """
+        root, below = self.address("").key, f"{kind.ROOT}{model}/" if model else kind.ROOT
         # S3 answers each read after tens of milliseconds: one at a time, a thousand take half a minute.
         with ThreadPoolExecutor(_READERS) as readers:
-            for page in pages(self.client, self.bucket, below):
+            for page in pages(self.client, self.bucket, f"{root}{below}"):
                 keys = [listed.key.removeprefix(root) for listed in page]
-                wanted = [key for key in keys if _is_engine_key(key, version)]
-                yield from filter(None, readers.map(self._engine_or_warning, wanted))
+                wanted = [key for key in keys if _is_record_key(key, version)]
+                found = readers.map(lambda key: self._document_or_reason(key, kind), wanted)
+                yield from ((key, one) for key, one in zip(wanted, found, strict=True) if one is not None)
 
-    def _engine_or_warning(self, key: str) -> EngineRecord | None:
+    def _document_or_reason(self, key: str, kind: type[R]) -> Document[R] | RecordInvalid | None:
         try:
-            return self.find_engine(key)
+            return self.find_document(key, kind)
         except RecordInvalid as error:
-            _LOG.warning("left out: %s", error)
-            return None
+            return error
 
     def find(self, key: str, kind: type[R]) -> R | None:
         """Return the record of `kind` at `key`, like `find_engine`."""
+        document = self.find_document(key, kind)
+        return None if document is None else document.record
+
+    def find_document(self, key: str, kind: type[R]) -> Document[R] | None:
+        """Return the record of `kind` at `key` with its document, like `find_engine`."""
+        data = read_small(self.client, self.address(key), most=_LARGEST_RECORD, refusal=RecordInvalid)
+        return None if data is None else self.document(data, key, kind)
+
+    def document(self, data: bytes, key: str, kind: type[R]) -> Document[R]:
+        """Return the record of `kind` that `data`, read at `key`, is.
+
+        Raises:
+            RecordInvalid: `data` cannot be read, or belongs at another key.
+        """
         address = self.address(key)
-        data = read_small(self.client, address, most=_LARGEST_RECORD, refusal=RecordInvalid)
-        if data is None:
-            return None
         record = record_from_json(data, kind, source=address.url)
         check_key(record, key, address.url)
-        return record
+        return Document(record=record, data=data)
 
     def address(self, key: str) -> Address:
         """Return where `key`, relative to the store's root, lies."""
         return Address(bucket=self.bucket, key=f"{self.prefix}/{key}" if self.prefix else key)
 
 
-def _is_engine_key(key: str, version: str | None) -> bool:
-    parts = key.split("/")
-    return key.endswith(".json") and len(parts) > _VERSION and version in (None, parts[_VERSION])
+def _is_record_key(key: str, version: str | None) -> bool:
+    return key.endswith(".json") and (version is None or [version] == key.split("/")[_VERSION : _VERSION + 1])
 
 
 def _damaged(wanted: str, found: str) -> DigestMismatch:
-    fix = "delete this object and the records that name it, and build again; look for who changed it"
+    fix = "restore the object from a backup or from the bucket's versions, and look for who changed it"
     return DigestMismatch(wanted=wanted, found=found, fix=fix)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +19,7 @@ from botocore.exceptions import ClientError
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import BuildRefused, DigestMismatch, NotStored, RecordInvalid, StoreUnreachable
 from tasks.domain.timing import CacheFile, TimingCacheKey, TimingRecord
-from tasks.store.listing import pages
-from tasks.store.records import record_from_json, record_to_json
+from tasks.store.records import Document, record_to_json
 from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
 from tasks.store.store import Store
 from tasks.store.transfer import put_file
@@ -31,17 +30,28 @@ _LOG = logging.getLogger(__name__)
 _LARGEST_RECORD = 1 << 20
 _ROUNDS = 10
 _PAUSE_SECONDS = 0.2
-_ROOT = "timing/"
 # What is wrong with a stored cache itself: nobody else can use it either.
 _UNUSABLE = (DigestMismatch, NotStored, BuildRefused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A record as it lies in the store: its ETag, and None where it cannot be read or is not of its key."""
+    """A record as it lies in the store.
+
+    Attributes:
+        etag: of these bytes.
+        document: what it says; None where it cannot be read or is not of its key.
+        problem: why it cannot be read; None where it can.
+    """
 
     etag: str
-    record: TimingRecord | None
+    document: Document[TimingRecord] | None
+    problem: RecordInvalid | None = None
+
+    @property
+    def record(self) -> TimingRecord | None:
+        """What this version understands of it."""
+        return None if self.document is None else self.document.record
 
 
 def find_timing(store: Store, key: str, made_for: TimingCacheKey | None = None) -> Standing | None:
@@ -66,42 +76,40 @@ def find_timing(store: Store, key: str, made_for: TimingCacheKey | None = None) 
             raise
     etag = answer["ETag"].strip('"')  # radosgw wants it so
     try:
-        record = record_from_json(body, TimingRecord, source=address.url)
-        _check(record, key, made_for, address.url)
+        document = store.document(body, key, TimingRecord)
+        _check(document.record, made_for, address.url)
     except RecordInvalid as error:
         _LOG.warning("%s", error)
-        return Standing(etag=etag, record=None)
-    return Standing(etag=etag, record=record)
+        return Standing(etag=etag, document=None, problem=error)
+    return Standing(etag=etag, document=document)
 
 
-def _check(record: TimingRecord, key: str, made_for: TimingCacheKey | None, url: str) -> None:
-    own = record.made_for
-    if record.key != key or key not in (own.shared, own.recorded(record.cache.sha256)):
-        found = f"the record of {record.key}, for {own.gpu} and TensorRT {own.version}"
-    elif made_for not in (None, own):
-        found = f"one for {own.gpu} and TensorRT {own.version}"
-    else:
-        return
-    raise RecordInvalid(
-        wanted=f"the timing cache of {url}",
-        found=found,
-        fix="delete what was put there by hand: `enginefarm timing drop` does that",
-    )
+def _check(record: TimingRecord, made_for: TimingCacheKey | None, url: str) -> None:
+    other = record.made_for
+    if made_for not in (None, other):
+        raise RecordInvalid(
+            wanted=f"the timing cache of {url}",
+            found=f"one for {other.gpu} and TensorRT {other.version}",
+            fix="nothing: the next build for this GPU and TensorRT replaces it",
+        )
 
 
 def swap_timing(store: Store, record: TimingRecord, over: Standing | None) -> bool:
     """Write `record` at its key if `over` is what still lies there; return whether it was written.
+
+    Keys of `over` that this version does not know are kept.
 
     Raises:
         FarmError: as `s3_errors`.
     """
     address = store.address(record.key)
     condition = {"IfNoneMatch": "*"} if over is None else {"IfMatch": over.etag}
+    body = record_to_json(record, over=None if over is None else over.document)
     with s3_errors(f"to write {address.url}"):
         try:
             store.client.put_object(
-                Bucket=address.bucket, Key=address.key, Body=record_to_json(record),
-                ContentType="application/json", **condition,  # type: ignore[arg-type]
+                Bucket=address.bucket, Key=address.key, Body=body, ContentType="application/json",
+                **condition,  # type: ignore[arg-type]
             )  # fmt: skip
         except ClientError as error:
             if not is_refused_write(error):
@@ -132,11 +140,14 @@ async def share_timing(
         merge: returns what two caches hold together, in a file of its own.
 
     Raises:
+        RecordInvalid: a newer version of enginefarm wrote the shared record.
         StoreUnreachable: others were faster each time.
         FarmError: of `merge`, and as `s3_errors`.
     """
     for _ in range(_ROUNDS):
         standing = await asyncio.to_thread(find_timing, store, record.key, record.made_for)
+        if standing is not None and standing.problem is not None and standing.problem.newer:
+            raise standing.problem
         theirs = None if standing is None or standing.record is None else standing.record.cache
         if theirs is not None and theirs not in (base, cache.ref):
             cache, base = await _merged(store, cache, theirs, merge), theirs
@@ -177,21 +188,6 @@ def fetch_cache(store: Store, ref: BlobRef, folder: Path) -> CacheFile:
     return CacheFile(path=path, ref=ref)
 
 
-def timing_records(store: Store) -> Iterator[tuple[str, TimingRecord | None]]:
-    """Yield each record's key and the record, None where it cannot be read.
-
-    Raises:
-        FarmError: as `s3_errors`.
-    """
-    root = store.address("").key
-    for page in pages(store.client, store.bucket, f"{root}{_ROOT}"):
-        for listed in page:
-            key = listed.key.removeprefix(root)
-            standing = find_timing(store, key)
-            if standing is not None:
-                yield key, standing.record
-
-
 def drop_timing(store: Store, key: str) -> None:
     """Remove the record at `key`: builds begin with no timings again.
 
@@ -199,7 +195,7 @@ def drop_timing(store: Store, key: str) -> None:
         NotStored: there is none.
         FarmError: as `s3_errors`.
     """
-    if not key.startswith(_ROOT) or find_timing(store, key) is None:
+    if not key.startswith(TimingRecord.ROOT) or find_timing(store, key) is None:
         raise NotStored(
             wanted=f"the timing cache {key} in {store.url}",
             found="no such record",

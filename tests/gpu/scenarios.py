@@ -19,18 +19,18 @@ import numpy as np
 import onnx
 
 from flows.build_release import build_release
-from flows.cli.engines import fetch_engine, read_all
+from flows.cli.engines import document_at, fetch_engine, read_all
 from flows.settings import settings
 from tasks.children.reference import read_reference
 from tasks.domain.errors import DigestMismatch, GateError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.overrides import Overrides
+from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import EngineRecord
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import Precision, TimingMode
 from tasks.locate import locate
 from tasks.quarantine import Suspect, quarantining
-from tasks.store.quarantined import quarantined
 from tasks.tensorrt.engine import build_engine
 from tasks.tensorrt.verification import verify_engine
 from tasks.verify import Evidence, verify_on_gpu
@@ -130,7 +130,9 @@ async def wrong_engine(stage: Stage) -> dict[str, Any]:
         async with quarantining(suspect, find):
             await verify_on_gpu(built, stage.site, evidence, workdir=stage.work, limits=settings().limits)
     except GateError as error:
-        found = [one for one in quarantined(stage.store, model="attention") if one.plan == built.ref]
+        found = [
+            one for one in stage.store.records(QuarantineRecord, model="attention") if one.plan == built.ref
+        ]
         where = [str(one.departure) for one in found]
         return {"as it must be": len(found) == 1, "error": str(error), "departure": where}
     return {"as it must be": False, "error": "the engine passed"}
@@ -162,7 +164,7 @@ async def library(stage: Stage) -> dict[str, Any]:
         record = stage.engine(name, Precision.FP32)
         _, reference = stage.files(record)
         plan, inputs = stage.work / f"fetched-{name}.plan", stage.work / f"inputs-{name}.npz"
-        fetch_engine(stage.store, record, plan)
+        fetch_engine(stage.store, document_at(stage.store, record.key), plan)
         values: dict[str, Any] = read_reference(reference)[0].inputs
         np.savez(inputs, allow_pickle=False, **values)
         timed = await asyncio.to_thread(_program, stage, "run_engine.py", plan, reference)

@@ -34,11 +34,12 @@ from tasks.domain.record import EngineRecord
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.request import BuildRequest, Precision
 from tasks.domain.target import EngineTarget, Flavour
+from tasks.domain.timing import TimingRecord
 from tasks.store.releases import publish_release
 from tasks.store.request_file import render_request
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store
-from tasks.store.timing import drop_timing, timing_records
+from tasks.store.timing import drop_timing
 
 _BUCKET = "enginefarm-gpu"
 _BARE = Path(__file__).with_name("bare_builds.py")
@@ -124,13 +125,12 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
         rows = []
         store = Store.connect(str(settings().store))
         for precision in options.precisions:
-            for key, _ in list(timing_records(store)):
+            for key, _ in list(store.look_through(TimingRecord)):
                 drop_timing(store, key)
             cold, warm = await build(first, precision), await build(second, precision)
             rows.append(row(cold, warm) | {"TensorRT alone": bare(toolchain, store, cold, warm, work)})
             write(figures(model, target, rows), output)
-        (standing,) = (record for _, record in timing_records(store))
-        assert standing is not None
+        (standing,) = store.records(TimingRecord)
         cache = work / "timing.cache"
         store.get_blob(standing.cache, cache)
         asked = {f"GPU {gpu.index}, {gpu.name}": ask(toolchain, cache, gpu.uuid, work) for gpu in gpus}

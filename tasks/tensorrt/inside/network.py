@@ -41,7 +41,7 @@ def parse_onnx(parser: Any, network: Any, path: str, family: Family, messages: M
         raise BuildRefused(
             wanted="a graph with outputs",
             found="an empty graph",
-            fix="delete its conversion record and convert the release again",
+            fix="build again; if it happens again, please report it with the release's model",
         )
 
 

@@ -39,7 +39,7 @@ def test_a_record_whose_blob_is_gone(
     plan = store.put_blob(path)
     store.require_blobs(engine_record.key, plan)
     overwrite(store, plan.key, b"cut")
-    with pytest.raises(NotStored, match="delete the record and build again"):
+    with pytest.raises(NotStored, match="restore it from a backup"):
         store.require_blobs(engine_record.key, plan)
     overwrite(store, plan.key, None)
     with pytest.raises(NotStored):

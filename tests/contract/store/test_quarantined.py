@@ -17,7 +17,6 @@ from tasks.domain.gate import judge, require_pass
 from tasks.domain.quarantine import QuarantineRecord, Subject
 from tasks.domain.record import Comparison, EngineRecord, Verdict
 from tasks.quarantine import Suspect, quarantining
-from tasks.store.quarantined import quarantined
 from tasks.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -64,7 +63,7 @@ def test_a_failure_is_kept_once_and_another_beside_it(
 ) -> None:
     failed = refusal(suspect, 0.5)
     assert isinstance(failed, VerificationFailed)
-    (record,) = quarantined(store)
+    (record,) = store.records(QuarantineRecord)
     assert f"{record.key} in {store.url}" in failed.found
     assert record.command in failed.fix
     assert record.verification == failed.verification
@@ -76,14 +75,14 @@ def test_a_failure_is_kept_once_and_another_beside_it(
         assert store.has_blob(blob)
 
     assert record.key in refusal(suspect, 0.5).found
-    assert list(quarantined(store)) == [record]
+    assert list(store.records(QuarantineRecord)) == [record]
     suspect.actual.write_bytes(b"another answer")
     refusal(suspect, 0.5)
     doubtful = refusal(suspect, 1e-5, noise=1.0)
     assert isinstance(doubtful, VerificationInconclusive)
     built = replace(suspect, target=engine_record.target, plan=suspect.onnx.with_name("plan"))
     refusal(built, 0.5)
-    found = list(quarantined(store))
+    found = list(store.records(QuarantineRecord))
     assert len({one.key for one in found}) == 4
     assert {one.verification.verdict for one in found if one.verification} == {
         Verdict.FAILED,
@@ -104,7 +103,7 @@ def test_what_gave_no_answer_and_no_figures_is_kept_as_that(store: Store, suspec
 
     with pytest.raises(VerificationFailed, match="quarantine/"):
         asyncio.run(gate())
-    (record,) = quarantined(store)
+    (record,) = store.records(QuarantineRecord)
     assert (record.actual, record.verification) == (None, None)
     assert record.error["found"] == "none"
 
@@ -116,7 +115,7 @@ def test_other_errors_are_no_case_for_quarantine(store: Store, suspect: Suspect)
 
     with pytest.raises(RecordInvalid):
         asyncio.run(gate())
-    assert list(quarantined(store)) == []
+    assert list(store.records(QuarantineRecord)) == []
 
 
 def test_the_reason_survives_where_the_quarantine_cannot_be_written(suspect: Suspect) -> None:
@@ -134,21 +133,21 @@ def test_a_listing_is_narrowed_and_names_what_it_leaves_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     refusal(suspect, 0.5)
-    (record,) = quarantined(store)
+    (record,) = store.records(QuarantineRecord)
     other = record.key.replace(".json", "0.json")
     overwrite(store, other, b"{}")
     with caplog.at_level(logging.WARNING, logger="tasks.store"):
-        assert list(quarantined(store, model=record.model, version=record.version)) == [record]
+        assert list(store.records(QuarantineRecord, model=record.model, version=record.version)) == [record]
     assert other in caplog.text
-    assert list(quarantined(store, model="other")) == []
-    assert list(quarantined(store, version="other")) == []
+    assert list(store.records(QuarantineRecord, model="other")) == []
+    assert list(store.records(QuarantineRecord, version="other")) == []
 
 
 def test_a_record_is_read_at_its_own_key_only(
     store: Store, suspect: Suspect, overwrite: Callable[[Store, str, bytes | None], None]
 ) -> None:
     refusal(suspect, 0.5)
-    (record,) = quarantined(store)
+    (record,) = store.records(QuarantineRecord)
     copied: Any = store.client.get_object(Bucket=store.bucket, Key=f"{store.prefix}/{record.key}")["Body"]
     elsewhere = record.key.replace("-", "-0", 1)
     overwrite(store, elsewhere, copied.read())

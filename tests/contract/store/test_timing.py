@@ -17,6 +17,7 @@ from tasks.domain.errors import (
     ChildTimedOut,
     DigestMismatch,
     NotStored,
+    RecordInvalid,
     StoreUnreachable,
 )
 from tasks.domain.timing import CacheFile, TimingCacheKey, TimingRecord
@@ -29,7 +30,6 @@ from tasks.store.timing import (
     put_cache,
     share_timing,
     swap_timing,
-    timing_records,
 )
 from tests.support.store.word_caches import H100, L4, Merger, record_of
 
@@ -78,7 +78,7 @@ def test_many_processes_add_at_once_and_nothing_is_lost(store: Store, tmp_path: 
     lines = sorted(f"line-{number}" for number in range(_WRITERS))
     assert sorted(line for line, _ in rows) == lines
     assert words_in(store, tmp_path).split("\n") == lines
-    assert [key for key, _ in timing_records(store)] == [H100.shared], "one record"
+    assert [one.key for one in store.records(TimingRecord)] == [H100.shared], "one record"
 
 
 def test_the_first_cache_and_one_that_began_with_it_need_no_merge(
@@ -139,7 +139,9 @@ def test_a_damaged_record_is_replaced(
     standing = find_timing(store, H100.shared, H100)
     assert standing is not None
     assert standing.record is None
-    assert list(timing_records(store)) == [(H100.shared, None)]
+    ((key, problem),) = store.look_through(TimingRecord)
+    assert key == H100.shared
+    assert isinstance(problem, RecordInvalid)
     share(store, cache("pool"), merger)
     assert (words_in(store, tmp_path), merger.calls) == ("pool", 0)
 
@@ -205,7 +207,7 @@ def test_a_named_cache_lies_beside_the_shared_one(
     standing = find_timing(store, named.key, H100)
     assert standing is not None
     assert standing.record == named
-    assert {key for key, _ in timing_records(store)} == {H100.shared, named.key}
+    assert {one.key for one in store.records(TimingRecord)} == {H100.shared, named.key}
 
 
 def test_a_dropped_cache_is_gone(store: Store, cache: Callable[[str], CacheFile], merger: Merger) -> None:
