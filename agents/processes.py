@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, and a process to which all orphans below it come.
+"""Processes that end with the one that started them, a parent for all orphans, and locks among processes.
 
 What an agent starts must not go on without it: a build whose worker died would hold its GPU and be started a
 second time. Only the standard library: it runs before anything that takes long to load.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -85,3 +87,19 @@ def end_run(pid: int, run: str) -> None:
     if f"PREFECT__FLOW_RUN_ID={run}".encode() in environment:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def try_lock(name: str) -> int | None:
+    """Return the descriptor that holds the lock `name` until it is closed; None if another process has it.
+
+    The lock is held among all processes of this user on this host. The kernel gives it back when the process
+    ends, however it ends.
+    """
+    path = Path(tempfile.gettempdir()) / name
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

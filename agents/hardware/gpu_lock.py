@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from agents.file_lock import try_lock
+from agents.processes import try_lock
 from tasks.children.progress import report_progress
 from tasks.tensorrt.site import BuildSite
 

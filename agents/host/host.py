@@ -16,9 +16,8 @@ from typing import Any
 from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 
-from agents.file_lock import try_lock
 from agents.host.seats import Place, Seat, seat_at
-from agents.processes import end_children
+from agents.processes import end_children, try_lock
 from agents.server.changes import Action
 from agents.server.pools import FarmPool, workers_online
 from tasks.children.run import Limits

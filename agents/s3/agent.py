@@ -16,12 +16,12 @@ from functools import partial
 
 from prefect.client.orchestration import get_client
 
+from agents.health import Steps
 from agents.s3.events import read_notification
 from agents.s3.queue import Message, NotificationQueue
 from agents.s3.request_files import content_of, priority_of, request_files
 from agents.server.away import server_errors
 from agents.server.release_runs import start_release
-from agents.steps import Steps
 from tasks.domain.errors import FarmError, NotStored, RequestInvalid
 from tasks.domain.farm_errors import NotDeployed, ServerDenied
 from tasks.domain.printable import printable_name

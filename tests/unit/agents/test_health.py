@@ -8,12 +8,16 @@ import errno
 import json
 import os
 import socket
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from agents.health import Health, Report
+from agents.health import Health, Report, Steps
 from tasks.domain.errors import RequestInvalid
 
 WELL, UNWELL = (Report(well=well, workers={"one": {"state": "idle"}}) for well in (True, False))
@@ -43,6 +47,48 @@ def test_the_port_and_the_file_say_the_same(
     assert [beat["well"] for beat in beats] == ([True] if report.well else [])
 
 
+def test_an_agent_whose_event_loop_hangs_does_not_answer(free_port: Callable[[], int]) -> None:
+    port, asked = free_port(), threading.Event()
+
+    def ask() -> None:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=0.5, trust_env=False)
+        asked.set()
+
+    async def hang() -> None:
+        showing = asyncio.create_task(Health(port=port).show(lambda: WELL))
+        await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/healthz")  # it listens
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert asked.wait(60)  # holds up the event loop
+        thread.join()
+        showing.cancel()
+
+    asyncio.run(hang())
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [b"GET /other HTTP/1.1\r\n\r\n", b"POST /healthz HTTP/1.1\r\n\r\n", b"nonsense\r\n\r\n"],
+)
+def test_the_port_has_nothing_else(request_bytes: bytes, free_port: Callable[[], int]) -> None:
+    port = free_port()
+
+    def ask() -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(request_bytes)
+            return connection.makefile("rb").readline()
+
+    async def serve() -> bytes:
+        showing = asyncio.create_task(Health(port=port).show(lambda: WELL))
+        await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/healthz")  # it listens
+        answer = await asyncio.to_thread(ask)
+        showing.cancel()
+        return answer
+
+    assert asyncio.run(serve()) == b"HTTP/1.1 404 Not Found\r\n"
+
+
 def test_a_port_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -55,3 +101,37 @@ def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(RequestInvalid, match="heartbeat") as told:
         asyncio.run(Health(file=tmp_path / "none" / "beat").show(lambda: WELL))
     assert os.strerror(errno.ENOENT) in str(told.value)
+
+
+def test_a_task_that_hangs_is_seen(free_port: Callable[[], int], tmp_path: Path) -> None:
+    steps, port, file = Steps(), free_port(), tmp_path / "heartbeat"
+
+    async def ask() -> tuple[int, dict[str, Any]]:
+        showing = asyncio.create_task(Health(file=file, port=port).show(steps.report))
+        answer = await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/healthz")
+        showing.cancel()
+        return answer
+
+    steps.take("queue", "waits", within=60.0)
+    steps.take("listing", "lists", within=60.0)
+    status, report = asyncio.run(ask())
+    assert (status, report["workers"]["queue"]["state"]) == (200, "waits")
+    assert file.exists()
+
+    file.unlink()
+    steps.take("listing", "lists", within=0.0)
+    status, report = asyncio.run(ask())
+    assert (status, report["well"]) == (503, False)
+    assert not file.exists()
+
+
+def _get(url: str) -> tuple[int, dict[str, Any]]:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            answer = httpx.get(url, trust_env=False)
+        except httpx.ConnectError:  # it begins to listen at this moment
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        else:
+            return answer.status_code, answer.json()
