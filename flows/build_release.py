@@ -30,7 +30,7 @@ from tasks.domain.request import BuildRequest
 from tasks.domain.target import EngineTarget
 from tasks.fetch import fetch
 from tasks.find import find_engine
-from tasks.store.patience import answered, be_patient
+from tasks.store.patience import be_patient, retry_while_s3_is_down
 from tasks.store.store import Store
 from tasks.tensorrt.site import build_tools
 
@@ -64,7 +64,7 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
     await tag_run(*release_tags(release))
     async with failure_on_run_page():
         store = settings().store_for(release)
-        await answered(Store.connect(store).check_conditional_writes)
+        await retry_while_s3_is_down(Store.connect(store).check_conditional_writes)
         with workspace(settings().work_dir) as work:
             asked = await _asked(release, overrides, store, work)
     if runs_on_farm():

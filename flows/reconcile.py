@@ -34,7 +34,7 @@ from tasks.domain.overrides import Overrides
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
 from tasks.domain.release_place import ReleasePlace
-from tasks.store.patience import answered, be_patient
+from tasks.store.patience import be_patient, retry_while_s3_is_down
 
 _ACTIVE = [
     StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING,
@@ -133,7 +133,7 @@ async def _listed(places: Sequence[ReleasePlace]) -> tuple[list[ListedRelease], 
     away: dict[str, FarmError] = {}
     for place in places:
         try:
-            found |= {one.ref: one for one in await answered(partial(releases_below, place))}
+            found |= {one.ref: one for one in await retry_while_s3_is_down(partial(releases_below, place))}
         except FarmError as error:
             away[place.url] = error
     return list(found.values()), away
@@ -151,7 +151,7 @@ async def _needs(releases: Sequence[ListedRelease], now: datetime) -> list[Relea
                 raise one.away
 
     with suppress(StoreUnreachable):  # it was away for too long, which stands in `problem`
-        await answered(look)
+        await retry_while_s3_is_down(look)
     return in_turn(known.values())
 
 

@@ -6,7 +6,7 @@ import uuid
 
 from tasks.domain.errors import RecordInvalid
 from tasks.domain.order import CellOutcome, EngineOrder
-from tasks.store.patience import answered
+from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
 
 
@@ -21,7 +21,7 @@ async def find_engine(order: EngineOrder, *, by: uuid.UUID | None = None) -> Cel
         RecordInvalid: what lies at its key answers another order.
         NotStored: there is a record, and its plan is gone.
     """
-    return await answered(lambda: _find_engine(order, by))
+    return await retry_while_s3_is_down(lambda: _find_engine(order, by))
 
 
 def _find_engine(order: EngineOrder, by: uuid.UUID | None) -> CellOutcome | None:

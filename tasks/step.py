@@ -13,7 +13,7 @@ from prefect.tasks import Task
 
 from tasks.domain.errors import FarmError, StoreUnreachable
 from tasks.domain.farm_errors import ChildKilled
-from tasks.store.patience import is_patient, patiently
+from tasks.store.patience import is_patient, retry_async_while_s3_is_down
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,7 +43,7 @@ def step(work: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any
 
     @wraps(work)
     async def waiting(*arguments: P.args, **named: P.kwargs) -> R:
-        return await patiently(lambda: work(*arguments, **named))
+        return await retry_async_while_s3_is_down(lambda: work(*arguments, **named))
 
     return task(
         name=work.__name__,

@@ -23,13 +23,13 @@ from agents.host.seats import Place, Seat
 from agents.processes import PARENT_VARIABLE
 from agents.worker.lost_runs import give_up_runs, hand_back_runs
 from agents.worker.worker import BEAT_SECONDS, LOOK_AGAIN, WorkerOrder, describe
+from tasks.domain.backoff import Backoff
 from tasks.domain.errors import FarmError
 
 _LOG = logging.getLogger(__name__)
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds
+_BACKOFF = Backoff(first=1.0, longest=60.0, reset_after=60.0)
 _SILENT_SECONDS = 12 * BEAT_SECONDS
 _START_SECONDS = 120.0
-_WELL_SECONDS = 60.0
 _LISTEN_SECONDS = 0.5
 _FOR_NOW = (FarmError, httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound, OSError)
 
@@ -67,7 +67,7 @@ class Keeper:
         Raises:
             FarmError: what keeps it from being served for the first time, and a person has to change.
         """
-        pause, afresh = _FIRST_PAUSE, False
+        pauses, afresh = iter(_BACKOFF), False
         while not self._ending.is_set():
             started = time.monotonic()
             try:
@@ -78,10 +78,9 @@ class Keeper:
                 self.state = f"waits: {error}"
                 _LOG.warning("%s: %s", self.place.label, error)
             afresh = True
-            pause = _FIRST_PAUSE if time.monotonic() - started > _WELL_SECONDS else pause
+            pauses.attempt_lasted(time.monotonic() - started)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+                await asyncio.wait_for(self._ending.wait(), next(pauses))
 
     async def _take(self, *, afresh: bool) -> Seat:
         """Return the seat at this place, with everything prepared for its worker."""

@@ -22,6 +22,7 @@ from agents.s3.queue import Message, NotificationQueue
 from agents.s3.request_files import content_of, priority_of, request_files
 from agents.server.away import server_errors
 from agents.server.release_runs import start_release
+from tasks.domain.backoff import Backoff
 from tasks.domain.errors import FarmError, NotStored, RequestInvalid
 from tasks.domain.farm_errors import NotDeployed, ServerDenied
 from tasks.domain.printable import printable_name
@@ -30,7 +31,7 @@ from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePl
 from tasks.store.listing import Listed
 
 _LOG = logging.getLogger(__name__)
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds
+_BACKOFF = Backoff(first=1.0, longest=60.0)
 _LONGEST_STEP = 600.0  # seconds; all calls give up long before
 
 
@@ -91,7 +92,7 @@ class S3Agent:
                 group.create_task(self._list_again_and_again())
 
     async def _answer_messages(self, queue: NotificationQueue) -> None:
-        pause = _FIRST_PAUSE
+        pauses = iter(_BACKOFF)
         while not self._stop.is_set():
             self._at_queue("waits for messages")
             try:
@@ -99,12 +100,12 @@ class S3Agent:
                 if message is not None:
                     await self._take(queue, message)
             except FarmError as error:
+                pause = next(pauses)
                 _LOG.warning("%s; trying again in %.0f s", error, pause)
                 self._at_queue("waits for S3 and SQS")
                 await self._sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
             else:
-                pause = _FIRST_PAUSE
+                pauses.reset()
 
     async def _take(self, queue: NotificationQueue, message: Message) -> None:
         """Answer `message`, or hand it back."""
@@ -145,8 +146,9 @@ class S3Agent:
             FarmError: S3 answers, and refuses.
             _Stopped: the agent is to end before that.
         """
-        pause = _FIRST_PAUSE
+        pauses = iter(_BACKOFF)
         while True:
+            pause = next(pauses)
             try:
                 return await self._start(created, release)
             except FarmError as error:
@@ -155,7 +157,6 @@ class S3Agent:
                 _LOG.warning("%s; trying again in %.0f s", printable_name(str(error)), pause)
             self._at_queue("waits for a server")
             await self._sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
             if self._stop.is_set():
                 raise _Stopped
 
@@ -185,7 +186,7 @@ class S3Agent:
                     await self._list(place)
                 except FarmError as error:
                     _LOG.warning("listing %s: %s", place.url, printable_name(str(error)))
-                    pause = min(pause, _LONGEST_PAUSE)
+                    pause = min(pause, _BACKOFF.longest)
             self.steps.take("listing", "waits", within=pause + _LONGEST_STEP)
             await self._sleep(pause)
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import IO
 
 from tasks.children.parent import dying_with_us
+from tasks.domain.backoff import Backoff
 from tasks.domain.errors import ChildFailed, FarmError, Interrupted, RequestInvalid
 
 HOST = "127.0.0.1"
 _START_SECONDS = 120.0
 _POLL_SECONDS = 0.1
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_BACKOFF = Backoff(first=1.0, longest=30.0, reset_after=60.0)
 _KILL_SECONDS = 5.0
 _SHOWN_BYTES = 2000
 
@@ -241,12 +242,14 @@ class LocalFarm:
 
     async def _keep(self, part: Part) -> None:
         """Start `part` again whenever it ends by itself."""
-        pause = _FIRST_PAUSE
+        pauses = iter(_BACKOFF)
         while True:
+            started = time.monotonic()
             status = await self._processes[part.name].wait()
+            pauses.attempt_lasted(time.monotonic() - started)
+            pause = next(pauses)
             self.say(f"{part.name} ended with status {status}; it starts again in {pause:.0f} s")
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
             try:
                 await self._start(part)
             except Interrupted:

@@ -11,7 +11,7 @@ from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record_text import error_text
 from tasks.domain.release import ReleaseRef
-from tasks.store.patience import answered
+from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
 
 
@@ -21,7 +21,7 @@ async def show_cells(release: ReleaseRef, answers: tuple[CellAnswer, ...]) -> No
     Raises:
         FarmError: a record cannot be read.
     """
-    rows = await answered(lambda: [_row(one) for one in answers])
+    rows = await retry_while_s3_is_down(lambda: [_row(one) for one in answers])
     await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {release.url}")
     failures = [_failure(one, one.outcome) for one in answers if isinstance(one.outcome, FarmError)]
     if failures:

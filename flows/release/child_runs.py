@@ -20,11 +20,12 @@ from agents.server.away import NO_ANSWER, is_away
 from agents.server.flow_runs import cancel_of
 from flows.release.pool_watch import PoolWatch
 from flows.server.run_ends import RunEnds
+from tasks.domain.backoff import Backoff
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.farm_errors import RunUnsuccessful
 
 _POLL_SECONDS, _AT_ONCE = 1.0, 100
-_AWAY_SECONDS = 5.0
+_BACKOFF = Backoff(first=1.0, longest=10.0, jitter=0.5)
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
@@ -95,9 +96,9 @@ async def wait_for_child(
 
     while True:
         try:
-            now, over = await patiently(look)
+            now, over = await retry_while_server_is_down(look)
         except TargetUnavailable as error:
-            await patiently(partial(_cancel, client, run.id, str(error)))
+            await retry_while_server_is_down(partial(_cancel, client, run.id, str(error)))
             raise
         if over:
             return now
@@ -108,8 +109,9 @@ async def _cancel(client: PrefectClient, run: UUID, why: str) -> None:
         await client.set_flow_run_state(run, cancel_of(await client.read_flow_run(run), why))
 
 
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Return what `call` returns, however long the server is away."""
+async def retry_while_server_is_down(call: Callable[[], Awaitable[T]]) -> T:
+    """Return what `call` returns, however long Prefect's server is away."""
+    pauses = iter(_BACKOFF)
     while True:
         try:
             return await call()
@@ -117,4 +119,4 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
             if not is_away(error):
                 raise
             _LOG.warning("the Prefect server does not answer: %s", type(error).__name__)
-        await asyncio.sleep(_AWAY_SECONDS)
+        await asyncio.sleep(next(pauses))

@@ -28,7 +28,7 @@ from tasks.preflight import preflight
 from tasks.publish import publish_conversion, put_blob
 from tasks.quarantine import quarantining
 from tasks.store.once import once
-from tasks.store.patience import answered
+from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
 from tasks.tensorflow.models import ConversionWanted, Converted, conversion_tools
 from tasks.tensorrt.engine import graph_precision
@@ -100,7 +100,7 @@ async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: P
 
 async def _found(job: ConversionJob, opset: int, precision: Precision) -> ConversionRecord | None:
     key = conversion_record_key(job.key(opset, precision))
-    return await answered(lambda: _find(job.store, key))
+    return await retry_while_s3_is_down(lambda: _find(job.store, key))
 
 
 def _find(store_url: str, key: str) -> ConversionRecord | None:

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 from agents.server.flow_runs import PARENT_TAG, cell_tags
 from agents.server.janitor import has_given_up
-from flows.release.child_runs import RunReader, patiently, wait_for_child
+from flows.release.child_runs import RunReader, retry_while_server_is_down, wait_for_child
 from flows.release.pool_watch import PoolWatch
 from flows.settings import settings
 from tasks.domain.cells import CellAnswer, answers_to
@@ -34,7 +34,7 @@ from tasks.domain.priority import Priority
 from tasks.domain.target import EngineTarget
 from tasks.find import find_engine
 from tasks.store.announcements import announcements
-from tasks.store.patience import answered
+from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
 
 _AT_ONCE = 8
@@ -53,7 +53,7 @@ async def targets_of_farm(store: str, devices: Iterable[str]) -> tuple[EngineTar
         TargetUnavailable: a device that no agent builds for.
         FarmError: as `s3_errors`.
     """
-    found = await answered(lambda: tuple(announcements(Store.connect(store))))
+    found = await retry_while_s3_is_down(lambda: tuple(announcements(Store.connect(store))))
     targets, missing = select((one.offer for one in found), devices)
     if missing:
         raise TargetUnavailable(
@@ -122,9 +122,9 @@ async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priori
 
     while True:
         try:
-            run, given_up = await patiently(ask)
+            run, given_up = await retry_while_server_is_down(ask)
         except ObjectNotFound as error:
-            there = await patiently(lambda: _registered(client))
+            there = await retry_while_server_is_down(lambda: _registered(client))
             raise NotDeployed(
                 wanted=f"the deployment build-engine/{pool} on the Prefect server",
                 found=f"agents registered {', '.join(there) or 'nothing'}, though the store says that one "

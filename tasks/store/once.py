@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tasks.domain.errors import FarmError
 from tasks.store.lease import Lease
-from tasks.store.patience import answered
+from tasks.store.patience import retry_while_s3_is_down
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ async def once(lease: Lease, find: Callable[[], Awaitable[T | None]], make: Call
         found = await find()
         if found is not None:
             return found
-        if await answered(lease.take):
+        if await retry_while_s3_is_down(lease.take):
             break
         # Not all at the same moment.
         await asyncio.sleep(min(_POLL_SECONDS, lease.seconds / _BEATS) * random.uniform(0.5, 1.5))  # noqa: S311

@@ -1,4 +1,4 @@
-"""Waiting for an S3 that does not answer: what a run has made by then may be hours of work."""
+"""Retries while S3 does not answer: what a run has made by then may be hours of work."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 from tasks.children.progress import report_progress
+from tasks.domain.backoff import Backoff
 from tasks.domain.errors import StoreUnreachable
 
 T = TypeVar("T")
 
-_PAUSE_SECONDS = 5.0
+_BACKOFF = Backoff(first=1.0, longest=10.0, jitter=0.5)
 _PATIENCE: ContextVar[float] = ContextVar("patience", default=0.0)
 _LOG = logging.getLogger(__name__)
 
@@ -29,14 +30,15 @@ def is_patient() -> bool:
     return _PATIENCE.get() > 0
 
 
-async def patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """Return what `work` returns; while S3 does not answer it is called again, within the patience here.
+async def retry_async_while_s3_is_down(work: Callable[[], Awaitable[T]]) -> T:
+    """Return what `work` returns; retry while S3 does not answer, as long as `be_patient` allows here.
 
     Raises:
         StoreUnreachable: S3 was away for too long.
         Exception: any other of `work`.
     """
     away: float | None = None
+    pauses = iter(_BACKOFF)
     while True:
         try:
             return await work()
@@ -47,9 +49,9 @@ async def patiently(work: Callable[[], Awaitable[T]]) -> T:
                 raise
             _LOG.warning("waits for S3, for %.0f s now: %s", now - away, error.found)
             report_progress("wait for S3", "", 0.0)
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(next(pauses))
 
 
-async def answered(call: Callable[[], T]) -> T:
-    """Return what the blocking `call` returns in a thread; see `patiently`."""
-    return await patiently(lambda: asyncio.to_thread(call))
+async def retry_while_s3_is_down(call: Callable[[], T]) -> T:
+    """Return what the blocking `call` returns in a thread; see `retry_async_while_s3_is_down`."""
+    return await retry_async_while_s3_is_down(lambda: asyncio.to_thread(call))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from botocore.exceptions import ClientError
 
+from tasks.domain.backoff import Backoff
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import BuildRefused, DigestMismatch, NotStored, RecordInvalid, StoreUnreachable
 from tasks.domain.timing import CacheFile, TimingCacheKey, TimingRecord
@@ -29,7 +30,7 @@ Merge = Callable[[CacheFile, CacheFile], Awaitable[CacheFile]]
 _LOG = logging.getLogger(__name__)
 _LARGEST_RECORD = 1 << 20
 _ROUNDS = 10
-_PAUSE_SECONDS = 0.2
+_BACKOFF = Backoff(first=0.2, longest=1.0, jitter=1.0)
 # What is wrong with a stored cache itself: nobody else can use it either.
 _UNUSABLE = (DigestMismatch, NotStored, BuildRefused)
 
@@ -144,7 +145,7 @@ async def share_timing(
         StoreUnreachable: others were faster each time.
         FarmError: of `merge`, and as `s3_errors`.
     """
-    for _ in range(_ROUNDS):
+    for pause in islice(_BACKOFF, _ROUNDS):
         standing = await asyncio.to_thread(find_timing, store, record.key, record.made_for)
         if standing is not None and standing.problem is not None and standing.problem.newer:
             raise standing.problem
@@ -157,7 +158,7 @@ async def share_timing(
         await asyncio.to_thread(put_cache, store, cache)
         if await asyncio.to_thread(swap_timing, store, record, standing):
             return record
-        await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))  # noqa: S311 (spreads load)
+        await asyncio.sleep(pause)
     raise StoreUnreachable(
         wanted=f"to add to the timing cache {record.key} in {store.url}",
         found=f"that other builds added to it during each of {_ROUNDS} attempts",

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
 from botocore.response import StreamingBody
 
+from tasks.domain.backoff import Backoff
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable, StoreUnsafe
 from tasks.store.s3 import is_conflict, is_missing, is_missing_bucket, is_precondition_failed, s3_errors
@@ -28,6 +29,7 @@ _CHUNK = 1 << 20
 _READ_ATTEMPTS = 3
 _BROKEN_CONNECTION = (ResponseStreamingError, IncompleteReadError)
 _CONFLICT_ATTEMPTS = 7
+_BACKOFF = Backoff(first=0.1, longest=6.4, jitter=0.5)
 _LARGEST_PUT = 5 << 30
 _NOT_IMPLEMENTED = "NotImplemented"
 
@@ -197,7 +199,7 @@ def put_if_absent(client: S3Client, address: Address, body: Path | bytes, ref: B
     ref = ref or (blob_ref(body) if isinstance(body, bytes) else file_ref(body))
     wanted = f"to write {address.url} once"
     with s3_errors(wanted):
-        for attempt in range(_CONFLICT_ATTEMPTS):
+        for pause in islice(_BACKOFF, _CONFLICT_ATTEMPTS):
             try:
                 _put(client, address, body, ref, IfNoneMatch="*")
             except ClientError as error:
@@ -208,7 +210,7 @@ def put_if_absent(client: S3Client, address: Address, body: Path | bytes, ref: B
                 if not is_conflict(error):
                     raise
                 # botocore does not try again where two conditional writes meet.
-                time.sleep(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 (spreads load)
+                time.sleep(pause)
             else:
                 return True
     raise StoreUnreachable(

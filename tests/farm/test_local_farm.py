@@ -24,6 +24,7 @@ from flows.local import processes
 from flows.local.farm import own_server, own_storage, parts_of
 from flows.local.processes import LocalFarm, Part
 from infra.local_farm import find_postgres
+from tasks.domain.backoff import Backoff
 from tasks.domain.errors import RequestInvalid, StoreUnreachable
 from tests.support.farm.s3_world import SECONDS, wait_for
 
@@ -155,7 +156,7 @@ async def _keep_through(farm: LocalFarm, said: list[str]) -> None:
 def test_a_part_is_kept_whatever_goes_wrong_after_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(processes, "_BACKOFF", Backoff(first=0.02, longest=0.04))
     said: list[str] = []
     after = iter((None, OSError("no bucket"), StoreUnreachable(wanted="S3", found="no", fix="wait"), None))
 

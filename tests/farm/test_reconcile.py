@@ -22,6 +22,7 @@ from flows.release import missing_cells
 from flows.server.deployments import register
 from flows.server.variables import RELEASES
 from flows.settings import settings
+from tasks.domain.backoff import Backoff
 from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
 from tasks.domain.farm_errors import LocationRefused
 from tasks.domain.offer import CPU_POOL, Announcement, Offer, pool_of
@@ -154,7 +155,7 @@ def test_a_night_waits_for_an_s3_that_is_away(bucket: str, monkeypatch: pytest.M
 
     for module, name in ((reconciling, "releases_below"), (missing_cells, "read_request_text")):
         monkeypatch.setattr(module, name, at_the_second_time(getattr(module, name)))
-    monkeypatch.setattr(patience, "_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(patience, "_BACKOFF", Backoff(first=0.05, longest=0.05))
     with pytest.raises(StoreUnreachable):
         _reconcile(1)  # on the command line
     assert all("StoreUnreachable" in one.done for one in _reconcile(1).values())

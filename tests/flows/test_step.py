@@ -8,6 +8,7 @@ from contextvars import copy_context
 import pytest
 from prefect import flow
 
+from tasks.domain.backoff import Backoff
 from tasks.domain.errors import FarmError, ModelRefused, StoreUnreachable
 from tasks.domain.farm_errors import ChildKilled
 from tasks.step import step
@@ -46,7 +47,7 @@ def test_retries() -> None:
 
 
 def test_a_farm_waits_for_s3_in_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(patience, "_BACKOFF", Backoff(first=0.05, longest=0.05))
     away = StoreUnreachable(wanted="S3", found="no answer", fix="start it")
     long, short = copy_context(), copy_context()
     long.run(patience.be_patient, 600.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.domain.backoff import Backoff
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import (
     BuildRefused,
@@ -226,7 +227,7 @@ def test_who_always_loses_gives_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tasks.store.timing.swap_timing", lambda *_: False)
-    monkeypatch.setattr("tasks.store.timing._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.store.timing._BACKOFF", Backoff(first=0.0, longest=0.0))
     with pytest.raises(StoreUnreachable, match="nothing is lost but time"):
         share(faulty_store("none"), cache("conv"), merger)
 
