@@ -17,7 +17,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from flows.local.s3 import embedded_s3
@@ -27,8 +26,10 @@ from tasks.domain.record import (
     EngineRecord,
 )
 from tasks.store.records import engine_record_from_json
+from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import StandIn, write_toolchain
 from tests.support.processor_time import ProcessorTime, add_processor_time
+from tests.support.workers import made_once
 
 prepare_prefect()  # before anything imports Prefect, as the command line does
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
@@ -140,7 +141,7 @@ def s3_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def use_endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+def use_endpoint(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A function that leads all S3 calls of this test to one endpoint, with keys that open nothing else."""
 
     def use(
@@ -151,15 +152,15 @@ def use_endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..
         for name in list(os.environ):
             if name.startswith("AWS_") or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
                 monkeypatch.delenv(name)
-        nowhere = str(tmp_path / "no-aws-configuration")
+        # The same for each test: `s3_client` makes a client, which takes long, once for each environment.
         for name, value in {
             "AWS_ACCESS_KEY_ID": access_key,
             "AWS_SECRET_ACCESS_KEY": secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": url,
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": nowhere,
-            "AWS_SHARED_CREDENTIALS_FILE": nowhere,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }.items():
             monkeypatch.setenv(name, value)
 
@@ -172,7 +173,7 @@ def new_bucket() -> Callable[[], str]:
 
     def make() -> str:
         bucket = f"farm-{uuid.uuid4().hex[:12]}"
-        boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
+        s3_client().create_bucket(Bucket=bucket)
         return bucket
 
     return make
@@ -226,16 +227,18 @@ def conversion_record(engine_record: EngineRecord) -> ConversionRecord:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with every model of `tests/assets/build_tensorflow_models.py`; not to be changed."""
-    folder = tmp_path_factory.mktemp("models")
-    done = subprocess.run(
-        [sys.executable, _BUILDER, folder],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
+
+    def build(folder: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, _BUILDER, folder],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    return made_once(tmp_path_factory, "models", build)
 
 
 @pytest.fixture(scope="session")

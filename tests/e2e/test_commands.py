@@ -9,9 +9,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import boto3
-
 from tasks.domain import errors
+from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import H100, StandIn
 from tests.support.farm.commands import clear, on_server
 
@@ -20,7 +19,7 @@ DEMO = Path(__file__).parents[2] / "flows/demo_release"
 
 
 def test_build_list_show_fetch(enginefarm: Command, s3_env: str, prefect_server: str, tmp_path: Path) -> None:
-    client = boto3.session.Session().client("s3")
+    client = s3_client()
     client.upload_file(str(DEMO / "model.keras"), s3_env, "models/digits/v2/model.keras")
     client.put_object(Bucket=s3_env, Key="models/digits/v2/build.yaml", Body=b"targets: all\n")
     server = {"PREFECT_API_URL": prefect_server}
@@ -94,7 +93,7 @@ def test_errors_are_told_once_with_their_exit_code(
 def test_what_rtx_cannot_build_is_refused_before_anything_is_converted(
     enginefarm: Command, s3_env: str, prefect_server: str
 ) -> None:
-    client = boto3.session.Session().client("s3")
+    client = s3_client()
     client.upload_file(str(DEMO / "model.keras"), s3_env, "models/digits/v3/model.keras")
     client.put_object(Bucket=s3_env, Key="models/digits/v3/build.yaml", Body=b"")
     release = f"s3://{s3_env}/models/digits/v3"

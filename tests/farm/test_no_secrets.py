@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
@@ -17,6 +16,7 @@ from flows.settings import settings
 from tasks.domain.errors import FarmError, StoreUnreachable
 from tasks.domain.farm_errors import LocationRefused
 from tasks.domain.release import ReleaseRef
+from tasks.store.s3 import s3_client
 from tests.support.farm.farm import wait_for
 from tests.support.farm.written import MARK, SECRETS, all_of_server, all_of_store, secrets_in
 
@@ -39,7 +39,7 @@ def releases(
     monkeypatch.setenv("ENGINEFARM_TOOLCHAINS", "")
     monkeypatch.delenv("ENGINEFARM_STORE", raising=False)
     settings.cache_clear()
-    client = boto3.session.Session().client("s3")
+    client = s3_client()
     requests = {
         "good": "targets: rtx-sm89\n",
         "signed": f"targets: rtx-sm89\nsamples: {_SIGNED}\n",

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.variables import Variable
@@ -30,6 +29,7 @@ from tasks.domain.priority import Priority
 from tasks.domain.request import Precision
 from tasks.store import patience
 from tasks.store.announcements import announce
+from tasks.store.s3 import s3_client
 from tasks.store.store import Store
 from tests.support.farm.commands import on_server, run
 from tests.support.farm.orders import on_rtx
@@ -51,7 +51,7 @@ def bucket(s3_env: str, bare_server: str, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.delenv("ENGINEFARM_STORE", raising=False)
     monkeypatch.setenv("ENGINEFARM_RELEASES", f"s3://{s3_env}/models")
     settings.cache_clear()
-    s3 = boto3.session.Session().client("s3")
+    s3 = s3_client()
     for name, text in _REQUESTS.items():
         s3.put_object(Bucket=s3_env, Key=f"models/{name}/build.yaml", Body=text.encode())
 

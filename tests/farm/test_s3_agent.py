@@ -20,6 +20,7 @@ import boto3
 import pytest
 
 from agents.s3.queue import NotificationQueue
+from tasks.store.s3 import s3_client
 from tests.support.farm.gate import gate_to
 from tests.support.farm.s3_world import SECONDS, World, arn_of, deploy, notify, wait_for
 
@@ -120,7 +121,7 @@ def _server_refuses(world: World) -> None:
     (reason,) = wait_for(world.buried).values()
     assert "409" in reason
     assert "purpose" in reason
-    boto3.session.Session().client("s3").delete_object(Bucket=world.bucket, Key="models/refused/1/build.yaml")
+    s3_client().delete_object(Bucket=world.bucket, Key="models/refused/1/build.yaml")
     asyncio.run(deploy())
 
 

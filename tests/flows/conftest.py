@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import boto3
 import pytest
 
 from flows.settings import settings
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import StandIn
 
 Publish = Callable[..., ReleaseRef]
@@ -67,7 +67,7 @@ def publish(s3_env: str, work_dir: Path) -> Publish:
 
     def put(request: str | None, files: Mapping[str, bytes], *, version: str = "1") -> ReleaseRef:
         ref = ReleaseRef(bucket=s3_env, prefix="models", model="digits", version=version)
-        client = boto3.session.Session().client("s3")
+        client = s3_client()
         for name, data in files.items():
             client.put_object(Bucket=ref.bucket, Key=f"{ref.key}{name}", Body=data)
         if request is not None:
@@ -82,7 +82,7 @@ def stored_keys(s3_env: str) -> Callable[[str], list[str]]:
     """A function that lists the keys of the bucket below a prefix."""
 
     def keys(prefix: str) -> list[str]:
-        answer = boto3.session.Session().client("s3").list_objects_v2(Bucket=s3_env, Prefix=prefix)
+        answer = s3_client().list_objects_v2(Bucket=s3_env, Prefix=prefix)
         return [entry["Key"] for entry in answer.get("Contents", [])]
 
     return keys
@@ -97,7 +97,7 @@ def conversions() -> dict[str, bytes]:
 @pytest.fixture
 def converted_before(s3_env: str, conversions: dict[str, bytes]) -> Iterator[None]:
     """The bucket has every conversion of earlier tests: for tests that are about what comes after one."""
-    client = boto3.session.Session().client("s3")
+    client = s3_client()
     for key, data in conversions.items():
         client.put_object(Bucket=s3_env, Key=key, Body=data)
     yield

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from flows.build_release import build_release
@@ -18,6 +17,7 @@ from tasks.domain.overrides import Overrides
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import Precision
+from tasks.store.s3 import s3_client
 from tasks.tensorrt.engine import BuiltEngine
 from tasks.verify import verify_on_gpu
 
@@ -48,7 +48,7 @@ def test_a_release_becomes_engines_once(
     ]
     assert all(cell.built for cell in outcome.cells)
     assert sorted(cell.key for cell in outcome.cells) == stored_keys("engines/")
-    client = boto3.session.Session().client("s3")
+    client = s3_client()
     for record in records:
         assert record.key.startswith(f"engines/digits/1/rtx-sm89/{record.target.version}/")
         plan = client.get_object(Bucket=release.bucket, Key=record.plan.key)["Body"].read()

@@ -14,11 +14,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import pytest
 
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store
+from tests.support.workers import alone
 
 _HERE = Path(__file__).parent
 _SUPPORT = _HERE.parents[1] / "support/store"
@@ -50,19 +50,25 @@ def _ministack_interpreter(config: pytest.Config) -> Path:
     """Return the interpreter of an environment with ministack, which is made once and kept."""
     digest = hashlib.sha256(_MINISTACK.read_bytes() + sys.version.encode()).hexdigest()[:12]
     home = config.cache.mkdir("ministack") / digest
-    interpreter = home / "bin" / "python"
-    if (home / "complete").exists():
-        return interpreter
+    with alone(home.with_suffix(".lock")):
+        if not (home / "complete").exists():
+            _install_ministack(home)
+            (home / "complete").touch()
+    return home / "bin" / "python"
+
+
+def _install_ministack(home: Path) -> None:
+    interpreter = str(home / "bin" / "python")
     install = ["--require-hashes", "-r", str(_MINISTACK)]
     if uv := shutil.which("uv"):
         commands = [
             [uv, "venv", "--clear", "--python", sys.executable, str(home)],
-            [uv, "pip", "install", "--python", str(interpreter), *install],
+            [uv, "pip", "install", "--python", interpreter, *install],
         ]
     else:
         commands = [
             [sys.executable, "-m", "venv", "--clear", str(home)],
-            [str(interpreter), "-m", "pip", "install", *install],
+            [interpreter, "-m", "pip", "install", *install],
         ]
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -71,8 +77,6 @@ def _ministack_interpreter(config: pytest.Config) -> Path:
             if os.environ.get("CI"):
                 pytest.fail(reason)
             pytest.skip(reason)
-    (home / "complete").touch()
-    return interpreter
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +136,7 @@ def faulty_store(faulty_server: str, use_endpoint: Callable[..., None]) -> Calla
 
     def make(fault: str) -> Store:
         bucket = f"{fault}-{uuid.uuid4().hex[:12]}"
-        boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
+        s3_client().create_bucket(Bucket=bucket)
         return Store.connect(f"s3://{bucket}")
 
     return make

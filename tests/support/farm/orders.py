@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import boto3
-
 from flows.release.conversion import convert_for
 from tasks.conversion_job import ConversionJob
 from tasks.domain.order import EngineOrder, order_for
@@ -18,6 +16,7 @@ from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.request import BuildRequest, Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 from tasks.fetch import FetchedRelease, fetch
+from tasks.store.s3 import s3_client
 from tasks.tensorrt.site import build_tools
 from tests.stand_in.toolchain import StandInGpu
 
@@ -74,7 +73,7 @@ class Orders:
 def convert_once(bucket: str, work: Path) -> Orders:
     """Publish the demo's model in `bucket` and convert it there."""
     ref = ReleaseRef(bucket=bucket, prefix="models", model="digits", version="1")
-    client = boto3.session.Session().client("s3")
+    client = s3_client()
     client.upload_file(str(_MODEL), bucket, f"{ref.key}model.keras")
     client.put_object(Bucket=bucket, Key=f"{ref.key}{REQUEST_FILE}", Body=b"profile: false\ntiming: none\n")
 

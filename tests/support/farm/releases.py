@@ -8,7 +8,6 @@ from pathlib import Path
 from unittest.mock import patch
 from uuid import UUID
 
-import boto3
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
@@ -16,6 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from flows.server import runs
 from tasks.domain.overrides import Overrides
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import StandIn, StandInGpu
 from tests.support.farm.commands import on_server
 from tests.support.farm.farm import Farm
@@ -27,7 +27,7 @@ def publish(farm: Farm, version: str, request: str) -> ReleaseRef:
     """Upload the demo's model as a version with a request."""
     ref = ReleaseRef(bucket=farm.store.bucket, prefix="models", model="digits", version=version)
     with patch.dict(os.environ, farm.environment):
-        client = boto3.session.Session().client("s3")
+        client = s3_client()
     client.upload_file(str(_MODEL), ref.bucket, f"{ref.key}model.keras")
     client.put_object(Bucket=ref.bucket, Key=f"{ref.key}{REQUEST_FILE}", Body=request.encode())
     return ref

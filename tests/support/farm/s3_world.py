@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
+from tasks.store.s3 import s3_client
 from tests.support.farm.gate import Gate
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class World:
     health_port: int
 
     def upload(self, key: str, body: bytes = b"") -> None:
-        boto3.session.Session().client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
+        s3_client().put_object(Bucket=self.bucket, Key=key, Body=body)
 
     def send(self, body: object) -> None:
         text = body if isinstance(body, str) else json.dumps(body)
@@ -155,7 +154,7 @@ def arn_of(sqs: SQSClient, url: str) -> str:
 
 
 def notify(bucket: str, queue: str, sqs: SQSClient) -> None:
-    boto3.session.Session().client("s3").put_bucket_notification_configuration(
+    s3_client().put_bucket_notification_configuration(
         Bucket=bucket,
         NotificationConfiguration={
             "QueueConfigurations": [{"QueueArn": arn_of(sqs, queue), "Events": ["s3:ObjectCreated:*"]}]

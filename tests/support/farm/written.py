@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-import boto3
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+from tasks.store.s3 import s3_client
 
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "SECRET-of-the-access-key-0001",
@@ -49,7 +50,7 @@ def all_of_server() -> Iterator[tuple[str, bytes]]:
 
 def all_of_store(bucket: str) -> Iterator[tuple[str, bytes]]:
     """Yield every object of a bucket with its key."""
-    client = boto3.session.Session().client("s3")
+    client = s3_client()
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for entry in page.get("Contents", []):
             yield entry["Key"], client.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
