@@ -6,7 +6,6 @@ import time
 import uuid
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from prefect import flow, runtime
 
@@ -18,7 +17,7 @@ from flows.pages.verification import show_verifications
 from flows.settings import settings
 from tasks.build import build, engine_job
 from tasks.children.progress import labelled
-from tasks.children.workspace import workspace
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import GateError
 from tasks.domain.gate import wanted_top1
 from tasks.domain.gpu_table import device_slug
@@ -94,7 +93,7 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
     async with failure_on_run_page():
         settings().check_allowed(order.store)
         lease = Lease(store=Store.connect(order.store), key=order.key)
-        with labelled(_label(order)), workspace(settings().work_dir) as work:
+        with labelled(_label(order)), settings().workspace() as work:
             return await once(lease, partial(find_engine, order), partial(_build, order, work))
 
 
@@ -102,11 +101,11 @@ def _label(order: EngineOrder) -> str:
     return f"{device_slug(order.target)} {order.options.precision}"
 
 
-async def _build(order: EngineOrder, work: Path) -> CellOutcome:
+async def _build(order: EngineOrder, work: Workspace) -> CellOutcome:
     started = time.monotonic()
-    host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+    host = await probe_host(settings().interpreters, work=work)
     plugins = plugin_files(order.options.plugins, settings().plugins)
-    conversion = await fetch_conversion(order, work)
+    conversion = await fetch_conversion(order, work.folder)
     async with free_site(host.sites_of(order.target)) as site:
         job = engine_job(order, conversion.onnx, site, plugins=plugins)
         engine = await _verified(order, conversion, site, job, work)
@@ -115,28 +114,28 @@ async def _build(order: EngineOrder, work: Path) -> CellOutcome:
 
 
 async def _verified(
-    order: EngineOrder, conversion: FetchedConversion, site: BuildSite, job: EngineJob, work: Path
+    order: EngineOrder, conversion: FetchedConversion, site: BuildSite, job: EngineJob, work: Workspace
 ) -> VerifiedEngine:
     """Build the plan, hold it against TensorFlow, and measure it.
 
     The GPU is locked meanwhile, so of two builds on it the second begins with the timings of the first.
     """
-    limits, evidence = settings().limits, _evidence(order, conversion)
+    evidence = _evidence(order, conversion)
     attempt = f"{runtime.flow_run.id}/{uuid.uuid4().hex}"  # who built it, as `find_engine` reads it
-    pulled = await pull_timing(order, site, workdir=work)
+    pulled = await pull_timing(order, site, work=work)
     async with build_on_run_page(_label(order)):
-        built = await build(replace(job, timing=pulled.given), workdir=work, limits=limits)
-    find = partial(locate, job, evidence.reference, workdir=work, limits=limits)
+        built = await build(replace(job, timing=pulled.given), work=work)
+    find = partial(locate, job, evidence.reference, work=work)
     graph = conversion.record.verification
     try:
         async with quarantining(_suspect(order, conversion, built, evidence), find):
-            verification = await verify_on_gpu(built, site, evidence, workdir=work, limits=limits)
+            verification = await verify_on_gpu(built, site, evidence, work=work)
     except GateError as error:
         if isinstance(error.verification, Verification):
             await show_verifications(graph=graph, engine=error.verification)
         raise
     await show_verifications(graph=graph, engine=verification)
-    profiled = await profile_on_gpu(order, built, site, evidence.reference, workdir=work, limits=limits)
+    profiled = await profile_on_gpu(order, built, site, evidence.reference, work=work)
     timed = TimedBuild(order=order, pulled=pulled, job=job, built=built, attempt=attempt)
     return VerifiedEngine(
         order=order,
@@ -146,5 +145,5 @@ async def _verified(
         attempt=attempt,
         seconds={},
         profiled=profiled,
-        timing=await publish_timing(timed, workdir=work, limits=limits),
+        timing=await publish_timing(timed, work=work),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from prefect import flow, get_run_logger, runtime, tags
 
@@ -17,7 +16,7 @@ from flows.pages.run import tag_run
 from flows.release.conversion import convert_for
 from flows.release.farm import build_on_farm, runs_on_farm, targets_of_farm
 from flows.settings import settings
-from tasks.children.workspace import workspace
+from tasks.children.workspace import Workspace
 from tasks.conversion_job import ConversionJob
 from tasks.domain.cells import CellAnswer, answers_to, cells_of
 from tasks.domain.errors import CellsFailed, FarmError
@@ -65,7 +64,7 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
     async with failure_on_run_page():
         store = settings().store_for(release)
         await retry_while_s3_is_down(Store.connect(store).check_conditional_writes)
-        with workspace(settings().work_dir) as work:
+        with settings().workspace() as work:
             asked = await _asked(release, overrides, store, work)
     if runs_on_farm():
         answers = await build_on_farm(store, asked.orders, asked.priority)
@@ -77,9 +76,9 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
     return ReleaseOutcome(release=release, store=store, cells=cells, skipped=asked.skipped)
 
 
-async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Path) -> _Asked:
+async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Workspace) -> _Asked:
     """Fetch and convert the release; return what is asked for of it."""
-    fetched = await fetch(release, work / "release")
+    fetched = await fetch(release, work.folder / "release")
     request = overrides.applied_to(fetched.request)
     cells, skipped = cells_of(request, await _targets(request, store, work))
     for one in skipped:
@@ -106,11 +105,11 @@ async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Pa
     return _Asked(orders=orders, skipped=skipped, priority=request.priority)
 
 
-async def _targets(request: BuildRequest, store: str, work: Path) -> tuple[EngineTarget, ...]:
+async def _targets(request: BuildRequest, store: str, work: Workspace) -> tuple[EngineTarget, ...]:
     """Return what `request` names, of what agents build; of what this host builds where there are none."""
     if runs_on_farm():
         return await targets_of_farm(store, request.targets)
-    host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+    host = await probe_host(settings().interpreters, work=work)
     return host.select(request.targets)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agents.hardware.interpreters import interpreters_at
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace, workspace
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.farm_errors import LocationRefused
 from tasks.domain.release import ReleaseRef
@@ -78,6 +80,10 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """The limits of each child process."""
         return Limits(memory_mib=self.child_memory_mib, seconds=self.child_seconds)
+
+    def workspace(self) -> AbstractContextManager[Workspace]:
+        """A workspace for one run; its folder is removed afterwards. Raises DiskFull."""
+        return workspace(self.work_dir, self.limits)
 
     @property
     def interpreters(self) -> tuple[str, ...]:

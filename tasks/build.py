@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import BuildRefused, ChildCrashed
 from tasks.domain.order import EngineOrder
 from tasks.domain.request import TimingMode
@@ -40,7 +40,7 @@ def engine_job(
 
 
 @step
-async def build(job: EngineJob, *, workdir: Path, limits: Limits) -> BuiltEngine:
+async def build(job: EngineJob, *, work: Workspace) -> BuiltEngine:
     """Build the plan of `job`; where that fails with shared timings, build it once more without them.
 
     Raises:
@@ -53,7 +53,7 @@ async def build(job: EngineJob, *, workdir: Path, limits: Limits) -> BuiltEngine
         ChildKilled: somebody else did.
     """
     try:
-        return await build_engine(job, workdir=workdir, limits=limits)
+        return await build_engine(job, work=work)
     except (BuildRefused, ChildCrashed) as error:
         timing = job.timing
         if timing is None or timing.cache is None or timing.mode is not TimingMode.SHARED:
@@ -63,5 +63,5 @@ async def build(job: EngineJob, *, workdir: Path, limits: Limits) -> BuiltEngine
         _LOG.warning("built once more without the shared timing cache: %s", error)
         note = f"the shared timing cache was dropped: with it the build failed: {error.found}"
     cold = replace(job, timing=replace(timing, cache=None))
-    built = await build_engine(cold, workdir=workdir, limits=limits)
+    built = await build_engine(cold, work=work)
     return replace(built, timing=replace(built.timing, notes=(note, *built.timing.notes)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.children.workspace import Workspace
 from tasks.domain.gate import wanted_top1
 from tasks.domain.keys import conversion_key, conversion_record_key
 from tasks.domain.order import cell_options
@@ -33,7 +34,7 @@ class ConversionJob:
     fetched: FetchedRelease
     request: BuildRequest
     store: str
-    work: Path
+    work: Workspace
 
     def key(self, opset: int, precision: Precision) -> str:
         """Return the digest of all that decides the graph with `opset` in `precision`."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.step import step
 from tasks.tensorflow.models import ConversionWanted, Converted, convert_saved_model
 
 
 @step
-async def convert(saved_model: Path, wanted: ConversionWanted, *, workdir: Path, limits: Limits) -> Converted:
+async def convert(saved_model: Path, wanted: ConversionWanted, *, work: Workspace) -> Converted:
     """Convert with tf2onnx and let TensorFlow answer for each corner of the shapes.
 
     Raises:
@@ -19,4 +19,4 @@ async def convert(saved_model: Path, wanted: ConversionWanted, *, workdir: Path,
         RequestInvalid: the shapes do not fit the model.
         SamplesInvalid: the samples do not fit the model.
     """
-    return await convert_saved_model(saved_model, wanted, workdir=workdir, limits=limits)
+    return await convert_saved_model(saved_model, wanted, work=work)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.step import step
 from tasks.tensorflow.models import LocalModel, export_saved_model
 
 
 @step
-async def export(model: LocalModel, *, workdir: Path, limits: Limits) -> Path:
+async def export(model: LocalModel, *, work: Workspace) -> Path:
     """Return the folder of a SavedModel of `model`.
 
     Raises:
         ModelUnreadable: Keras cannot load the model.
         ModelRefused: the exported graph holds what no engine can hold.
     """
-    return await export_saved_model(model, workdir=workdir, limits=limits)
+    return await export_saved_model(model, work=work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.departure import Departure
 from tasks.domain.errors import FarmError, GateError
 from tasks.domain.record import Verification
@@ -18,9 +18,7 @@ _GROSS = 10
 
 
 @step
-async def locate(
-    job: EngineJob, reference: Path, refused: GateError, *, workdir: Path, limits: Limits
-) -> Departure:
+async def locate(job: EngineJob, reference: Path, refused: GateError, *, work: Workspace) -> Departure:
     """Return where the engine of `job` departs; where that cannot be found, the answer says why."""
     told = refused.verification
     if not isinstance(told, Verification) or told.worst is None:
@@ -31,10 +29,8 @@ async def locate(
     if job.plugins:
         return _unknown(corner, "onnxruntime has none of the plugins that compute a part of the graph")
     try:
-        inner = await inner_values(job.onnx, reference, corner, workdir=workdir, limits=limits)
-        return await locate_departure(
-            job, reference, inner, tolerance=told.tolerance, workdir=workdir, limits=limits
-        )
+        inner = await inner_values(job.onnx, reference, corner, work=work)
+        return await locate_departure(job, reference, inner, tolerance=told.tolerance, work=work)
     except FarmError as error:  # the engine is refused all the same
         return _unknown(corner, f"{type(error).__name__}: {error.found}")
 

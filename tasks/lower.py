@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.onnx.graph import GraphWanted, LoweredGraph, lower_graph
 from tasks.step import step
 
 
 @step
-async def lower(raw: Path, wanted: GraphWanted, *, workdir: Path, limits: Limits) -> LoweredGraph:
+async def lower(raw: Path, wanted: GraphWanted, *, work: Workspace) -> LoweredGraph:
     """Return the graph of `raw` as `wanted`, with the same inputs and outputs."""
-    return await lower_graph(raw, wanted, workdir=workdir, limits=limits)
+    return await lower_graph(raw, wanted, work=work)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.step import step
 from tasks.tensorflow.models import LocalModel, preflight_model
 
 
 @step
-async def preflight(model: LocalModel, *, workdir: Path, limits: Limits) -> LocalModel:
+async def preflight(model: LocalModel, *, work: Workspace) -> LocalModel:
     """Check and unpack `model`; TensorFlow does not load it here.
 
     Raises:
@@ -18,4 +16,4 @@ async def preflight(model: LocalModel, *, workdir: Path, limits: Limits) -> Loca
         ModelRefused: the model holds what no engine can hold, or what the farm never runs.
         ModelUnreadable: its files are damaged.
     """
-    return await preflight_model(model, workdir=workdir, limits=limits)
+    return await preflight_model(model, work=work)

@@ -10,7 +10,7 @@ from pathlib import Path
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from tasks.charts.draw import draw_charts
-from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import RunnerMissing
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import EngineOrder
@@ -25,14 +25,13 @@ _NO_KEY = re.compile(r"[^a-z0-9]+")
 
 
 @step
-async def profile_on_gpu(  # noqa: PLR0913 (an engine, its inputs, and where it runs)
+async def profile_on_gpu(
     order: EngineOrder,
     built: BuiltEngine,
     site: BuildSite,
     reference: Path,
     *,
-    workdir: Path,
-    limits: Limits,
+    work: Workspace,
 ) -> ProfiledEngine:
     """Measure the engine on its GPU, draw the charts, and show both in Prefect.
 
@@ -53,10 +52,10 @@ async def profile_on_gpu(  # noqa: PLR0913 (an engine, its inputs, and where it 
         reason = "built ahead of time on a host without such a GPU"
         return ProfiledEngine(profile=not_profiled(reason))
     try:
-        measured = await profile_engine(built, site, reference, workdir=workdir, limits=limits)
+        measured = await profile_engine(built, site, reference, work=work)
     except RunnerMissing as error:
         return ProfiledEngine(profile=not_profiled(f"{error.found}; {error.fix}"))
-    charts = await draw_charts(measured.profile, _title(order), workdir=workdir, limits=limits)
+    charts = await draw_charts(measured.profile, _title(order), work=work)
     profiled = await asyncio.to_thread(measured.with_files, charts)
     await _show(order, profiled.profile, [path for name, path in charts.items() if name.endswith(".png")])
     return profiled

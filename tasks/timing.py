@@ -11,9 +11,8 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
-from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import FarmError, NotStored, RequestInvalid, TargetUnavailable
 from tasks.domain.order import EngineOrder
@@ -55,7 +54,7 @@ class PulledTiming:
 
 
 @step
-async def pull_timing(order: EngineOrder, site: BuildSite, *, workdir: Path) -> PulledTiming:
+async def pull_timing(order: EngineOrder, site: BuildSite, *, work: Workspace) -> PulledTiming:
     """Fetch the timings with which the build of `order` begins.
 
     Raises:
@@ -67,15 +66,15 @@ async def pull_timing(order: EngineOrder, site: BuildSite, *, workdir: Path) -> 
     key = timing_key(order.target, site.cuda)
     reason = why_untimed(order.target, site.cuda)
     if order.timing is TimingMode.REPRODUCIBLE:
-        return await _pull_named(order, key, reason, workdir)
+        return await _pull_named(order, key, reason, work)
     if order.timing is TimingMode.NONE:
         return PulledTiming(notes=("none was asked for",))
     if key is None:
         return PulledTiming(notes=(reason,))
-    return await asyncio.to_thread(_pull_shared, Store.connect(order.store), key, workdir)
+    return await asyncio.to_thread(_pull_shared, Store.connect(order.store), key, work)
 
 
-def _pull_shared(store: Store, key: TimingCacheKey, workdir: Path) -> PulledTiming:
+def _pull_shared(store: Store, key: TimingCacheKey, work: Workspace) -> PulledTiming:
     stood, cache = None, None
     notes: tuple[str, ...] = ()
     try:
@@ -84,7 +83,7 @@ def _pull_shared(store: Store, key: TimingCacheKey, workdir: Path) -> PulledTimi
             notes = (f"the record {key.shared} cannot be read: {standing.problem}",)
         elif standing is not None and standing.record is not None:
             stood = standing.record.cache
-            cache = fetch_cache(store, stood, workdir)
+            cache = fetch_cache(store, stood, work.folder)
     except FarmError as error:
         notes = (_warned("the shared timing cache was left out", error),)
     return PulledTiming(
@@ -93,7 +92,7 @@ def _pull_shared(store: Store, key: TimingCacheKey, workdir: Path) -> PulledTimi
 
 
 async def _pull_named(
-    order: EngineOrder, key: TimingCacheKey | None, reason: str, workdir: Path
+    order: EngineOrder, key: TimingCacheKey | None, reason: str, work: Workspace
 ) -> PulledTiming:
     named = order.options.timing_cache
     if key is None and order.target.gpu is None and named is None:
@@ -107,11 +106,11 @@ async def _pull_named(
     check_reproducible(order.target)
     if named is None:
         return PulledTiming(key=key, given=TimingInput(mode=TimingMode.REPRODUCIBLE, cache=None))
-    cache = await asyncio.to_thread(_fetch_named, Store.connect(order.store), key, named, workdir)
+    cache = await asyncio.to_thread(_fetch_named, Store.connect(order.store), key, named, work)
     return PulledTiming(key=key, given=TimingInput(mode=TimingMode.REPRODUCIBLE, cache=cache))
 
 
-def _fetch_named(store: Store, key: TimingCacheKey, sha256: str, workdir: Path) -> CacheFile:
+def _fetch_named(store: Store, key: TimingCacheKey, sha256: str, work: Workspace) -> CacheFile:
     standing = find_timing(store, key.recorded(sha256), key)
     if standing is not None and standing.problem is not None and standing.problem.newer:
         raise standing.problem
@@ -122,7 +121,7 @@ def _fetch_named(store: Store, key: TimingCacheKey, sha256: str, workdir: Path) 
             fix="build there with `timing: reproducible` and no `timing_cache`: the engine's record then "
             "names the cache under timing.left",
         )
-    return fetch_cache(store, standing.record.cache, workdir)
+    return fetch_cache(store, standing.record.cache, work.folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,22 +144,20 @@ class TimedBuild:
 
 
 @step
-async def publish_timing(timed: TimedBuild, *, workdir: Path, limits: Limits) -> TimingUse:
+async def publish_timing(timed: TimedBuild, *, work: Workspace) -> TimingUse:
     """Store what the build measured, and say what it used; what goes wrong there is a note."""
     pulled, outcome = timed.pulled, timed.built.timing
     given = None if pulled.given is None or pulled.given.cache is None else pulled.given.cache.ref
     left, notes = None, (*pulled.notes, *outcome.notes)
     if pulled.key is not None and outcome.left is not None:
         try:
-            left = await _publish(timed, pulled.key, outcome.left, workdir, limits)
+            left = await _publish(timed, pulled.key, outcome.left, work)
         except FarmError as error:
             notes = (*notes, _warned("the build's timings were not shared", error))
     return TimingUse(mode=timed.order.timing, used=given if outcome.used else None, left=left, notes=notes)
 
 
-async def _publish(
-    timed: TimedBuild, key: TimingCacheKey, left: CacheFile, workdir: Path, limits: Limits
-) -> BlobRef:
+async def _publish(timed: TimedBuild, key: TimingCacheKey, left: CacheFile, work: Workspace) -> BlobRef:
     """Store `left`; return the stored cache that holds it."""
     found = timing_key(timed.built.target, timed.built.info.cuda)
     if found != key:
@@ -182,7 +179,7 @@ async def _publish(
         await asyncio.to_thread(put_cache, store, left)
         await asyncio.to_thread(swap_timing, store, named, None)  # one that is there says the same
     else:
-        merge = partial(merge_caches, timed.job, workdir=workdir, limits=limits)
+        merge = partial(merge_caches, timed.job, work=work)
         record = await share_timing(store, left, record, base=timed.pulled.stood, merge=merge)
     return record.cache
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import RunnerMissing
 from tasks.domain.gate import Top1, judge, not_measured, require_pass
 from tasks.domain.record import Comparison, Verification
@@ -72,7 +72,7 @@ class Evidence:
 
 @step
 async def verify_graph(
-    onnx: Path, precision: Precision, evidence: Evidence, *, workdir: Path, limits: Limits
+    onnx: Path, precision: Precision, evidence: Evidence, *, work: Workspace
 ) -> Verification:
     """Compare the ONNX graph with TensorFlow at each corner; a graph that fails goes no further.
 
@@ -89,9 +89,7 @@ async def verify_graph(
             reason=f"only TensorRT plugins compute {names}, and onnxruntime has none",
         )
     evidence.actual.unlink(missing_ok=True)  # another graph's
-    comparisons = await compare_graph(
-        onnx, evidence.reference, actual=evidence.actual, workdir=workdir, limits=limits
-    )
+    comparisons = await compare_graph(onnx, evidence.reference, actual=evidence.actual, work=work)
     compared = f"ONNX graph in onnxruntime {version('onnxruntime')} on the CPU, without optimisations"
     if precision in {Precision.FP16, Precision.BF16}:
         # The processor has no such arithmetic; a GPU adds up in FP32, too, and rounds what it stores.
@@ -104,7 +102,7 @@ async def verify_graph(
 
 @step
 async def verify_on_gpu(
-    built: BuiltEngine, site: BuildSite, evidence: Evidence, *, workdir: Path, limits: Limits
+    built: BuiltEngine, site: BuildSite, evidence: Evidence, *, work: Workspace
 ) -> Verification:
     """Run the engine on its GPU and compare it with TensorFlow at each corner.
 
@@ -127,8 +125,7 @@ async def verify_on_gpu(
             plugins=built.plugins,
             carries_code=built.carries_code,
             gpu_index=site.gpu_index,
-            workdir=workdir,
-            limits=limits,
+            work=work,
         )
     except RunnerMissing as error:
         return not_measured(tolerance=evidence.tolerance, reason=f"{error.found}; {error.fix}")

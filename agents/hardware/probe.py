@@ -10,9 +10,8 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
-from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import GpuUnavailable, TargetUnavailable, ToolchainBroken
 from tasks.domain.gpu_table import device_slug, gpu_table
 from tasks.domain.offer import select
@@ -129,7 +128,7 @@ def _candidates(interpreters: Iterable[str]) -> list[Toolchain]:
 _known: dict[tuple[str, ...], HostProbe] = {}
 
 
-async def probe_host(interpreters: tuple[str, ...], *, workdir: Path, limits: Limits) -> HostProbe:
+async def probe_host(interpreters: tuple[str, ...], *, work: Workspace) -> HostProbe:
     """Run the farm's own toolchains and those of `interpreters`, and return what works.
 
     A host does not change while a process runs, so the answer is kept, unless a driver did not work that may
@@ -137,14 +136,14 @@ async def probe_host(interpreters: tuple[str, ...], *, workdir: Path, limits: Li
     """
     known = _known.get(interpreters)
     if known is None or any(one.error.retryable for one in known.broken):
-        known = _known[interpreters] = await _probe(interpreters, workdir, limits)
+        known = _known[interpreters] = await _probe(interpreters, work)
     return known
 
 
-async def _probe(interpreters: tuple[str, ...], workdir: Path, limits: Limits) -> HostProbe:
+async def _probe(interpreters: tuple[str, ...], work: Workspace) -> HostProbe:
     candidates = _candidates(interpreters)
     answers = await asyncio.gather(
-        *(probe_toolchain(one, workdir=workdir, limits=limits) for one in candidates), return_exceptions=True
+        *(probe_toolchain(one, work=work) for one in candidates), return_exceptions=True
     )
     working: list[ToolchainProbe] = []
     failures: dict[str, ToolchainBroken | GpuUnavailable] = {}

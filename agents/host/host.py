@@ -7,10 +7,9 @@ import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
@@ -20,8 +19,7 @@ from agents.host.seats import Place, Seat, seat_at
 from agents.processes import end_children, try_lock
 from agents.server.changes import Action
 from agents.server.pools import FarmPool, workers_online
-from tasks.children.run import Limits
-from tasks.children.workspace import workspace
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import FarmError, TargetUnavailable
 from tasks.domain.farm_errors import AgentRunning
 from tasks.domain.offer import Announcement
@@ -43,8 +41,7 @@ class Host:
         connect: gives a client of the farm's server, or raises a FarmError.
         register: registers what the farm has in the pool of a seat.
         found: what the first look found at each place.
-        work_dir: the folder for temporary files of probes; None is the system's.
-        limits: of a probe.
+        workspace: gives a probe its folder and limits.
         forking: held while a process is started or looked after that no worker started.
     """
 
@@ -53,8 +50,7 @@ class Host:
     connect: Callable[[], AbstractAsyncContextManager[PrefectClient]]
     register: Callable[[PrefectClient, Seat], Awaitable[object]]
     found: Mapping[Place, Seat]
-    work_dir: Path | None
-    limits: Limits
+    workspace: Callable[[], AbstractContextManager[Workspace]]
     forking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _preparing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _served: dict[Place, Seat] = field(default_factory=dict, init=False)
@@ -69,9 +65,9 @@ class Host:
             return self.found[place]
         probe = None
         if place.toolchain is not None:
-            with workspace(self.work_dir) as work:
+            with self.workspace() as work:
                 async with self.forking:
-                    probe = await probe_toolchain(place.toolchain, workdir=work, limits=self.limits)
+                    probe = await probe_toolchain(place.toolchain, work=work)
         seat = seat_at(place, probe, host=self.name)
         if seat is None:
             raise TargetUnavailable(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -69,17 +71,23 @@ async def start_release(  # noqa: PLR0913 (what a run is started with)
     """
     deployment = await release_deployment(client)
     before = await _run_of(client, idempotency_key)
-    try:
+    with _refusals():
         run = await client.create_flow_run_from_deployment(
             deployment,
             parameters=_parameters(release, overrides),
-            # Workaround (Prefect 3.8.8): a flow's `flow_run_name` counts only once the run starts. Remove
-            # when it counts from the beginning.
-            name=release_run_name(release),
+            name=release_run_name(release),  # until it starts it would have a random name of Prefect's
             tags=[f"way:{way}"] if way else None,
             work_queue_name=queue,
             idempotency_key=idempotency_key,
         )
+    return Started(run=await client.read_flow_run(run.id), created=before is None)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise RequestInvalid if the server will never take the parameters."""
+    try:
+        yield
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
         if status not in _REFUSED:
@@ -89,7 +97,6 @@ async def start_release(  # noqa: PLR0913 (what a run is started with)
             found=f"the server answers {status}: {_detail(error)}",
             fix="correct the value",
         ) from error
-    return Started(run=await client.read_flow_run(run.id), created=before is None)
 
 
 async def release_deployment(client: PrefectClient) -> UUID:

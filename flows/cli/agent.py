@@ -24,7 +24,6 @@ from flows.cli.display import console
 from flows.cli.withdraw import withdraw
 from flows.server.environment import agent_environment, prepare_prefect
 from flows.settings import settings
-from tasks.children.workspace import workspace
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import CPU_POOL
@@ -115,8 +114,8 @@ def _join(name: str | None) -> _Joining:
 
 def _look(toolchains: list[str] | None) -> HostProbe:
     interpreters = interpreters_at((*settings().interpreters, *(toolchains or ())))
-    with workspace(settings().work_dir) as work:
-        return asyncio.run(probe_host(interpreters, workdir=work, limits=settings().limits))
+    with settings().workspace() as work:
+        return asyncio.run(probe_host(interpreters, work=work))
 
 
 def _serve(
@@ -139,8 +138,7 @@ def _serve(
         connect=farm_client,
         register=lambda client, seat: register(client, seat.pool, seat.tags),
         found=_found(probe, places, joining.name),
-        work_dir=settings().work_dir,
-        limits=settings().limits,
+        workspace=settings().workspace,
     )
     _show(joining, probe, host.found)
     with only_agent(host.name, places):

@@ -91,7 +91,8 @@ async def publish_demo() -> None:
         release = Path(folder)
         for name in _PUBLISHED:
             shutil.copy(_FILES / name, release)
-        host = await probe_host(settings().interpreters, workdir=release, limits=settings().limits)
+        with settings().workspace() as work:
+            host = await probe_host(settings().interpreters, work=work)
         request = _with_gpu(parse_request((_FILES / REQUEST_FILE).read_text("utf-8")), host.targets())
         (release / REQUEST_FILE).write_text(render_request(request), "utf-8")
         publish_release(client, RELEASE, release)

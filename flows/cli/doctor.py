@@ -22,9 +22,8 @@ from agents.hardware.probe import HostProbe, probe_host
 from flows.cli.display import console
 from flows.cli.findings import Finding, Level
 from flows.settings import settings
-from tasks.children.run import ChildProgram, run_child
+from tasks.children.run import ChildProgram
 from tasks.children.sandbox import protection
-from tasks.children.workspace import workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug, gpu_slug
 from tasks.store.store import Store
@@ -82,8 +81,8 @@ async def _tensorflow() -> Finding:
     """Load TensorFlow: that it is installed does not say that it runs on this processor."""
     program = ChildProgram(module="tasks.tensorflow.version_child", step="TensorFlow")
     try:
-        with workspace(settings().work_dir) as work:
-            answer = await run_child(program, {}, workdir=work, limits=settings().limits)
+        with settings().workspace() as work:
+            answer = await work.run(program, {})
     except FarmError as error:
         return Finding(subject="TensorFlow", level=Level.BROKEN, text=error.found, fix=error.fix)
     text = ", ".join(f"{name} {number}" for name, number in answer.result.items())
@@ -106,8 +105,8 @@ def _models_closed_off() -> Finding:
 
 
 async def _toolchains(interpreters: tuple[str, ...]) -> list[Finding]:
-    with workspace(settings().work_dir) as work:
-        host = await probe_host(interpreters, workdir=work, limits=settings().limits)
+    with settings().workspace() as work:
+        host = await probe_host(interpreters, work=work)
     findings = [
         Finding(
             subject=f"Toolchain {probe.toolchain.flavour}",

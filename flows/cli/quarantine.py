@@ -18,7 +18,7 @@ from flows.addresses import store_at
 from flows.cli.display import console, documents_json, progress_bars
 from flows.cli.engines import Key, StoreUrl
 from flows.settings import settings
-from tasks.children.workspace import workspace
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import NotStored, RequestInvalid, TargetUnavailable
 from tasks.domain.gate import judge, require_pass, wanted_top1
 from tasks.domain.printable import printable
@@ -84,8 +84,8 @@ def reproduce(
         raise RequestInvalid(
             wanted=f"to write the folder {keep}", found="that it is there", fix="give another --keep"
         )
-    with progress_bars(), workspace(settings().work_dir) as work:
-        folder = _fetch(place, document, work / "case")
+    with progress_bars(), settings().workspace() as work:
+        folder = _fetch(place, document, work.folder / "case")
         try:
             verification = asyncio.run(_compare(record, folder, work))
         finally:
@@ -110,7 +110,7 @@ def _fetch(store: Store, document: Document[QuarantineRecord], folder: Path) -> 
     return folder
 
 
-async def _compare(record: QuarantineRecord, folder: Path, work: Path) -> Verification:
+async def _compare(record: QuarantineRecord, folder: Path, work: Workspace) -> Verification:
     """Hold the graph or the engine against TensorFlow's answers as the gate did."""
     comparisons = await (_run_graph if record.plan is None else _run_engine)(record, folder, work)
     options = record.options
@@ -123,20 +123,18 @@ async def _compare(record: QuarantineRecord, folder: Path, work: Path) -> Verifi
     )
 
 
-async def _run_graph(record: QuarantineRecord, folder: Path, work: Path) -> tuple[Comparison, ...]:
+async def _run_graph(record: QuarantineRecord, folder: Path, work: Workspace) -> tuple[Comparison, ...]:
     del record
     return await compare_graph(
         folder / _GRAPH,
         folder / _REFERENCE,
         actual=folder / "again.npz",
-        workdir=work,
-        limits=settings().limits,
+        work=work,
     )
 
 
-async def _run_engine(record: QuarantineRecord, folder: Path, work: Path) -> tuple[Comparison, ...]:
-    limits = settings().limits
-    host = await probe_host(settings().interpreters, workdir=work, limits=limits)
+async def _run_engine(record: QuarantineRecord, folder: Path, work: Workspace) -> tuple[Comparison, ...]:
+    host = await probe_host(settings().interpreters, work=work)
     if record.target is None or record.plan is None:
         raise _no_gpu(record)
     async with free_site(host.sites_of(record.target)) as site:
@@ -151,8 +149,7 @@ async def _run_engine(record: QuarantineRecord, folder: Path, work: Path) -> tup
             plugins=plugin_files(record.options.plugins, settings().plugins),
             carries_code=record.options.compatibility.carries_code,
             gpu_index=site.gpu_index,
-            workdir=work,
-            limits=limits,
+            work=work,
         )
 
 

@@ -18,7 +18,7 @@ from flows.addresses import store_at
 from flows.cli.display import console, progress_bars
 from flows.cli.engines import StoreUrl, document_at, fetch_engine
 from flows.settings import settings
-from tasks.children.workspace import workspace
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import InputInvalid, RequestInvalid
 from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord
@@ -57,12 +57,12 @@ def run(  # noqa: PLR0913 (one option each)
 ) -> None:
     """Run a stored engine on its GPU, and print or write what comes out."""
     _check_files(inputs, output, force=force)
-    with progress_bars(), workspace(settings().work_dir) as work:
+    with progress_bars(), settings().workspace() as work:
         plan, record = _plan(engine, store, work)
         one = EngineRun(
             plan=plan,
             input=inputs,
-            output=work / "outputs.npz",
+            output=work.folder / "outputs.npz",
             profile=profile,
             plugins=settings().plugins,
         )
@@ -87,7 +87,7 @@ def _check_files(inputs: Path, output: Path | None, *, force: bool) -> None:
         )
 
 
-def _plan(engine: str, store: str | None, work: Path) -> tuple[Path, EngineRecord]:
+def _plan(engine: str, store: str | None, work: Workspace) -> tuple[Path, EngineRecord]:
     """Return a plan with its record beside it."""
     plan = Path(engine)
     if plan.is_file() and record_beside(plan).is_file():
@@ -99,20 +99,20 @@ def _plan(engine: str, store: str | None, work: Path) -> tuple[Path, EngineRecor
             fix="`enginefarm engines fetch` writes a plan and its record; for a key give --store s3://BUCKET",
         )
     place = store_at(store)
-    document, fetched = document_at(place, engine), work / "engine.plan"
+    document, fetched = document_at(place, engine), work.folder / "engine.plan"
     fetch_engine(place, document, fetched)
     return fetched, document.record
 
 
 async def _run(
-    one: EngineRun, target: EngineTarget, gpu: int | None, toolchain: str | None, work: Path
+    one: EngineRun, target: EngineTarget, gpu: int | None, toolchain: str | None, work: Workspace
 ) -> tuple[OutputSummary, ...]:
     """Run the engine on the first GPU that is free among those that it is for."""
-    limits, interpreters = settings().limits, settings().interpreters if toolchain is None else (toolchain,)
-    host = await probe_host(interpreters, workdir=work, limits=limits)
+    interpreters = settings().interpreters if toolchain is None else (toolchain,)
+    host = await probe_host(interpreters, work=work)
     sites = sites_to_run(host if toolchain is None else _only(host, toolchain), target, gpu_index=gpu)
     async with free_site(sites) as site:
-        return await run_engine(one, site, workdir=work, limits=limits)
+        return await run_engine(one, site, work=work)
 
 
 def _only(host: HostProbe, interpreter: str) -> HostProbe:

@@ -29,7 +29,6 @@ from flows.local.farm import (
 )
 from flows.local.processes import LocalFarm, Part, free_port
 from flows.settings import settings
-from tasks.children.workspace import workspace
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.printable import printable
 from tasks.domain.target import Flavour
@@ -94,8 +93,8 @@ def _storage(store: str | None, releases: tuple[str, ...], queue: str | None, po
 
 
 async def _probe() -> HostProbe:
-    with workspace(settings().work_dir) as work:
-        return await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+    with settings().workspace() as work:
+        return await probe_host(settings().interpreters, work=work)
 
 
 def run_parts(parts: tuple[Part, ...], logs: Path, started: Callable[[], None]) -> None:

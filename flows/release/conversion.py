@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows.settings import settings
 from tasks.conversion_job import ConversionJob
 from tasks.convert import convert
 from tasks.domain.cells import Cell
@@ -112,9 +111,8 @@ def _find(store_url: str, key: str) -> ConversionRecord | None:
 
 
 async def _saved_model(job: ConversionJob) -> Path:
-    limits = settings().limits
-    model = await preflight(job.fetched.model, workdir=job.work, limits=limits)
-    return await export(model, workdir=job.work, limits=limits)
+    model = await preflight(job.fetched.model, work=job.work)
+    return await export(model, work=job.work)
 
 
 async def _converted(job: ConversionJob, saved_model: Path, opset: int) -> Converted:
@@ -126,14 +124,14 @@ async def _converted(job: ConversionJob, saved_model: Path, opset: int) -> Conve
         samples=job.fetched.samples,
         plugin_ops=job.request.plugin_ops,
     )
-    return await convert(saved_model, wanted, workdir=job.work, limits=settings().limits)
+    return await convert(saved_model, wanted, work=job.work)
 
 
 async def _convert(job: ConversionJob, saved_model: Path, opset: int) -> ConversionRecord:
     """Convert the release to FP32, check it against TensorFlow and publish it."""
     converted = await _converted(job, saved_model, opset)
     form = GraphWanted(precision=Precision.FP32, opset=opset)
-    graph = await lower(converted.onnx, form, workdir=job.work, limits=settings().limits)
+    graph = await lower(converted.onnx, form, work=job.work)
     evidence = job.evidence(Precision.FP32, converted.reference, converted.samples_used, converted)
     stored = await _verify_and_store(job, graph, form, evidence, converted)
     record = ConversionRecord(
@@ -164,10 +162,9 @@ async def _lower(
     job: ConversionJob, base: ConversionRecord, opset: int, precision: Precision
 ) -> ConversionRecord:
     """Write `precision` into the graph of `base`, check it against TensorFlow and publish it."""
-    work, limits = job.work, settings().limits
-    source = await fetch_graph(job.store, base, work)
+    source = await fetch_graph(job.store, base, job.work.folder)
     form = job.form(base, opset, precision)
-    graph = await lower(source.onnx, form, workdir=work, limits=limits)
+    graph = await lower(source.onnx, form, work=job.work)
     evidence = job.evidence(precision, source.reference, base.verification.inputs, base)
     stored = await _verify_and_store(job, graph, form, evidence, base)
     record = replace(
@@ -193,9 +190,7 @@ async def _verify_and_store(
     source: Converted | ConversionRecord,
 ) -> _Stored:
     async with quarantining(job.suspect(graph, form, evidence, source)):
-        verification = await verify_graph(
-            graph.onnx, form.precision, evidence, workdir=job.work, limits=settings().limits
-        )
+        verification = await verify_graph(graph.onnx, form.precision, evidence, work=job.work)
     return _Stored(
         verification=verification,
         onnx=await put_blob(job.store, graph.onnx),

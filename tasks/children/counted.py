@@ -39,6 +39,7 @@ _REASONS = {
         "tasks.children.disk",
         "tasks.children.program",
         "tasks.children.run",
+        "tasks.children.workspace",
         "tasks.children.sandbox",
     ),
     "refuses a model or lets it pass as it is, or says why a step failed": (

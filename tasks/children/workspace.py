@@ -1,4 +1,4 @@
-"""A folder for one run's files, which goes away with the run, also with one that was killed."""
+"""Where one run works. Its folder goes away with the run, also if the run is killed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,55 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.children.disk import disk_full, is_no_space
+from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
 
 _PREFIX = "enginefarm-"
 _LOCK = ".lock"
 
 
-@contextmanager
-def workspace(root: Path | None = None) -> Iterator[Path]:
-    """Give a new folder below `root` (default: the system's temporary folder) and remove it afterwards.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """Where one run works, and what each of its children may use.
 
-    A run that was killed could not remove its own. Each folder is locked by its living run, so the next
-    run removes those that nobody holds.
+    Attributes:
+        folder: for the run's files; its children may write below it.
+        limits: of each child.
+    """
+
+    folder: Path
+    limits: Limits
+
+    def new(self, name: str, suffix: str = "") -> Path:
+        """Return a path below the folder that nothing else uses; nothing lies there yet."""
+        return self.folder.absolute() / f"{name}-{uuid.uuid4().hex}{suffix}"
+
+    async def run(self, program: ChildProgram, request: Mapping[str, Any]) -> ChildAnswer:
+        """Run `program` on `request` in a child process; see `run_child`.
+
+        Raises:
+            FarmError: as `run_child`.
+        """
+        return await run_child(program, request, workdir=self.folder, limits=self.limits)
+
+
+@contextmanager
+def workspace(root: Path | None = None, limits: Limits | None = None) -> Iterator[Workspace]:
+    """Give a workspace in a new folder below `root`, and remove the folder afterwards.
+
+    Args:
+        root: where the folder is made; None for the system's temporary folder.
+        limits: of each child; None for the defaults.
+
+    A run that was killed could not remove its own folder. Each folder is locked by its living run, so the
+    next run removes those that nobody holds.
 
     Raises:
         DiskFull: there is no space for it, or something inside found none.
@@ -31,7 +64,7 @@ def workspace(root: Path | None = None) -> Iterator[Path]:
     parent = root or Path(tempfile.gettempdir())
     try:
         with _folder_below(parent) as folder:
-            yield folder
+            yield Workspace(folder=folder, limits=limits or Limits())
     except OSError as error:
         if not is_no_space(error):
             raise

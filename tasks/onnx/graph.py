@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
-from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.children.run import ChildProgram
+from tasks.children.workspace import Workspace
 from tasks.domain.departure import InnerTensor, InnerValues
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.quantisation import Quantisation
@@ -64,7 +64,7 @@ class LoweredGraph:
 
 
 async def lower_graph(
-    raw: Path, wanted: GraphWanted, *, workdir: Path, limits: Limits, one_file: int = _ONE_FILE
+    raw: Path, wanted: GraphWanted, *, work: Workspace, one_file: int = _ONE_FILE
 ) -> LoweredGraph:
     """Simplify `raw`, write the precision into it, and check the result.
 
@@ -73,8 +73,7 @@ async def lower_graph(
     Args:
         raw: the graph; where it has external data, in `WEIGHTS_FILE` beside it.
         wanted: what it is lowered to.
-        workdir: folder for files; the result lies in a folder of its own below it.
-        limits: what the child may use.
+        work: for files and the child; the result lies in a folder of its own there.
         one_file: up to so many bytes of large weights, the result is one file.
 
     Raises:
@@ -85,9 +84,9 @@ async def lower_graph(
         SamplesInvalid: the samples do not fit the graph's inputs.
         FarmError: the child process failed, see `run_child`.
     """
-    request = _lowering(raw, wanted, workdir, one_file)
+    request = _lowering(raw, wanted, work, one_file)
     program = ChildProgram(module="tasks.onnx.lower_child", step=f"lower-{wanted.precision}")
-    answer = await run_child(program, request, workdir=workdir, limits=limits)
+    answer = await work.run(program, request)
     return LoweredGraph(
         onnx=Path(request["lowered"]),
         weights=None if answer.result["weights"] is None else Path(answer.result["weights"]),
@@ -99,7 +98,7 @@ async def lower_graph(
     )
 
 
-def _lowering(raw: Path, wanted: GraphWanted, workdir: Path, one_file: int) -> dict[str, Any]:
+def _lowering(raw: Path, wanted: GraphWanted, work: Workspace, one_file: int) -> dict[str, Any]:
     if wanted.precision in QUANTISED and wanted.samples is None:
         raise RequestInvalid(
             wanted=f"samples, on which the ranges of values for {wanted.precision} are measured",
@@ -107,7 +106,8 @@ def _lowering(raw: Path, wanted: GraphWanted, workdir: Path, one_file: int) -> d
             fix="add an .npz with one array per input to the release and name it in `samples`, "
             f"or leave {wanted.precision} out of precisions",
         )
-    own = mkdtemp(prefix=f"lowered-{wanted.precision}-", dir=workdir.absolute())
+    own = work.new(f"lowered-{wanted.precision}")
+    own.mkdir()
     return {
         "raw": raw,
         "folder": raw.parent,  # opens the weights beside the graph, too
@@ -130,7 +130,7 @@ def _quantisation(document: dict[str, Any] | None) -> Quantisation | None:
 
 
 async def compare_graph(
-    onnx: Path, reference: Path, *, actual: Path | None = None, workdir: Path, limits: Limits
+    onnx: Path, reference: Path, *, actual: Path | None = None, work: Workspace
 ) -> tuple[Comparison, ...]:
     """Run the graph `onnx` in onnxruntime on the CPU and compare with TensorFlow's outputs.
 
@@ -139,8 +139,7 @@ async def compare_graph(
         reference: inputs and TensorFlow's outputs, see `tasks.children.reference`.
         actual: where onnxruntime's outputs are left, in the same layout, up to where the graph stops; None
             to forget them.
-        workdir: folder for temporary files.
-        limits: what the child process may use.
+        work: for temporary files and the child.
 
     Returns:
         One comparison per corner and output.
@@ -149,49 +148,45 @@ async def compare_graph(
         VerificationFailed: onnxruntime cannot run the graph, or the file lacks one of its inputs.
         FarmError: the child process failed, see `run_child`.
     """
-    answer = await run_child(
-        ChildProgram(module="tasks.onnx.compare_child", step="compare"),
-        _comparison(onnx, reference, actual),
-        workdir=workdir,
-        limits=limits,
+    answer = await work.run(
+        ChildProgram(module="tasks.onnx.compare_child", step="compare"), _comparison(onnx, reference, actual)
     )
     return tuple(Comparison(**row) for row in answer.result["comparisons"])
 
 
-async def inner_values(
-    onnx: Path, reference: Path, corner: str, *, workdir: Path, limits: Limits
-) -> InnerValues:
+async def inner_values(onnx: Path, reference: Path, corner: str, *, work: Workspace) -> InnerValues:
     """Return what onnxruntime computes between the nodes of `onnx` for one corner of `reference`.
 
     Args:
         onnx: the graph.
         reference: inputs and TensorFlow's outputs, see `tasks.children.reference`.
         corner: name of the corner.
-        workdir: folder for the values and temporary files.
-        limits: what the child process may use; an eighth of the memory is for the values.
+        work: for the values, temporary files and the child; an eighth of its memory is for the values.
 
     Raises:
         VerificationFailed: onnxruntime does not run the graph with all of them as outputs.
         FarmError: the child process failed, see `run_child`.
     """
-    values = _new_values(workdir)
+    values = _new_values(work)
     request = {
         "onnx": onnx,
         "folder": onnx.parent,
         "reference": reference,
         "corner": corner,
         "values": str(values),
-        "most_mib": limits.memory_mib // 8,
+        "most_mib": work.limits.memory_mib // 8,
     }
     program = ChildProgram(module="tasks.onnx.intermediates_child", step="inner values")
-    answer = await run_child(program, request, workdir=workdir, limits=limits)
+    answer = await work.run(program, request)
     tensors = tuple(InnerTensor(**row) for row in answer.result["tensors"])
     return InnerValues(corner=corner, file=values, tensors=tensors)
 
 
-def _new_values(workdir: Path) -> Path:
+def _new_values(work: Workspace) -> Path:
     """Return a path for a child, which has another working folder."""
-    return Path(mkdtemp(dir=workdir.absolute(), prefix="values-")) / "values.npz"
+    folder = work.new("values")
+    folder.mkdir()
+    return folder / "values.npz"
 
 
 def _comparison(onnx: Path, reference: Path, actual: Path | None) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from tasks.children.counted import CONVERSION
-from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
+from tasks.children.run import ChildAnswer, ChildProgram
 from tasks.children.sources import source_digest
+from tasks.children.workspace import Workspace
 from tasks.domain.corners import shapes_document
 from tasks.domain.record import TensorSpec
 from tasks.domain.release import ModelFormat
@@ -104,8 +104,8 @@ def conversion_tools() -> dict[str, str]:
     return {package: version(package) for package in _PACKAGES} | own
 
 
-async def preflight_model(model: LocalModel, *, workdir: Path, limits: Limits) -> LocalModel:
-    """Refuse what must never run; unpack an archive below `workdir`.
+async def preflight_model(model: LocalModel, *, work: Workspace) -> LocalModel:
+    """Refuse what must never run; unpack an archive below `work`.
 
     Returns:
         The model as a Keras file, an H5 file or a SavedModel folder.
@@ -119,15 +119,15 @@ async def preflight_model(model: LocalModel, *, workdir: Path, limits: Limits) -
     request = {
         "path": model.path,
         "format": model.format,
-        "unpacked": str(_new(workdir, "unpacked")),
+        "unpacked": str(work.new("unpacked")),
     }
-    answer = await run_child(_PREFLIGHT, request, workdir=workdir, limits=limits)
+    answer = await work.run(_PREFLIGHT, request)
     form = ModelFormat.SAVED_MODEL if model.format in _ARCHIVES else model.format
     return LocalModel(format=form, path=Path(answer.result["path"]))
 
 
-async def export_saved_model(model: LocalModel, *, workdir: Path, limits: Limits) -> Path:
-    """Return a sanitised SavedModel folder below `workdir`; the input stays as it is.
+async def export_saved_model(model: LocalModel, *, work: Workspace) -> Path:
+    """Return a sanitised SavedModel folder below `work`; the input stays as it is.
 
     Raises:
         ArchiveRefused: a link leads out of the folder.
@@ -137,19 +137,17 @@ async def export_saved_model(model: LocalModel, *, workdir: Path, limits: Limits
     """
     if model.format in _ARCHIVES:
         raise ValueError(f"preflight_model unpacks {model.format} first")
-    target = _new(workdir, "saved_model")
+    target = work.new("saved_model")
     if model.format is ModelFormat.SAVED_MODEL:
         request = {"path": model.path, "format": model.format, "sanitised": str(target)}
-        await run_child(_PREFLIGHT, request, workdir=workdir, limits=limits)
+        await work.run(_PREFLIGHT, request)
     else:
         request = {"path": model.path, "saved_model": str(target)}
-        await run_child(_EXPORT, request, workdir=workdir, limits=limits)
+        await work.run(_EXPORT, request)
     return target
 
 
-async def convert_saved_model(
-    saved_model: Path, wanted: ConversionWanted, *, workdir: Path, limits: Limits
-) -> Converted:
+async def convert_saved_model(saved_model: Path, wanted: ConversionWanted, *, work: Workspace) -> Converted:
     """Convert one signature and let TensorFlow answer at each corner of its shapes.
 
     Raises:
@@ -169,11 +167,11 @@ async def convert_saved_model(
         "shapes": shapes_document(wanted.shapes),
         "profiles": [shapes_document(profile) for profile in wanted.profiles],
     }
-    planned = await run_child(_PLAN, shared | asked, workdir=workdir, limits=limits)
-    onnx, reference = _new(workdir, "onnx") / "model.onnx", _new(workdir, "reference", ".npz")
+    planned = await work.run(_PLAN, shared | asked)
+    onnx, reference = work.new("onnx") / "model.onnx", work.new("reference", ".npz")
     targets = {"onnx": str(onnx), "reference": str(reference), "opset": wanted.opset}
     request = shared | targets | {"plan": planned.result, "plugin_ops": wanted.plugin_ops}
-    converted = await run_child(_CONVERT, request, workdir=workdir, limits=limits)
+    converted = await work.run(_CONVERT, request)
     return _converted(onnx, reference, planned, converted)
 
 
@@ -200,8 +198,3 @@ def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: Chi
         seconds=converted.result["seconds"] | {"total": planned.seconds + converted.seconds},
         peak_mib=max(planned.peak_mib, converted.peak_mib),
     )
-
-
-def _new(workdir: Path, name: str, suffix: str = "") -> Path:
-    """Return a path below `workdir` that nothing else uses."""
-    return workdir.resolve() / f"{name}-{uuid.uuid4().hex[:8]}{suffix}"

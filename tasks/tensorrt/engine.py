@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from tasks.children.run import ChildAnswer, ChildProgram, Confinement, Limits, run_child
+from tasks.children.run import ChildAnswer, ChildProgram, Confinement
+from tasks.children.workspace import Workspace
 from tasks.domain.compatibility import Compatibility
 from tasks.domain.corners import shapes_document
 from tasks.domain.digest import BlobRef
@@ -114,8 +114,8 @@ def graph_precision(target: EngineTarget, precision: Precision) -> Precision:
     return precision if precision in family.IN_GRAPH else Precision.FP32
 
 
-async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> BuiltEngine:
-    """Build the plan in a file of its own below `workdir`; nothing is left there when that fails.
+async def build_engine(job: EngineJob, *, work: Workspace) -> BuiltEngine:
+    """Build the plan in a file of its own below `work`; nothing is left there when that fails.
 
     Raises:
         TargetUnavailable: the building process finds another target than `job.target`, or TensorRT-RTX
@@ -128,15 +128,15 @@ async def build_engine(job: EngineJob, *, workdir: Path, limits: Limits) -> Buil
         TimingCacheMiss: a reproducible build needs timings that its cache does not have.
         DigestMismatch: the file is not what the engine was in memory.
         ChildCrashed: TensorRT took its process down.
-        ChildOutOfMemory: it reached `limits.memory_mib`.
-        ChildTimedOut: it reached `limits.seconds`.
+        ChildOutOfMemory: it reached `work.limits.memory_mib`.
+        ChildTimedOut: it reached `work.limits.seconds`.
     """
     _check_form(job)
-    plan = _new_plan(workdir)
+    plan = work.new("engine", ".plan")
     try:
         program = child_program(job.toolchain, "build", job.gpu_index)
-        request = build_request(job, plan) | {"timing": timing_request(job.timing, workdir)}
-        answer = await run_child(program, request, workdir=workdir, limits=limits)
+        request = build_request(job, plan) | {"timing": timing_request(job.timing, work)}
+        answer = await work.run(program, request)
         return _built(job, plan, request, answer)
     except BaseException:
         plan.unlink(missing_ok=True)
@@ -152,10 +152,6 @@ def child_program(toolchain: Toolchain, name: str, gpu_index: int | None) -> Chi
         interpreter=toolchain.interpreter,
         confinement=Confinement.NETWORK if gpu_index is None else Confinement.DEVICE,
     )
-
-
-def _new_plan(workdir: Path) -> Path:
-    return workdir.absolute() / f"engine-{uuid4().hex}.plan"
 
 
 def _layers_of(plan: Path) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.children.run import Limits, run_child
+from tasks.children.workspace import Workspace
 from tasks.domain.departure import Departure, InnerValues
 from tasks.tensorrt.engine import EngineJob, build_request, child_program
 
@@ -14,14 +14,13 @@ _MOST_BUILDS = 8
 _SECONDS = 120.0
 
 
-async def locate_departure(  # noqa: PLR0913 (a build, what it is held against, and where it runs)
+async def locate_departure(
     job: EngineJob,
     reference: Path,
     inner: InnerValues,
     *,
     tolerance: float,
-    workdir: Path,
-    limits: Limits,
+    work: Workspace,
 ) -> Departure:
     """Return the first tensor whose value in the engine of `job` is not `inner`'s.
 
@@ -30,14 +29,13 @@ async def locate_departure(  # noqa: PLR0913 (a build, what it is held against, 
         reference: inputs and TensorFlow's outputs, see `tasks.children.reference`.
         inner: what onnxruntime computes between the nodes of the graph.
         tolerance: the largest error that is none, relative to a tensor's largest value.
-        workdir: folder for temporary files.
-        limits: what the child process may use; it builds up to 8 engines, and none after 2 minutes.
+        work: for temporary files and the child; it builds up to 8 engines, and none after 2 minutes.
 
     Raises:
         FarmError: as `build_engine` and `verify_engine`.
     """
     whole = replace(job, stripped=False)  # an engine without weights computes nothing
-    request: dict[str, Any] = build_request(whole, workdir / "unused.plan") | {
+    request: dict[str, Any] = build_request(whole, work.folder / "unused.plan") | {
         "timing": None,
         "reference": reference,
         "corner": inner.corner,
@@ -48,7 +46,7 @@ async def locate_departure(  # noqa: PLR0913 (a build, what it is held against, 
         "seconds": _SECONDS,
     }
     program = child_program(job.toolchain, "locate", job.gpu_index)
-    result = (await run_child(program, request, workdir=workdir, limits=limits)).result
+    result = (await work.run(program, request)).result
     return Departure(
         at=None if result["place"] is None else inner.tensors[result["place"]],
         relative=result["relative"],

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tasks.children.run import Limits, run_child
+from tasks.children.workspace import Workspace
 from tasks.domain.digest import BlobRef
 from tasks.domain.timing import CacheFile
 from tasks.tensorrt.engine import EngineJob, build_request, child_program
 from tasks.tensorrt.timing import cache_document, new_cache
 
 
-async def merge_caches(
-    job: EngineJob, first: CacheFile, second: CacheFile, *, workdir: Path, limits: Limits
-) -> CacheFile:
-    """Return what both caches hold, in a file of its own below `workdir`.
+async def merge_caches(job: EngineJob, first: CacheFile, second: CacheFile, *, work: Workspace) -> CacheFile:
+    """Return what both caches hold, in a file of its own below `work`.
 
     Both were made for the target of `job`; where both have an entry, that of `first` stays.
 
@@ -23,8 +19,8 @@ async def merge_caches(
         BuildRefused: TensorRT does not put them together.
         FarmError: as `build_engine`, but for what is about the graph.
     """
-    into = new_cache(workdir)
+    into = new_cache(work)
     caches = {"caches": [cache_document(first), cache_document(second)], "into": str(into)}
     program = child_program(job.toolchain, "merge_timing", job.gpu_index)
-    answer = await run_child(program, build_request(job, into) | caches, workdir=workdir, limits=limits)
+    answer = await work.run(program, build_request(job, into) | caches)
     return CacheFile(path=into, ref=BlobRef(**answer.result["merged"]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tasks.children.run import Limits, run_child
+from tasks.children.workspace import Workspace
 from tasks.domain.digest import blob_ref
 from tasks.domain.profile import Case, Clocks, GpuMemory, Latency, LayerTime, Measured, Profile
 from tasks.domain.quiet import GpuState, judge_quiet
@@ -40,19 +40,18 @@ class ProfiledEngine:
         return ProfiledEngine(profile=profile, paths={**self.paths, **paths})
 
 
-async def profile_engine(  # noqa: PLR0913 (an engine, its inputs, and where it runs)
+async def profile_engine(
     built: BuiltEngine,
     site: BuildSite,
     reference: Path,
     *,
-    workdir: Path,
-    limits: Limits,
+    work: Workspace,
     most_seconds: float = 120.0,
 ) -> ProfiledEngine:
     """Measure the plan on the GPU of `site`, with the inputs of `reference`.
 
     Most engines need two seconds for each of their cases. What there was no time for in `most_seconds` (or in
-    half of `limits.seconds`) is named in the profile's `reason`.
+    half of `work.limits.seconds`) is named in the profile's `reason`.
 
     Raises:
         DigestMismatch: the file is not the plan that was built; TensorRT has not seen it.
@@ -73,11 +72,11 @@ async def profile_engine(  # noqa: PLR0913 (an engine, its inputs, and where it 
         "gpu_uuid": site.gpu_uuid,
         "plugins": plugins_document(built.plugins),
         "carries_code": built.carries_code,
-        "most_seconds": min(most_seconds, limits.seconds / 2),
+        "most_seconds": min(most_seconds, work.limits.seconds / 2),
     }
     program = child_program(site.toolchain, "profile", site.gpu_index)
-    answer = await run_child(program, request, workdir=workdir, limits=limits)
-    everything = workdir / PROFILE_FILE
+    answer = await work.run(program, request)
+    everything = work.folder / PROFILE_FILE
     everything.write_text(json.dumps(answer.result, indent=1, sort_keys=True) + "\n", "utf-8")
     profiled = ProfiledEngine(profile=read_profile(answer.result, gpu=built.target.gpu or ""))
     return profiled.with_files({PROFILE_FILE: everything})

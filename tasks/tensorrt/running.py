@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.children.run import ChildProgram, Confinement, Limits, run_child
+from tasks.children.run import ChildProgram, Confinement
+from tasks.children.workspace import Workspace
 from tasks.tensorrt.site import BuildSite
 
 
@@ -49,9 +50,7 @@ class EngineRun:
     plugins: Path | None
 
 
-async def run_engine(
-    run: EngineRun, site: BuildSite, *, workdir: Path, limits: Limits
-) -> tuple[OutputSummary, ...]:
+async def run_engine(run: EngineRun, site: BuildSite, *, work: Workspace) -> tuple[OutputSummary, ...]:
     """Run the engine once at `site`, which has a GPU, and return what came out.
 
     Raises:
@@ -77,5 +76,5 @@ async def run_engine(
         interpreter=site.toolchain.interpreter,
         confinement=Confinement.DEVICE,
     )
-    answer = await run_child(program, request, workdir=workdir, limits=limits)
+    answer = await work.run(program, request)
     return tuple(OutputSummary(**(row | {"shape": tuple(row["shape"])})) for row in answer.result["outputs"])

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+from tasks.children.workspace import Workspace
 from tasks.domain.digest import BlobRef
 from tasks.domain.request import TimingMode
 from tasks.domain.target import EngineTarget
@@ -56,12 +56,12 @@ def check_reproducible(target: EngineTarget) -> None:
     pinning_of(family_of(target.flavour.value, version), version)
 
 
-def timing_request(timing: TimingInput | None, workdir: Path) -> dict[str, Any] | None:
-    """Return `timing` as the building child takes it, with a new name below `workdir` for what it leaves."""
+def timing_request(timing: TimingInput | None, work: Workspace) -> dict[str, Any] | None:
+    """Return `timing` as the building child takes it, with a new name below `work` for what it leaves."""
     if timing is None:
         return None
     cache = None if timing.cache is None else cache_document(timing.cache)
-    return {"mode": timing.mode.value, "cache": cache, "into": str(new_cache(workdir))}
+    return {"mode": timing.mode.value, "cache": cache, "into": str(new_cache(work))}
 
 
 def read_timing(request: Mapping[str, Any] | None, document: Mapping[str, Any]) -> TimingOutcome:
@@ -74,9 +74,9 @@ def read_timing(request: Mapping[str, Any] | None, document: Mapping[str, Any]) 
     )
 
 
-def new_cache(workdir: Path) -> Path:
-    """Return a path below `workdir` that nobody has."""
-    return workdir.absolute() / f"timing-{uuid4().hex}.cache"
+def new_cache(work: Workspace) -> Path:
+    """Return a new path for a timing cache."""
+    return work.new("timing", ".cache")
 
 
 def cache_document(cache: CacheFile) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from tasks.children.run import ChildProgram, Confinement, Limits, run_child
+from tasks.children.run import ChildProgram, Confinement
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import ChildCrashed, ChildFailed, ChildOutOfMemory, ChildTimedOut, ToolchainBroken
 from tasks.domain.farm_errors import ChildKilled
 from tasks.domain.offer import Offer
@@ -94,7 +94,7 @@ class ToolchainProbe:
         return self.offer.builds(target)
 
 
-async def probe_toolchain(toolchain: Toolchain, *, workdir: Path, limits: Limits) -> ToolchainProbe:
+async def probe_toolchain(toolchain: Toolchain, *, work: Workspace) -> ToolchainProbe:
     """Run the toolchain's interpreter and return what is in it.
 
     Raises:
@@ -111,7 +111,7 @@ async def probe_toolchain(toolchain: Toolchain, *, workdir: Path, limits: Limits
     )
     request = {"module": toolchain.flavour.value}
     try:
-        answer = await run_child(program, request, workdir=workdir, limits=limits)
+        answer = await work.run(program, request)
     except (ChildCrashed, ChildFailed, ChildKilled, ChildOutOfMemory, ChildTimedOut) as error:
         raise ToolchainBroken(
             wanted=f"{toolchain.flavour} in {toolchain.interpreter} to load",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tasks.children.run import Limits, run_child
+from tasks.children.workspace import Workspace
 from tasks.domain.digest import BlobRef
 from tasks.domain.record import Comparison
 from tasks.tensorrt.engine import child_program
@@ -23,8 +23,7 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
     plugins: tuple[PluginFile, ...] = (),
     carries_code: bool = False,
     gpu_index: int,
-    workdir: Path,
-    limits: Limits,
+    work: Workspace,
 ) -> tuple[Comparison, ...]:
     """Run the plan on a GPU at each corner of `reference` and compare it with TensorFlow.
 
@@ -46,7 +45,7 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
         "carries_code": carries_code,
     }
     program = child_program(toolchain, "verify", gpu_index)
-    answer = await run_child(program, request, workdir=workdir, limits=limits)
+    answer = await work.run(program, request)
     return tuple(Comparison(**row) for row in answer.result["comparisons"])
 
 

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.release import ModelFormat
 from tasks.tensorflow.models import LocalModel, conversion_tools, export_saved_model
@@ -156,7 +157,7 @@ def measure_model(name: str, options: argparse.Namespace) -> Runs:
         subprocess.run([sys.executable, "-c", _EXPORT, name, str(model)], check=True, capture_output=True)
         exported = LocalModel(format=ModelFormat.SAVED_MODEL, path=model)
         limits = Limits(memory_mib=_MEMORY_MIB, seconds=options.seconds)
-        sanitised = asyncio.run(export_saved_model(exported, workdir=workdir, limits=limits))
+        sanitised = asyncio.run(export_saved_model(exported, work=Workspace(folder=workdir, limits=limits)))
         sanitised.rename(workdir / _SANITISED)
         for _ in range(options.repetitions):
             for way, run in ways.items():

@@ -35,6 +35,7 @@ from flows.cli.demo import RELEASE, demo_world, publish_demo
 from flows.cli.engines import read_all
 from flows.local.temporary_server import temporary_server
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.record import EngineRecord
 from tasks.store.store import Store
 from tasks.tensorflow.models import conversion_tools
@@ -148,7 +149,7 @@ async def bare_builds(record: EngineRecord) -> list[float]:
     """Return the wall times of building `record`'s plan in a child process, without flows and storage."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        host = await probe_host((), workdir=work, limits=Limits())
+        host = await probe_host((), work=Workspace(folder=work, limits=Limits()))
         Store.connect(f"s3://{RELEASE.bucket}").get_blob(record.onnx, work / "model.onnx")
         job = EngineJob(
             toolchain=host.site_of(record.target).toolchain,
@@ -160,7 +161,9 @@ async def bare_builds(record: EngineRecord) -> list[float]:
             optimization_level=record.options.optimization_level,
             gpu_index=None,
         )
-        return [await _timed(build_engine(job, workdir=work, limits=Limits())) for _ in range(5)]
+        return [
+            await _timed(build_engine(job, work=Workspace(folder=work, limits=Limits()))) for _ in range(5)
+        ]
 
 
 def table(document: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import graph_opset
 from tasks.domain.request import Precision
@@ -54,8 +55,8 @@ async def measure(name: str, work: Path) -> dict[str, Any]:
     """Return the largest relative error of the model `name`, which lies below `work`, by precision."""
     row, made = MODELS[name], work / name
     model = LocalModel(format=row.form, path=made / row.form.value)
-    model = await preflight_model(model, workdir=work, limits=_LIMITS)
-    saved_model = await export_saved_model(model, workdir=work, limits=_LIMITS)
+    model = await preflight_model(model, work=Workspace(folder=work, limits=_LIMITS))
+    saved_model = await export_saved_model(model, work=Workspace(folder=work, limits=_LIMITS))
     samples = made / "samples.npz"
     wanted = ConversionWanted(
         signature=row.signature,
@@ -63,12 +64,14 @@ async def measure(name: str, work: Path) -> dict[str, Any]:
         opset=_OPSET,
         samples=samples if samples.exists() else None,
     )
-    converted = await convert_saved_model(saved_model, wanted, workdir=work, limits=_LIMITS)
+    converted = await convert_saved_model(saved_model, wanted, work=Workspace(folder=work, limits=_LIMITS))
     errors = {}
     for precision in _PRECISIONS:
         form = GraphWanted(precision=precision, opset=graph_opset(_OPSET, precision))
-        graph = await lower_graph(converted.onnx, form, workdir=work, limits=_LIMITS)
-        rows = await compare_graph(graph.onnx, converted.reference, workdir=work, limits=_LIMITS)
+        graph = await lower_graph(converted.onnx, form, work=Workspace(folder=work, limits=_LIMITS))
+        rows = await compare_graph(
+            graph.onnx, converted.reference, work=Workspace(folder=work, limits=_LIMITS)
+        )
         errors[precision.value] = max(one.relative for one in rows)
     return errors
 

@@ -44,6 +44,7 @@ import onnxruntime
 
 from tasks.children.compare import relative_error
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.request import Precision
 from tasks.onnx.graph import GraphWanted, lower_graph
@@ -128,7 +129,7 @@ def farm(precision: Precision, tolerance: float | None, graph: Path, samples: Pa
     wanted = GraphWanted(precision=precision, opset=opset, samples=samples, tolerance=tolerance)
     limits = Limits(memory_mib=16384, seconds=_SECONDS)
     try:
-        lowered = asyncio.run(lower_graph(graph, wanted, workdir=result.parent, limits=limits))
+        lowered = asyncio.run(lower_graph(graph, wanted, work=Workspace(folder=result.parent, limits=limits)))
     except FarmError as error:
         return Row(failure=str(error)[:300])
     lowered.onnx.rename(result)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.record import WEIGHTS_FILE
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
@@ -36,14 +37,16 @@ def work(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
 def converted(work: Path) -> Converted:
     subprocess.run([sys.executable, BUILDER, work / "model"], check=True, capture_output=True)
     wanted = ConversionWanted(signature=None, shapes=SHAPES, opset=17, samples=None)
-    return asyncio.run(convert_saved_model(work / "model", wanted, workdir=work, limits=LIMITS))
+    return asyncio.run(
+        convert_saved_model(work / "model", wanted, work=Workspace(folder=work, limits=LIMITS))
+    )
 
 
 @pytest.fixture(scope="module")
 def lowered(converted: Converted, work: Path) -> Callable[[Precision], LoweredGraph]:
     def lower(precision: Precision) -> LoweredGraph:
         wanted = GraphWanted(precision=precision, opset=17)
-        return asyncio.run(lower_graph(converted.onnx, wanted, workdir=work, limits=LIMITS))
+        return asyncio.run(lower_graph(converted.onnx, wanted, work=Workspace(folder=work, limits=LIMITS)))
 
     return lower
 
@@ -82,7 +85,9 @@ def test_a_lowered_graph_computes_the_same(
     graph = lowered(precision)
     assert weights_mib(graph.weights) == pytest.approx(share * three_times / 3, rel=0.01)
     assert graph.peak_mib < three_times
-    rows = asyncio.run(compare_graph(graph.onnx, converted.reference, workdir=work, limits=LIMITS))
+    rows = asyncio.run(
+        compare_graph(graph.onnx, converted.reference, work=Workspace(folder=work, limits=LIMITS))
+    )
     assert all(row.relative < tolerance for row in rows)
 
 
@@ -91,7 +96,7 @@ def test_tensorrt_rtx_builds_it(
 ) -> None:
     graph = lowered(Precision.FP32)
     rtx = Toolchain(interpreter=sys.executable, flavour=Flavour.RTX)
-    host = asyncio.run(probe_toolchain(rtx, workdir=work, limits=LIMITS))
+    host = asyncio.run(probe_toolchain(rtx, work=Workspace(folder=work, limits=LIMITS)))
     target = EngineTarget(
         flavour=Flavour.RTX,
         version=host.version,
@@ -110,7 +115,7 @@ def test_tensorrt_rtx_builds_it(
         optimization_level=3,
         gpu_index=None,
     )
-    built = asyncio.run(build_engine(job, workdir=work, limits=LIMITS))
+    built = asyncio.run(build_engine(job, work=Workspace(folder=work, limits=LIMITS)))
     assert built.ref.size > 2 << 30
     # TensorRT holds the weights; the second time is the weights file, which it maps. The plan is streamed.
     assert built.peak_mib < 0.8 * three_times

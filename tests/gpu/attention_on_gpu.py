@@ -24,6 +24,7 @@ from typing import Any
 import onnx
 
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.release import ModelFormat
 from tasks.domain.request import DEFAULT_TOLERANCES, Precision, ShapeRange
 from tasks.domain.target import Flavour
@@ -66,12 +67,12 @@ async def graphs(name: str, work: Path) -> tuple[dict[str, Path], Path]:
         words = [sys.executable, *map(str, command)]
         await asyncio.to_thread(subprocess.run, words, check=True, capture_output=True)
     model = LocalModel(format=ModelFormat.SAVED_MODEL, path=saved)
-    model = await preflight_model(model, workdir=work, limits=_LIMITS)
-    exported = await export_saved_model(model, workdir=work, limits=_LIMITS)
+    model = await preflight_model(model, work=Workspace(folder=work, limits=_LIMITS))
+    exported = await export_saved_model(model, work=Workspace(folder=work, limits=_LIMITS))
     wanted = ConversionWanted(signature=None, shapes={"tokens": _range(name)}, opset=_OPSET, samples=None)
-    converted = await convert_saved_model(exported, wanted, workdir=work, limits=_LIMITS)
+    converted = await convert_saved_model(exported, wanted, work=Workspace(folder=work, limits=_LIMITS))
     form = GraphWanted(precision=Precision.FP32, opset=_OPSET)
-    lowered = await lower_graph(converted.onnx, form, workdir=work, limits=_LIMITS)
+    lowered = await lower_graph(converted.onnx, form, work=Workspace(folder=work, limits=_LIMITS))
     return {"tf2onnx": raw, "enginefarm": lowered.onnx}, converted.reference
 
 
@@ -91,9 +92,14 @@ async def measure(name: str, toolchain: Toolchain, probe: ToolchainProbe, work: 
                 toolchain=toolchain, target=probe.targets()[0], onnx=path, precision=precision,
                 shapes={"tokens": _range(name)}, workspace_mib=1024, optimization_level=3, gpu_index=0,
             )  # fmt: skip
-            built = await build_engine(job, workdir=work, limits=_LIMITS)
+            built = await build_engine(job, work=Workspace(folder=work, limits=_LIMITS))
             compared = await verify_engine(
-                toolchain, built.plan, built.ref, reference, gpu_index=0, workdir=work, limits=_LIMITS
+                toolchain,
+                built.plan,
+                built.ref,
+                reference,
+                gpu_index=0,
+                work=Workspace(folder=work, limits=_LIMITS),
             )
             rows[way][precision.value] = {row.corner: row.relative for row in compared}
     return rows
@@ -102,7 +108,7 @@ async def measure(name: str, toolchain: Toolchain, probe: ToolchainProbe, work: 
 async def examine(interpreter: str, work: Path) -> dict[str, Any]:
     """Measure every model."""
     toolchain = Toolchain(interpreter=interpreter, flavour=Flavour.TENSORRT)
-    probe = await probe_toolchain(toolchain, workdir=work, limits=_LIMITS)
+    probe = await probe_toolchain(toolchain, work=Workspace(folder=work, limits=_LIMITS))
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "gpu": probe.gpus[0].name,

@@ -23,6 +23,7 @@ from flows.cli.demo import DemoOutcome, demo_world, run_demo
 from flows.cli.display import records_json
 from flows.local.temporary_server import temporary_server
 from flows.settings import settings
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import DigestMismatch
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord, Verdict
@@ -46,7 +47,7 @@ async def refuses_flipped_bytes(host: HostProbe, record: EngineRecord, work: Pat
         try:
             await verify_engine(
                 site.toolchain, plan, record.plan, reference,
-                gpu_index=site.gpu_index or 0, workdir=work, limits=settings().limits,
+                gpu_index=site.gpu_index or 0, work=Workspace(folder=work, limits=settings().limits),
             )  # fmt: skip
         except DigestMismatch:
             refused.append(place)
@@ -58,7 +59,9 @@ async def examine() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         outcome = await run_demo()
-        host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+        host = await probe_host(
+            settings().interpreters, work=Workspace(folder=work, limits=settings().limits)
+        )
         own = [record for record in outcome.engines if record.target.flavour is Flavour.TENSORRT]
         return {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),

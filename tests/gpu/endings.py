@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from flows.settings import settings
 from tasks.children.progress import listening
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.request import Precision
 from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_engine
@@ -104,11 +105,11 @@ def _job(stage: Stage, onnx_file: Path | None, *, level: int = 3) -> EngineJob:
 
 
 def _start(stage: Stage, job: EngineJob, limits: Limits) -> asyncio.Task[BuiltEngine]:
-    return asyncio.create_task(build_engine(job, workdir=stage.work, limits=limits))
+    return asyncio.create_task(build_engine(job, work=Workspace(folder=stage.work, limits=limits)))
 
 
 async def _build(stage: Stage, job: EngineJob) -> BuiltEngine:
-    return await build_engine(job, workdir=stage.work, limits=settings().limits)
+    return await build_engine(job, work=Workspace(folder=stage.work, limits=settings().limits))
 
 
 async def _ended(task: asyncio.Future[BuiltEngine]) -> str:

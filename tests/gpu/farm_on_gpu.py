@@ -29,6 +29,7 @@ from flows.cli.display import records_json
 from flows.cli.engines import read_all
 from flows.local.temporary_server import temporary_server
 from flows.settings import settings
+from tasks.children.workspace import Workspace
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord, Verdict
 from tasks.domain.request import Precision
@@ -44,7 +45,9 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="seconds")}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+        host = await probe_host(
+            settings().interpreters, work=Workspace(folder=work, limits=settings().limits)
+        )
         target = next(one for one in host.targets() if one.flavour is Flavour.TENSORRT)
         gpus = [gpu for probe in host.toolchains for gpu in probe.gpus]
         figures |= {

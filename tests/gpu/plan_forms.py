@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.settings import settings
+from tasks.children.workspace import Workspace
 from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import FarmError
 from tasks.domain.request import Precision, ShapeRange
@@ -51,7 +52,7 @@ def _larger(shape: ShapeRange) -> ShapeRange:
 async def _built(stage: Stage, job: EngineJob, reference: Path, tolerance: float) -> dict[str, Any]:
     limits = settings().limits
     try:
-        built = await build_engine(job, workdir=stage.work, limits=limits)
+        built = await build_engine(job, work=Workspace(folder=stage.work, limits=limits))
         told: dict[str, Any] = {
             "KiB": built.ref.size >> 10,
             "layers": None
@@ -61,7 +62,7 @@ async def _built(stage: Stage, job: EngineJob, reference: Path, tolerance: float
         }
         rows = await verify_engine(
             stage.site.toolchain, built.plan, built.ref, reference,
-            carries_code=built.carries_code, gpu_index=0, workdir=stage.work, limits=limits,
+            carries_code=built.carries_code, gpu_index=0, work=Workspace(folder=stage.work, limits=limits),
         )  # fmt: skip
     except FarmError as error:
         return {"error": f"{type(error).__name__}: {error}"}

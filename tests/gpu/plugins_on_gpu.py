@@ -30,6 +30,7 @@ from onnx import helper, numpy_helper
 from tasks.children.plugin_domain import PLUGIN_DOMAIN
 from tasks.children.reference import Corner, write_reference
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import Flavour
@@ -80,7 +81,7 @@ def write_case(folder: Path) -> tuple[Path, Path]:
 async def examine(toolchain: Toolchain, plugin: PluginFile, work: Path) -> dict[str, Any]:
     """Build, run and compare; return the figures."""
     graph, reference = write_case(work)
-    probe = await probe_toolchain(toolchain, workdir=work, limits=_LIMITS)
+    probe = await probe_toolchain(toolchain, work=Workspace(folder=work, limits=_LIMITS))
     job = EngineJob(
         toolchain=toolchain,
         target=probe.targets()[0],
@@ -92,15 +93,15 @@ async def examine(toolchain: Toolchain, plugin: PluginFile, work: Path) -> dict[
         gpu_index=0,
         plugins=(plugin,),
     )
-    built = await build_engine(job, workdir=work, limits=_LIMITS)
+    built = await build_engine(job, work=Workspace(folder=work, limits=_LIMITS))
     rows = await verify_engine(
         toolchain, built.plan, built.ref, reference,
-        plugins=built.plugins, gpu_index=0, workdir=work, limits=_LIMITS,
+        plugins=built.plugins, gpu_index=0, work=Workspace(folder=work, limits=_LIMITS),
     )  # fmt: skip
     refused = ""
     try:
         another = replace(job, plugins=(replace(plugin, sha256="0" * 64),))
-        await build_engine(another, workdir=work, limits=_LIMITS)
+        await build_engine(another, work=Workspace(folder=work, limits=_LIMITS))
     except FarmError as error:
         refused = f"{type(error).__name__}: {error}"
     return {

@@ -22,6 +22,7 @@ from flows.build_release import build_release
 from flows.cli.engines import document_at, fetch_engine, read_all
 from flows.settings import settings
 from tasks.children.reference import read_reference
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import DigestMismatch, GateError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.overrides import Overrides
@@ -101,7 +102,7 @@ async def tampered(stage: Stage) -> dict[str, Any]:
             try:
                 await verify_engine(
                     stage.site.toolchain, plan, record.plan, reference,
-                    gpu_index=0, workdir=stage.work, limits=settings().limits,
+                    gpu_index=0, work=Workspace(folder=stage.work, limits=settings().limits),
                 )  # fmt: skip
             except DigestMismatch:
                 refused[name].append(place)
@@ -114,7 +115,7 @@ async def wrong_engine(stage: Stage) -> dict[str, Any]:
     _, reference = stage.files(record)
     raw = await asyncio.to_thread(_raw_graph, stage, record.outputs[0].name)
     job = stage.job(raw, record)
-    built = await build_engine(job, workdir=stage.work, limits=settings().limits)
+    built = await build_engine(job, work=Workspace(folder=stage.work, limits=settings().limits))
     evidence = Evidence(
         reference=reference, inputs="the release's samples", tolerance=record.options.tolerance,
         tensorflow=record.tools["tensorflow-cpu"],
@@ -125,10 +126,12 @@ async def wrong_engine(stage: Stage) -> dict[str, Any]:
         inputs=evidence.inputs, tools=record.tools, target=built.target, toolchain=built.info,
         plan=built.plan,
     )  # fmt: skip
-    find = partial(locate, job, reference, workdir=stage.work, limits=settings().limits)
+    find = partial(locate, job, reference, work=Workspace(folder=stage.work, limits=settings().limits))
     try:
         async with quarantining(suspect, find):
-            await verify_on_gpu(built, stage.site, evidence, workdir=stage.work, limits=settings().limits)
+            await verify_on_gpu(
+                built, stage.site, evidence, work=Workspace(folder=stage.work, limits=settings().limits)
+            )
     except GateError as error:
         found = [
             one for one in stage.store.records(QuarantineRecord, model="attention") if one.plan == built.ref

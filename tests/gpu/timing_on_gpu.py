@@ -29,6 +29,7 @@ from flows.cli.demo import demo_world
 from flows.cli.engines import read_all
 from flows.local.temporary_server import temporary_server
 from flows.settings import settings
+from tasks.children.workspace import Workspace
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
@@ -118,7 +119,9 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
     model, toolchain, output = options.model, options.toolchain, options.output
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        host = await probe_host(settings().interpreters, workdir=work, limits=settings().limits)
+        host = await probe_host(
+            settings().interpreters, work=Workspace(folder=work, limits=settings().limits)
+        )
         target = next(one for one in host.targets() if one.flavour is Flavour.TENSORRT)
         gpus = [gpu for probe in host.toolchains if target in probe.targets() for gpu in probe.gpus]
         first, second = (publish(model, seed, device_slug(target), work) for seed in (1, 2))

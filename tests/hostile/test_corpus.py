@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.children.run import Limits
-from tasks.children.workspace import workspace
+from tasks.children.workspace import Workspace, workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.release import ModelFormat
 from tasks.store.request_file import parse_request
@@ -60,15 +60,15 @@ def handed_in(release: Path, models: Path, work: Path) -> None:
         return
     if (release / "samples.npz").exists():
         wanted = ConversionWanted(signature="gelu", shapes={}, opset=17, samples=release / "samples.npz")
-        asyncio.run(convert_saved_model(models / "many", wanted, workdir=work, limits=LIMITS))
+        asyncio.run(convert_saved_model(models / "many", wanted, work=Workspace(folder=work, limits=LIMITS)))
         return
     form = next(form for form in ModelFormat if (release / form).exists())
     model = LocalModel(format=form, path=release / form)
-    asyncio.run(preflight_model(model, workdir=work, limits=LIMITS))
+    asyncio.run(preflight_model(model, work=Workspace(folder=work, limits=LIMITS)))
     if (release / form / "variables").is_dir():
-        clean = asyncio.run(export_saved_model(model, workdir=work, limits=LIMITS))
+        clean = asyncio.run(export_saved_model(model, work=Workspace(folder=work, limits=LIMITS)))
         wanted = ConversionWanted(signature="gelu", shapes={}, opset=17, samples=None)
-        asyncio.run(convert_saved_model(clean, wanted, workdir=work, limits=LIMITS))
+        asyncio.run(convert_saved_model(clean, wanted, work=Workspace(folder=work, limits=LIMITS)))
 
 
 def check_refusal(attack: Attack, release: Path, models: Path, seconds: float) -> None:
@@ -79,7 +79,7 @@ def check_refusal(attack: Attack, release: Path, models: Path, seconds: float) -
     before = everything(outside)
     started = time.monotonic()
     with pytest.raises(FarmError) as caught, workspace(work) as own:
-        handed_in(release, models, own)
+        handed_in(release, models, own.folder)
     assert time.monotonic() - started < seconds
     error = caught.value
     assert type(error) is attack.error, error
@@ -108,5 +108,5 @@ def test_what_tensorflow_might_read_instead_is_left_behind(release: Path, tmp_pa
     for name in ("saved_model.pbtxt", "fingerprint.pb", "saved_model.cpb", "keras_metadata.pb"):
         (folder / name).write_bytes(b"another model")
     model = LocalModel(format=ModelFormat.SAVED_MODEL, path=folder)
-    clean = asyncio.run(export_saved_model(model, workdir=tmp_path, limits=LIMITS))
+    clean = asyncio.run(export_saved_model(model, work=Workspace(folder=tmp_path, limits=LIMITS)))
     assert sorted(path.name for path in clean.iterdir()) == ["saved_model.pb"]

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tasks.build import build, engine_job
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import EngineRecord
 from tasks.domain.request import Precision, ShapeRange, TimingMode
@@ -44,7 +45,8 @@ class Cell:
     """Builds of small graphs on one GPU, with the steps that the flow runs, in the flow's order."""
 
     def __init__(self, order: EngineOrder, site: BuildSite, folder: Path) -> None:
-        self.order, self.site, self._folder = order, site, folder
+        self.order, self.site = order, site
+        self._work = Workspace(folder=folder, limits=LIMITS)
 
     def graph(self, *layers: str, weight: float = 1.0) -> Path:
         """Write a chain of `layers`, operations of one input, behind a product with `weight`."""
@@ -63,7 +65,7 @@ class Cell:
             [numpy_helper.from_array(np.array(weight, np.float32), "w")],
         )
         opsets = [helper.make_opsetid("", 17)]
-        path = self._folder / f"{'-'.join(layers)}-{weight}.onnx"
+        path = self._work.folder / f"{'-'.join(layers)}-{weight}.onnx"
         onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
         return path
 
@@ -74,14 +76,14 @@ class Cell:
         precision = changes.pop("precision", Precision.FP32)
         options = replace(self.order.options, timing=pinned, timing_cache=named, precision=precision)
         order = replace(self.order, options=options, **changes)
-        pulled = await pull_timing(order, self.site, workdir=self._folder)
+        pulled = await pull_timing(order, self.site, work=self._work)
         return order, pulled, engine_job(order, onnx_file, self.site, plugins=())
 
     async def finish(self, order: EngineOrder, pulled: PulledTiming, job: EngineJob) -> Done:
         """Build, and publish the timings."""
-        built = await build(replace(job, timing=pulled.given), workdir=self._folder, limits=LIMITS)
+        built = await build(replace(job, timing=pulled.given), work=self._work)
         timed = TimedBuild(order=order, pulled=pulled, job=job, built=built, attempt="a")
-        timing = await publish_timing(timed, workdir=self._folder, limits=LIMITS)
+        timing = await publish_timing(timed, work=self._work)
         return Done(built=built, timing=timing)
 
     def run(self, *layers: str, weight: float = 1.0, **changes: Any) -> Done:
@@ -96,7 +98,7 @@ class Cell:
 def make_cell(toolchain: StandIn, record: EngineRecord, store: str, folder: Path) -> Cell:
     """Return a cell on the first GPU of `toolchain`; what else an order needs is that of `record`."""
     chain = Toolchain(interpreter=str(toolchain.interpreter), flavour=Flavour.TENSORRT)
-    probe = asyncio.run(probe_toolchain(chain, workdir=folder, limits=LIMITS))
+    probe = asyncio.run(probe_toolchain(chain, work=Workspace(folder=folder, limits=LIMITS)))
     (target,) = probe.targets()
     order = EngineOrder(
         store=store,

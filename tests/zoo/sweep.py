@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import BuildRefused, FarmError, OperationUnsupported
 from tasks.domain.gate import judge
 from tasks.domain.gpu_table import base_opsets, graph_opset
@@ -53,7 +54,7 @@ class Bench:
 async def bench(interpreter: str, precisions: tuple[Precision, ...], limits: Limits, work: Path) -> Bench:
     """Return the bench with the TensorRT-RTX that `interpreter` has."""
     toolchain = Toolchain(interpreter=interpreter, flavour=Flavour.RTX)
-    probe = await probe_toolchain(toolchain, workdir=work, limits=limits)
+    probe = await probe_toolchain(toolchain, work=Workspace(folder=work, limits=limits))
     target = next(one for one in probe.targets() if one.compute_capabilities == (COMPUTE,))
     return Bench(toolchain=toolchain, target=target, precisions=precisions, limits=limits)
 
@@ -92,10 +93,11 @@ async def _take(model: ZooModel, made: Path, bench: Bench, work: Path, row: _Row
     limits = bench.limits
     with row.timed("preflight"):
         found = await preflight_model(
-            LocalModel(format=model.form, path=made / model.form.value), workdir=work, limits=limits
+            LocalModel(format=model.form, path=made / model.form.value),
+            work=Workspace(folder=work, limits=limits),
         )
     with row.timed("export"):
-        saved_model = await export_saved_model(found, workdir=work, limits=limits)
+        saved_model = await export_saved_model(found, work=Workspace(folder=work, limits=limits))
     with row.timed("convert"):
         opset, converted = await _converted(model, saved_model, made, bench, work)
     row.figures |= {
@@ -112,13 +114,15 @@ async def _take(model: ZooModel, made: Path, bench: Bench, work: Path, row: _Row
         wanted = GraphWanted(precision=form, opset=graph_opset(opset, form))
         with row.timed(f"lower {precision}"):
             source = converted.onnx if base is None else base.onnx
-            graph = await lower_graph(source, wanted, workdir=work, limits=limits)
+            graph = await lower_graph(source, wanted, work=Workspace(folder=work, limits=limits))
         base = base or graph
         row.figures["peak_mib"] = max(row.figures["peak_mib"], round(graph.peak_mib))
         row.figures.setdefault("nodes_before", graph.nodes_before)
         row.figures.setdefault("nodes", graph.nodes)
         with row.timed(f"compare {precision}"):
-            comparisons = await compare_graph(graph.onnx, converted.reference, workdir=work, limits=limits)
+            comparisons = await compare_graph(
+                graph.onnx, converted.reference, work=Workspace(folder=work, limits=limits)
+            )
         tolerances = {} if model.tolerance is None else {Precision.FP32: model.tolerance}
         tolerance = BuildRequest(tolerances=tolerances).tolerance(precision, converted.arithmetic)
         verification = judge(comparisons, compared="", inputs="", tolerance=tolerance)
@@ -141,7 +145,9 @@ async def _converted(
             samples=samples if samples.exists() else None,
         )
         try:
-            return opset, await convert_saved_model(saved_model, wanted, workdir=work, limits=bench.limits)
+            return opset, await convert_saved_model(
+                saved_model, wanted, work=Workspace(folder=work, limits=bench.limits)
+            )
         except OperationUnsupported:
             if opset == last:
                 raise
@@ -174,7 +180,7 @@ async def _built(
         gpu_index=None,
     )
     try:
-        engine = await build_engine(job, workdir=work, limits=bench.limits)
+        engine = await build_engine(job, work=Workspace(folder=work, limits=bench.limits))
     except BuildRefused as error:
         return {"builds": False, "build_error": error.found[:LONGEST_TEXT]}
     except FarmError as error:

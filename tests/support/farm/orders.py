@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from flows.release.conversion import convert_for
+from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.conversion_job import ConversionJob
 from tasks.domain.order import EngineOrder, order_for
 from tasks.domain.record import ConversionRecord
@@ -80,7 +82,12 @@ def convert_once(bucket: str, work: Path) -> Orders:
     async def convert() -> Orders:
         fetched = await fetch(ref, work / "release")
         store, cell = f"s3://{bucket}", (on_rtx("8.9"), Precision.FP32)
-        job = ConversionJob(fetched=fetched, request=fetched.request, store=store, work=work)
+        job = ConversionJob(
+            fetched=fetched,
+            request=fetched.request,
+            store=store,
+            work=Workspace(folder=work, limits=Limits()),
+        )
         conversions = await convert_for(job, (cell,))
         return Orders(store=store, fetched=fetched, request=fetched.request, conversion=conversions[cell])
 

@@ -12,6 +12,7 @@ import pytest
 from agents.hardware.interpreters import interpreters_at
 from agents.hardware.probe import HostProbe, probe_host
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import GpuUnavailable, TargetUnavailable, ToolchainBroken
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.target import Flavour
@@ -31,7 +32,9 @@ def probe(tmp_path: Path) -> Probe:
 
     def run(*paths: str | Path) -> HostProbe:
         interpreters = interpreters_at(map(str, paths))
-        return asyncio.run(probe_host(interpreters, workdir=tmp_path, limits=Limits(seconds=60)))
+        return asyncio.run(
+            probe_host(interpreters, work=Workspace(folder=tmp_path, limits=Limits(seconds=60)))
+        )
 
     return run
 

@@ -13,6 +13,7 @@ import pytest
 
 from tasks.charts.draw import draw_charts
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.profile import Case, Latency, LayerTime, Measured, Profile
 from tasks.domain.quiet import Quiet
 
@@ -62,7 +63,9 @@ def draw(tmp_path: Path) -> Draw:
     def run(profile: Profile, title: str = "resnet v7 · fp16") -> Mapping[str, Path]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
-        return asyncio.run(draw_charts(profile, title, workdir=folder, limits=Limits(seconds=120)))
+        return asyncio.run(
+            draw_charts(profile, title, work=Workspace(folder=folder, limits=Limits(seconds=120)))
+        )
 
     return run
 

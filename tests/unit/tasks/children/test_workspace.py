@@ -17,20 +17,28 @@ from tasks.domain.errors import DiskFull
 
 
 def test_a_folder_goes_with_its_run_however_it_ends(tmp_path: Path) -> None:
-    with workspace(tmp_path / "new") as folder:
-        (folder / "large").mkdir()
-        (folder / "large" / "file").write_bytes(b"x")
+    with workspace(tmp_path / "new") as work:
+        (work.folder / "large").mkdir()
+        (work.folder / "large" / "file").write_bytes(b"x")
     assert list((tmp_path / "new").iterdir()) == []
     with pytest.raises(RuntimeError), workspace(tmp_path):
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
+def test_a_new_name_is_never_given_twice(tmp_path: Path) -> None:
+    with workspace(tmp_path) as work:
+        names = {work.new("plan", ".engine") for _ in range(100)}
+        assert len(names) == 100
+        assert all(path.parent == work.folder and path.suffix == ".engine" for path in names)
+        assert not any(path.exists() for path in names)
+
+
 def test_folders_of_living_runs_stay(tmp_path: Path) -> None:
     with workspace(tmp_path) as first, workspace(tmp_path) as second:
-        assert first != second
-        assert first.is_dir()
-        assert second.is_dir()
+        assert first.folder != second.folder
+        assert first.folder.is_dir()
+        assert second.folder.is_dir()
 
 
 def test_the_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path) -> None:
@@ -38,8 +46,8 @@ def test_the_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path) -> No
 import os, signal
 from pathlib import Path
 from tasks.children.workspace import workspace
-with workspace(Path({str(tmp_path)!r})) as folder:
-    (folder / "file").write_text("left behind")
+with workspace(Path({str(tmp_path)!r})) as work:
+    (work.folder / "file").write_text("left behind")
     os.kill(os.getpid(), signal.SIGKILL)
 """
     ended = subprocess.run([sys.executable, "-c", code], cwd=Path(tasks.__file__).parent.parent, check=False)
@@ -73,11 +81,11 @@ def test_a_run_that_sweeps_before_the_lock_is_held_does_no_harm(
         lock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", sweep_first)
-    with workspace(tmp_path) as folder:
+    with workspace(tmp_path) as work:
         assert not swept[0].exists()
-        assert [path.name for path in folder.iterdir()] == [".lock"]
+        assert [path.name for path in work.folder.iterdir()] == [".lock"]
         with workspace(tmp_path):
-            assert folder.is_dir()
+            assert work.folder.is_dir()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,6 +16,7 @@ from onnx import TensorProto, numpy_helper
 from tasks.children.reference import Corner, write_reference
 from tasks.children.run import Limits
 from tasks.children.weights import opened, save
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import ModelRefused
 from tasks.domain.record import WEIGHTS_FILE
 from tasks.domain.request import Precision
@@ -64,7 +65,9 @@ def raw(dense: onnx.ModelProto, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def lower(raw: Path, workdir: Path, precision: Precision, one_file: int) -> LoweredGraph:
     wanted = GraphWanted(precision=precision, opset=17)
-    return asyncio.run(lower_graph(raw, wanted, workdir=workdir, limits=LIMITS, one_file=one_file))
+    return asyncio.run(
+        lower_graph(raw, wanted, work=Workspace(folder=workdir, limits=LIMITS), one_file=one_file)
+    )
 
 
 @pytest.fixture(scope="module", params=[Precision.FP32, Precision.FP16])
@@ -117,7 +120,9 @@ def test_onnxruntime_and_tensorrt_read_it(
     write_reference(
         tmp_path / "r.npz", [Corner("opt", {"x": x}, {"y": y, "z": z}, dict.fromkeys("yz", 1e-7))]
     )
-    rows = asyncio.run(compare_graph(beside.onnx, tmp_path / "r.npz", workdir=tmp_path, limits=LIMITS))
+    rows = asyncio.run(
+        compare_graph(beside.onnx, tmp_path / "r.npz", work=Workspace(folder=tmp_path, limits=LIMITS))
+    )
     assert [row.output for row in rows] == ["y", "z"]
     assert all(row.relative < 2e-3 for row in rows)
     assert build_rtx(beside.onnx, (256,))["bytes"] > 256 * 256 * 2

@@ -14,6 +14,7 @@ import pytest
 
 from tasks.children.reference import Corner, write_reference
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import OperationUnsupported, VerificationFailed
 from tasks.domain.gpu_table import graph_opset
 from tasks.domain.request import Precision
@@ -30,7 +31,7 @@ LIMITS = Limits(memory_mib=4096, seconds=120)
 
 def lower(raw: Path, precision: Precision) -> LoweredGraph:
     wanted = GraphWanted(precision=precision, opset=graph_opset(17, precision))
-    return asyncio.run(lower_graph(raw, wanted, workdir=raw.parent, limits=LIMITS))
+    return asyncio.run(lower_graph(raw, wanted, work=Workspace(folder=raw.parent, limits=LIMITS)))
 
 
 def reference_for(model: onnx.ModelProto, run_graph: Run, path: Path) -> Path:
@@ -53,7 +54,9 @@ def test_fp32_is_simplified_and_equals_the_original(
     assert 20 < lowered.peak_mib < 4096
     assert interface(onnx.load(lowered.onnx).graph) == interface(network.graph)
     reference = reference_for(network, run_graph, network_file.with_name("reference.npz"))
-    rows = asyncio.run(compare_graph(lowered.onnx, reference, workdir=network_file.parent, limits=LIMITS))
+    rows = asyncio.run(
+        compare_graph(lowered.onnx, reference, work=Workspace(folder=network_file.parent, limits=LIMITS))
+    )
     assert [(row.corner, row.output) for row in rows] == [(c, "scores") for c in ("min", "opt", "max")]
     assert all(row.relative < 1e-6 and row.noise == 1e-7 and row.top1 == 1 for row in rows)
 
@@ -72,7 +75,9 @@ def test_low_graphs_are_close_to_the_original_and_build_in_tensorrt_rtx(
 ) -> None:
     lowered = lower(network_file, precision)
     reference = reference_for(network, run_graph, network_file.with_name("reference.npz"))
-    rows = asyncio.run(compare_graph(lowered.onnx, reference, workdir=network_file.parent, limits=LIMITS))
+    rows = asyncio.run(
+        compare_graph(lowered.onnx, reference, work=Workspace(folder=network_file.parent, limits=LIMITS))
+    )
     assert all(0 < row.relative < error for row in rows)
     built = build_rtx(lowered.onnx, (3, 8, 8))
     assert built["bytes"] > 1000
@@ -89,7 +94,7 @@ def test_inputs_are_given_in_the_types_that_the_graph_wants(parse: Parse, tmp_pa
     corner = Corner("opt", inputs, {"y": np.array([2.5, 4], np.float32)}, {"y": 0.0})
     write_reference(tmp_path / "r.npz", [corner])
     (row,) = asyncio.run(
-        compare_graph(tmp_path / "g.onnx", tmp_path / "r.npz", workdir=tmp_path, limits=LIMITS)
+        compare_graph(tmp_path / "g.onnx", tmp_path / "r.npz", work=Workspace(folder=tmp_path, limits=LIMITS))
     )
     assert row.max_abs == 0
 
@@ -105,7 +110,9 @@ def test_a_graph_that_does_not_run_fails_verification(inputs: Arrays, says: str,
     reference = network_file.with_name("reference.npz")
     write_reference(reference, [Corner("opt", inputs, {"scores": np.zeros((1, 5))}, {"scores": 0.0})])
     with pytest.raises(VerificationFailed) as caught:
-        asyncio.run(compare_graph(network_file, reference, workdir=network_file.parent, limits=LIMITS))
+        asyncio.run(
+            compare_graph(network_file, reference, work=Workspace(folder=network_file.parent, limits=LIMITS))
+        )
     assert says in str(caught.value)
     assert len(str(caught.value)) < 1500
     assert list(network_file.parent.glob("child-*")) == []

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tasks.children.reference import Corner, write_reference
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.departure import InnerTensor
 from tasks.onnx.graph import inner_values
 
@@ -42,7 +43,9 @@ def values_of(path: Path, x: np.ndarray, limits: Limits = LIMITS) -> dict[InnerT
     one, another = Corner("min", {"x": x[:1]}, {}, {}), Corner("opt", {"x": x}, {}, {})
     write_reference(path.with_name("reference.npz"), [one, another])
     found = asyncio.run(
-        inner_values(path, path.with_name("reference.npz"), "opt", workdir=path.parent, limits=limits)
+        inner_values(
+            path, path.with_name("reference.npz"), "opt", work=Workspace(folder=path.parent, limits=limits)
+        )
     )
     assert found.corner == "opt"
     with np.load(found.file) as arrays:

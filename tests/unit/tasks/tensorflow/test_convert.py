@@ -13,6 +13,7 @@ import pytest
 from tasks.children.compare import relative_error
 from tasks.children.reference import read_reference
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import (
     ModelRefused,
     ModelUnreadable,
@@ -39,7 +40,9 @@ _BATCHES = {"min": 1, "opt": 8, "max": 32}
 def many(models: Path, tmp_path_factory: pytest.TempPathFactory, limits: Limits) -> Path:
     """The sanitised SavedModel with many signatures."""
     model = LocalModel(format=ModelFormat.SAVED_MODEL, path=models / "many")
-    return asyncio.run(export_saved_model(model, workdir=tmp_path_factory.mktemp("many"), limits=limits))
+    return asyncio.run(
+        export_saved_model(model, work=Workspace(folder=tmp_path_factory.mktemp("many"), limits=limits))
+    )
 
 
 def _wanted(
@@ -49,7 +52,7 @@ def _wanted(
 
 
 def _convert(folder: Path, wanted: ConversionWanted, workdir: Path, limits: Limits) -> Converted:
-    return asyncio.run(convert_saved_model(folder, wanted, workdir=workdir, limits=limits))
+    return asyncio.run(convert_saved_model(folder, wanted, work=Workspace(folder=workdir, limits=limits)))
 
 
 def _worst_error(converted: Converted) -> float:
@@ -78,7 +81,9 @@ def test_keras_files_keep_their_names_and_their_numbers(
     form = ModelFormat.KERAS if name.endswith("keras") else ModelFormat.H5
     before = (models / name).read_bytes()
     folder = asyncio.run(
-        export_saved_model(LocalModel(format=form, path=models / name), workdir=tmp_path, limits=limits)
+        export_saved_model(
+            LocalModel(format=form, path=models / name), work=Workspace(folder=tmp_path, limits=limits)
+        )
     )
     image = np.random.default_rng(1).random((3, 8, 8, 3), dtype=np.float32)
     np.savez(tmp_path / "samples.npz", zebra=image)

@@ -13,6 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.gate import judge
 from tasks.domain.record import Comparison, Verdict, Verification
 from tasks.domain.request import DEFAULT_TOLERANCES, BuildRequest, Precision
@@ -98,7 +99,9 @@ def test_a_wrong_graph_still_fails(models: dict[str, Any], name: str, tmp_path: 
     kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(2), kernel.name))
     onnx.save(graph, tmp_path / "wrong.onnx")
     reference = Path(cell["reference"])
-    rows = asyncio.run(compare_graph(tmp_path / "wrong.onnx", reference, workdir=tmp_path, limits=limits))
+    rows = asyncio.run(
+        compare_graph(tmp_path / "wrong.onnx", reference, work=Workspace(folder=tmp_path, limits=limits))
+    )
     answer = verdict(rows, BuildRequest().tolerance(Precision.FP32, MIXED[name]))
     assert answer.verdict is Verdict.FAILED
     assert "TensorFlow's own noise there is" in answer.reason

@@ -11,6 +11,7 @@ import pytest
 
 from tasks.children.plugin_domain import PLUGIN_DOMAIN
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import BuildRefused, OperationUnsupported
 from tasks.domain.release import ModelFormat
 from tasks.domain.request import Precision
@@ -30,7 +31,9 @@ from tasks.tensorrt.toolchain import Toolchain, probe_toolchain
 @pytest.fixture(scope="module")
 def saved_model(models: Path, tmp_path_factory: pytest.TempPathFactory, limits: Limits) -> Path:
     model = LocalModel(format=ModelFormat.SAVED_MODEL, path=models / "many")
-    return asyncio.run(export_saved_model(model, workdir=tmp_path_factory.mktemp("many"), limits=limits))
+    return asyncio.run(
+        export_saved_model(model, work=Workspace(folder=tmp_path_factory.mktemp("many"), limits=limits))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,9 @@ def left(saved_model: Path, tmp_path_factory: pytest.TempPathFactory, limits: Li
 
 def _convert(saved_model: Path, workdir: Path, limits: Limits, *plugin_ops: str) -> Converted:
     wanted = ConversionWanted(signature="factor", shapes={}, opset=17, samples=None, plugin_ops=plugin_ops)
-    return asyncio.run(convert_saved_model(saved_model, wanted, workdir=workdir, limits=limits))
+    return asyncio.run(
+        convert_saved_model(saved_model, wanted, work=Workspace(folder=workdir, limits=limits))
+    )
 
 
 def _foreign(path: Path) -> list[str]:
@@ -61,7 +66,9 @@ def test_only_what_is_really_left_is_told(left: Converted) -> None:
 
 def test_around_it_the_graph_computes_in_the_asked_precision(left: Converted, limits: Limits) -> None:
     wanted = GraphWanted(precision=Precision.FP16, opset=17)
-    lowered = asyncio.run(lower_graph(left.onnx, wanted, workdir=left.onnx.parent, limits=limits))
+    lowered = asyncio.run(
+        lower_graph(left.onnx, wanted, work=Workspace(folder=left.onnx.parent, limits=limits))
+    )
     assert _foreign(lowered.onnx) == ["Cholesky"]
     graph = onnx.load(lowered.onnx).graph
     types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
@@ -73,7 +80,7 @@ def test_around_it_the_graph_computes_in_the_asked_precision(left: Converted, li
 
 def test_tensorrt_looks_for_the_plugin_by_that_name(left: Converted, tmp_path: Path, limits: Limits) -> None:
     toolchain = Toolchain(interpreter=sys.executable, flavour=Flavour.RTX)
-    probe = asyncio.run(probe_toolchain(toolchain, workdir=tmp_path, limits=limits))
+    probe = asyncio.run(probe_toolchain(toolchain, work=Workspace(folder=tmp_path, limits=limits)))
     job = EngineJob(
         toolchain=toolchain,
         target=EngineTarget(
@@ -92,4 +99,4 @@ def test_tensorrt_looks_for_the_plugin_by_that_name(left: Converted, tmp_path: P
         gpu_index=None,
     )
     with pytest.raises(BuildRefused, match=r"Cholesky.*[Pp]lugin"):
-        asyncio.run(build_engine(job, workdir=tmp_path, limits=limits))
+        asyncio.run(build_engine(job, work=Workspace(folder=tmp_path, limits=limits)))

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from tasks.children.reference import read_reference
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.release import ModelFormat
 from tasks.tensorflow.models import (
     ConversionWanted,
@@ -39,8 +40,8 @@ def convert(models: Path, tmp_path: Path, limits: Limits) -> Callable[[str], Con
     async def run(name: str) -> Converted:
         model = LocalModel(format=ModelFormat.KERAS, path=models / name)
         wanted = ConversionWanted(signature=None, shapes={}, opset=17, samples=None)
-        folder = await export_saved_model(model, workdir=tmp_path, limits=limits)
-        return await convert_saved_model(folder, wanted, workdir=tmp_path, limits=limits)
+        folder = await export_saved_model(model, work=Workspace(folder=tmp_path, limits=limits))
+        return await convert_saved_model(folder, wanted, work=Workspace(folder=tmp_path, limits=limits))
 
     return lambda name: asyncio.run(run(name))
 

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
 from tasks.tensorrt.engine import BuiltEngine, EngineJob, build_engine
@@ -35,7 +36,9 @@ def rtx() -> Toolchain:
 
 @pytest.fixture(scope="session")
 def rtx_probe(rtx: Toolchain, limits: Limits, tmp_path_factory: pytest.TempPathFactory) -> ToolchainProbe:
-    return asyncio.run(probe_toolchain(rtx, workdir=tmp_path_factory.mktemp("probe"), limits=limits))
+    return asyncio.run(
+        probe_toolchain(rtx, work=Workspace(folder=tmp_path_factory.mktemp("probe"), limits=limits))
+    )
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +171,7 @@ def build(tmp_path: Path, limits: Limits) -> Callable[[EngineJob], BuiltEngine]:
     """A function that builds a job below `tmp_path`."""
 
     def run(one: EngineJob) -> BuiltEngine:
-        return asyncio.run(build_engine(one, workdir=tmp_path, limits=limits))
+        return asyncio.run(build_engine(one, work=Workspace(folder=tmp_path, limits=limits)))
 
     return run
 
@@ -181,7 +184,7 @@ def build_on(
 
     def run(stand_in: StandIn) -> tuple[Toolchain, BuiltEngine]:
         toolchain = Toolchain(interpreter=str(stand_in.interpreter), flavour=Flavour.TENSORRT)
-        probe = asyncio.run(probe_toolchain(toolchain, workdir=tmp_path, limits=limits))
+        probe = asyncio.run(probe_toolchain(toolchain, work=Workspace(folder=tmp_path, limits=limits)))
         job = EngineJob(
             toolchain=toolchain, target=probe.targets()[0], onnx=conv_net(1), precision=Precision.FP32,
             shapes={"x": BATCH}, workspace_mib=64, optimization_level=0, gpu_index=0,

@@ -10,6 +10,7 @@ import pytest
 
 from tasks.children.progress import listening
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.tensorrt.engine import EngineJob, build_engine
 
 MANY_LAYERS = 500
@@ -43,7 +44,9 @@ def test_cancelled_build_leaves_nothing(
                 building.set()
 
         with listening(listen):
-            task = asyncio.create_task(build_engine(job(onnx_file), workdir=tmp_path, limits=limits))
+            task = asyncio.create_task(
+                build_engine(job(onnx_file), work=Workspace(folder=tmp_path, limits=limits))
+            )
             await building.wait()
             seen.extend(processes_below(tmp_path))
             task.cancel()

@@ -11,6 +11,7 @@ import pytest
 from onnx import helper
 
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import ChildOutOfMemory
 from tasks.domain.request import ShapeRange
 from tasks.tensorrt.engine import EngineJob, build_engine
@@ -37,6 +38,8 @@ def test_a_memory_limit_is_told_wherever_it_is_reached(
     """The limits are those at which TensorRT-RTX 1.7 came so far; it took 400 MiB to build this."""
     limits = Limits(memory_mib=mib, seconds=120)
     with pytest.raises(ChildOutOfMemory, match="ENGINEFARM_CHILD_MEMORY_MIB") as caught:
-        asyncio.run(build_engine(job(heavy_net, shapes=SHAPES), workdir=tmp_path, limits=limits))
+        asyncio.run(
+            build_engine(job(heavy_net, shapes=SHAPES), work=Workspace(folder=tmp_path, limits=limits))
+        )
     assert not caught.value.retryable
     assert list(tmp_path.iterdir()) == []

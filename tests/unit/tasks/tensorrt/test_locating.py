@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tasks.children.reference import Corner, write_reference
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.departure import Departure
 from tasks.domain.request import Precision, ShapeRange
 from tasks.domain.target import Flavour
@@ -63,7 +64,7 @@ def departure(case: Path, stand_in: Callable[..., StandIn], tmp_path: Path) -> C
     async def find(**behaviour: object) -> Departure:
         made = stand_in(version="8.6.0", **behaviour)
         toolchain = Toolchain(interpreter=str(made.interpreter), flavour=Flavour.TENSORRT)
-        probe = await probe_toolchain(toolchain, workdir=tmp_path, limits=LIMITS)
+        probe = await probe_toolchain(toolchain, work=Workspace(folder=tmp_path, limits=LIMITS))
         job = EngineJob(
             toolchain=toolchain,
             target=probe.targets()[0],
@@ -75,8 +76,10 @@ def departure(case: Path, stand_in: Callable[..., StandIn], tmp_path: Path) -> C
             gpu_index=0,
         )
         reference = case.with_name("reference.npz")
-        inner = await inner_values(case, reference, "opt", workdir=tmp_path, limits=LIMITS)
-        return await locate_departure(job, reference, inner, tolerance=1e-4, workdir=tmp_path, limits=LIMITS)
+        inner = await inner_values(case, reference, "opt", work=Workspace(folder=tmp_path, limits=LIMITS))
+        return await locate_departure(
+            job, reference, inner, tolerance=1e-4, work=Workspace(folder=tmp_path, limits=LIMITS)
+        )
 
     return lambda **behaviour: asyncio.run(find(**behaviour))
 

@@ -15,6 +15,7 @@ import pytest
 
 from tasks.children.reference import Corner, write_reference
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import DigestMismatch, GpuUnavailable, RunnerMissing
 from tasks.domain.profile import Measured, Profile
 from tasks.domain.request import Precision, ShapeRange
@@ -63,7 +64,9 @@ def built(
         optimization_level=3,
         gpu_index=0,
     )
-    return asyncio.run(build_engine(job, workdir=tmp_path_factory.mktemp("engine"), limits=limits))
+    return asyncio.run(
+        build_engine(job, work=Workspace(folder=tmp_path_factory.mktemp("engine"), limits=limits))
+    )
 
 
 @pytest.fixture
@@ -87,7 +90,9 @@ def measure(
         )
         bounded = replace(limits, seconds=max(2 * seconds, 30.0))
         return asyncio.run(
-            profile_engine(engine, site, reference, workdir=tmp_path, limits=bounded, most_seconds=seconds)
+            profile_engine(
+                engine, site, reference, work=Workspace(folder=tmp_path, limits=bounded), most_seconds=seconds
+            )
         )
 
     return run
@@ -219,4 +224,4 @@ def test_without_pycuda_it_says_so(
     write_reference(reference, [Corner("opt", x, {"y": np.ones((1, 10), np.float32)}, {})])
     site = BuildSite(toolchain=rtx, gpu_index=0, gpu_uuid=None)
     with pytest.raises(RunnerMissing, match="pycuda"):
-        asyncio.run(profile_engine(built, site, reference, workdir=tmp_path, limits=limits))
+        asyncio.run(profile_engine(built, site, reference, work=Workspace(folder=tmp_path, limits=limits)))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tasks.children.run import ChildProgram, Limits, run_child
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import ToolchainBroken
 from tasks.tensorrt.engine import EngineJob, build_engine
 from tasks.tensorrt.toolchain import Toolchain
@@ -98,4 +99,4 @@ def test_build_runs_there(
     toolchain = Toolchain(interpreter=python_310, flavour=one.toolchain.flavour)
     there = dataclasses.replace(one, toolchain=toolchain)
     with pytest.raises(ToolchainBroken, match="No module named 'tensorrt_rtx'"):
-        asyncio.run(build_engine(there, workdir=tmp_path, limits=limits))
+        asyncio.run(build_engine(there, work=Workspace(folder=tmp_path, limits=limits)))

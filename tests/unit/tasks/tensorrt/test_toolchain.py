@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import GpuUnavailable, ToolchainBroken
 from tasks.domain.gpu_table import gpu_table
 from tasks.domain.target import ComputeCapability, Flavour
@@ -27,7 +28,7 @@ def probe_error(tmp_path: Path, limits: Limits) -> Callable[..., ToolchainBroken
     def probe(interpreter: str, flavour: Flavour = Flavour.RTX) -> ToolchainBroken:
         toolchain = Toolchain(interpreter=interpreter, flavour=flavour)
         with pytest.raises(ToolchainBroken) as caught:
-            asyncio.run(probe_toolchain(toolchain, workdir=tmp_path, limits=limits))
+            asyncio.run(probe_toolchain(toolchain, work=Workspace(folder=tmp_path, limits=limits)))
         assert list(tmp_path.glob("child-*")) == []
         return caught.value
 
@@ -47,7 +48,7 @@ def test_pycuda_is_found_without_being_imported(
     (tmp_path / "pycuda").mkdir()
     (tmp_path / "pycuda/__init__.py").write_text("raise RuntimeError('imported')\n", "utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert asyncio.run(probe_toolchain(rtx, workdir=tmp_path, limits=limits)).runs
+    assert asyncio.run(probe_toolchain(rtx, work=Workspace(folder=tmp_path, limits=limits))).runs
 
 
 def test_driver_that_does_not_load_is_no_broken_toolchain(
@@ -57,7 +58,7 @@ def test_driver_that_does_not_load_is_no_broken_toolchain(
     (tmp_path / "libcuda.so.1").write_bytes(b"no library" * 100)
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     with pytest.raises(GpuUnavailable, match=r"libcuda\.so\.1: invalid ELF header") as caught:
-        asyncio.run(probe_toolchain(rtx, workdir=tmp_path, limits=limits))
+        asyncio.run(probe_toolchain(rtx, work=Workspace(folder=tmp_path, limits=limits)))
     assert caught.value.retryable
 
 

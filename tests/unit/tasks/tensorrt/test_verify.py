@@ -15,6 +15,7 @@ import pytest
 from tasks.children.compare import Arrays
 from tasks.children.reference import Corner, read_reference, write_reference
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import (
     DigestMismatch,
@@ -46,7 +47,14 @@ def verify_error(rtx: Toolchain, tmp_path: Path, limits: Limits) -> Callable[...
         plan.write_bytes(data)
         with pytest.raises(FarmError) as caught:
             asyncio.run(
-                verify_engine(rtx, plan, expected, reference, gpu_index=0, workdir=tmp_path, limits=limits)
+                verify_engine(
+                    rtx,
+                    plan,
+                    expected,
+                    reference,
+                    gpu_index=0,
+                    work=Workspace(folder=tmp_path, limits=limits),
+                )
             )
         return caught.value
 
@@ -148,7 +156,7 @@ def verify_engine_of(
         write_reference(tmp_path / "reference.npz", corners)
         verifying = verify_engine(
             one, built.plan, built.ref, tmp_path / "reference.npz",
-            actual=tmp_path / "actual.npz", gpu_index=0, workdir=tmp_path, limits=limits,
+            actual=tmp_path / "actual.npz", gpu_index=0, work=Workspace(folder=tmp_path, limits=limits),
         )  # fmt: skip
         return asyncio.run(verifying)
 

@@ -14,6 +14,7 @@ import pytest
 
 from tasks.children.run import Limits
 from tasks.children.weights import scratch
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import OperationUnsupported, RequestInvalid, SamplesInvalid
 from tasks.domain.request import Calibration, Precision, ShapeRange
 from tasks.onnx.graph import GraphWanted, LoweredGraph, lower_graph
@@ -33,7 +34,7 @@ def lower(model: onnx.ModelProto, samples: Arrays, precision: Precision, folder:
     np.savez(folder / "samples.npz", **samples)  # type: ignore[arg-type]
     opset = 19 if precision is Precision.FP8 else 17
     wanted = GraphWanted(precision=precision, opset=opset, samples=folder / "samples.npz")
-    return asyncio.run(lower_graph(folder / "raw.onnx", wanted, workdir=folder, limits=LIMITS))
+    return asyncio.run(lower_graph(folder / "raw.onnx", wanted, work=Workspace(folder=folder, limits=LIMITS)))
 
 
 def in_process(
@@ -96,7 +97,9 @@ def test_without_samples_nothing_is_started(residual: onnx.ModelProto, tmp_path:
     onnx.save(residual, tmp_path / "raw.onnx")
     wanted = GraphWanted(precision=Precision.INT8, opset=17)
     with pytest.raises(RequestInvalid, match=r"none in build\.yaml"):
-        asyncio.run(lower_graph(tmp_path / "raw.onnx", wanted, workdir=tmp_path, limits=LIMITS))
+        asyncio.run(
+            lower_graph(tmp_path / "raw.onnx", wanted, work=Workspace(folder=tmp_path, limits=LIMITS))
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["raw.onnx"]
 
 

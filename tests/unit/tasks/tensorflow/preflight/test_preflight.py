@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.children.run import Limits
+from tasks.children.workspace import Workspace
 from tasks.domain.errors import ArchiveRefused, FarmError, ModelRefused, ModelUnreadable
 from tasks.domain.release import ModelFormat
 from tasks.tensorflow.models import LocalModel, export_saved_model, preflight_model
@@ -39,7 +40,9 @@ def _preflight(path: Path, tmp_path: Path, limits: Limits) -> LocalModel:
     form = _FORMS.get(path.suffix, ModelFormat.SAVED_MODEL)
     workdir = tmp_path / "work"
     workdir.mkdir(exist_ok=True)
-    return asyncio.run(preflight_model(LocalModel(format=form, path=path), workdir=workdir, limits=limits))
+    return asyncio.run(
+        preflight_model(LocalModel(format=form, path=path), work=Workspace(folder=workdir, limits=limits))
+    )
 
 
 def _dirty(folder: Path, what: str) -> str:
@@ -114,11 +117,11 @@ def test_missing_variables_and_sanitising(models: Path, tmp_path: Path, limits: 
     assert _dirty(folder, "add") == "1 True 2"
     before = (folder / "saved_model.pb").read_bytes()
     model = LocalModel(format=ModelFormat.SAVED_MODEL, path=folder)
-    clean = asyncio.run(export_saved_model(model, workdir=tmp_path, limits=limits))
+    clean = asyncio.run(export_saved_model(model, work=Workspace(folder=tmp_path, limits=limits)))
     assert _dirty(clean, "count") == "0 False 1"
     assert (folder / "saved_model.pb").read_bytes() == before
     kept = sorted(str(path.relative_to(clean)) for path in clean.rglob("*") if path.is_file())
     assert kept == ["saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"]
     (folder / "variables" / "variables.index").unlink()
     with pytest.raises(ModelUnreadable, match=r"variables/variables\.index"):
-        asyncio.run(export_saved_model(model, workdir=tmp_path, limits=limits))
+        asyncio.run(export_saved_model(model, work=Workspace(folder=tmp_path, limits=limits)))
