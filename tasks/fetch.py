@@ -101,7 +101,7 @@ async def fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversio
 
 def _fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversion:
     key = conversion_record_key(order.conversion)
-    record = Store.connect(order.store).find_conversion(key)
+    record = Store.connect(order.store).find(key, ConversionRecord)
     if record is None:
         raise NotStored(
             wanted=f"the conversion {key} in {order.store}",

@@ -6,6 +6,7 @@ import uuid
 
 from tasks.domain.errors import RecordInvalid
 from tasks.domain.order import CellOutcome, EngineOrder
+from tasks.domain.record import EngineRecord
 from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
 
@@ -26,7 +27,7 @@ async def find_engine(order: EngineOrder, *, by: uuid.UUID | None = None) -> Cel
 
 def _find_engine(order: EngineOrder, by: uuid.UUID | None) -> CellOutcome | None:
     store = Store.connect(order.store)
-    record = store.find_engine(order.key)
+    record = store.find(order.key, EngineRecord)
     if record is None:
         return None
     if record.build_key != order.build_key:  # the record's key carries only the first digits

@@ -97,7 +97,8 @@ def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
     for ref, path in blobs.items():
         _put(store, path, ref)
     record = _record(engine, layers)
-    standing = store.commit(record, record.key)
+    conversion = store.find_document(conversion_record_key(engine.conversion.key), ConversionRecord)
+    standing = store.commit(record, record.key, copied_from=conversion)
     # A sweep of unreferenced blobs may have passed between the two writes.
     for ref in blobs.keys() & {standing.plan, standing.layers, *standing.profile.files.values()}:
         if not store.has_blob(ref):

@@ -26,6 +26,7 @@ from tasks.domain.timing import (
     why_untimed,
 )
 from tasks.step import step
+from tasks.store.records import UPDATE
 from tasks.store.store import Store
 from tasks.store.timing import fetch_cache, find_timing, put_cache, share_timing, swap_timing
 from tasks.tensorrt.engine import BuiltEngine, EngineJob
@@ -80,7 +81,8 @@ def _pull_shared(store: Store, key: TimingCacheKey, work: Workspace) -> PulledTi
     try:
         standing = find_timing(store, key.shared, key)
         if standing is not None and standing.record is None:
-            notes = (f"the record {key.shared} cannot be read: {standing.problem}",)
+            newer = standing.problem is not None and standing.problem.newer
+            notes = (f"the record {key.shared} cannot be read{f': {UPDATE}' if newer else ''}",)
         elif standing is not None and standing.record is not None:
             stood = standing.record.cache
             cache = fetch_cache(store, stood, work.folder)

@@ -23,7 +23,7 @@ from tasks.children.workspace import Workspace
 from tasks.domain.errors import FarmError, TargetUnavailable
 from tasks.domain.farm_errors import AgentRunning
 from tasks.domain.offer import Announcement
-from tasks.store.announcements import announce, announcements, withdraw
+from tasks.store.announcements import announce, withdraw
 from tasks.store.store import Store
 from tasks.tensorrt.toolchain import probe_toolchain
 
@@ -114,7 +114,7 @@ class Host:
     async def _take_back_former(self, seat: Seat) -> None:
         """Take back what this host announced of the place of `seat` before its toolchain was replaced."""
         with contextlib.suppress(FarmError):  # the next announcement tries again
-            announced = await asyncio.to_thread(lambda: tuple(announcements(self.store)))
+            announced = await asyncio.to_thread(lambda: tuple(self.store.records(Announcement)))
             served = {one.pool for one in {**self.found, **self._served}.values()}
             for pool in {one.pool for one in announced if one.host == self.name} - served:
                 await self._take_back(pool, replace(seat, pool=pool).worker, known=True)

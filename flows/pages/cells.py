@@ -9,6 +9,7 @@ from flows.pages.run import as_code, link_to
 from tasks.domain.cells import CellAnswer
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
+from tasks.domain.record import EngineRecord
 from tasks.domain.record_text import error_text
 from tasks.domain.release import ReleaseRef
 from tasks.store.patience import retry_while_s3_is_down
@@ -38,7 +39,7 @@ def _row(answer: CellAnswer) -> dict[str, str]:
     }
     if isinstance(outcome, FarmError):
         return row | {"state": type(outcome).__name__}
-    record = Store.connect(order.store).find_engine(order.key)
+    record = Store.connect(order.store).find(order.key, EngineRecord)
     if record is None:
         return row | {"state": "gone"}
     cases = record.profile.cases

@@ -104,7 +104,7 @@ async def _found(job: ConversionJob, opset: int, precision: Precision) -> Conver
 
 def _find(store_url: str, key: str) -> ConversionRecord | None:
     store = Store.connect(store_url)
-    record = store.find_conversion(key)
+    record = store.find(key, ConversionRecord)
     if record is not None:
         store.require_blobs(key, *record.blobs)
     return record

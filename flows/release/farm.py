@@ -33,7 +33,6 @@ from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.priority import Priority
 from tasks.domain.target import EngineTarget
 from tasks.find import find_engine
-from tasks.store.announcements import announcements
 from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
 
@@ -53,7 +52,7 @@ async def targets_of_farm(store: str, devices: Iterable[str]) -> tuple[EngineTar
         TargetUnavailable: a device that no agent builds for.
         FarmError: as `s3_errors`.
     """
-    found = await retry_while_s3_is_down(lambda: tuple(announcements(Store.connect(store))))
+    found = await retry_while_s3_is_down(lambda: tuple(Store.connect(store).records(Announcement)))
     targets, missing = select((one.offer for one in found), devices)
     if missing:
         raise TargetUnavailable(

@@ -22,7 +22,6 @@ from tasks.domain.record import EngineRecord
 from tasks.domain.release import ReleaseRef
 from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePlace, release_of
 from tasks.domain.request import BuildRequest
-from tasks.store.announcements import announcements
 from tasks.store.releases import read_request_text
 from tasks.store.request_file import parse_request
 from tasks.store.store import Store
@@ -122,7 +121,7 @@ def _turn(needs: ReleaseNeeds) -> tuple[bool, float]:
 
 def _offers(store_url: str, *, now: datetime) -> tuple[Offer, ...]:
     """Return what agents offer that lived lately."""
-    found = announcements(Store.connect(store_url))
+    found = Store.connect(store_url).records(Announcement)
     return tuple(one.offer for one in found if _lives(one, now))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 from tasks.domain.errors import NotStored, RecordInvalid
 from tasks.domain.offer import Announcement
@@ -40,15 +39,6 @@ def _former(store: Store, key: str) -> Document[Announcement] | None:
             raise
         _LOG.warning("it is replaced: %s", error)
         return None
-
-
-def announcements(store: Store) -> Iterator[Announcement]:
-    """Yield what agents announced, by the names of their pools; what cannot be read is left out and logged.
-
-    Raises:
-        FarmError: as `s3_errors`.
-    """
-    return store.records(Announcement)
 
 
 def announced_pools(store: Store) -> frozenset[str]:

@@ -31,6 +31,10 @@ _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in g
 _SCHEMAS: dict[type, str] = {
     kind: next(str(field.default) for field in fields(kind) if field.name == "schema") for kind in _ADAPTERS
 }
+_OF_CONVERSION = {
+    "onnx": "onnx", "weights": "weights", "reference": "reference", "graph_verification": "verification",
+    "quantisation": "quantisation",
+}  # fmt: skip
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SHOWN_ERRORS = 5
 _NEW_VALUES = {"enum", "literal_error"}
@@ -58,13 +62,13 @@ class Document(Generic[R]):
     data: bytes
 
 
-def record_to_json(record: R, *, over: Document[R] | None = None) -> bytes:
+def record_to_json(record: Record, *, over: Document[Any] | None = None) -> bytes:
     """Return the UTF-8 JSON document of `record`, indented for people, ending in a line feed.
 
     Args:
         record: what to write.
-        over: the document that `record` replaces or was copied from: keys in it that this version does not
-            know are kept, at every level.
+        over: the document that `record` replaces or was copied from, which for an engine is its conversion's:
+            keys in it that this version does not know are kept, at every level.
 
     Raises:
         RecordInvalid: a figure is NaN or infinite, or a value has no JSON form.
@@ -73,7 +77,7 @@ def record_to_json(record: R, *, over: Document[R] | None = None) -> bytes:
     try:
         document = _dump(record)
         if over is not None:
-            _keep_unknown(document, json.loads(over.data), _dump(over.record))
+            _keep_unknown(document, *_as_part_of(record, json.loads(over.data), _dump(over.record)))
         data = (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
         if adapter.validate_json(data, strict=True, extra="ignore") != record:
             raise ValueError("a value that changes when it is written and read back")  # noqa: TRY301
@@ -89,6 +93,13 @@ def record_to_json(record: R, *, over: Document[R] | None = None) -> bytes:
 def _dump(record: Record) -> Any:
     # Read-only mappings are no `dict`; what else is not as declared shows when it is read back.
     return _ADAPTERS[type(record)].dump_python(record, mode="json", fallback=dict, warnings="none")
+
+
+def _as_part_of(record: Record, *documents: Any) -> tuple[Any, ...]:
+    """Return `documents` as `record` has them: an engine says of its graph what the conversion says."""
+    if not isinstance(record, EngineRecord) or documents[0].get("schema") != _SCHEMAS[ConversionRecord]:
+        return documents
+    return tuple({name: document.get(of) for name, of in _OF_CONVERSION.items()} for document in documents)
 
 
 def _keep_unknown(document: Any, former: Any, understood: Any) -> None:

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.children.disk import require_space
 from tasks.children.progress import report_progress
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid, RequestInvalid, StoreUnsafe
-from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.store.conditional import prove_conditional_writes
 from tasks.store.listing import pages
 from tasks.store.records import Document, R, check_key, record_from_json, record_to_json
@@ -150,7 +149,7 @@ class Store:
         finally:
             part.unlink(missing_ok=True)
 
-    def commit(self, record: R, key: str, *, copied_from: Document[R] | None = None) -> R:
+    def commit(self, record: R, key: str, *, copied_from: Document[Any] | None = None) -> R:
         """Write `record` at `key` unless one stands there; return the one that stands.
 
         The key is relative to the store's root. What stands may be another builder's record, or one's own
@@ -176,28 +175,6 @@ class Store:
             found="the server says that it is there, and that it is not",
             fix="look at the S3 server; something may be deleting records at this moment",
         )
-
-    def find_engine(self, key: str) -> EngineRecord | None:
-        """Return the engine record at `key`, relative to the store's root; None where there is none.
-
-        Raises:
-            RecordInvalid: what lies there cannot be read, or belongs at another key.
-            FarmError: as `s3_errors`.
-        """
-        return self.find(key, EngineRecord)
-
-    def find_conversion(self, key: str) -> ConversionRecord | None:
-        """Return the conversion record at `key`, relative to the store's root; None where there is none.
-
-        Raises:
-            RecordInvalid: what lies there cannot be read, or belongs at another key.
-            FarmError: as `s3_errors`.
-        """
-        return self.find(key, ConversionRecord)
-
-    def engines(self, *, model: str | None = None, version: str | None = None) -> Iterator[EngineRecord]:
-        """Yield the engines of the store like `documents`."""
-        return self.records(EngineRecord, model=model, version=version)
 
     def records(self, kind: type[R], *, model: str | None = None, version: str | None = None) -> Iterator[R]:
         """Yield the records of `kind` like `documents`."""
@@ -244,12 +221,17 @@ class Store:
             return error
 
     def find(self, key: str, kind: type[R]) -> R | None:
-        """Return the record of `kind` at `key`, like `find_engine`."""
+        """Return the record of `kind` at `key`, relative to the store's root; None where there is none.
+
+        Raises:
+            RecordInvalid: what lies there cannot be read, or belongs at another key.
+            FarmError: as `s3_errors`.
+        """
         document = self.find_document(key, kind)
         return None if document is None else document.record
 
     def find_document(self, key: str, kind: type[R]) -> Document[R] | None:
-        """Return the record of `kind` at `key` with its document, like `find_engine`."""
+        """Return the record of `kind` at `key` with its document, like `find`."""
         data = read_small(self.client, self.address(key), most=_LARGEST_RECORD, refusal=RecordInvalid)
         return None if data is None else self.document(data, key, kind)
 

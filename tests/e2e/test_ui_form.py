@@ -23,7 +23,7 @@ from flows.local.processes import running
 from flows.local.s3 import environment_for
 from flows.local.server import LocalServer
 from flows.server.registration import farm_parts
-from tasks.domain.record import Verdict
+from tasks.domain.record import EngineRecord, Verdict
 from tasks.domain.request import Precision
 from tasks.store.store import Store
 from tests.support.farm.farm import Farm
@@ -73,7 +73,7 @@ def test_a_form_that_is_filled_in_builds_engines(
         with farm.agent("cpu", "--name", "form"):
             state = farm.until(run.id, "Completed", "Failed", "Crashed", seconds=300)
     assert state.name == "Completed", state.message
-    built = list(farm.store.engines(model="digits", version="7"))
+    built = list(farm.store.records(EngineRecord, model="digits", version="7"))
     cells = {(one.options.precision, *map(str, one.target.compute_capabilities)) for one in built}
     assert cells == {(Precision.FP32, "8.9"), (Precision.FP16, "8.9")}
     assert {one.graph_verification.verdict for one in built} == {Verdict.PASSED}

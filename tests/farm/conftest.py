@@ -10,7 +10,8 @@ import boto3
 import pytest
 
 from flows.local.s3 import environment_for
-from tasks.store.announcements import announcements, withdraw
+from tasks.domain.offer import Announcement
+from tasks.store.announcements import withdraw
 from tasks.store.store import Store
 from tests.support.farm.commands import clear, on_server
 from tests.support.farm.farm import Farm
@@ -59,7 +60,7 @@ def servers(prefect_server: str, s3_server: str, tmp_path_factory: pytest.TempPa
 def farm(servers: Farm) -> Farm:
     """The servers and the store, without the agents that other files of tests had."""
     on_server(clear)
-    for one in list(announcements(servers.store)):
+    for one in list(servers.store.records(Announcement)):
         withdraw(servers.store, one.pool)
     return servers
 

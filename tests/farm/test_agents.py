@@ -23,10 +23,9 @@ from agents.server.pools import LOCKED_TEMPLATE
 from flows.server.logs import LogLine, log_lines
 from flows.server.runs import find_run
 from tasks.domain.farm_errors import AgentRunning, PoolUnsafe
-from tasks.domain.offer import CPU_POOL, pool_of
+from tasks.domain.offer import CPU_POOL, Announcement, pool_of
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
-from tasks.store.announcements import announcements
 from tests.stand_in.toolchain import H100, SECOND_H100, StandIn, StandInGpu, write_toolchain
 from tests.support.farm.commands import on_server, run
 from tests.support.farm.farm import SECONDS, Agent, Farm, environment_of, wait_for
@@ -83,7 +82,7 @@ def test_agents_join_and_build_what_their_own_probe_finds(
     assert builds == {H100.uuid, SECOND_H100.uuid}
 
     pools = {pool_of(order.target) for order in wanted}
-    assert {one.pool for one in announcements(farm.store)} == pools
+    assert {one.pool for one in farm.store.records(Announcement)} == pools
     assert "gpu-unheard-of-9000-trt10.13.3.9" in pools
     found = on_server(lambda client: client.read_work_pools())
     templates = {pool.name: pool.base_job_template for pool in found}
@@ -170,13 +169,15 @@ def test_an_upgraded_tensorrt_is_another_pool(
     refused = farm.submit(orders.make(old))
     assert "TargetUnavailable" in str(farm.until(refused, "Failed", "Completed").message)
 
-    wait_for(lambda: pool_of(new) in {one.pool for one in announcements(farm.store)}, lambda: agents[0].text)
+    wait_for(
+        lambda: pool_of(new) in {one.pool for one in farm.store.records(Announcement)}, lambda: agents[0].text
+    )
     order = orders.make(new)
     assert farm.until(farm.submit(order), "Completed", "Failed").name == "Completed"
     record = farm.record(order)
     assert record is not None
     assert record.target == new
-    assert pool_of(old) not in {one.pool for one in announcements(farm.store)}
+    assert pool_of(old) not in {one.pool for one in farm.store.records(Announcement)}
 
 
 def test_an_agent_that_is_told_to_end_finishes_its_build(

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State, StateType
 
 from tasks.domain.offer import Announcement, Offer
 from tasks.domain.priority import Priority
-from tasks.domain.record import Verdict
+from tasks.domain.record import EngineRecord, Verdict
 from tasks.domain.target import ComputeCapability, Flavour, TensorRTVersion
 from tasks.store.announcements import announce, withdraw
 from tests.stand_in.toolchain import H100, L4, StandIn, write_toolchain
@@ -49,7 +49,7 @@ def test_two_requests_for_one_release_build_each_cell_once(
     states = [farm.until(run, "Completed", "Failed", "Crashed") for run in runs]
     assert [state.name for state in states] == ["Completed"] * 2, [state.message for state in states]
 
-    records = list(farm.store.engines(model="digits", version="fan-1"))
+    records = list(farm.store.records(EngineRecord, model="digits", version="fan-1"))
     assert len(records) == 3
     verdicts = sorted(record.engine_verification.verdict for record in records)
     assert verdicts == sorted([Verdict.PASSED, Verdict.PASSED, Verdict.NOT_MEASURED])
@@ -112,7 +112,7 @@ def test_a_cell_that_fails_stops_no_other_and_says_how_to_mend_it(
     ):
         assert text in str(states["fan-7"].message)
     for version in ("fan-2", "fan-7"):
-        records = farm.store.engines(model="digits", version=version)
+        records = farm.store.records(EngineRecord, model="digits", version=version)
         assert [record.target.gpu for record in records] == [None]
 
     (child,) = [one for one in children_of(farm, runs["fan-2"]) if "gpu:l4" in one.tags]
@@ -144,7 +144,7 @@ def test_a_killed_parent_finds_its_builds_again(
     (child,) = children_of(farm, run)
     assert farm.states(child.id).count("Running") == 1
     assert builds_on(toolchain, L4) == before + 1
-    assert len(list(farm.store.engines(model="digits", version="fan-8"))) == 1
+    assert len(list(farm.store.records(EngineRecord, model="digits", version="fan-8"))) == 1
 
 
 @pytest.mark.killing
@@ -164,7 +164,7 @@ def test_a_killed_build_is_started_again_and_published_once(
     assert farm.until(run, "Completed", "Failed").name == "Completed"
     (child,) = children_of(farm, run)
     assert "Crashed" in farm.states(child.id)
-    assert len(list(farm.store.engines(model="digits", version="fan-4"))) == 1
+    assert len(list(farm.store.records(EngineRecord, model="digits", version="fan-4"))) == 1
 
 
 @pytest.mark.killing

@@ -18,9 +18,9 @@ from flows.server import runs
 from flows.server.automation_part import Automations
 from flows.server.automations import watches
 from flows.server.run_ends import is_final
-from tasks.domain.offer import pool_of
+from tasks.domain.offer import Announcement, pool_of
+from tasks.domain.record import EngineRecord
 from tasks.domain.target import TensorRTVersion
-from tasks.store.announcements import announcements
 from tests.stand_in.toolchain import A10, A10G, StandIn
 from tests.support.farm.commands import on_server, run
 from tests.support.farm.farm import Agent, Farm, wait_for
@@ -113,7 +113,7 @@ def test_what_a_host_without_power_had_is_finished_by_another(
         assert farm.until(release, "Completed", "Failed").name == "Completed"
     assert [one.id for one in children_of(farm, release)] == [child.id]
     assert farm.states(child.id).count("Completed") == 1
-    assert len(list(farm.store.engines(model="digits", version="dark"))) == 1
+    assert len(list(farm.store.records(EngineRecord, model="digits", version="dark"))) == 1
     assert unfinished("dark") == []
 
 
@@ -138,7 +138,7 @@ def test_runs_that_wait_for_a_tensorrt_that_was_replaced_are_told_and_built_by_t
         toolchain.becomes(build_seconds=0.5)
         with farm.agent(*arguments, toolchains=[toolchain], **beats) as gpu:
             farm.online(gpu)
-            assert old not in {one.pool for one in announcements(farm.store)}
+            assert old not in {one.pool for one in farm.store.records(Announcement)}
             told = wait_for(lambda: artifacts(release).get("waiting"), lambda: farm.states(release))
             assert f"`{old}`: no agent is online. Start the agent" in told
             assert f"Nobody takes the 2 runs that wait in {old}." in " ".join(run("status").split())
@@ -150,7 +150,7 @@ def test_runs_that_wait_for_a_tensorrt_that_was_replaced_are_told_and_built_by_t
 
             retry(farm, release)
             assert farm.until(release, "Completed", "Failed").name == "Completed"
-    records = list(farm.store.engines(model="digits", version="upgraded"))
+    records = list(farm.store.records(EngineRecord, model="digits", version="upgraded"))
     assert [record.target.version for record in records] == [TensorRTVersion.parse(new)] * 2
     assert unfinished("upgraded") == []
 

@@ -67,7 +67,7 @@ def told(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Mapping[str, 
 
 def _engines(told: Mapping[str, str]) -> list[EngineRecord]:
     with patch.dict(os.environ, told):
-        return list(Store.connect("s3://enginefarm").engines(model="digits", version="1"))
+        return list(Store.connect("s3://enginefarm").records(EngineRecord, model="digits", version="1"))
 
 
 def _runs(told: Mapping[str, str]) -> list[tuple[str, str]]:

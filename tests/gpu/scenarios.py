@@ -82,7 +82,7 @@ async def two_requests(stage: Stage) -> dict[str, Any]:
     outcomes = await asyncio.gather(*asked)
     built = [cell.built for outcome in outcomes for cell in outcome.cells]
     keys = {cell.key for outcome in outcomes for cell in outcome.cells}
-    stored = [one.key for one in stage.store.engines(model="digits", version="twice")]
+    stored = [one.key for one in stage.store.records(EngineRecord, model="digits", version="twice")]
     sound = sorted(built) == [False, True] and set(stored) == keys and len(stored) == 1
     return {"as it must be": sound, "built": built, "stored": stored}
 

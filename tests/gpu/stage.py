@@ -48,7 +48,7 @@ class Stage:
 
     def engine(self, model: str, precision: Precision) -> EngineRecord:
         """Return the record of an engine that was built before."""
-        found = self.store.engines(model=model, version="1")
+        found = self.store.records(EngineRecord, model=model, version="1")
         return next(one for one in found if one.options.precision == precision)
 
     def files(self, record: EngineRecord) -> tuple[Path, Path]:

@@ -10,7 +10,7 @@ import pytest
 from tasks.domain.errors import NotStored
 from tasks.domain.offer import Announcement, Offer, pool_of, select, tags_of
 from tasks.domain.target import ComputeCapability, Flavour, TensorRTVersion
-from tasks.store.announcements import announce, announcements, withdraw
+from tasks.store.announcements import announce, withdraw
 from tasks.store.store import Store
 
 H100 = ("NVIDIA H100 80GB HBM3", ComputeCapability(major=9, minor=0))
@@ -30,14 +30,14 @@ def announcement(offer: Offer) -> Announcement:
 
 
 def test_the_last_agent_of_a_pool_stands(store: Store) -> None:
-    assert list(announcements(store)) == []
+    assert list(store.records(Announcement)) == []
     announce(store, announcement(TENSORRT))
     announce(store, announcement(RTX))
     later = replace(announcement(TENSORRT), host="two")
     announce(store, later)
-    assert list(announcements(store)) == [later, announcement(RTX)]
+    assert list(store.records(Announcement)) == [later, announcement(RTX)]
     withdraw(store, later.pool)
-    assert list(announcements(store)) == [announcement(RTX)]
+    assert list(store.records(Announcement)) == [announcement(RTX)]
     with pytest.raises(NotStored, match=r"gpu-h100-sxm-80gb-trt10\.13\.3\.9"):
         withdraw(store, later.pool)
 
@@ -50,7 +50,7 @@ def test_what_is_no_announcement_of_its_key_is_left_out(
     data = store.client.get_object(Bucket=address.bucket, Key=address.key)["Body"].read()
     overwrite(store, "targets/other.json", data)
     overwrite(store, "targets/rubbish.json", b"{")
-    assert list(announcements(store)) == [announcement(TENSORRT)]
+    assert list(store.records(Announcement)) == [announcement(TENSORRT)]
 
 
 def test_pools_and_tags_tell_device_and_version() -> None:

@@ -29,19 +29,19 @@ Overwrite = Callable[[Store, str, bytes | None], None]
 
 def test_the_first_commit_stands(store: Store, engine_record: EngineRecord) -> None:
     key = engine_record.key
-    assert store.find_engine(key) is None
+    assert store.find(key, EngineRecord) is None
     assert store.commit(engine_record, key) == engine_record
     assert store.commit(replace(engine_record, attempt="second"), key) == engine_record
-    assert store.find_engine(key) == engine_record
+    assert store.find(key, EngineRecord) == engine_record
 
 
 def test_conversions_are_committed_alike(store: Store, conversion_record: ConversionRecord) -> None:
     record = conversion_record
     key = conversion_record_key(record.key)
-    assert store.find_conversion(key) is None
+    assert store.find(key, ConversionRecord) is None
     assert store.commit(record, key) == record
     assert store.commit(replace(record, peak_mib=2.0), key) == record
-    assert store.find_conversion(key) == record
+    assert store.find(key, ConversionRecord) == record
 
 
 def test_a_record_goes_only_to_its_own_key(
@@ -51,7 +51,7 @@ def test_a_record_goes_only_to_its_own_key(
         store.commit(engine_record, "engines/elsewhere.json")
     with pytest.raises(RecordInvalid, match="elsewhere"):
         store.commit(conversion_record, "conversions/elsewhere.json")
-    assert store.find_engine("engines/elsewhere.json") is None
+    assert store.find("engines/elsewhere.json", EngineRecord) is None
 
 
 def test_a_record_that_was_copied_to_another_key_is_refused(
@@ -59,7 +59,7 @@ def test_a_record_that_was_copied_to_another_key_is_refused(
 ) -> None:
     overwrite(store, "engines/a/b/c/d/e.json", record_to_json(engine_record))
     with pytest.raises(RecordInvalid, match=engine_record.key):
-        store.find_engine("engines/a/b/c/d/e.json")
+        store.find("engines/a/b/c/d/e.json", EngineRecord)
 
 
 def test_a_broken_record_is_not_overwritten(
@@ -79,7 +79,7 @@ def test_one_of_many_processes_wins_and_all_agree(
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     assert len({own for own, _ in rows}) == _RACERS
-    standing = store.find_engine(engine_record.key)
+    standing = store.find(engine_record.key, EngineRecord)
     assert standing is not None
     assert {seen for _, seen in rows} == {standing.attempt}
 
@@ -108,16 +108,17 @@ def _fill(store: Store, record: EngineRecord, count: int) -> list[str]:
 
 def test_a_listing_goes_on_after_a_thousand_records(store: Store, engine_record: EngineRecord) -> None:
     keys = _fill(store, engine_record, 1200)
-    assert [record.key for record in store.engines()] == keys
-    assert next(store.engines()).key == keys[0]
+    assert [record.key for record in store.records(EngineRecord)] == keys
+    assert next(store.records(EngineRecord)).key == keys[0]
 
 
 def test_a_listing_can_be_narrowed(store: Store, engine_record: EngineRecord) -> None:
     keys = _fill(store, engine_record, 12)
-    assert list(store.engines(model="m")) == []
-    assert [one.key for one in store.engines(model="m1")] == [key for key in keys if "/m1/" in key]
-    assert [one.key for one in store.engines(version="v2")] == [key for key in keys if "/v2/" in key]
-    assert [one.key for one in store.engines(model="m0", version="v1")] == [
+    assert list(store.records(EngineRecord, model="m")) == []
+    of_model, of_version = store.records(EngineRecord, model="m1"), store.records(EngineRecord, version="v2")
+    assert [one.key for one in of_model] == [key for key in keys if "/m1/" in key]
+    assert [one.key for one in of_version] == [key for key in keys if "/v2/" in key]
+    assert [one.key for one in store.records(EngineRecord, model="m0", version="v1")] == [
         key for key in keys if "/m0/v1/" in key
     ]
 
@@ -131,7 +132,7 @@ def test_a_listing_leaves_broken_records_out_and_names_them(
     overwrite(store, odd, b"{")
     overwrite(store, "engines/README.txt", b"not a record")
     with caplog.at_level(logging.WARNING, logger="tasks.store"):
-        assert [record.key for record in store.engines()] == [keys[0], keys[2]]
+        assert [record.key for record in store.records(EngineRecord)] == [keys[0], keys[2]]
     assert len(caplog.messages) == 2
     assert any(keys[1] in message for message in caplog.messages)
     assert not any("\x1b" in message for message in caplog.messages)
@@ -179,4 +180,4 @@ def test_a_conflict_with_another_write_is_tried_again(
     answers = put_answers(store)
     assert store.commit(engine_record, engine_record.key) == engine_record
     assert answers == [*_PROBE, 409, 409, 200]
-    assert store.find_engine(engine_record.key) == engine_record
+    assert store.find(engine_record.key, EngineRecord) == engine_record

@@ -32,8 +32,8 @@ def _calls(store: Store, record: EngineRecord, folder: Path) -> Iterator[Callabl
     yield lambda: store.put_blob(release / "model.h5")
     yield lambda: store.get_blob(blob_ref(b"x"), folder / "blob")
     yield lambda: store.commit(record, record.key)
-    yield lambda: store.find_engine(record.key)
-    yield lambda: list(store.engines())
+    yield lambda: store.find(record.key, EngineRecord)
+    yield lambda: list(store.records(EngineRecord))
     yield lambda: read_request_text(store.client, ref)
     yield lambda: fetch_release(store.client, ref, folder / "fetched")
     yield lambda: publish_release(store.client, ref, release)
@@ -66,7 +66,7 @@ def test_refusals_and_overload_are_told_apart(
     for call in (
         store.check_conditional_writes,
         lambda: store.has_blob(engine_record.plan),
-        lambda: store.find_engine(engine_record.key),
+        lambda: store.find(engine_record.key, EngineRecord),
     ):
         with pytest.raises(error, match=store.bucket):
             call()
@@ -90,7 +90,7 @@ def test_a_server_that_is_not_there_is_given_up_soon(
     store = Store.connect("s3://models")
     started = time.monotonic()
     with pytest.raises(StoreUnreachable, match=url) as caught:
-        store.find_engine(engine_record.key)
+        store.find(engine_record.key, EngineRecord)
     assert time.monotonic() - started < _SOON
     assert caught.value.retryable
 
@@ -110,7 +110,7 @@ def test_a_server_that_swallows_connections_is_given_up_soon(
         store = Store.connect("s3://models")
         started = time.monotonic()
         with pytest.raises(StoreUnreachable, match="timeout"):
-            store.find_engine(engine_record.key)
+            store.find(engine_record.key, EngineRecord)
         assert time.monotonic() - started < _SOON
         for one in waiting:
             one.close()

@@ -28,7 +28,7 @@ def test_a_record_at_a_key_that_its_contents_do_not_make(
             store.commit(forged, engine_record.key)
         overwrite(store, engine_record.key, record_to_json(forged))
         with pytest.raises(RecordInvalid):
-            store.find_engine(engine_record.key)
+            store.find(engine_record.key, EngineRecord)
 
 
 def test_a_record_whose_blob_is_gone(

@@ -13,7 +13,11 @@ from typing import Any
 
 import boto3
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from flows.cli import engines, quarantine
+from flows.cli import timing as timing_command
 from flows.cli.engines import document_at, fetch_engine
 from flows.release.missing_cells import ListedRelease, needs_of, rows
 from flows.settings import settings
@@ -26,7 +30,7 @@ from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.domain.release import ReleaseRef
 from tasks.domain.timing import CacheFile, TimingCacheKey, TimingRecord
 from tasks.publish import _publish_conversion
-from tasks.store.announcements import announce, announced_pools, announcements, withdraw
+from tasks.store.announcements import announce, announced_pools, withdraw
 from tasks.store.lease import Lease
 from tasks.store.records import Record
 from tasks.store.store import Store
@@ -200,6 +204,23 @@ def test_a_later_engine_is_fetched_with_its_record_as_it_was_written(
     assert UNKNOWN in json.loads((tmp_path / "a.plan.json").read_bytes())["options"]["shapes"]["x"]
 
 
+def test_commands_print_later_records_as_they_are_stored(store: Store, engine_record: EngineRecord) -> None:
+    refused, timed = quarantine_of(engine_record), timing_of(engine_record)
+    engine, refusal, timing = (put_later(store, record) for record in (engine_record, refused, timed))
+
+    def printed(app: typer.Typer, *arguments: str) -> Any:
+        done = CliRunner().invoke(app, [*arguments, "--store", store.url], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    assert printed(engines.app, "show", engine_record.key) == engine
+    assert printed(engines.app, "list", "--json") == [engine]
+    assert printed(engines.app, "profile", engine_record.key, "--json") == engine["profile"]
+    assert printed(quarantine.app, "show", refused.key) == refusal
+    assert printed(quarantine.app, "list", "--json") == [refusal]
+    assert printed(timing_command.app, "list", "--json") == [timing]
+
+
 def test_a_later_engine_of_todays_tools_lacks_nothing(
     store: Store, release: ListedRelease, engine_record: EngineRecord
 ) -> None:
@@ -260,6 +281,17 @@ def test_a_lower_precision_is_written_beside_what_a_later_version_said_about_the
     assert document["tools"] == {"onnx": "2"}
 
 
+def test_an_engine_keeps_what_a_later_version_said_about_its_graph(
+    store: Store, engine_record: EngineRecord, conversion_record: ConversionRecord
+) -> None:
+    put_later(store, conversion_record)
+    document = store.find_document(_CONVERSION, ConversionRecord)
+    assert store.commit(engine_record, engine_record.key, copied_from=document) == engine_record
+    kept = unknown_keys(json.loads(bytes_at(store, engine_record.key)))
+    assert {".onnx", ".reference", ".graph_verification", ".graph_verification.comparisons[0]"} <= set(kept)
+    assert "." not in kept
+
+
 def test_who_adds_to_a_timing_cache_keeps_what_a_later_version_wrote(
     store: Store, engine_record: EngineRecord, tmp_path: Path
 ) -> None:
@@ -303,7 +335,7 @@ def test_an_agent_that_announces_again_keeps_what_a_later_version_wrote(
     former = put_later(store, announcement_for(engine_record))
     again = replace(announcement_for(engine_record), host="builder-3")
     announce(store, again)
-    assert list(announcements(store)) == [again]
+    assert list(store.records(Announcement)) == [again]
     assert unknown_keys(json.loads(bytes_at(store, again.key))) == unknown_keys(former)
 
 
@@ -318,7 +350,7 @@ def test_an_announcement_of_a_newer_major_version_is_not_replaced(
     with pytest.raises(RecordInvalid, match="update enginefarm on this host"):
         withdraw(store, announcement.pool)
     assert bytes_at(store, announcement.key) == data
-    assert list(announcements(store)) == []
+    assert list(store.records(Announcement)) == []
     assert announced_pools(store) == {announcement.pool}
 
 

@@ -18,6 +18,7 @@ from flows.local.s3 import environment_for
 from flows.server import runs
 from flows.server.run_ends import is_final
 from tasks.domain.overrides import Overrides
+from tasks.domain.record import EngineRecord
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.store.store import Store
 from tests.stand_in.toolchain import StandIn, StandInGpu
@@ -80,7 +81,7 @@ class World:
 
     def engines(self, version: str) -> int:
         """How many engines of a version are published."""
-        return len(list(self.farm.store.engines(model="digits", version=version)))
+        return len(list(self.farm.store.records(EngineRecord, model="digits", version=version)))
 
     def at_work(self) -> list[str]:
         """The runs that the server does not call over, without those that a schedule asks for later."""

@@ -186,7 +186,7 @@ class Farm:
         return [str(state.name) for state in sorted(found, key=lambda state: state.timestamp)]
 
     def record(self, order: EngineOrder) -> EngineRecord | None:
-        return self.store.find_engine(order.key)
+        return self.store.find(order.key, EngineRecord)
 
 
 def end(agent: Agent) -> None:
