@@ -97,7 +97,7 @@ def test_a_release_becomes_engines_once(
 
     # An engine whose plan is gone is not "found".
     client.delete_object(Bucket=release.bucket, Key=fp32.plan.key)
-    with pytest.raises(NotStored, match="delete the record"):
+    with pytest.raises(NotStored, match="move the record out of the store"):
         asyncio.run(build_release(release))
     assert stored_keys("models/") == [
         f"models/digits/1/{name}" for name in ("build.yaml", "model.keras", "samples.npz")
