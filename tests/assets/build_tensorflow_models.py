@@ -13,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.support.seeds import seed_everything
+
 
 def two_by_two() -> Any:
     """A functional model with two inputs and two outputs, whose names are not in alphabetical order."""
@@ -209,13 +211,9 @@ def _sequential(layer: Any) -> Any:
 
 def main(folder: Path) -> None:
     """Write every model below `folder`."""
-    keras.utils.set_random_seed(0)
-    model = two_by_two()
-    model.fit(
-        [np.random.rand(8, 8, 8, 3), np.random.rand(8, 5)],  # noqa: NPY002 (seeded above)
-        [np.random.rand(8, 3), np.random.rand(8, 1)],  # noqa: NPY002
-        verbose=0,
-    )
+    seed_everything()
+    model, draw = two_by_two(), np.random.default_rng(0).random
+    model.fit([draw((8, 8, 8, 3)), draw((8, 5))], [draw((8, 3)), draw((8, 1))], verbose=0)
     model.save(folder / "two.keras")
     model.save(folder / "two.h5")
     model.save_weights(folder / "only.weights.h5")

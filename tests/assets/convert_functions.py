@@ -21,6 +21,7 @@ import tensorflow as tf
 from tasks.domain.errors import FarmError
 from tasks.tensorflow import convert_child, export_child, plan_child
 from tasks.tensorflow.preflight import child
+from tests.support.seeds import seed_everything
 
 _OPSET = 17
 
@@ -30,7 +31,8 @@ def _report(phase: str, fraction: float) -> None:
 
 
 def cases_of(path: str) -> dict[str, Any]:
-    """Return the cases of the file at `path`."""
+    """Return the cases of the file at `path`, whose layers and weights are the same in every run."""
+    seed_everything()
     spec = importlib.util.spec_from_file_location("cases", path)
     assert spec is not None
     assert spec.loader is not None
@@ -40,14 +42,23 @@ def cases_of(path: str) -> dict[str, Any]:
     return cases
 
 
+def traced(function: Any, specs: list[Any]) -> Any:
+    """Return `function` as a graph; a layer in it that was not built yet draws its weights here."""
+    seed_everything()
+    serve = tf.function(function, input_signature=specs, autograph=False)
+    serve.get_concrete_function()
+    return serve
+
+
 def save(function: Any, specs: list[Any] | None, folder: Path) -> None:
     """Write a SavedModel whose only signature is `function`, with what it keeps in its attribute `holds`."""
     if specs is None:
+        seed_everything()
         function(folder)
         return
     module = tf.Module()
     module.holds = getattr(function, "holds", None)
-    module.serve = tf.function(function, input_signature=specs, autograph=False)
+    module.serve = traced(function, specs)
     tf.saved_model.save(module, str(folder), signatures=module.serve.get_concrete_function())
 
 

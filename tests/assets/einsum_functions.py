@@ -53,7 +53,6 @@ def attend(layer: Any) -> Any:
     return serve
 
 
-keras.utils.set_random_seed(3)
 CASES["attention"] = (
     attend(keras.layers.MultiHeadAttention(2, 4)),
     [tf.TensorSpec((None, None, 8), tf.float32, "a")],

@@ -51,7 +51,6 @@ def _tokens(policy: str) -> Any:
 
 
 def _saved(make: Callable[[str], Any], policy: str, path: Path) -> None:
-    keras.utils.set_random_seed(3)
     make(policy).save(path.with_suffix(".keras"))
 
 

@@ -21,8 +21,7 @@ from tests.stand_in.hardware import contexts, memory
 Corners = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 Array = npt.NDArray[Any]
 
-RNG = np.random.default_rng(0)
-WEIGHTS = RNG.standard_normal((3, 5)).astype(np.float32)
+WEIGHTS = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
 SMALL: Corners = ((1, 3), (2, 3), (4, 3))
 LARGE: Corners = ((8, 3), (16, 3), (32, 3))
 
@@ -94,8 +93,8 @@ def opened(data: bytes, *, gpu_index: int = 0) -> Runner:
 
 
 def batch(rows: int) -> Array:
-    """Return so many rows for `product_plan`."""
-    return RNG.standard_normal((rows, 3)).astype(np.float32)
+    """Return so many rows for `product_plan`, the same in every call."""
+    return np.random.default_rng(rows).standard_normal((rows, 3)).astype(np.float32)
 
 
 @contextmanager

@@ -18,8 +18,6 @@ Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
 Parse = Callable[..., onnx.ModelProto]
 Lower = Callable[[onnx.ModelProto], onnx.ModelProto]
 
-RNG = np.random.default_rng(3)
-
 
 def input_types(model: onnx.ModelProto, operation: str) -> list[int]:
     graph = model.graph
@@ -33,7 +31,7 @@ def test_the_work_is_done_low_and_the_weights_take_half_the_space(
     network: onnx.ModelProto, run_graph: Run, low: LowFloat, lowered: Lower, close: float
 ) -> None:
     half = lowered(network)
-    image = RNG.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    image = np.random.default_rng(3).normal(size=(2, 3, 8, 8)).astype(np.float32)
     (wanted,), (found,) = run_graph(network, {"image": image}), run_graph(half, {"image": image})
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, atol=close)

@@ -23,8 +23,6 @@ Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
 Parse = Callable[..., onnx.ModelProto]
 
-RNG = np.random.default_rng(11)
-
 
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scratch]:
@@ -112,6 +110,7 @@ def test_fp8_reaches_the_end_of_its_range_and_beyond_it_nothing(
 
 
 def test_attention_multiplies_two_activations(parse: Parse, room: Scratch, run_graph: Run) -> None:
+    rng = np.random.default_rng(11)
     model = parse(
         """
         g (float[n, 6, 8] x) => (float[n, 6, 8] y) {
@@ -123,14 +122,14 @@ def test_attention_multiplies_two_activations(parse: Parse, room: Scratch, run_g
             y = MatMul (p, x)
         }
         """,
-        wq=RNG.normal(size=(8, 8)).astype(np.float32) / 8,
-        wk=RNG.normal(size=(8, 8)).astype(np.float32) / 8,
+        wq=rng.normal(size=(8, 8)).astype(np.float32) / 8,
+        wk=rng.normal(size=(8, 8)).astype(np.float32) / 8,
     )
     low = quantised(model, room)
     made = makers(low)
     products = [node for node in low.graph.node if node.op_type == "MatMul"]
     assert [made[name].op_type for node in products for name in node.input] == ["DequantizeLinear"] * 8
-    feeds = {"x": RNG.normal(size=(2, 6, 8)).astype(np.float32)}
+    feeds = {"x": rng.normal(size=(2, 6, 8)).astype(np.float32)}
     (wanted,), (found,) = run_graph(model, feeds), run_graph(low, feeds)
     np.testing.assert_allclose(found, wanted, atol=0.1)
     assert multiply_adds(model, {"x": (2, 6, 8)}) == {0: 768, 1: 768, 3: 576, 5: 576}
@@ -170,7 +169,7 @@ def test_fp8_is_for_the_convolutions_that_have_a_kernel(
     text: str,
     fp8: bool,  # noqa: FBT001 (a column of the table)
 ) -> None:
-    weight = RNG.normal(size=shape).astype(np.float32)
+    weight = np.random.default_rng(11).normal(size=shape).astype(np.float32)
     model = parse(f"g (float[n, 16, 9, 9] x) => (float[n, c, h, k] y) {{ y = {text} }}", w=weight)
     assert len(find_sites(model, Precision.INT8)[0]) == 1
     assert find_sites(model, Precision.FP8)[1] == 1
@@ -178,7 +177,7 @@ def test_fp8_is_for_the_convolutions_that_have_a_kernel(
 
 
 def test_one_weight_read_twice_is_stored_once(parse: Parse, room: Scratch) -> None:
-    weight = RNG.normal(size=(200, 200)).astype(np.float32)
+    weight = np.random.default_rng(11).normal(size=(200, 200)).astype(np.float32)
     model = parse(
         "g (float[n, 200] x) => (float[n, 200] y) { a = MatMul (x, w) b = Relu (a) y = MatMul (b, w) }",
         w=weight,
