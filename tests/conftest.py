@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -29,6 +28,7 @@ from tasks.store.records import engine_record_from_json
 from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import StandIn, write_toolchain
 from tests.support.processor_time import ProcessorTime, add_processor_time
+from tests.support.waiting import wait_until
 from tests.support.workers import made_once
 
 prepare_prefect()  # before anything imports Prefect, as the command line does
@@ -37,7 +37,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what ru
 
 _RECORD = Path(__file__).parent / "assets" / "engine-record.json"
 _BUILDER = Path(__file__).parent / "assets" / "build_tensorflow_models.py"
-_START_SECONDS = 60.0
 _END_SECONDS = 10.0
 
 
@@ -96,14 +95,15 @@ def _answers(url: str) -> bool:
 def _wait_until_it_answers(
     command: Sequence[str], process: subprocess.Popen[bytes], url: str, log: Path
 ) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not _answers(url):
-        output = log.read_text("utf-8", "replace")[-2000:]
+    def output() -> str:
+        return f"{command} at {url}:\n{log.read_text('utf-8', 'replace')[-2000:]}"
+
+    def is_there() -> bool:
         if process.poll() is not None:
-            pytest.fail(f"{command} ended with status {process.returncode}:\n{output}")
-        if time.monotonic() > deadline:
-            pytest.fail(f"{command} did not answer on {url} in {_START_SECONDS:.0f} s:\n{output}")
-        time.sleep(0.05)
+            pytest.fail(f"status {process.returncode} of {output()}")
+        return _answers(url)
+
+    wait_until(is_there, output)
 
 
 @pytest.fixture(scope="session")

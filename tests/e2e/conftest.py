@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import wait_until
+
 Start = Callable[..., subprocess.Popen[str]]
 _ROOT = Path(__file__).parents[2]
-_END_SECONDS = 30.0
 
 
 def _processes_below(folder: Path) -> list[str]:
@@ -42,10 +42,7 @@ def scratch(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "scratch"
     folder.mkdir()
     yield folder
-    deadline = time.monotonic() + _END_SECONDS
-    while _processes_below(folder) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert _processes_below(folder) == []
+    wait_until(lambda: not _processes_below(folder), lambda: _processes_below(folder), every=0.2)
     # uv keeps its own locks there.
     assert [path.name for path in folder.iterdir() if not path.match("uv-*.lock")] == []
 

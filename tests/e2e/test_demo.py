@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pytest
 
 from tasks.domain.errors import Interrupted
 from tasks.store.records import record_schema
+from tests.support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = str(Path(sys.executable).with_name("enginefarm"))
@@ -75,12 +75,13 @@ def test_ending_it_ends_everything(
     number: signal.Signals,
 ) -> None:
     process = start([PROGRAM, "demo", "--json"])
-    deadline = time.monotonic() + 200
-    while not any("entry.py tasks.tensorflow" in command for command in processes_below(scratch)):
+
+    def converts() -> bool:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return any("entry.py tasks.tensorflow" in command for command in processes_below(scratch))
+
+    wait_until(converts, "a child with TensorFlow")
     os.killpg(process.pid, number)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == Interrupted.exit_code
     assert output == ""

@@ -28,8 +28,9 @@ from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
 from tests.stand_in.toolchain import H100, SECOND_H100, StandIn, StandInGpu, write_toolchain
 from tests.support.farm.commands import on_server, run
-from tests.support.farm.farm import SECONDS, Agent, Farm, environment_of, wait_for
+from tests.support.farm.farm import Agent, Farm, environment_of
 from tests.support.farm.orders import RTX, Orders, on_gpu, on_rtx
+from tests.support.waiting import PATIENCE, wait_until
 
 DEMO_MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
 UNHEARD = StandInGpu(
@@ -88,7 +89,7 @@ def test_agents_join_and_build_what_their_own_probe_finds(
     templates = {pool.name: pool.base_job_template for pool in found}
     assert all(templates[pool] == LOCKED_TEMPLATE for pool in (*pools, CPU_POOL))
     # A worker that lost its server for a moment is replaced.
-    workers = wait_for(lambda: len(found := gpu.workers()) == 3 and found, lambda: gpu.text)
+    workers = wait_until(lambda: len(found := gpu.workers()) == 3 and found, lambda: gpu.text)
     told = [environment_of(pid) for pid in workers]
     assert sorted(one["CUDA_VISIBLE_DEVICES"] for one in told) == [H100.uuid, SECOND_H100.uuid, UNHEARD.uuid]
     assert len({one["ENGINEFARM_TOOLCHAINS"] for one in told}) == 2
@@ -121,7 +122,7 @@ def test_one_order_given_twice_at_once_is_built_once(
         runs = list(both.map(farm.submit, [order] * 2))
     for one in runs:
         farm.until(one, "Running", "Failed", "Crashed")
-    wait_for(lambda: len(_starts(h100)) > begun, lambda: agents[0].text)
+    wait_until(lambda: len(_starts(h100)) > begun, lambda: agents[0].text)
     time.sleep(1)  # the other one looks, too
     assert [farm.run(one).state_name for one in runs] == ["Running"] * 2
     h100.goes_on()
@@ -169,7 +170,7 @@ def test_an_upgraded_tensorrt_is_another_pool(
     refused = farm.submit(orders.make(old))
     assert "TargetUnavailable" in str(farm.until(refused, "Failed", "Completed").message)
 
-    wait_for(
+    wait_until(
         lambda: pool_of(new) in {one.pool for one in farm.store.records(Announcement)}, lambda: agents[0].text
     )
     order = orders.make(new)
@@ -189,12 +190,12 @@ def test_an_agent_that_is_told_to_end_finishes_its_build(
     unheard.becomes(meet=begun + 2)  # it takes as long as this test wants
     target = on_gpu(UNHEARD, unheard.version)
     building = farm.submit(orders.make(target))
-    wait_for(lambda: len(unheard.events()) > before, lambda: gpu.text)
+    wait_until(lambda: len(unheard.events()) > before, lambda: gpu.text)
     late = farm.submit(orders.make(target))
     _is_waiting(late, behind=building, pool=pool_of(target))
 
     gpu.signal(signal.SIGTERM)
-    wait_for(lambda: "what runs has" in gpu.text, lambda: gpu.text)
+    wait_until(lambda: "what runs has" in gpu.text, lambda: gpu.text)
     unheard.goes_on()
     assert gpu.ends_with() == 0
     assert farm.run(building).state_name == "Completed"
@@ -208,7 +209,7 @@ def _is_waiting(late: UUID, *, behind: UUID, pool: str) -> None:
     assert [one["id"] for agent in found["agents"] for one in agent["runs"]] == [str(behind)]
     (waiting,) = found["waiting"]
     assert waiting["id"] == str(late)
-    assert 0 < waiting["done_in_seconds"] < SECONDS
+    assert 0 < waiting["done_in_seconds"] < PATIENCE
 
 
 def test_an_agent_takes_no_runs_from_a_pool_with_prefects_own_template(

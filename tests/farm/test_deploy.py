@@ -20,7 +20,7 @@ from flows.cli.main import app
 from flows.server.deployments import NIGHTLY, Deployments, FarmDeployment
 from tasks.domain.offer import CPU_POOL
 from tests.support.farm.commands import on_server, run
-from tests.support.farm.farm import wait_for
+from tests.support.waiting import wait_until
 
 
 def test_registering_leaves_alone_what_an_operator_changed(bare_server: str) -> None:
@@ -90,7 +90,7 @@ def test_events_start_builds_where_that_is_asked_for(bare_server: str) -> None:
     same = uuid4()
     for event, version in ((same, "1"), (same, "1"), (uuid4(), "2")):
         _tell(bare_server, f"{place}/m/{version}/build.yaml", event)
-    wait_for(lambda: len(_releases()) >= 2)
+    wait_until(lambda: len(_releases()) >= 2)
     assert _releases() == [
         {"bucket": "bucket", "prefix": "mo[d]els", "model": "m", "version": version} for version in ("1", "2")
     ]

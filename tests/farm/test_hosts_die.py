@@ -23,9 +23,10 @@ from tasks.domain.record import EngineRecord
 from tasks.domain.target import TensorRTVersion
 from tests.stand_in.toolchain import A10, A10G, StandIn
 from tests.support.farm.commands import on_server, run
-from tests.support.farm.farm import Agent, Farm, wait_for
+from tests.support.farm.farm import Agent, Farm
 from tests.support.farm.orders import on_gpu
 from tests.support.farm.releases import artifacts, ask, builds_on, children_of, publish
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.killing
 
@@ -99,7 +100,7 @@ def test_what_a_host_without_power_had_is_finished_by_another(
         farm.online(cpu, workers=2)
         farm.online(gpu)
         release = ask(publish(farm, "dark", f"{_REQUEST}targets: [a10]\n"))
-        wait_for(lambda: builds_on(toolchain, A10), toolchain.events)
+        wait_until(lambda: builds_on(toolchain, A10), toolchain.events)
         (child,) = children_of(farm, release)
         cut_power([cpu, gpu])
     assert [farm.run(one).state_name for one in (release, child.id)] == ["Running"] * 2
@@ -109,7 +110,7 @@ def test_what_a_host_without_power_had_is_finished_by_another(
         farm.agent("cpu", "--name", "bright"),
         farm.agent("gpu", "--name", "bright", toolchains=[toolchain]),
     ):
-        wait_for(lambda: all("Crashed" in farm.states(one) for one in (release, child.id)))
+        wait_until(lambda: all("Crashed" in farm.states(one) for one in (release, child.id)))
         assert farm.until(release, "Completed", "Failed").name == "Completed"
     assert [one.id for one in children_of(farm, release)] == [child.id]
     assert farm.states(child.id).count("Completed") == 1
@@ -129,8 +130,8 @@ def test_runs_that_wait_for_a_tensorrt_that_was_replaced_are_told_and_built_by_t
         with farm.agent(*arguments, toolchains=[toolchain], **beats) as gpu:
             farm.online(gpu)
             release = ask(publish(farm, "upgraded", f"{_REQUEST}targets: [a10g]\nprecisions: [fp32, fp16]\n"))
-            wait_for(lambda: builds_on(toolchain, A10G), toolchain.events)
-            wait_for(lambda: len(children_of(farm, release)) == 2)
+            wait_until(lambda: builds_on(toolchain, A10G), toolchain.events)
+            wait_until(lambda: len(children_of(farm, release)) == 2)
             gpu.signal()
             assert gpu.ends_with() == 0
 
@@ -139,7 +140,7 @@ def test_runs_that_wait_for_a_tensorrt_that_was_replaced_are_told_and_built_by_t
         with farm.agent(*arguments, toolchains=[toolchain], **beats) as gpu:
             farm.online(gpu)
             assert old not in {one.pool for one in farm.store.records(Announcement)}
-            told = wait_for(lambda: artifacts(release).get("waiting"), lambda: farm.states(release))
+            told = wait_until(lambda: artifacts(release).get("waiting"), lambda: farm.states(release))
             assert f"`{old}`: no agent is online. Start the agent" in told
             assert f"Nobody takes the 2 runs that wait in {old}." in " ".join(run("status").split())
 

@@ -24,7 +24,7 @@ from flows.server.automations import SILENT, STUCK, UNHEARD, WATCHES
 from flows.server.deployments import register
 from tasks.domain.offer import CPU_POOL
 from tests.support.farm.commands import on_server
-from tests.support.farm.farm import wait_for
+from tests.support.waiting import wait_until
 
 _WITHIN = 10.0  # seconds: the least that the server takes
 
@@ -211,7 +211,7 @@ def test_runs_of_hosts_that_are_gone_come_again(runs: Runs, quick: Automations) 
 
     on_server(hand_back)
     lost = [found[name] for name in ("silent", "stuck", "unheard")]
-    wait_for(lambda: states(*lost) == ["Crashed", "Crashed", "Cancelled"], lambda: states(*found.values()))
+    wait_until(lambda: states(*lost) == ["Crashed", "Crashed", "Cancelled"], lambda: states(*found.values()))
     assert states(found["handed back"], found["over"]) == ["AwaitingRetry", "Completed"]
 
     swept: Swept = on_server(sweep)

@@ -26,7 +26,7 @@ from flows.local.processes import LocalFarm, Part
 from infra.local_farm import find_postgres
 from tasks.domain.backoff import Backoff
 from tasks.domain.errors import RequestInvalid, StoreUnreachable
-from tests.support.farm.s3_world import SECONDS, wait_for
+from tests.support.waiting import PATIENCE, until, wait_until
 
 _ROOT = Path(__file__).parents[2]
 _DEPLOY = """
@@ -89,7 +89,7 @@ def test_the_farm_runs_on_one_machine_and_leaves_nothing_behind(
             [*command, "--only", "database", "server", "s3", "s3-agent"], stdout=out, stderr=out, cwd=_ROOT
         )
     try:
-        wait_for(lambda: farm.poll() is not None or "for a shell" in (home / "out").read_text())
+        wait_until(lambda: farm.poll() is not None or "for a shell" in (home / "out").read_text())
         assert farm.poll() is None, (home / "out").read_text()
         assert ("PostgreSQL" in (home / "out").read_text()) == bool(find_postgres())
         environment = os.environ | _environment(home)
@@ -98,13 +98,13 @@ def test_the_farm_runs_on_one_machine_and_leaves_nothing_behind(
         _uploads_become_runs_through_all_that_dies(home, environment)
         before = _processes(home)
         farm.send_signal(signal.SIGINT)
-        assert farm.wait(SECONDS) == 0
+        assert farm.wait(PATIENCE) == 0
         assert len(before) >= 3
         assert _processes(home) == {}
     finally:
         farm.kill()
         farm.wait()
-        wait_for(lambda: not _processes(home))
+        wait_until(lambda: not _processes(home))
 
 
 def _only_with_the_password(home: Path, environment: Mapping[str, str]) -> None:
@@ -122,13 +122,13 @@ def _uploads_become_runs_through_all_that_dies(home: Path, environment: Mapping[
         environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1"
     ).client("s3", endpoint_url=environment["AWS_ENDPOINT_URL"])
     s3.put_object(Bucket="enginefarm", Key="models/first/1/build.yaml", Body=b"")
-    wait_for(lambda: _runs(environment) == ["first"])
+    wait_until(lambda: _runs(environment) == ["first"])
     os.kill(_processes(home)["server"], signal.SIGKILL)
-    wait_for(lambda: "server runs again" in (home / "out").read_text())
+    wait_until(lambda: "server runs again" in (home / "out").read_text())
     # The message goes to the dead agent's open call, and is lost for a minute: the listing is faster.
     os.kill(_processes(home)["s3-agent"], signal.SIGKILL)
     s3.put_object(Bucket="enginefarm", Key="models/second/1/build.yaml", Body=b"")
-    wait_for(lambda: sorted(_runs(environment)) == ["first", "second"])
+    wait_until(lambda: sorted(_runs(environment)) == ["first", "second"])
 
 
 def test_the_parts_are_those_of_the_farm(tmp_path: Path) -> None:
@@ -146,9 +146,7 @@ def test_the_parts_are_those_of_the_farm(tmp_path: Path) -> None:
 
 async def _keep_through(farm: LocalFarm, said: list[str]) -> None:
     running = asyncio.create_task(farm.run(lambda: os.kill(farm._processes["part"].pid, signal.SIGKILL)))
-    async with asyncio.timeout(SECONDS):
-        while "part runs again" not in said:  # noqa: ASYNC110 (a farm that people look at)
-            await asyncio.sleep(0.02)
+    await until(lambda: "part runs again" in said, lambda: said)
     farm.stop()
     await running
 

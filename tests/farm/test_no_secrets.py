@@ -17,8 +17,8 @@ from tasks.domain.errors import FarmError, StoreUnreachable
 from tasks.domain.farm_errors import LocationRefused
 from tasks.domain.release import ReleaseRef
 from tasks.store.s3 import s3_client
-from tests.support.farm.farm import wait_for
 from tests.support.farm.written import MARK, SECRETS, all_of_server, all_of_store, secrets_in
+from tests.support.waiting import wait_until
 
 _DEMO = Path(__file__).parents[2] / "flows/demo_release"
 _SIGNED = (
@@ -84,7 +84,7 @@ def test_no_secret_is_written_down(
     assert not [error for error in failures if MARK.decode() in str(error)]
 
     asyncio.run(APILogHandler.aflush())
-    written = wait_for(lambda: (found := _written()) and _is_complete(found) and found)
+    written = wait_until(lambda: (found := _written()) and _is_complete(found) and found)
     assert b"digits-good" in b"\n".join(written["flow_run.name"])
     assert b"Traceback (most recent call last)" in b"\n".join(written["log.message"])
     assert b"a place that ENGINEFARM_ALLOWED names" in b"\n".join(written["flow_run_state.message"])

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,18 +24,10 @@ from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
 from tasks.domain.offer import CPU_POOL
 from tests.support.farm.commands import on_server, run
 from tests.support.farm.silent_s3 import SilentS3
+from tests.support.waiting import wait_until
 
 _RELEASE = "s3://farm-of-tests/models/digits/1"
-_WAIT_SECONDS = 60.0
 _AGENT = "host-cpu"
-
-
-def until(what: Callable[[], Any], *, is_there: Callable[[Any], bool] = bool) -> Any:
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while not is_there(found := what()):
-        assert time.monotonic() < deadline, found
-        time.sleep(0.5)
-    return found
 
 
 def pool() -> dict[str, Any]:
@@ -114,19 +105,19 @@ def test_runs_are_asked_for_watched_stopped_and_started_again(
 
     begun = datetime.now(UTC)
     agent()
-    (busy,) = until(lambda: [one for one in pool()["agents"] if one["runs"]])
+    (busy,) = wait_until(lambda: [one for one in pool()["agents"] if one["runs"]], pool, every=0.5)
     assert (busy["name"], busy["online"]) == (_AGENT, True)
     assert [one["id"] for one in busy["runs"]] == [urgent["id"]]
     since = datetime.fromisoformat(busy["runs"][0]["since"])
     assert begun < since <= datetime.now(UTC)
     assert "unknown" in run("status")
-    until(lambda: state(urgent["id"]), is_there=lambda one: one == "Running")
+    wait_until(lambda: state(urgent["id"]) == "Running", lambda: state(urgent["id"]), every=0.5)
 
     # A child of it waits, and goes with it.
     child = on_server(lambda client: submit_child(client, urgent["id"]))
     assert run("cancel", urgent["id"][:8]).count("Cancel") == 2
     with silent_s3.dropping():
-        until(lambda: state(urgent["id"]), is_there=lambda one: one == "Cancelled")
+        wait_until(lambda: state(urgent["id"]) == "Cancelled", lambda: state(urgent["id"]), every=0.5)
     assert state(child) == "Cancelled"
     assert "was over" in run("cancel", urgent["id"])
     with pytest.raises(RunUnsuccessful, match="Cancelled"):
@@ -134,7 +125,7 @@ def test_runs_are_asked_for_watched_stopped_and_started_again(
     assert first["id"] in run("cancel", first["id"])
 
     assert "AwaitingRetry" in run("retry", urgent["id"])
-    until(lambda: state(urgent["id"]), is_there=lambda one: one == "Running")
+    wait_until(lambda: state(urgent["id"]) == "Running", lambda: state(urgent["id"]), every=0.5)
     with pytest.raises(RequestInvalid, match="it is Running"):
         run("retry", urgent["id"])
     run("cancel", urgent["id"])

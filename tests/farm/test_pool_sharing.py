@@ -15,9 +15,9 @@ from prefect.states import Pending, Scheduled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
 from agents.worker.pool_sharing import SharingWorker, shuffled
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_server")
-_SECONDS = 20.0
 
 
 @flow
@@ -67,7 +67,7 @@ async def _take_two() -> None:
         async with worker:
             await worker.sync_with_backend()
             await worker.get_and_submit_flow_runs()  # the only look that it is told to take
-            await asyncio.wait_for(worker.taken.wait(), _SECONDS)
+            await asyncio.wait_for(worker.taken.wait(), PATIENCE)
         assert worker.took == [run for run in runs if run != worker.first]
 
 

@@ -22,7 +22,8 @@ import pytest
 from agents.s3.queue import NotificationQueue
 from tasks.store.s3 import s3_client
 from tests.support.farm.gate import gate_to
-from tests.support.farm.s3_world import SECONDS, World, arn_of, deploy, notify, wait_for
+from tests.support.farm.s3_world import World, arn_of, deploy, notify
+from tests.support.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
@@ -65,7 +66,7 @@ def test_releases_become_runs_whatever_happens_on_the_way(world: World) -> None:
     world.upload("models/early/1/build.yaml", b"priority: production")  # before there were notifications
     notify(world.bucket, world.queue, world.sqs)  # sends a test event
     with world.agent() as agent:
-        wait_for(lambda: world.names() == ["early/1"], "the listing finds what no message told")
+        wait_until(lambda: world.names() == ["early/1"], "the listing finds what no message told")
         assert world.health()["workers"].keys() == {"queue", "listing"}
         _uploads_and_copies_of_messages(world)
         _what_is_no_release(world)
@@ -74,8 +75,8 @@ def test_releases_become_runs_whatever_happens_on_the_way(world: World) -> None:
         _server_away_and_agent_ends(world, agent)
     with world.agent():
         world.api.open()
-        wait_for(lambda: world.names()[-1] == "late/1")
-        wait_for(world.is_quiet)
+        wait_until(lambda: world.names()[-1] == "late/1")
+        wait_until(world.is_quiet)
     assert world.buried() == {}
     assert world.names() == ["early/1", "m/1", "m/1", "stored/1", "late/1"]
     assert world.api.requests["POST /api/deployments/…/create_flow_run"] >= len(world.names())
@@ -90,11 +91,11 @@ def _uploads_and_copies_of_messages(world: World) -> None:
         world.send(world.record("other+models/a%2Bb/m/1/build.yaml"))
         world.send(world.record("models%2Fearly%2F1%2Fbuild.yaml"))
     world.send(world.record("models/gone/1/build.yaml"))
-    wait_for(world.is_quiet)
+    wait_until(world.is_quiet)
     expected = {"bucket": world.bucket, "prefix": "other models/a+b", "model": "m", "version": "1"}
     assert world.releases()[1:] == [expected]
     world.upload("other models/a+b/m/1/build.yaml", b"priority: nightly")  # another content
-    wait_for(lambda: world.releases()[2:] == [expected])
+    wait_until(lambda: world.releases()[2:] == [expected])
 
 
 def _what_is_no_release(world: World) -> None:
@@ -108,7 +109,7 @@ def _what_is_no_release(world: World) -> None:
     }
     for body in bodies:
         world.send(body)
-    wait_for(world.is_quiet)
+    wait_until(world.is_quiet)
     found = world.buried()
     assert found.keys() == bodies.keys()
     assert all(bodies[body] in reason for body, reason in found.items()), found
@@ -118,7 +119,7 @@ def _what_is_no_release(world: World) -> None:
 def _server_refuses(world: World) -> None:
     asyncio.run(deploy(more=("purpose",)))
     world.upload("models/refused/1/build.yaml")
-    (reason,) = wait_for(world.buried).values()
+    (reason,) = wait_until(world.buried).values()
     assert "409" in reason
     assert "purpose" in reason
     s3_client().delete_object(Bucket=world.bucket, Key="models/refused/1/build.yaml")
@@ -128,20 +129,20 @@ def _server_refuses(world: World) -> None:
 def _store_away(world: World) -> None:
     world.s3.shut()
     world.upload("models/stored/1/build.yaml")
-    wait_for(lambda: world.s3.refused > 3)
+    wait_until(lambda: world.s3.refused > 3)
     assert not world.is_quiet()
     assert world.health()["well"]  # a server that is away is no fault of the agent's
     world.s3.open()
-    wait_for(lambda: world.names()[-1] == "stored/1")
-    wait_for(world.is_quiet)
+    wait_until(lambda: world.names()[-1] == "stored/1")
+    wait_until(world.is_quiet)
 
 
 def _server_away_and_agent_ends(world: World, agent: subprocess.Popen[bytes]) -> None:
     world.api.shut()
     world.upload("models/late/1/build.yaml")
-    wait_for(lambda: world.api.refused)
+    wait_until(lambda: world.api.refused)
     agent.send_signal(signal.SIGTERM)
-    assert agent.wait(SECONDS) == 0
+    assert agent.wait(PATIENCE) == 0
     assert not world.is_quiet()
     assert world.names()[-1] == "stored/1"
 

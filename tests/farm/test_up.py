@@ -8,10 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
 from unittest.mock import patch
 
 import boto3
@@ -20,22 +18,13 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from tasks.domain.record import EngineRecord
 from tasks.store.store import Store
+from tests.support.waiting import PATIENCE, wait_until
 
-T = TypeVar("T")
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 _ROOT = Path(__file__).parents[2]
 _MODEL = _ROOT / "flows/demo_release/model.keras"
 _PROGRAM = str(Path(sys.executable).with_name("enginefarm"))
-_SECONDS = 300.0
 _RELEASE = "s3://enginefarm/models/digits/1"
-
-
-def _wait(look: Callable[[], T], why: Callable[[], str]) -> T:
-    deadline = time.monotonic() + _SECONDS
-    while not (found := look()):
-        assert time.monotonic() < deadline, why()
-        time.sleep(0.5)
-    return found
 
 
 @pytest.fixture
@@ -53,13 +42,15 @@ def told(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Mapping[str, 
             [_PROGRAM, "up", "--data", str(home), *ports], stdout=output, stderr=output, env=passed, cwd=_ROOT
         )
     try:
-        _wait(lambda: farm.poll() is not None or "In another shell" in out.read_text("utf-8"), out.read_text)
+        wait_until(
+            lambda: farm.poll() is not None or "In another shell" in out.read_text("utf-8"), out.read_text
+        )
         assert farm.poll() is None, out.read_text("utf-8")
         lines = (home / "environment").read_text("utf-8").splitlines()
         pairs = (shlex.split(line.removeprefix("export "))[0].partition("=") for line in lines)
         yield passed | {name: value for name, _, value in pairs}
         farm.send_signal(signal.SIGINT)
-        assert farm.wait(120) == 0, out.read_text("utf-8")
+        assert farm.wait(PATIENCE) == 0, out.read_text("utf-8")
     finally:
         farm.kill()
         farm.wait()
@@ -86,8 +77,8 @@ def test_an_upload_and_a_schedule_end_in_engines(told: Mapping[str, str], tmp_pa
     shutil.copy(_MODEL, release)
     (release / "build.yaml").write_text("targets: [rtx-sm89]\nprecisions: [fp32]\n", "utf-8")
     subprocess.run([_PROGRAM, "publish", str(release), _RELEASE], env=told, check=True)
-    (first,) = _wait(lambda: _engines(told), lambda: str(_runs(told)))
-    _wait(lambda: ("s3", "Completed") in _runs(told), lambda: str(_runs(told)))
+    (first,) = wait_until(lambda: _engines(told), lambda: _runs(told), every=0.5)
+    wait_until(lambda: ("s3", "Completed") in _runs(told), lambda: _runs(told), every=0.5)
 
     with patch.dict(os.environ, told):
         client = boto3.session.Session().client("s3")
@@ -96,6 +87,6 @@ def test_an_upload_and_a_schedule_end_in_engines(told: Mapping[str, str], tmp_pa
     assert _engines(told) == []
     every_minute = ["deployment", "schedule", "create", "reconcile/farm", "--cron", "* * * * *"]
     subprocess.run([sys.executable, "-m", "prefect", *every_minute], env=told, check=True)
-    (second,) = _wait(lambda: _engines(told), lambda: str(_runs(told)))
-    _wait(lambda: ("schedule", "Completed") in _runs(told), lambda: str(_runs(told)))
+    (second,) = wait_until(lambda: _engines(told), lambda: _runs(told), every=0.5)
+    wait_until(lambda: ("schedule", "Completed") in _runs(told), lambda: _runs(told), every=0.5)
     assert (second.key, second.attempt == first.attempt) == (first.key, False)

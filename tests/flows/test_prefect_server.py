@@ -7,6 +7,7 @@ import gc
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -15,8 +16,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from flows.local.prefect_server import free_what_fails
+from tests.support.waiting import PATIENCE, until
 
-_SECONDS = 3.0  # that SQLite waits for its database
 _INSERT = sqlalchemy.text("insert into t values (:x)")
 
 
@@ -28,9 +29,18 @@ async def _fail(connection: AsyncConnection) -> IntegrityError:
     return failed.value
 
 
+async def _statements(connection: AsyncConnection) -> list[str]:
+    """Return a list to which SQLite adds each statement as it begins, before it waits for others."""
+    begun: list[str] = []
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.set_trace_callback(begun.append)
+    return begun
+
+
 async def _write_while_another_does(database: Path, *, freeing: bool) -> None:
     """Free the cursor that failed while its connection waits for another, which the same event loop ends."""
-    engine = create_async_engine(f"sqlite+aiosqlite:///{database}", connect_args={"timeout": _SECONDS})
+    patience = PATIENCE if freeing else 3.0  # of SQLite with its database
+    engine = create_async_engine(f"sqlite+aiosqlite:///{database}", connect_args={"timeout": patience})
     if freeing:
         event.listen(engine.sync_engine, "do_connect", free_what_fails)
     other = sqlite3.connect(database)
@@ -41,8 +51,9 @@ async def _write_while_another_does(database: Path, *, freeing: bool) -> None:
             await connection.commit()
             kept = [await _fail(connection)]
             other.execute("BEGIN IMMEDIATE")
+            begun = await _statements(connection)
             writing = asyncio.create_task(connection.execute(_INSERT, {"x": 2}))
-            await asyncio.sleep(0.3)
+            await until(lambda: any(one.startswith("insert") for one in begun), "SQLite to begin to write")
             kept.clear()
             gc.collect()
             other.rollback()

@@ -69,7 +69,7 @@ def test_an_engine_on_its_gpu_is_measured_drawn_and_shown(
     s3_env: str,
     tmp_path: Path,
 ) -> None:
-    use_toolchains(stand_in(version="8.6.0", run_seconds=0.001, management=BUSY))
+    use_toolchains(stand_in(version="8.6.0", run_seconds=0.01, counted=True, management=BUSY))
     record = build(f"targets: h100-sxm-80gb\n{SHAPES}")
 
     profile = record.profile
@@ -77,7 +77,7 @@ def test_an_engine_on_its_gpu_is_measured_drawn_and_shown(
     assert (profile.state, profile.reason) == (Measured.MEASURED, "")
     assert (profile.gpu, profile.tensorrt) == (H100.name, "8.6.0.12")
     assert [(case.name, case.batch) for case in profile.cases] == [("min", 1), ("opt", 2), ("max", 4)]
-    assert all(case.iterations >= 50 and case.gpu_ms.p50 >= 1 for case in profile.cases)
+    assert all(case.iterations >= 50 and case.gpu_ms.p50 >= 10 for case in profile.cases)
     # A GPU that is not quiet fails nothing: its figures are marked.
     assert profile.quiet is not None
     assert profile.quiet.quiet is False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flows.local.prefect_server import SqliteInTurns
+from tests.support.waiting import PATIENCE
 
 _COUNT = sqlalchemy.text("select count(*) from t")
 _INSERT = sqlalchemy.text("insert into t values (:x)")
@@ -30,18 +31,26 @@ async def _table(database: AioSqliteConfiguration) -> AsyncIterator[AsyncEngine]
         await engine.dispose()
 
 
-async def _count_and_insert(database: AioSqliteConfiguration, engine: AsyncEngine) -> int:
+async def _soon() -> None:
+    await asyncio.sleep(0.01)
+
+
+async def _count_and_insert(
+    database: AioSqliteConfiguration, engine: AsyncEngine, others: Callable[[], Awaitable[object]] = _soon
+) -> int:
     """Read, let others go on, and write what was read."""
     async with await database.session(engine) as session, database.begin_transaction(session):
         count = int((await session.execute(_COUNT)).scalar_one())
-        await asyncio.sleep(0.01)
+        await others()
         await session.execute(_INSERT, {"x": count})
         return count
 
 
-async def _many(database: AioSqliteConfiguration) -> list[int | BaseException]:
+async def _many(
+    database: AioSqliteConfiguration, others: Callable[[], Awaitable[object]] = _soon
+) -> list[int | BaseException]:
     async with _table(database) as engine:
-        each = (_count_and_insert(database, engine) for _ in range(_AT_ONCE))
+        each = (_count_and_insert(database, engine, others) for _ in range(_AT_ONCE))
         return await asyncio.gather(*each, return_exceptions=True)
 
 
@@ -56,7 +65,12 @@ def test_each_sees_what_those_before_it_wrote_and_none_fails(url: str) -> None:
 
 def test_without_turns_they_fail(url: str) -> None:
     """When this fails, the module has nothing left to mend."""
-    failed = [one for one in asyncio.run(_many(AioSqliteConfiguration(url))) if isinstance(one, Exception)]
+
+    async def in_pairs() -> list[int | BaseException]:
+        both_have_read = asyncio.Barrier(2)
+        return await _many(AioSqliteConfiguration(url), both_have_read.wait)
+
+    failed = [one for one in asyncio.run(in_pairs()) if isinstance(one, Exception)]
     assert failed
     assert all("database is locked" in str(one) for one in failed)
 
@@ -77,7 +91,7 @@ async def _nest(database: AioSqliteConfiguration, *, in_a_task: bool) -> int:
 
 @pytest.mark.parametrize("in_a_task", [False, True])
 def test_one_within_another_does_not_wait_for_it(url: str, *, in_a_task: bool) -> None:
-    assert asyncio.run(asyncio.wait_for(_nest(SqliteInTurns(url), in_a_task=in_a_task), 10.0)) == 1
+    assert asyncio.run(asyncio.wait_for(_nest(SqliteInTurns(url), in_a_task=in_a_task), PATIENCE)) == 1
 
 
 async def _outlive(database: AioSqliteConfiguration) -> list[int]:
@@ -85,13 +99,15 @@ async def _outlive(database: AioSqliteConfiguration) -> list[int]:
     async with _table(database) as engine:
         async with await database.session(engine) as outer, database.begin_transaction(outer):
             await outer.execute(_COUNT)
-            started = asyncio.create_task(_later(database, engine))
+            over = asyncio.Event()
+            started = asyncio.create_task(_count_after(over, database, engine))
+        over.set()
         others = [_count_and_insert(database, engine) for _ in range(_AT_ONCE)]
         return sorted(await asyncio.gather(started, *others))
 
 
-async def _later(database: AioSqliteConfiguration, engine: AsyncEngine) -> int:
-    await asyncio.sleep(0.05)
+async def _count_after(over: asyncio.Event, database: AioSqliteConfiguration, engine: AsyncEngine) -> int:
+    await over.wait()
     return await _count_and_insert(database, engine)
 
 
@@ -117,4 +133,4 @@ async def _write_while_another_stays(database: AioSqliteConfiguration) -> int:
 
 
 def test_whose_turn_does_not_come_begins_all_the_same(url: str) -> None:
-    assert asyncio.run(asyncio.wait_for(_write_while_another_stays(SqliteInTurns(url, 0.2)), 10.0)) == 0
+    assert asyncio.run(asyncio.wait_for(_write_while_another_stays(SqliteInTurns(url, 0.2)), PATIENCE)) == 0

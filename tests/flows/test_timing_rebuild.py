@@ -1,6 +1,6 @@
 """The rebuild of a model with other weights, through the real flow, on a stand-in for its GPU.
 
-The stand-in takes its time for each layer that no timing cache knows; see `tests.stand_in.toolchain`.
+The stand-in measures each layer that no timing cache knows, never the same; see `tests.stand_in.toolchain`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ pytestmark = pytest.mark.usefixtures("converted_before")
 
 Publish = Callable[..., ReleaseRef]
 _DEVICE = "h100-sxm-80gb"
-_BUILD_SECONDS = 4.0
-_FASTER = 4
 
 
 def scaled(model: bytes, factor: float) -> bytes:
@@ -52,7 +50,7 @@ def _scaled_weights(data: bytes, factor: float) -> bytes:
 
 
 @pytest.mark.parametrize("version", [pytest.param("8.6.0", marks=pytest.mark.long), "10.13.3.9"])
-def test_the_rebuild_of_a_model_with_other_weights_is_faster(
+def test_the_rebuild_of_a_model_with_other_weights_measures_no_layer_again(
     version: str,
     stand_in: Callable[..., StandIn],
     publish: Publish,
@@ -60,7 +58,7 @@ def test_the_rebuild_of_a_model_with_other_weights_is_faster(
     stored_keys: Callable[[str], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    toolchain = stand_in(version=version, build_seconds=_BUILD_SECONDS)
+    toolchain = stand_in(version=version)
     monkeypatch.setenv("ENGINEFARM_TOOLCHAINS", str(toolchain.interpreter))
     settings.cache_clear()
     records = []
@@ -74,9 +72,8 @@ def test_the_rebuild_of_a_model_with_other_weights_is_faster(
     left = cold.timing.left
     assert left is not None
     assert cold.timing == TimingUse(mode=TimingMode.SHARED, used=None, left=left)
+    # What it left is what it used, byte by byte: nothing was measured.
     assert warm.timing == TimingUse(mode=TimingMode.SHARED, used=left, left=left)
     assert warm.plan != cold.plan
-    assert cold.seconds["build"] > 1
-    assert warm.seconds["build"] * _FASTER <= cold.seconds["build"]
     (key,) = stored_keys("timing/")
     assert key.startswith(f"timing/{_DEVICE}/{cold.target.version}/")

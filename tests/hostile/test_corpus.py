@@ -1,11 +1,10 @@
-"""Every attack of the corpus: refused before it runs, with its reason, soon, and with nothing left behind."""
+"""Every attack of the corpus: refused before it runs, with its reason, at little cost; nothing is left."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import stat
-import time
 from pathlib import Path
 
 import pytest
@@ -24,10 +23,11 @@ from tasks.tensorflow.models import (
 )
 from tests.hostile.corpus import ATTACKS, Attack, damaged_variables
 from tests.hostile.saved_models import small
+from tests.support.processor_time import processor_seconds
 
-LIMITS = Limits(memory_mib=3072, seconds=120)
-SECONDS = 30  # on a busy machine; alone none takes more than three
-SECONDS_OF_TENSORFLOW = 90
+LIMITS = Limits(memory_mib=3072, seconds=300)
+# Of the processor, whatever else the machine does; alone none takes more than three without TensorFlow.
+SECONDS, SECONDS_OF_TENSORFLOW = 30, 90
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def check_refusal(attack: Attack, release: Path, models: Path, seconds: float) -
     work = outside / "work"
     work.mkdir()
     before = everything(outside)
-    started = time.monotonic()
+    started = processor_seconds()
     with pytest.raises(FarmError) as caught, workspace(work) as own:
         handed_in(release, models, own.folder)
-    assert time.monotonic() - started < seconds
+    assert processor_seconds() - started < seconds
     error = caught.value
     assert type(error) is attack.error, error
     assert all(word in error.found for word in attack.words), error.found

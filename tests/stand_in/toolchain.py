@@ -30,6 +30,7 @@ _ORDINARY: dict[str, Any] = {
     "wrong_at": "",
     "fused": False,
     "run_seconds": 0.0,
+    "counted": False,
     "driver": 0,
     "architecture": "",
     "management": {"others": (), "shows_own": True, "busy": 0, "held_back": 0, "used_mib": 4.0},
@@ -143,7 +144,7 @@ def write_toolchain(
             `wrong`: engines that it builds answer so many times what they should.
             `wrong_at`: not the engine, but the first node of this operation does, in FP32; with `fused` only
             while its result is no output.
-            `run_seconds`: how long a run takes.
+            `run_seconds`: how long a run takes; with `counted` its process has a clock that only runs move.
             `driver`: what its `cuInit` answers, or `absent`.
             `architecture`: of its processor.
             `management`: what NVIDIA's management library tells (processes of `others`, whether it

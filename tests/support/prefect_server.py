@@ -18,8 +18,10 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.local import processes
 from flows.local.processes import start
 from flows.local.server import LocalServer
+from tests.support.waiting import PATIENCE
 
 
 @dataclass(kw_only=True)
@@ -42,7 +44,8 @@ class Server:
 
     def start(self) -> None:
         server = LocalServer(port=self.port, home=self.folder, without=self.without)
-        with (self.folder / "server.log").open("a+b") as log:
+        patience = patch.object(processes, "_START_SECONDS", PATIENCE)
+        with patience, (self.folder / "server.log").open("a+b") as log:
             self._process = start(server.part, log)
 
     def signal(self, number: signal.Signals) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-GLOBAL = re.compile(r"((np|numpy)\.)?random\.(?!default_rng|Generator)\w+")
+GLOBAL = re.compile(r"((np|numpy)\.)?random\.(?!default_rng|Generator|Random)\w+")
 # TensorRT itself chooses at random between kernels of the same speed, and so does its stand-in.
 RANDOM_ON_PURPOSE = TESTS / "stand_in/site/tensorrt/_timing.py"
 
@@ -35,7 +35,7 @@ def draws_without_a_seed(tree: ast.Module) -> Iterator[str]:
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func)
-        if name.endswith("default_rng") and not (node.args or node.keywords):
+        if name.endswith(("default_rng", "random.Random")) and not (node.args or node.keywords):
             yield f"line {node.lineno}: {name}() without a seed"
         elif GLOBAL.fullmatch(name):
             yield f"line {node.lineno}: {name} draws from a generator that all share"
@@ -57,6 +57,7 @@ def test_numbers_are_drawn_from_a_seed_that_no_other_test_draws_from() -> None:
         "x = np.random.default_rng().normal()",
         "def f():\n    return np.random.rand(3)",
         "y = random.choice([1])",
+        "y = random.Random().choice([1])",
         "RNG = np.random.default_rng(3)",
     ],
 )

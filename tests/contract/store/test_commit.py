@@ -18,6 +18,7 @@ from tasks.domain.keys import conversion_record_key
 from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.store.records import record_to_json
 from tasks.store.store import Store
+from tests.support.waiting import PATIENCE
 
 _RACE = Path(__file__).parents[2] / "support/store/race.py"
 _ROOT = Path(__file__).parents[3]
@@ -75,7 +76,7 @@ def test_one_of_many_processes_wins_and_all_agree(
 ) -> None:
     (tmp_path / "record.json").write_bytes(record_to_json(engine_record))
     command = [sys.executable, str(_RACE), store.url, str(tmp_path / "record.json"), str(_RACERS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=_ROOT, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=_ROOT, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     assert len({own for own, _ in rows}) == _RACERS

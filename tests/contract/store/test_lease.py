@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +16,7 @@ from tasks.domain.errors import ChildOutOfMemory, FarmError, ModelRefused, Store
 from tasks.store.lease import Lease
 from tasks.store.once import once
 from tasks.store.store import Store
+from tests.support.waiting import wait_until
 
 KEY = "conversions/ab/abcd.json"
 _SECONDS = 30.0
@@ -41,13 +41,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def lease_of(store: Store, *, key: str = KEY) -> Lease:
     return Lease(store=store, key=key, seconds=_SECONDS)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def all_at_once(calls: list[Callable[[], bool]]) -> list[bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,17 +13,11 @@ import pytest
 
 from tasks.store.holder import this_process
 from tasks.store.store import Store
+from tests.support.waiting import PATIENCE, wait_until
 
 KEY = "conversions/ab/abcd.json"
 _HOLDER = Path(__file__).parents[2] / "support/store/lease_holder.py"
 _ROOT = Path(__file__).parents[3]
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -46,7 +39,7 @@ def start(store: Store, tmp_path: Path) -> Iterator[Callable[[float], subprocess
 def makers(folder: Path, *, wanted: int) -> list[str]:
     """Return the processes that started to make the result as soon as there are `wanted`."""
     made = folder / "made"
-    _wait_until(lambda: made.exists() and len(made.read_text("utf-8").split()) >= wanted)
+    wait_until(lambda: made.exists() and len(made.read_text("utf-8").split()) >= wanted)
     return made.read_text("utf-8").split()
 
 
@@ -59,7 +52,7 @@ def test_another_process_goes_on_where_one_is_killed(
     first.kill()
     assert makers(tmp_path, wanted=2) == [str(first.pid), str(second.pid)]
     (tmp_path / "go").touch()
-    assert second.communicate(timeout=60)[0] == str(second.pid)
+    assert second.communicate(timeout=PATIENCE)[0] == str(second.pid)
 
 
 def test_who_cannot_know_takes_nobody_for_dead() -> None:

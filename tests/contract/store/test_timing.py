@@ -33,6 +33,7 @@ from tasks.store.timing import (
     swap_timing,
 )
 from tests.support.store.word_caches import H100, L4, Merger, record_of
+from tests.support.waiting import PATIENCE
 
 Overwrite = Callable[[Store, str, bytes | None], None]
 _RACE = Path(__file__).parents[2] / "support/store/merge_race.py"
@@ -72,7 +73,7 @@ def test_many_processes_add_at_once_and_nothing_is_lost(store: Store, tmp_path: 
     (tmp_path / "record.json").write_bytes(record_to_json(record_of(BlobRef(sha256="0" * 64, size=1))))
     command = [sys.executable, str(_RACE), store.url, str(tmp_path / "record.json"), str(_WRITERS)]
     done = subprocess.run(
-        [*command, str(tmp_path)], capture_output=True, text=True, check=False, cwd=_ROOT, timeout=120
+        [*command, str(tmp_path)], capture_output=True, text=True, check=False, cwd=_ROOT, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]

@@ -2,11 +2,14 @@
 
 import platform
 import sys
+import time
 
 from tests.stand_in.driver import install
-from tests.stand_in.hardware import CONFIG
+from tests.stand_in.hardware import CONFIG, clock
 
 install()
 if CONFIG["architecture"]:
     platform.machine = lambda: str(CONFIG["architecture"])
+if CONFIG["counted"]:
+    time.perf_counter = clock.read
 sys.modules["tensorrt_rtx"] = None  # type: ignore[assignment] # importing it fails as where it is not installed

@@ -23,9 +23,10 @@ from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.store.store import Store
 from tests.stand_in.toolchain import StandIn, StandInGpu
 from tests.support.farm.commands import on_server
-from tests.support.farm.farm import Farm, wait_for
+from tests.support.farm.farm import Farm
 from tests.support.farm.gate import Gate
 from tests.support.prefect_server import Server
+from tests.support.waiting import wait_until
 
 _MODEL = Path(__file__).parents[3] / "flows/demo_release/model.keras"
 
@@ -66,7 +67,7 @@ class World:
         before = len(self.builds(gpu))
         self.toolchain.becomes(build_seconds=seconds)
         run = self.ask(self.publish(version, target))
-        wait_for(lambda: len(self.builds(gpu)) > before, self.at_work)
+        wait_until(lambda: len(self.builds(gpu)) > before, self.at_work)
         return run, self.builds(gpu)[-1]
 
     def children(self, run: UUID) -> list[FlowRun]:

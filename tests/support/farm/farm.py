@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,22 +24,7 @@ from tasks.domain.record import EngineRecord
 from tasks.store.store import Store
 from tests.stand_in.toolchain import StandIn
 from tests.support.farm.commands import on_server
-
-SECONDS = 120.0
-"""How long a test waits for anything before it fails."""
-
-_END_SECONDS = 20.0
-
-
-def wait_for(
-    what: Callable[[], Any], why: Callable[[], object] = lambda: "", seconds: float = SECONDS
-) -> Any:
-    """Return what `what` returns once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, why()
-        time.sleep(0.1)
-    return found
+from tests.support.waiting import PATIENCE, wait_until
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -91,7 +75,7 @@ class Agent:
         self.process.send_signal(number)
 
     def ends_with(self) -> int:
-        return self.process.wait(SECONDS)
+        return self.process.wait(PATIENCE)
 
 
 @dataclass(kw_only=True)
@@ -133,7 +117,7 @@ class Farm:
             assert agent.process.poll() is None, agent.text
             return agent.text.count("started!") >= workers
 
-        wait_for(started, lambda: agent.text)
+        wait_until(started, lambda: agent.text)
         return agent
 
     def submit(self, order: EngineOrder, pool: str | None = None, queue: str | None = None) -> UUID:
@@ -158,14 +142,14 @@ class Farm:
                 return self.submit(order)
             return None
 
-        run: UUID = wait_for(try_to)
+        run: UUID = wait_until(try_to)
         return run
 
     def run(self, run: UUID) -> FlowRun:
         found: FlowRun = on_server(lambda client: client.read_flow_run(run))
         return found
 
-    def until(self, run: UUID, *states: str, seconds: float = SECONDS) -> State[Any]:
+    def until(self, run: UUID, *states: str, seconds: float = PATIENCE) -> State[Any]:
         """Return the state of `run` once it is called one of `states`."""
 
         def there() -> State[Any] | None:
@@ -173,10 +157,10 @@ class Farm:
             return state if state is not None and state.name in states else None
 
         logs = "\n".join
-        state: State[Any] = wait_for(
+        state: State[Any] = wait_until(
             there,
             lambda: f"{self.run(run).state!r}\n" + logs(one.text[-3000:] for one in self._agents),
-            seconds,
+            seconds=seconds,
         )
         return state
 
@@ -194,4 +178,4 @@ def end(agent: Agent) -> None:
     workers = agent.workers()
     agent.process.kill()
     agent.process.wait()
-    wait_for(lambda: not any(map(lives, workers)), lambda: workers)
+    wait_until(lambda: not any(map(lives, workers)), lambda: workers)

@@ -8,9 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.store.s3 import s3_client
 from tests.support.farm.gate import Gate
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
     from prefect.client.schemas.objects import FlowRun
-
-SECONDS = 60.0  # to wait for anything at most
-
-
-def wait_for(what: Callable[[], Any], why: str = "") -> Any:
-    """Return what `what` returns once that is true."""
-    deadline = time.monotonic() + SECONDS
-    while not (found := what()):
-        assert time.monotonic() < deadline, why or what
-        time.sleep(0.1)
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +132,7 @@ class World:
         try:
             yield process
             process.send_signal(signal.SIGTERM)
-            assert process.wait(SECONDS) == 0, self.log.read_text()
+            assert process.wait(PATIENCE) == 0, self.log.read_text()
         finally:
             process.kill()
             process.wait()

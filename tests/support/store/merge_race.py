@@ -42,7 +42,7 @@ def add(url: str, record: TimingRecord, number: int, start: Barrier, folder: Pat
     own.mkdir()
     cache = cache_of({f"line-{number}"}, own)
     mine = replace(record, cache=cache.ref, attempt=f"attempt-{number}")
-    start.wait(timeout=60)
+    start.wait(timeout=300)
     shared = asyncio.run(share_timing(store, cache, mine, base=None, merge=merge))
     sys.stdout.write(f"line-{number} {shared.cache.sha256}\n")
     sys.stdout.flush()

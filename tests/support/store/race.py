@@ -23,7 +23,7 @@ def publish(url: str, record: EngineRecord, number: int, start: Barrier) -> None
     store = Store.connect(url)
     store.check_conditional_writes()
     mine = replace(record, attempt=f"attempt-{number}")
-    start.wait(timeout=60)
+    start.wait(timeout=300)
     standing = store.commit(mine, mine.key)
     sys.stdout.write(f"{mine.attempt} {standing.attempt}\n")
     sys.stdout.flush()

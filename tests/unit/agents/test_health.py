@@ -9,7 +9,6 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 
 from agents.health import Health, Report, Steps
 from tasks.domain.errors import RequestInvalid
+from tests.support.waiting import PATIENCE, wait_until
 
 WELL, UNWELL = (Report(well=well, workers={"one": {"state": "idle"}}) for well in (True, False))
 
@@ -60,7 +60,7 @@ def test_an_agent_whose_event_loop_hangs_does_not_answer(free_port: Callable[[],
         await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/healthz")  # it listens
         thread = threading.Thread(target=ask)
         thread.start()
-        assert asked.wait(60)  # holds up the event loop
+        assert asked.wait(PATIENCE)  # holds up the event loop
         thread.join()
         showing.cancel()
 
@@ -75,7 +75,7 @@ def test_the_port_has_nothing_else(request_bytes: bytes, free_port: Callable[[],
     port = free_port()
 
     def ask() -> bytes:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
             connection.sendall(request_bytes)
             return connection.makefile("rb").readline()
 
@@ -112,8 +112,8 @@ def test_a_task_that_hangs_is_seen(free_port: Callable[[], int], tmp_path: Path)
         showing.cancel()
         return answer
 
-    steps.take("queue", "waits", within=60.0)
-    steps.take("listing", "lists", within=60.0)
+    steps.take("queue", "waits", within=PATIENCE)
+    steps.take("listing", "lists", within=PATIENCE)
     status, report = asyncio.run(ask())
     assert (status, report["workers"]["queue"]["state"]) == (200, "waits")
     assert file.exists()
@@ -126,12 +126,10 @@ def test_a_task_that_hangs_is_seen(free_port: Callable[[], int], tmp_path: Path)
 
 
 def _get(url: str) -> tuple[int, dict[str, Any]]:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            answer = httpx.get(url, trust_env=False)
-        except httpx.ConnectError:  # it begins to listen at this moment
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        else:
-            return answer.status_code, answer.json()
+    def ask() -> httpx.Response | None:
+        with contextlib.suppress(httpx.ConnectError):  # it begins to listen at this moment
+            return httpx.get(url, trust_env=False, timeout=PATIENCE)
+        return None
+
+    answer: httpx.Response = wait_until(ask, url)
+    return answer.status_code, answer.json()

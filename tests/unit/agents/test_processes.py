@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agents.processes import PARENT_VARIABLE, try_lock
+from tests.support.waiting import PATIENCE
 
 _ROOT = Path(__file__).parents[3]
 _WAITS = """
@@ -40,7 +41,7 @@ def _status_after_sigterm(grace: float, thread: float) -> int:
         assert process.stdout is not None
         assert process.stdout.readline() == b"waits\n"
         process.terminate()
-        return process.wait(60)
+        return process.wait(PATIENCE)
 
 
 def test_a_process_whose_thread_waits_is_killed() -> None:
@@ -48,7 +49,7 @@ def test_a_process_whose_thread_waits_is_killed() -> None:
 
 
 def test_a_process_that_can_ends_by_itself() -> None:
-    assert _status_after_sigterm(grace=30.0, thread=0.5) == 3
+    assert _status_after_sigterm(grace=PATIENCE, thread=0.5) == 3
 
 
 _LOCKS = """

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.hardware.gpu_lock import gpu_lock
+from tests.support.waiting import PATIENCE
 
 _HOLDER = """
 import asyncio, sys
@@ -18,7 +19,7 @@ from agents.hardware.gpu_lock import gpu_lock
 async def hold():
     async with gpu_lock(sys.argv[1]):
         print("held", flush=True)
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 asyncio.run(hold())
 """
 
@@ -58,8 +59,8 @@ def test_another_process_is_waited_for_and_its_death_frees_the_gpu() -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         assert not asyncio.run(_taken("GPU-1", 0.7))
-        assert asyncio.run(_taken("GPU-2", 5))
-        assert asyncio.run(_taken(None, 5))
+        assert asyncio.run(_taken("GPU-2", PATIENCE))
+        assert asyncio.run(_taken(None, PATIENCE))
         holder.kill()
         holder.wait()
-        assert asyncio.run(_taken("GPU-1", 5))
+        assert asyncio.run(_taken("GPU-1", PATIENCE))

@@ -13,6 +13,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from agents.host import supervisor
 from agents.host.supervisor import Supervisor
 from tasks.domain.farm_errors import ServerUnreachable
+from tests.support.waiting import PATIENCE
 
 
 def _answer(status: int) -> PrefectHTTPStatusError:
@@ -51,7 +52,7 @@ def test_no_answer_of_the_server_ends_the_sweep_of_an_agent(
 
     async def sweep() -> None:
         sweeps = asyncio.create_task(agent._sweep())
-        await asyncio.wait_for(reached.wait(), 10)
+        await asyncio.wait_for(reached.wait(), PATIENCE)
         sweeps.cancel()
 
     asyncio.run(sweep())

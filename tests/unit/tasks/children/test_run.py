@@ -26,7 +26,7 @@ from tasks.domain.errors import (
 )
 from tasks.domain.farm_errors import ChildKilled
 
-LIMITS = Limits(memory_mib=1024, seconds=60)
+LIMITS = Limits(memory_mib=1024, seconds=300)
 
 
 def run(program: ChildProgram, workdir: Path, limits: Limits = LIMITS, **request: Any) -> ChildAnswer:
@@ -159,7 +159,7 @@ def test_a_module_that_is_not_there(program: ChildProgram, workdir: Path) -> Non
 
 
 def test_more_memory_than_allowed(program: ChildProgram, workdir: Path) -> None:
-    limits = Limits(memory_mib=256, seconds=60)
+    limits = Limits(memory_mib=256, seconds=300)
     assert run(program, workdir, limits, do="allocate", mib=100).result == {"size": 100 << 20}
     with pytest.raises(ChildOutOfMemory, match="256 MiB"):
         run(program, workdir, limits, do="allocate", mib=400)

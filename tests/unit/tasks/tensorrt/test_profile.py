@@ -1,4 +1,4 @@
-"""The measuring child on the stand-in: what it measures really happens, on the processor."""
+"""The measuring child on the stand-in: it really runs the engine, by a clock that only runs move."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ from tasks.tensorrt.site import BuildSite
 from tasks.tensorrt.toolchain import Toolchain
 from tests.stand_in.toolchain import H100, StandIn
 
-RUN_MS = 2.0
+RUN_MS = 10.0
+LOOK = 1e-3  # a look at the stand-in's clock takes a microsecond
 ALONE = {"others": (), "shows_own": True, "busy": 0, "held_back": 0, "used_mib": 4.0}
 SHAPES = {"x": ShapeRange(min=(1, 3, 32, 32), opt=(4, 3, 32, 32), max=(8, 3, 32, 32))}
 
 
 @pytest.fixture(scope="module")
 def toolchain(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
-    """A stand-in whose inferences take two milliseconds and a little."""
+    """A stand-in whose inferences take ten milliseconds of its own clock, however busy this machine is."""
     from tests.stand_in.toolchain import write_toolchain  # noqa: PLC0415 (its fixture is not of the module)
 
     folder = tmp_path_factory.mktemp("toolchain") / "stand-in"
-    return write_toolchain(folder, version="10.13.3.9", run_seconds=RUN_MS / 1000)
+    return write_toolchain(folder, version="10.13.3.9", run_seconds=RUN_MS / 1000, counted=True)
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +111,12 @@ def test_every_corner_and_the_batches_between_are_measured(measure: Callable[...
         assert case.shapes == {"x": (case.batch, 3, 32, 32)}
         assert case.iterations >= 50
         for times in (case.gpu_ms, case.wall_ms):
-            assert RUN_MS <= times.min <= times.p50 <= times.p90 <= times.p99
-            assert times.min <= times.mean
-        # Back to back is no slower than waiting for each; the two are rounds of their own.
+            assert times.min <= times.p50 <= times.p90 <= times.p99
+            assert (times.min, times.mean, times.p99) == pytest.approx([RUN_MS] * 3, rel=LOOK)
         assert case.batch is not None
-        assert 0.5 < case.items_per_second * case.gpu_ms.p50 / (1000 * case.batch) < 2
-        assert -0.5 < case.over_bare < 0.5
-        assert case.layers_ms is not None
-        assert 0.5 * case.gpu_ms.p50 < case.layers_ms < 2 * case.gpu_ms.p50
+        assert case.items_per_second == pytest.approx(1000 * case.batch / RUN_MS, rel=LOOK)
+        assert case.over_bare == pytest.approx(0, abs=LOOK)
+        assert case.layers_ms == pytest.approx(RUN_MS, rel=LOOK)
 
 
 def test_the_layers_are_told_in_full_in_a_file(measure: Callable[..., ProfiledEngine]) -> None:
