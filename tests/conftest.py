@@ -35,6 +35,10 @@ prepare_prefect()  # before anything imports Prefect, as the command line does
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Images and CI often forbid Python to keep what it compiles: hundreds of processes would compile it again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 _RECORD = Path(__file__).parent / "assets" / "engine-record.json"
 _BUILDER = Path(__file__).parent / "assets" / "build_tensorflow_models.py"
 _END_SECONDS = 10.0

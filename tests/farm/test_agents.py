@@ -111,6 +111,7 @@ def _starts(toolchain: StandIn) -> list[str]:
     return [event["gpu"] for event in toolchain.events() if event["event"] == "build starts"]
 
 
+@pytest.mark.long
 def test_one_order_given_twice_at_once_is_built_once(
     farm: Farm, orders: Orders, agents: tuple[Agent, Agent, int], h100: StandIn
 ) -> None:

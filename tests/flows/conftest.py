@@ -12,6 +12,7 @@ from flows.settings import settings
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import StandIn
+from tests.support.workers import made_once
 
 Publish = Callable[..., ReleaseRef]
 _DEMO = Path(__file__).parents[2] / "flows/demo_release"
@@ -89,20 +90,26 @@ def stored_keys(s3_env: str) -> Callable[[str], list[str]]:
 
 
 @pytest.fixture(scope="session")
-def conversions() -> dict[str, bytes]:
-    """What tests of this process converted, by key in the store: conversions and the blobs beside them."""
-    return {}
+def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what tests of this run converted, as it is in the store."""
+    return made_once(tmp_path_factory, "conversions", lambda _: None)
 
 
 @pytest.fixture
-def converted_before(s3_env: str, conversions: dict[str, bytes]) -> Iterator[None]:
+def converted_before(s3_env: str, conversions: Path) -> Iterator[None]:
     """The bucket has every conversion of earlier tests: for tests that are about what comes after one."""
     client = s3_client()
-    for key, data in conversions.items():
-        client.put_object(Bucket=s3_env, Key=key, Body=data)
+    # Other processes add to the folder, blobs first: what they are about to add is not seen.
+    for prefix in ("conversions", "blobs"):
+        for file in (conversions / prefix).rglob("*"):
+            if file.is_file() and file.suffix != ".part":
+                client.upload_file(str(file), s3_env, str(file.relative_to(conversions)))
     yield
-    for prefix in ("conversions/", "blobs/"):
+    for prefix in ("blobs/", "conversions/"):
         for entry in client.list_objects_v2(Bucket=s3_env, Prefix=prefix).get("Contents", []):
-            if entry["Key"] not in conversions:
-                body = client.get_object(Bucket=s3_env, Key=entry["Key"])["Body"]
-                conversions[entry["Key"]] = body.read()
+            file = conversions / entry["Key"]
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                part = file.with_name(f"{file.name}.{os.getpid()}.part")
+                client.download_file(s3_env, entry["Key"], str(part))
+                part.replace(file)

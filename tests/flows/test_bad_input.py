@@ -151,6 +151,7 @@ def test_a_full_disk(publish: Publish, stored_keys: Keys, full_disk: Path, demo_
     assert stored_keys("engines/") == []
 
 
+@pytest.mark.usefixtures("converted_before")
 def test_one_failing_cell_leaves_the_others(publish: Publish, stored_keys: Keys, demo_model: bytes) -> None:
     # TensorRT-RTX has no FP32 matrix product for Turing.
     release = publish("targets: [rtx-sm75, rtx-sm89]\n", {"model.keras": demo_model})

@@ -104,6 +104,7 @@ def test_a_release_becomes_engines_once(
     ]
 
 
+@pytest.mark.usefixtures("converted_before")
 def test_the_folder_for_files_may_not_exist_yet(
     publish: Callable[..., ReleaseRef], work_dir: Path, demo_model: bytes
 ) -> None:

@@ -46,7 +46,7 @@ def built(release: ReleaseRef) -> list[EngineRecord]:
     return list(read_all(asyncio.run(build_release(release))))
 
 
-@pytest.mark.parametrize("version", ["8.6.0", "10.13.3.9"])
+@pytest.mark.parametrize("version", ["8.6.0", pytest.param("10.13.3.9", marks=pytest.mark.long)])
 def test_an_engine_is_built_and_verified_on_its_gpu(
     version: str,
     stand_in: Callable[..., StandIn],

@@ -20,7 +20,7 @@ MIXED_REQUEST = """
 precisions: [fp32, fp16, bf16]
 targets: [rtx-sm89]
 """
-FORMS = ["saved_model/", "saved_model.zip", "model.h5"]
+FORMS = ["saved_model/", pytest.param("saved_model.zip", marks=pytest.mark.long), "model.h5"]
 
 
 def files_of(form: str, models: Path) -> dict[str, bytes]:
