@@ -1,8 +1,9 @@
-"""What one run of `build-release` converts, and by which names the store knows the results."""
+"""What one run of `build-release` converts: the job, and each graph that comes of it, by its key."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.children.workspace import Workspace
@@ -28,18 +29,20 @@ class ConversionJob:
         fetched: the release on this host.
         request: what is asked for, after the command line had its say.
         store: URL of the store.
-        work: folder for files.
+        work: where the run works.
+        tools: versions of all that takes part in a conversion, by package.
     """
 
     fetched: FetchedRelease
     request: BuildRequest
     store: str
     work: Workspace
+    tools: Mapping[str, str] = field(default_factory=conversion_tools)
 
-    def key(self, opset: int, precision: Precision) -> str:
-        """Return the digest of all that decides the graph with `opset` in `precision`."""
+    def graph(self, opset: int, precision: Precision) -> GraphJob:
+        """Return the part of the job that makes the graph with `opset` in `precision`."""
         release, request = self.fetched.release, self.request
-        return conversion_key(
+        key = conversion_key(
             model_digest=release.model_digest,
             signature=request.signature,
             shapes=(request.inputs, *request.profiles),
@@ -50,59 +53,78 @@ class ConversionJob:
             tolerance=request.tolerance(precision),
             top1=request.top1.get(precision),
             plugin_ops=request.plugin_ops,
-            tools=conversion_tools(),
+            tools=self.tools,
         )
+        return GraphJob(job=self, opset=opset, precision=precision, key=key)
 
-    def form(self, base: ConversionRecord, opset: int, precision: Precision) -> GraphWanted:
-        """Return what the graph of `base` becomes in `precision`."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphJob:
+    """One graph of a conversion; `ConversionJob.graph` makes it.
+
+    Attributes:
+        job: what it is converted from, and where to.
+        opset: its ONNX opset.
+        precision: what is written into it.
+        key: digest of all that decides it.
+    """
+
+    job: ConversionJob
+    opset: int
+    precision: Precision
+    key: str
+
+    @property
+    def record_key(self) -> str:
+        """Where its record lies, relative to the store's root."""
+        return conversion_record_key(self.key)
+
+    def lease(self) -> Lease:
+        """Return its lease, not held: of all runs that want it at the same moment, one makes it."""
+        return Lease(store=Store.connect(self.job.store), key=self.record_key)
+
+    def form(self, base: ConversionRecord) -> GraphWanted:
+        """Return what the graph of `base` becomes."""
+        job = self.job
         return GraphWanted(
-            precision=precision,
-            opset=opset,
-            samples=self.fetched.samples,
-            calibration=self.request.calibration,
+            precision=self.precision,
+            opset=self.opset,
+            samples=job.fetched.samples,
+            calibration=job.request.calibration,
             shapes=base.shapes,
-            tolerance=self.request.tolerance(precision, base.arithmetic),
+            tolerance=job.request.tolerance(self.precision, base.arithmetic),
         )
 
-    def evidence(
-        self, precision: Precision, reference: Path, inputs: str, source: Converted | ConversionRecord
-    ) -> Evidence:
-        """Return what a graph in `precision`, made from `source`, is held against; see `Evidence`."""
-        tools = source.tools if isinstance(source, ConversionRecord) else conversion_tools()
-        asked, samples = self.request.top1.get(precision), self.request.samples
+    def evidence(self, reference: Path, inputs: str, source: Converted | ConversionRecord) -> Evidence:
+        """Return what the graph, made from `source`, is held against; see `Evidence`."""
+        request = self.job.request
+        tools = source.tools if isinstance(source, ConversionRecord) else self.job.tools
+        asked, samples = request.top1.get(self.precision), request.samples
         return Evidence(
             reference=reference,
             inputs=inputs,
-            tolerance=self.request.tolerance(precision, source.arithmetic),
-            top1=wanted_top1(precision, asked, samples=samples is not None),
+            tolerance=request.tolerance(self.precision, source.arithmetic),
+            top1=wanted_top1(self.precision, asked, samples=samples is not None),
             tensorflow=tools["tensorflow-cpu"],
             arithmetic=source.arithmetic,
             plugin_ops=source.plugin_ops,
         )
 
-    def lease(self, opset: int, precision: Precision) -> Lease:
-        """Return the lease of that graph: of all runs that want it at the same moment, one makes it."""
-        return Lease(store=Store.connect(self.store), key=conversion_record_key(self.key(opset, precision)))
-
     def suspect(
-        self,
-        graph: LoweredGraph,
-        form: GraphWanted,
-        evidence: Evidence,
-        source: Converted | ConversionRecord,
+        self, graph: LoweredGraph, evidence: Evidence, source: Converted | ConversionRecord
     ) -> Suspect:
         """Return what goes to quarantine if `graph`, made from `source`, does not pass the gate."""
-        release = self.fetched.release
+        job, release = self.job, self.job.fetched.release
         return Suspect(
-            store=self.store,
-            identity=self.key(form.opset, form.precision),
+            store=job.store,
+            identity=self.key,
             release=release,
-            opset=form.opset,
-            options=cell_options(release, self.request, form.precision, source),
+            opset=self.opset,
+            options=cell_options(release, job.request, self.precision, source),
             onnx=graph.onnx,
             weights=graph.weights,
             reference=evidence.reference,
             actual=evidence.actual,
             inputs=evidence.inputs,
-            tools=conversion_tools(),
+            tools=job.tools,
         )

@@ -10,13 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.conversion_job import ConversionJob
+from tasks.conversion_job import ConversionJob, GraphJob
 from tasks.convert import convert
 from tasks.domain.cells import Cell
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import OperationUnsupported, RequestInvalid
 from tasks.domain.gpu_table import base_opsets, graph_opset
-from tasks.domain.keys import conversion_record_key
 from tasks.domain.record import ConversionRecord, Verification
 from tasks.domain.request import QUANTISED, Precision
 from tasks.export import export
@@ -29,13 +28,13 @@ from tasks.quarantine import quarantining
 from tasks.store.once import once
 from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
-from tasks.tensorflow.models import ConversionWanted, Converted, conversion_tools
+from tasks.tensorflow.models import ConversionWanted, Converted
 from tasks.tensorrt.engine import graph_precision
 from tasks.verify import Evidence, verify_graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
+class _Verified:
     """A graph that passed the gate, in the store."""
 
     verification: Verification
@@ -49,35 +48,38 @@ async def convert_for(job: ConversionJob, cells: tuple[Cell, ...]) -> dict[Cell,
     Raises:
         FarmError: the model cannot be converted, or a graph does not compute what TensorFlow does.
     """
+    bases: dict[tuple[int, ...], ConversionRecord] = {}
     graphs: dict[tuple[tuple[int, ...], Precision], ConversionRecord] = {}
     answer = {}
     for target, precision in cells:
-        wanted = base_opsets(target), graph_precision(target, precision)
-        if wanted not in graphs:
-            base = await _base(job, base_opsets(target))
-            graphs[wanted] = await _in_precision(job, base, graph_precision(target, precision))
-        answer[target, precision] = graphs[wanted]
+        opsets, written = base_opsets(target), graph_precision(target, precision)
+        if opsets not in bases:
+            bases[opsets] = await _base(job, opsets)
+        if (opsets, written) not in graphs:
+            graphs[opsets, written] = await _in_precision(job, bases[opsets], written)
+        answer[target, precision] = graphs[opsets, written]
     return answer
 
 
 async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord:
     """Return the FP32 graph with the first of `opsets` that the model has a form in."""
+    graphs = [job.graph(opset, Precision.FP32) for opset in opsets]
 
     async def find() -> ConversionRecord | None:
-        for opset in opsets:
-            found = await _found(job, opset, Precision.FP32)
-            if found is not None:
-                return found
+        for graph in graphs:
+            record = await _stored(graph)
+            if record is not None:
+                return record
         return None
 
     async def make() -> ConversionRecord:
         saved_model = await _saved_model(job)
-        for opset in opsets[:-1]:
+        for graph in graphs[:-1]:
             with suppress(OperationUnsupported):
-                return await _convert(job, saved_model, opset)
-        return await _convert(job, saved_model, opsets[-1])
+                return await _convert(graph, saved_model)
+        return await _convert(graphs[-1], saved_model)
 
-    return await once(job.lease(opsets[0], Precision.FP32), find, make)
+    return await once(graphs[0].lease(), find, make)
 
 
 async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: Precision) -> ConversionRecord:
@@ -89,17 +91,12 @@ async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: P
             found=f"operations that only TensorRT plugins compute: {', '.join(base.plugin_ops)}",
             fix=f"leave {precision} out of precisions, or replace these operations in the model",
         )
-    opset = graph_opset(base.opset, precision)
-    return await once(
-        job.lease(opset, precision),
-        lambda: _found(job, opset, precision),
-        lambda: _lower(job, base, opset, precision),
-    )
+    graph = job.graph(graph_opset(base.opset, precision), precision)
+    return await once(graph.lease(), lambda: _stored(graph), lambda: _lower(graph, base))
 
 
-async def _found(job: ConversionJob, opset: int, precision: Precision) -> ConversionRecord | None:
-    key = conversion_record_key(job.key(opset, precision))
-    return await retry_while_s3_is_down(lambda: _find(job.store, key))
+async def _stored(graph: GraphJob) -> ConversionRecord | None:
+    return await retry_while_s3_is_down(lambda: _find(graph.job.store, graph.record_key))
 
 
 def _find(store_url: str, key: str) -> ConversionRecord | None:
@@ -127,22 +124,23 @@ async def _converted(job: ConversionJob, saved_model: Path, opset: int) -> Conve
     return await convert(saved_model, wanted, work=job.work)
 
 
-async def _convert(job: ConversionJob, saved_model: Path, opset: int) -> ConversionRecord:
+async def _convert(graph: GraphJob, saved_model: Path) -> ConversionRecord:
     """Convert the release to FP32, check it against TensorFlow and publish it."""
-    converted = await _converted(job, saved_model, opset)
-    form = GraphWanted(precision=Precision.FP32, opset=opset)
-    graph = await lower(converted.onnx, form, work=job.work)
-    evidence = job.evidence(Precision.FP32, converted.reference, converted.samples_used, converted)
-    stored = await _verify_and_store(job, graph, form, evidence, converted)
+    job = graph.job
+    converted = await _converted(job, saved_model, graph.opset)
+    form = GraphWanted(precision=Precision.FP32, opset=graph.opset)
+    lowered = await lower(converted.onnx, form, work=job.work)
+    evidence = graph.evidence(converted.reference, converted.samples_used, converted)
+    verified = await _verify_and_store(graph, lowered, evidence, converted)
     record = ConversionRecord(
-        key=job.key(opset, Precision.FP32),
+        key=graph.key,
         release_digest=job.fetched.release.model_digest,
         signature=converted.signature,
-        opset=opset,
+        opset=graph.opset,
         graph_precision=Precision.FP32,
         arithmetic=converted.arithmetic,
-        onnx=stored.onnx,
-        weights=stored.weights,
+        onnx=verified.onnx,
+        weights=verified.weights,
         reference=await put_blob(job.store, converted.reference),
         inputs=converted.inputs,
         outputs=converted.outputs,
@@ -150,49 +148,44 @@ async def _convert(job: ConversionJob, saved_model: Path, opset: int) -> Convers
         further_profiles=converted.further_profiles,
         derived_shapes=converted.derived_shapes,
         plugin_ops=converted.plugin_ops,
-        verification=stored.verification,
-        seconds={**converted.seconds, "lower": graph.seconds},
-        peak_mib=max(converted.peak_mib, graph.peak_mib),
-        tools=conversion_tools(),
+        verification=verified.verification,
+        seconds={**converted.seconds, "lower": lowered.seconds},
+        peak_mib=max(converted.peak_mib, lowered.peak_mib),
+        tools=job.tools,
     )
     return await publish_conversion(job.store, record)
 
 
-async def _lower(
-    job: ConversionJob, base: ConversionRecord, opset: int, precision: Precision
-) -> ConversionRecord:
-    """Write `precision` into the graph of `base`, check it against TensorFlow and publish it."""
+async def _lower(graph: GraphJob, base: ConversionRecord) -> ConversionRecord:
+    """Write the precision into the graph of `base`, check it against TensorFlow and publish it."""
+    job = graph.job
     source = await fetch_graph(job.store, base, job.work.folder)
-    form = job.form(base, opset, precision)
-    graph = await lower(source.onnx, form, work=job.work)
-    evidence = job.evidence(precision, source.reference, base.verification.inputs, base)
-    stored = await _verify_and_store(job, graph, form, evidence, base)
+    lowered = await lower(source.onnx, graph.form(base), work=job.work)
+    evidence = graph.evidence(source.reference, base.verification.inputs, base)
+    verified = await _verify_and_store(graph, lowered, evidence, base)
     record = replace(
         base,
-        key=job.key(opset, precision),
-        opset=opset,
-        graph_precision=precision,
-        onnx=stored.onnx,
-        weights=stored.weights,
-        verification=stored.verification,
-        quantisation=graph.quantisation,
-        seconds={**base.seconds, f"lower to {precision}": graph.seconds},
-        peak_mib=max(base.peak_mib, graph.peak_mib),
+        key=graph.key,
+        opset=graph.opset,
+        graph_precision=graph.precision,
+        onnx=verified.onnx,
+        weights=verified.weights,
+        verification=verified.verification,
+        quantisation=lowered.quantisation,
+        seconds={**base.seconds, f"lower to {graph.precision}": lowered.seconds},
+        peak_mib=max(base.peak_mib, lowered.peak_mib),
     )
-    return await publish_conversion(job.store, record, base=base)
+    return await publish_conversion(job.store, record)
 
 
 async def _verify_and_store(
-    job: ConversionJob,
-    graph: LoweredGraph,
-    form: GraphWanted,
-    evidence: Evidence,
-    source: Converted | ConversionRecord,
-) -> _Stored:
-    async with quarantining(job.suspect(graph, form, evidence, source)):
-        verification = await verify_graph(graph.onnx, form.precision, evidence, work=job.work)
-    return _Stored(
+    graph: GraphJob, lowered: LoweredGraph, evidence: Evidence, source: Converted | ConversionRecord
+) -> _Verified:
+    job = graph.job
+    async with quarantining(graph.suspect(lowered, evidence, source)):
+        verification = await verify_graph(lowered.onnx, graph.precision, evidence, work=job.work)
+    return _Verified(
         verification=verification,
-        onnx=await put_blob(job.store, graph.onnx),
-        weights=None if graph.weights is None else await put_blob(job.store, graph.weights),
+        onnx=await put_blob(job.store, lowered.onnx),
+        weights=None if lowered.weights is None else await put_blob(job.store, lowered.weights),
     )
