@@ -17,7 +17,7 @@ import typer
 
 from agents.hardware.interpreters import interpreters_at
 from agents.hardware.probe import HostProbe, probe_host
-from agents.host.seats import Place, Seat, cpu_places, gpu_places, seat_at
+from agents.host.slots import WorkerSlot, WorkerSpec, cpu_slots, gpu_slots, spec_at
 from flows.cli.agent_options import HealthPort, Heartbeat
 from flows.cli.agent_s3 import s3
 from flows.cli.display import console
@@ -32,7 +32,7 @@ from tasks.store.store import Store
 
 if TYPE_CHECKING:
     from agents.health import Health
-    from agents.host.host import Host
+    from agents.host.context import AgentContext
 
 app = typer.Typer(no_args_is_help=True, help="What runs on the hosts of a farm.")
 app.command()(s3)
@@ -72,7 +72,7 @@ def gpu(  # noqa: PLR0913 (options of a command)
     """Build engines for this host's GPUs, with each TensorRT that it has, until told to end."""
     joining = _join(name)
     probe = _look(toolchain)
-    _serve(joining, probe, gpu_places(probe, gpu or ()), drain_seconds, (heartbeat, health_port))
+    _serve(joining, probe, gpu_slots(probe, gpu or ()), drain_seconds, (heartbeat, health_port))
 
 
 @app.command()
@@ -88,8 +88,8 @@ def cpu(  # noqa: PLR0913 (options of a command)
     """Convert models, hand their builds out, and build for TensorRT-RTX, until told to end."""
     joining = _join(name)
     probe = _look(toolchain)
-    places = cpu_places(probe, releases=releases, builds=settings().parallel_builds)
-    _serve(joining, probe, places, drain_seconds, (heartbeat, health_port))
+    slots = cpu_slots(probe, releases=releases, builds=settings().parallel_builds)
+    _serve(joining, probe, slots, drain_seconds, (heartbeat, health_port))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,56 +121,56 @@ def _look(toolchains: list[str] | None) -> HostProbe:
 def _serve(
     joining: _Joining,
     probe: HostProbe,
-    places: tuple[Place, ...],
+    slots: tuple[WorkerSlot, ...],
     drain_seconds: float,
     health: tuple[Path | None, int | None],
 ) -> None:
     from agents.health import Health  # noqa: PLC0415
-    from agents.host.host import Host, only_agent  # noqa: PLC0415
+    from agents.host.context import AgentContext, only_agent  # noqa: PLC0415
     from flows.server.client import farm_client  # noqa: PLC0415
     from flows.server.deployments import register  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    host = Host(
+    host = AgentContext(
         name=joining.name,
         store=joining.store,
         connect=farm_client,
-        register=lambda client, seat: register(client, seat.pool, seat.tags),
-        found=_found(probe, places, joining.name),
+        register=lambda client, spec: register(client, spec.pool, spec.tags),
+        first_specs=_first_specs(probe, slots, joining.name),
         workspace=settings().workspace,
     )
-    _show(joining, probe, host.found)
-    with only_agent(host.name, places):
+    _show(joining, probe, host.first_specs)
+    with only_agent(host.name, slots):
         shown = Health(file=health[0], port=health[1])
         status = asyncio.run(_run(host, joining.environment, drain_seconds, shown))
     if status:
         raise typer.Exit(status)
 
 
-async def _run(host: Host, environment: dict[str, str], drain_seconds: float, health: Health) -> int:
-    from agents.host.supervisor import Supervisor  # noqa: PLC0415
+async def _run(host: AgentContext, environment: dict[str, str], drain_seconds: float, health: Health) -> int:
+    from agents.host.agent import Agent  # noqa: PLC0415
     from agents.server.janitor import keep_house  # noqa: PLC0415
     from flows.server.deployments import ENTRYPOINTS  # noqa: PLC0415
 
-    keeps_house = any(seat.pool == CPU_POOL for seat in host.found.values())
-    supervisor = Supervisor(
+    keeps_house = any(spec.pool == CPU_POOL for spec in host.first_specs.values())
+    agent = Agent(
         host=host, flows=ENTRYPOINTS, environment=environment, drain_seconds=drain_seconds, health=health,
-        beside=[partial(keep_house, host.on_server)] if keeps_house else [],
+        background=[partial(keep_house, host.on_server)] if keeps_house else [],
     )  # fmt: skip
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, supervisor.tell)
-    return 0 if await supervisor.run() else _INTERRUPTED
+        asyncio.get_running_loop().add_signal_handler(number, agent.stop)
+    return 0 if await agent.run() else _INTERRUPTED
 
 
-def _found(probe: HostProbe, places: tuple[Place, ...], host: str) -> dict[Place, Seat]:
+def _first_specs(probe: HostProbe, slots: tuple[WorkerSlot, ...], host: str) -> dict[WorkerSlot, WorkerSpec]:
     probes = {one.toolchain: one for one in probe.toolchains}
-    found = {}
-    for place in places:
-        seat = seat_at(place, None if place.toolchain is None else probes[place.toolchain], host=host)
-        if seat is not None:
-            found[place] = seat
-    return found
+    specs = {}
+    for slot in slots:
+        spec = spec_at(slot, None if slot.toolchain is None else probes[slot.toolchain], host=host)
+        if spec is not None:
+            specs[slot] = spec
+    return specs
 
 
 def _checked_name(name: str | None) -> str:
@@ -195,23 +195,23 @@ def _store() -> Store:
     return Store.connect(url)
 
 
-def _show(joining: _Joining, probe: HostProbe, found: Mapping[Place, Seat]) -> None:
-    lines = [f"{joining.name} joins {joining.api} and {joining.store.url}", *map(_line, found.values())]
+def _show(joining: _Joining, probe: HostProbe, specs: Mapping[WorkerSlot, WorkerSpec]) -> None:
+    lines = [f"{joining.name} joins {joining.api} and {joining.store.url}", *map(_line, specs.values())]
     lines += [f"left out: {one.interpreter}: {one.error}" for one in probe.broken]
     for line in lines:
         console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def _line(seat: Seat) -> str:
-    place = seat.place
-    line = f"{place.label}: {place.limit} at a time from {seat.pool}"
-    if seat.offer is None or place.toolchain is None:
+def _line(spec: WorkerSpec) -> str:
+    slot = spec.slot
+    line = f"{slot.label}: {slot.limit} at a time from {spec.pool}"
+    if spec.offer is None or slot.toolchain is None:
         return f"{line}: conversions and releases"
-    offer = seat.offer
+    offer = spec.offer
     devices = ", ".join(map(device_slug, offer.targets()))
     gpus = ", ".join(f"{name} ({compute})" for name, compute in offer.gpus) or "no GPU"
-    gpu = f" {place.gpu_uuid}" if place.gpu_uuid else ""
+    gpu = f" {slot.gpu_uuid}" if slot.gpu_uuid else ""
     return (
         f"{line}: builds for {devices} with {offer.flavour} {offer.version} "
-        f"of {place.toolchain.interpreter}, on {gpus}{gpu}"
+        f"of {slot.toolchain.interpreter}, on {gpus}{gpu}"
     )

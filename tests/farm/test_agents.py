@@ -16,8 +16,8 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 
-from agents.host.host import only_agent
-from agents.host.seats import Place
+from agents.host.context import only_agent
+from agents.host.slots import WorkerSlot
 from agents.server.flow_runs import WORKER_LABEL
 from agents.server.pools import LOCKED_TEMPLATE
 from flows.server.logs import LogLine, log_lines
@@ -227,11 +227,11 @@ def test_an_agent_takes_no_runs_from_a_pool_with_prefects_own_template(
 
 
 def test_an_agent_is_alone_on_its_host() -> None:
-    places = [Place(label="gpu0"), Place(label="gpu1")]
-    with only_agent("host", places), only_agent("other", places):
+    slots = [WorkerSlot(label="gpu0"), WorkerSlot(label="gpu1")]
+    with only_agent("host", slots), only_agent("other", slots):
         with pytest.raises(AgentRunning):
-            only_agent("host", places[1:]).__enter__()
-        with only_agent("host", [Place(label="gpu2")]):
+            only_agent("host", slots[1:]).__enter__()
+        with only_agent("host", [WorkerSlot(label="gpu2")]):
             pass
-    with only_agent("host", places):
+    with only_agent("host", slots):
         pass

@@ -21,7 +21,7 @@ import jsonschema
 import pytest
 import yaml
 
-from agents.host import supervisor
+from agents.host import agent as host_agent
 from flows.cli import agent
 from tests.stand_in.toolchain import ROOT
 
@@ -138,7 +138,7 @@ def test_docker_waits_for_what_an_agent_lets_end() -> None:
             drains = inspect.signature(commands[kind]).parameters["drain_seconds"].default
             grace = re.fullmatch(r"(\d+)m", service["stop_grace_period"])
             assert grace is not None
-            assert 60 * int(grace[1]) > drains + 2 * supervisor._HAND_BACK_SECONDS
+            assert 60 * int(grace[1]) > drains + 2 * host_agent._HAND_BACK_SECONDS
 
 
 def test_secrets_are_made_once_and_become_variables(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from agents.host import supervisor
-from agents.host.supervisor import Supervisor
+from agents.host import agent as host_agent
+from agents.host.agent import Agent
 from tasks.domain.farm_errors import ServerUnreachable
 from tests.support.waiting import PATIENCE
 
@@ -32,7 +32,7 @@ def test_no_answer_of_the_server_ends_the_sweep_of_an_agent(
             ServerUnreachable(wanted="an answer", found="none", fix="wait"),
         )
     )
-    monkeypatch.setattr(supervisor, "_SWEEP_SECONDS", 0.0)
+    monkeypatch.setattr(host_agent, "_SWEEP_SECONDS", 0.0)
     reached = asyncio.Event()
 
     async def on_server(_: object) -> None:
@@ -43,12 +43,10 @@ def test_no_answer_of_the_server_ends_the_sweep_of_an_agent(
     async def end_orphans(_: object) -> None:
         pass
 
-    keeper = SimpleNamespace(seat=SimpleNamespace(pool="pool", worker="worker"), well=True, process=None)
+    supervisor = SimpleNamespace(spec=SimpleNamespace(pool="pool", worker="worker"), well=True, process=None)
     host = SimpleNamespace(on_server=on_server, end_orphans=end_orphans)
-    agent = Supervisor(
-        host=cast("Any", host), flows={}, environment={}, drain_seconds=0, health=cast("Any", None)
-    )
-    agent._keepers = [cast("Any", keeper)]
+    agent = Agent(host=cast("Any", host), flows={}, environment={}, drain_seconds=0, health=cast("Any", None))
+    agent._supervisors = [cast("Any", supervisor)]
 
     async def sweep() -> None:
         sweeps = asyncio.create_task(agent._sweep())
