@@ -14,7 +14,7 @@ from tasks.tensorrt.inside.options import Node
 _FIXES = (
     (
         r"ParseFromCodedStream|Failed to parse the ONNX model|MODEL_DESERIALIZE_FAILED",
-        "the graph's file is damaged: build again; if it happens again, please report it with the model",
+        "the graph's file is damaged: build again, and report it with the model if it happens again",
     ),
     (
         r"convertDtype|Unsupported ONNX data type|UNSUPPORTED_NODE_DATATYPE",
@@ -46,7 +46,7 @@ _FIXES = (
     ),
     (
         r"Node input was not registered",
-        "the graph is incomplete: build again; if it happens again, please report it with the model",
+        "the graph is incomplete: build again, and report it with the model if it happens again",
     ),
     (
         r"but must match|reshape changes volume|must have the same dimensions|failed to broadcast",
