@@ -28,10 +28,11 @@ from tasks.domain.request import Precision
 from tasks.store.store import Store
 from tests.support.farm.farm import Farm
 from tests.support.farm.releases import publish
+from tests.support.waiting import PATIENCE
 
 _PICTURE = Path(__file__).parents[2] / "infra/readme/ui-form.png"
 _LARGEST_PICTURE = 200_000
-_PATIENCE_MS = 15_000
+_PATIENCE_MS = 1000 * PATIENCE
 _NAME = "digits-7"
 _SHAPES = '{"image": {"min": [1, 8, 8, 1], "opt": [8, 8, 8, 1], "max": [32, 8, 8, 1]}}'
 _FILLED: dict[str, dict[str, Any]] = {

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from agents.s3.queue import NotificationQueue
+from agents.s3.queue import Message, NotificationQueue
 from tasks.store.s3 import s3_client
 from tests.support.farm.gate import gate_to
 from tests.support.farm.s3_world import World, arn_of, deploy, notify
-from tests.support.waiting import PATIENCE, wait_until
+from tests.support.waiting import PATIENCE, until, wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
@@ -150,7 +150,14 @@ def _server_away_and_agent_ends(world: World, agent: subprocess.Popen[bytes]) ->
 def test_a_message_is_held_as_long_as_somebody_works_on_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.s3.queue.VISIBILITY_SECONDS", 2)
+    monkeypatch.setattr("agents.s3.queue.VISIBILITY_SECONDS", 12)
+    hide, held_for = NotificationQueue.hide, list[int]()
+
+    async def noted(queue: NotificationQueue, message: Message, seconds: int) -> None:
+        await hide(queue, message, seconds)
+        held_for.append(seconds)
+
+    monkeypatch.setattr(NotificationQueue, "hide", noted)
 
     async def work() -> None:
         queue = await asyncio.to_thread(NotificationQueue.connect, world.queue)
@@ -158,7 +165,7 @@ def test_a_message_is_held_as_long_as_somebody_works_on_it(
         message = await queue.receive()
         assert message is not None
         async with queue.held(message):
-            await asyncio.sleep(4)
+            await until(lambda: held_for == [12, 12], lambda: held_for)
             assert "Messages" not in world.sqs.receive_message(QueueUrl=world.queue)
         await queue.hide(message, 0)
         again = await queue.receive()

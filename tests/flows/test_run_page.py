@@ -84,6 +84,7 @@ def test_the_page_follows_tensorrt(
     assert seen == sorted(seen)
     assert seen[-1] == 100
     assert any(0 < percent < 100 for percent in seen)
+    # Load makes these longer, never shorter: the page sleeps after one has ended and before the next begins.
     between = [late - early for early, late in pairwise(written[:-1])]
     assert all(seconds > 2.9 for seconds in between), "but for the last one, every few seconds"
 

@@ -20,6 +20,7 @@ from tasks.domain.timing import CacheFile, TimingRecord
 from tasks.store.records import record_from_json
 from tasks.store.store import Store
 from tasks.store.timing import share_timing
+from tests.support.waiting import PATIENCE
 
 
 def cache_of(lines: set[str], folder: Path) -> CacheFile:
@@ -42,7 +43,7 @@ def add(url: str, record: TimingRecord, number: int, start: Barrier, folder: Pat
     own.mkdir()
     cache = cache_of({f"line-{number}"}, own)
     mine = replace(record, cache=cache.ref, attempt=f"attempt-{number}")
-    start.wait(timeout=300)
+    start.wait(timeout=PATIENCE)
     shared = asyncio.run(share_timing(store, cache, mine, base=None, merge=merge))
     sys.stdout.write(f"line-{number} {shared.cache.sha256}\n")
     sys.stdout.flush()

@@ -16,6 +16,7 @@ from pathlib import Path
 from tasks.domain.record import EngineRecord
 from tasks.store.records import engine_record_from_json
 from tasks.store.store import Store
+from tests.support.waiting import PATIENCE
 
 
 def publish(url: str, record: EngineRecord, number: int, start: Barrier) -> None:
@@ -23,7 +24,7 @@ def publish(url: str, record: EngineRecord, number: int, start: Barrier) -> None
     store = Store.connect(url)
     store.check_conditional_writes()
     mine = replace(record, attempt=f"attempt-{number}")
-    start.wait(timeout=300)
+    start.wait(timeout=PATIENCE)
     standing = store.commit(mine, mine.key)
     sys.stdout.write(f"{mine.attempt} {standing.attempt}\n")
     sys.stdout.flush()

@@ -17,6 +17,8 @@ import uuid
 from pathlib import Path
 from types import FrameType
 
+from tests.support.waiting import PATIENCE
+
 _CONFIGURATION = """\
 [global]
 fsid = {fsid}
@@ -70,7 +72,7 @@ class Cluster:
     def run(self, program: str, *arguments: str) -> None:
         """Run a program of Ceph to its end."""
         command = [program, "--conf", str(self.configuration), *arguments]
-        subprocess.run(command, check=True, timeout=120)
+        subprocess.run(command, check=True, timeout=PATIENCE)
 
     def start(self, program: str, *arguments: str) -> None:
         """Start a daemon of Ceph as a child."""
@@ -86,7 +88,7 @@ class Cluster:
         self.run("ceph-mon", "--mkfs", "--id", "a", "--monmap", monmap)
         self.start("ceph-mon", "--id", "a")
         osd = str(uuid.uuid4())
-        self.run("ceph", "--connect-timeout", "60", "osd", "new", osd)
+        self.run("ceph", "--connect-timeout", f"{PATIENCE:.0f}", "osd", "new", osd)
         self.run("ceph-osd", "--mkfs", "--id", "0", "--osd-uuid", osd)
         self.start("ceph-osd", "--id", "0")
         user = ["user", "create", "--uid", "farm", "--display-name", "farm"]

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import boto3
@@ -16,9 +14,9 @@ import pytest
 from flows.local.processes import Part, running
 from flows.local.s3 import embedded_s3, environment_for
 from tasks.domain.errors import ChildFailed
+from tests.support.waiting import wait_until
 
 _ROOT = Path(__file__).parents[4]
-_SECONDS = 60.0
 _EMBEDDED = """
 from flows.local.s3 import embedded_s3
 
@@ -42,24 +40,17 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _SECONDS
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_the_embedded_s3_dies_with_its_parent_while_it_still_imports(tmp_path: Path) -> None:
     (tmp_path / "moto").mkdir()
     (tmp_path / "moto/__init__.py").write_text(_SLOW_MOTO, "utf-8")
     importing = tmp_path / "importing"
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", _EMBEDDED], cwd=_ROOT, env=environment) as parent:
-        _wait_for(lambda: importing.exists() and bool(importing.read_text("utf-8")))
+        wait_until(lambda: importing.exists() and bool(importing.read_text("utf-8")))
         child = int(importing.read_text("utf-8"))
         assert _lives(child)
         parent.kill()
-    _wait_for(lambda: not _lives(child))
+    wait_until(lambda: not _lives(child))
 
 
 def test_the_embedded_s3_is_reached_past_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,16 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tasks.children.parent import dying_with_us
+from tests.support.waiting import wait_until
 
 _ROOT = Path(__file__).parents[4]
-_SECONDS = 60.0
 _SLEEP = ("sleep", "600")
 # Starts a program, which gets the named signal, says its process id, and waits to be killed.
 _PARENT = """
@@ -54,13 +52,6 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _SECONDS
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def _is_running(pid: int, program: str) -> bool:
     """Whether the process has become `program`."""
     return Path(f"/proc/{pid}/comm").read_text("utf-8").strip() == program
@@ -72,10 +63,10 @@ def test_a_program_ends_when_its_parent_is_killed() -> None:
     ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        _wait_for(lambda: _is_running(child, "sleep"))
+        wait_until(lambda: _is_running(child, "sleep"))
         assert _lives(child)
         parent.kill()
-    _wait_for(lambda: not _lives(child))
+    wait_until(lambda: not _lives(child))
 
 
 def test_a_program_whose_parent_died_first_does_not_start(tmp_path: Path) -> None:
@@ -96,16 +87,16 @@ def test_a_process_that_asks_after_its_parent_died_ends(tmp_path: Path) -> None:
         parent.kill()
     assert _lives(child)
     late.touch()
-    _wait_for(lambda: not _lives(child))
+    wait_until(lambda: not _lives(child))
 
 
 def test_the_signal_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
     script = f"trap 'touch {tmp_path}/told; exit' INT; touch {tmp_path}/up; while :; do sleep 0.05; done"
     command = [sys.executable, "-c", _PARENT, "INT", "sh", "-c", script]
     with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE) as parent:
-        _wait_for((tmp_path / "up").exists)
+        wait_until((tmp_path / "up").exists)
         parent.kill()
-    _wait_for((tmp_path / "told").exists)
+    wait_until((tmp_path / "told").exists)
 
 
 def test_a_program_that_is_not_there_is_named() -> None:

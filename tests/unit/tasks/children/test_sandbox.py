@@ -161,13 +161,12 @@ def test_what_holds_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_closing_off_costs_little(workdir: Path) -> None:
-    cpu_seconds = {}
-    for level in (Confinement.NONE, Confinement.FULL):
-        program, used = replace(PROGRAM, confinement=level), []
-        for _ in range(5):
+    """Less processor time than the interpreter takes to start; 0.02 s and 0.06 s where it was written."""
+    used: dict[Confinement, list[float]] = {Confinement.NONE: [], Confinement.FULL: []}
+    for _ in range(5):
+        for level, seconds in used.items():  # in turns, so that what else the machine does hits both
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            outcomes(program, workdir, {})
+            outcomes(replace(PROGRAM, confinement=level), workdir, {})
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        cpu_seconds[level] = min(used)
-    assert cpu_seconds[Confinement.FULL] - cpu_seconds[Confinement.NONE] < 0.1  # 0.025 where it was written
+            seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(used[Confinement.FULL]) < 2 * min(used[Confinement.NONE])
