@@ -1,4 +1,4 @@
-"""Ten runs of one release at the same moment: one of them makes each graph, and all of them get it."""
+"""Several runs of one release at the same moment: one of them makes each graph, and all of them get it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from tasks.domain.digest import blob_ref
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.release import ReleaseRef
 
-_RUNS = 10
 _NO_PLAN = blob_ref(b"")
 REQUEST = "precisions: [fp32, fp16]\ntargets: [rtx-sm89]\n"
 
@@ -69,8 +68,10 @@ def count(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
+@pytest.mark.parametrize("runs", [3, pytest.param(10, marks=pytest.mark.long)])
 @pytest.mark.usefixtures("one_probe")
-def test_ten_runs_convert_once(
+def test_runs_at_the_same_moment_convert_once(
+    runs: int,
     publish: Callable[..., ReleaseRef],
     stored_keys: Callable[[str], list[str]],
     demo_model: bytes,
@@ -79,13 +80,13 @@ def test_ten_runs_convert_once(
 ) -> None:
     release = publish(REQUEST, {"model.keras": demo_model})
 
-    async def ten() -> None:
-        await asyncio.gather(*(build_release(release) for _ in range(_RUNS)))
+    async def all_at_once() -> None:
+        await asyncio.gather(*(build_release(release) for _ in range(runs)))
 
-    asyncio.run(ten())
+    asyncio.run(all_at_once())
 
     assert count == {"preflight": 1, "export": 1, "convert": 1, "lower": 2, "verify_graph": 2}
-    assert len(ordered) == _RUNS
+    assert len(ordered) == runs
     assert len(set(map(repr, ordered))) == 1
     assert len({order.conversion for order in ordered[0]}) == 2
     assert len(stored_keys("conversions/")) == 2

@@ -140,7 +140,10 @@ async def _cancel_while_it_builds(release: ReleaseRef, toolchain: StandIn) -> No
         await task
 
 
-@pytest.mark.parametrize("spin", [False, True], ids=["sleeping", "deaf to signals"])
+@pytest.mark.parametrize(
+    "spin",
+    [pytest.param(False, id="sleeping", marks=pytest.mark.long), pytest.param(True, id="deaf to signals")],
+)
 def test_a_cancel_ends_the_process_that_builds(
     spin: bool,  # noqa: FBT001 (a column)
     stand_in: Callable[..., StandIn],

@@ -98,7 +98,15 @@ def test_an_attack_is_refused_before_tensorflow_starts(name: str, release: Path,
     check_refusal(ATTACKS[name], release, models, SECONDS)
 
 
-@pytest.mark.parametrize("name", ["variables: cut off", "variables: flipped bit", "variables: missing index"])
+# Variables that are cut off are in tests/unit/tasks/tensorflow/test_convert.py, too.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("variables: cut off", marks=pytest.mark.long),
+        "variables: flipped bit",
+        "variables: missing index",
+    ],
+)
 def test_damaged_variables(name: str, release: Path, models: Path) -> None:
     check_refusal(damaged_variables(models)[name], release, models, SECONDS_OF_TENSORFLOW)
 
