@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from flows.build_release import build_release
 from flows.cli.engines import read_all
 from flows.cli.main import app
+from tasks.children.compare import compare_outputs
 from tasks.children.reference import read_reference
 from tasks.domain.digest import blob_ref
 from tasks.domain.errors import TargetUnavailable, VerificationFailed
@@ -22,6 +23,7 @@ from tasks.domain.record import EngineRecord, Verdict
 from tasks.domain.release import ReleaseRef
 from tasks.store.store import Store
 from tests.stand_in.toolchain import H100, L4, StandIn
+from tests.support.rounding import beyond_rounding
 
 pytestmark = pytest.mark.usefixtures("converted_before")
 
@@ -130,7 +132,8 @@ def test_a_wrong_engine_goes_to_quarantine_and_can_be_seen_again(
         assert row.count(f"{one.relative:.2e}") == 2, "as far off as it was then"
     kept = {name: tmp_path / "kept" / f"{name}.npz" for name in ("reference", "actual", "again")}
     for expected, then, now in zip(*map(read_reference, kept.values()), strict=True):
-        np.testing.assert_allclose(then.outputs["scores"], expected.outputs["scores"] * 1.5, rtol=1e-5)
+        wrong = {"scores": expected.outputs["scores"] * np.float32(1.5)}
+        assert beyond_rounding(compare_outputs(then.name, wrong, then.outputs, expected.noise)) == []
         np.testing.assert_array_equal(then.outputs["scores"], now.outputs["scores"])
     assert record.plan == blob_ref((tmp_path / "kept/engine.plan").read_bytes())
     assert json.loads(command("show", key, "--store", store).output)["command"] in caught.value.fix

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tasks.children.compare import Arrays, relative_error
+from tasks.children.compare import Arrays, compare_outputs, relative_error
 from tasks.domain.gate import NOISE_FACTOR
 from tasks.domain.request import Precision
 from tasks.tensorflow.feeds import one_step_off
@@ -34,3 +34,11 @@ def noise_of(compute: Callable[[Arrays], Arrays], inputs: Arrays) -> dict[str, f
     """
     outputs, again = compute(inputs), compute(one_step_off(inputs, Precision.FP32) or inputs)
     return {name: relative_error(value, again[name])[1] for name, value in outputs.items()}
+
+
+def assert_equal_but_for_rounding(
+    actual: Arrays, compute: Callable[[Arrays], Arrays], inputs: Arrays, where: str = "these inputs"
+) -> None:
+    """Hold `actual` against what `compute` returns for `inputs`, by the noise of that."""
+    rows = compare_outputs(where, compute(inputs), actual, noise_of(compute, inputs))
+    assert beyond_rounding(rows) == []

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tasks.domain.errors import FarmError
 from tasks.tensorrt.inside.engine.runner import Runner
 from tests.stand_in.hardware import contexts, memory
+from tests.support.rounding import assert_equal_but_for_rounding
 
 Corners = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 Array = npt.NDArray[Any]
@@ -95,6 +96,11 @@ def opened(data: bytes, *, gpu_index: int = 0) -> Runner:
 def batch(rows: int) -> Array:
     """Return so many rows for `product_plan`, the same in every call."""
     return np.random.default_rng(rows).standard_normal((rows, 3)).astype(np.float32)
+
+
+def check_product(y: Array, x: Array) -> None:
+    """Hold an answer of `product_plan` against NumPy's."""
+    assert_equal_but_for_rounding({"y": y}, lambda inputs: {"y": inputs["x"] @ WEIGHTS}, {"x": x})
 
 
 @contextmanager
