@@ -15,6 +15,7 @@ from flows.pages.failure import failure_on_run_page
 from flows.pages.run import build_on_run_page
 from flows.pages.verification import show_verifications
 from flows.settings import settings
+from flows.server.flow_errors import fails_with_its_error
 from tasks.build import build, engine_job
 from tasks.children.progress import labelled
 from tasks.children.workspace import Workspace
@@ -80,6 +81,7 @@ def _suspect(
 
 
 @flow(name="build-engine", flow_run_name=_run_name)
+@fails_with_its_error
 async def build_engine(order: EngineOrder) -> CellOutcome:
     """Build, verify, measure and publish one engine, or find that it is there.
 

@@ -16,6 +16,7 @@ from flows.pages.run import tag_run
 from flows.release.conversion import convert_for
 from flows.release.farm import build_on_farm, runs_on_farm, targets_of_farm
 from flows.settings import settings
+from flows.server.flow_errors import fails_with_its_error
 from tasks.children.workspace import Workspace
 from tasks.conversion_job import ConversionJob
 from tasks.domain.cells import CellAnswer, answers_to, cells_of
@@ -48,6 +49,7 @@ def _run_name() -> str:
 
 
 @flow(name="build-release", flow_run_name=_run_name)
+@fails_with_its_error
 async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED) -> ReleaseOutcome:
     """Build every engine that the release's request asks for and that the store does not hold.
 
@@ -137,12 +139,11 @@ def _raise_failures(answers: tuple[CellAnswer, ...]) -> None:
     if len(failed) == 1:
         raise failed[0][1]
     if failed:
-        lines = [
-            f"{device_slug(order.target)} {order.options.precision}: {type(error).__name__}: {error}"
-            for order, error in failed
-        ]
+        cells = {f"{device_slug(order.target)} {order.options.precision}": error for order, error in failed}
+        lines = [f"{cell}: {error.class_name}: {error}" for cell, error in cells.items()]
         raise CellsFailed(
             wanted="every cell that the request asks for",
             found=f"{len(failed)} failed:\n" + "\n".join(lines),
             fix="see each cell's own advice; the others are stored and will be found next time",
+            cells=cells,
         )

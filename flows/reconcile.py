@@ -29,6 +29,7 @@ from flows.addresses import place_at
 from flows.release.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
 from flows.server.variables import RELEASES, places_of_releases
 from flows.settings import settings
+from flows.server.flow_errors import fails_with_its_error
 from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
 from tasks.domain.overrides import Overrides
 from tasks.domain.priority import Priority
@@ -60,6 +61,7 @@ class Reconciled:
 
 
 @flow(name="reconcile")
+@fails_with_its_error
 async def reconcile(
     budget: Annotated[
         int, Field(ge=1, le=1000, description="Start at most so many builds of releases.")

@@ -32,7 +32,7 @@ async def locate(job: EngineJob, reference: Path, refused: GateError, *, work: W
         inner = await inner_values(job.onnx, reference, corner, work=work)
         return await locate_departure(job, reference, inner, tolerance=told.tolerance, work=work)
     except FarmError as error:  # the engine is refused all the same
-        return _unknown(corner, f"{type(error).__name__}: {error.found}")
+        return _unknown(corner, f"{error.class_name}: {error.found}")
 
 
 def _unknown(corner: str, reason: str) -> Departure:

@@ -129,7 +129,7 @@ def _record(suspect: Suspect, error: GateError, store: Store) -> QuarantineRecor
         reference=store.put_blob(suspect.reference),
         actual=put(suspect.actual),
         inputs=suspect.inputs,
-        error=error.to_document(),
+        error=error.texts(),  # part of the record's key
         exit_code=error.exit_code,
         verification=error.verification if isinstance(error.verification, Verification) else None,
         tools=suspect.tools,

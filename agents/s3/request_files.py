@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from tasks.domain.errors import ReleaseIncomplete, RequestInvalid
+from tasks.domain.errors import FarmError
 from tasks.domain.priority import Priority
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.release_place import CreatedObject, ReleasePlace
@@ -36,8 +36,10 @@ def priority_of(release: ReleaseRef) -> Priority:
     """
     try:
         return parse_request(read_request_text(s3_client(), release)).priority
-    except (ReleaseIncomplete, RequestInvalid):  # the run will say so, where people look
-        return Priority.DEFAULT
+    except FarmError as error:
+        if not error.about_request:
+            raise
+        return Priority.DEFAULT  # the run will say so, where people look
 
 
 def request_files(

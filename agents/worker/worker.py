@@ -24,6 +24,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 from agents.processes import PARENT_VARIABLE
 from agents.server.flow_runs import is_with
 from agents.worker.crash_reports import ReportingWorker
+from agents.server.run_errors import error_of
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.offer import CPU_POOL
 
@@ -189,8 +190,7 @@ class FarmWorker(ReportingWorker):
             now = await self.client.read_flow_run(flow_run.id)
             if not is_with(now, self.name):
                 result = result.model_copy(update={"status_code": 0})
-            told = (now.state.message or "") if now.state is not None and now.state.is_failed() else ""
-            if self._builds and TargetUnavailable.__name__ in told:
+            if self._builds and isinstance(error_of(now.state), TargetUnavailable):
                 self.stale = True
                 self.drain()
         return result

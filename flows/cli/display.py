@@ -105,7 +105,7 @@ def documents_json(documents: Iterable[Document[R]]) -> list[dict[str, Any]]:
 
 def show_error(error: FarmError) -> None:
     """Print what was wanted, what was found and what to do."""
-    errors.print(f"[bold red]{type(error).__name__}[/] (exit code {error.exit_code})", highlight=False)
+    errors.print(f"[bold red]{error.class_name}[/] (exit code {error.exit_code})", highlight=False)
     for name, text in (("wanted", error.wanted), ("found", error.found), ("to fix", error.fix)):
         errors.print(f"  [bold]{name:7}[/] {escape(text)}", highlight=False)
     if error.retryable:

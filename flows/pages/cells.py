@@ -38,7 +38,7 @@ def _row(answer: CellAnswer) -> dict[str, str]:
         "run": "" if answer.run is None else link_to(answer.run),
     }
     if isinstance(outcome, FarmError):
-        return row | {"state": type(outcome).__name__}
+        return row | {"state": outcome.class_name}
     record = Store.connect(order.store).find(order.key, EngineRecord)
     if record is None:
         return row | {"state": "gone"}

@@ -32,7 +32,7 @@ async def failure_on_run_page() -> AsyncIterator[None]:
 def failure_text(error: FarmError) -> str:
     """Return wanted, found and fix as Markdown in which nothing of a model's own names is markup."""
     lines = (
-        ("error", type(error).__name__),
+        ("error", error.class_name),
         ("wanted", error.wanted),
         ("found", error.found),
         ("to fix", error.fix),

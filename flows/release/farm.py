@@ -24,9 +24,10 @@ from agents.server.janitor import has_given_up
 from flows.release.child_runs import RunReader, retry_while_server_is_down, wait_for_child
 from flows.release.pool_watch import PoolWatch
 from flows.settings import settings
+from agents.server.run_errors import why_unsuccessful
 from tasks.domain.cells import CellAnswer, answers_to
 from tasks.domain.errors import FarmError, TargetUnavailable
-from tasks.domain.farm_errors import NotDeployed, RunUnsuccessful
+from tasks.domain.farm_errors import NotDeployed
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import Announcement, pool_of, select
 from tasks.domain.order import CellOutcome, EngineOrder
@@ -145,15 +146,13 @@ async def _outcome(order: EngineOrder, run: FlowRun) -> CellOutcome:
     """Return the engine that `run` left in the store.
 
     Raises:
-        RunUnsuccessful: it left none.
-        FarmError: as `find_engine`.
+        FarmError: the one that `run` failed with, or `RunUnsuccessful`; also as `find_engine`.
     """
     found = await find_engine(order, by=run.id)
     if found is None:
-        text = (run.state.message if run.state else None) or "no reason was given"
-        raise RunUnsuccessful(
+        raise why_unsuccessful(
+            run,
             wanted=f"{run.name} ({run.id}) to build {order.key}",
-            found=f"{run.state_name}: {text}",
             fix=f"`enginefarm logs {run.id}` shows what happened; `enginefarm retry {runtime.flow_run.id}` "
             "asks again for what is missing",
         )

@@ -147,7 +147,7 @@ def _needs(release: ListedRelease, offers: Callable[[str], tuple[Offer, ...]]) -
         return _lacking(release, request, cells_of(request, targets)[0], store, unoffered)
     except FarmError as error:
         away = error if isinstance(error, StoreUnreachable) else None
-        return ReleaseNeeds(release=release, problem=f"{type(error).__name__}: {error}", away=away)
+        return ReleaseNeeds(release=release, problem=f"{error.class_name}: {error}", away=away)
 
 
 def _lacking(

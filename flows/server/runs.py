@@ -22,9 +22,10 @@ from agents.server.flow_runs import OUTLIVES_TAG, PARENT_TAG, all_flow_runs, can
 from agents.server.janitor import comes_again, parent_of
 from agents.server.release_runs import Started, start_release
 from flows.server.run_ends import RunEnds, is_final
+from agents.server.run_errors import why_unsuccessful
 from tasks.domain.digest import document_digest
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.farm_errors import RunUnknown, RunUnsuccessful
+from tasks.domain.farm_errors import RunUnknown
 from tasks.domain.overrides import Overrides
 from tasks.domain.release import ReleaseRef
 
@@ -149,17 +150,16 @@ async def wait(client: PrefectClient, run: FlowRun, *, ends: RunEnds | None = No
     """Wait until `run` is over; one that crashed comes again, unless `ends` waited for that already.
 
     Raises:
-        RunUnsuccessful: it ended otherwise than completed; `found` is what its state says.
+        FarmError: the one that it failed with, or `RunUnsuccessful`.
     """
     ends = ends or RunEnds(client)
     while not await ends.is_over(run):
         await asyncio.sleep(_POLL_SECONDS)
         run = await client.read_flow_run(run.id)
     if run.state_type is not StateType.COMPLETED:
-        text = (run.state.message if run.state else None) or "no reason was given"
-        raise RunUnsuccessful(
+        raise why_unsuccessful(
+            run,
             wanted=f"{run.name} ({run.id}) to complete",
-            found=f"{run.state_name}: {text}",
             fix=f"`enginefarm logs {run.id}` shows what happened, `enginefarm retry {run.id}` runs it again",
         )
     return run

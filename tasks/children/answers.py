@@ -19,6 +19,7 @@ from tasks.domain.errors import (
     ChildOutOfMemory,
     FarmError,
     ToolchainBroken,
+    UnrecognizedError,
 )
 from tasks.domain.farm_errors import ChildKilled
 from tasks.domain.printable import printable_name
@@ -102,10 +103,14 @@ def read_answer(
 
 
 def _on_one_line(error: FarmError) -> FarmError:
-    """Return `error` with line feeds escaped: names of strangers must not write lines of their own."""
+    """Return `error` with line feeds escaped: names of strangers must not write lines of their own.
+
+    A child runs this version: a class that it does not know is a stranger's.
+    """
     texts = error.wanted, error.found, error.fix
     wanted, found, fix = (printable_name(text) for text in texts)
-    return type(error)(wanted=wanted, found=found, fix=fix)
+    cls = ChildFailed if isinstance(error, UnrecognizedError) else type(error)
+    return cls(wanted=wanted, found=found, fix=fix)
 
 
 def _last_output(home: Path) -> str:

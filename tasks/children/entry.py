@@ -67,7 +67,7 @@ def _imported(module: str) -> Any:
     return imported
 
 
-def _typed(error: Exception, module: str, memory_mib: int, workdir: Path) -> dict[str, str]:
+def _typed(error: Exception, module: str, memory_mib: int, workdir: Path) -> dict[str, Any]:
     """Return the document of `error` itself, or of the typed error that stands for it."""
     from tasks.children.disk import disk_full, is_no_space  # noqa: PLC0415
     from tasks.domain.errors import ChildFailed, ChildOutOfMemory, FarmError  # noqa: PLC0415

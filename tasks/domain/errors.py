@@ -6,10 +6,13 @@ module also runs inside the interpreters of toolchains, so it keeps to Python 3.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any
 
 from tasks.domain.printable import printable, without_secrets
+
+_LARGEST_EXIT_CODE = 255
 
 
 class FarmError(Exception):
@@ -18,10 +21,12 @@ class FarmError(Exception):
     Attributes:
         exit_code: what a command that ends with this error returns to the shell.
         retryable: whether the same call can succeed later with nothing changed by a person.
+        about_request: whether what was asked for has to change, so that every host would say the same.
     """
 
-    exit_code: ClassVar[int] = 1
-    retryable: ClassVar[bool] = False
+    exit_code: int = 1
+    retryable: bool = False
+    about_request: bool = False
 
     def __init__(self, *, wanted: str, found: str, fix: str) -> None:
         self.wanted, self.found, self.fix = (
@@ -32,9 +37,43 @@ class FarmError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         return partial(type(self), wanted=self.wanted, found=self.found, fix=self.fix), (), self.__dict__
 
-    def to_document(self) -> dict[str, str]:
-        """Return the error as JSON-ready names and texts; `error_documents` reads it back."""
-        return {"class": type(self).__name__, "wanted": self.wanted, "found": self.found, "fix": self.fix}
+    @property
+    def class_name(self) -> str:
+        """The name of its class, also if the class itself is not known here."""
+        return type(self).__name__
+
+    def texts(self) -> dict[str, str]:
+        """Return the name of its class and its texts."""
+        return {"class": self.class_name, "wanted": self.wanted, "found": self.found, "fix": self.fix}
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the error as a JSON-ready document; `error_documents` reads it back.
+
+        A reader that does not know the class takes from it what decides: exit code and flags.
+        """
+        flags = {"retryable": self.retryable, "about_request": self.about_request}
+        return {**self.texts(), "exit_code": self.exit_code, **flags}
+
+
+class UnrecognizedError(FarmError):
+    """An error of a class that this version does not know: a host with a newer version raised it."""
+
+    def __init__(
+        self, *, wanted: str, found: str, fix: str, document: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(wanted=wanted, found=found, fix=fix)
+        document = document or {}
+        code, name = document.get("exit_code"), document.get("class")
+        self._class_name = name if isinstance(name, str) and name.isidentifier() else type(self).__name__
+        if type(code) is int and 0 < code <= _LARGEST_EXIT_CODE:
+            self.exit_code = code
+        self.retryable = document.get("retryable") is True
+        self.about_request = document.get("about_request") is True
+
+    @property
+    def class_name(self) -> str:
+        """The name that the newer host gave."""
+        return self._class_name
 
 
 # What the user handed in.
@@ -44,54 +83,63 @@ class RequestInvalid(FarmError):
     """`build.yaml` or an option has a wrong key or value."""
 
     exit_code = 10
+    about_request = True
 
 
 class ReleaseIncomplete(FarmError):
     """The release has no model, several, or no `build.yaml`."""
 
     exit_code = 11
+    about_request = True
 
 
 class ArchiveRefused(FarmError):
     """An archive is broken, or would write outside its folder, or is far larger than it says."""
 
     exit_code = 12
+    about_request = True
 
 
 class ModelRefused(FarmError):
     """The model holds something that the farm never runs, or that no engine can hold."""
 
     exit_code = 13
+    about_request = True
 
 
 class ModelUnreadable(FarmError):
     """The model's files are damaged, or need code that is not in them."""
 
     exit_code = 14
+    about_request = True
 
 
 class SignatureUnknown(FarmError):
     """The model does not have the signature that the request names."""
 
     exit_code = 15
+    about_request = True
 
 
 class OperationUnsupported(FarmError):
     """An operation of the model has no ONNX form."""
 
     exit_code = 16
+    about_request = True
 
 
 class SamplesInvalid(FarmError):
     """The sample file does not fit the model's inputs."""
 
     exit_code = 17
+    about_request = True
 
 
 class InputInvalid(FarmError):
     """What an engine is to be run with does not fit it, or the call does not."""
 
     exit_code = 18
+    about_request = True
 
 
 # Storage.
@@ -198,9 +246,24 @@ class GpuUnavailable(FarmError):
 
 
 class CellsFailed(FarmError):
-    """Several cells of one release failed; each has its own error in its own flow run."""
+    """Several cells of one release failed; each has its own error in its own flow run.
+
+    Attributes:
+        cells: the error of each, by the cell as people write it.
+    """
 
     exit_code = 44
+
+    def __init__(
+        self, *, wanted: str, found: str, fix: str, cells: Mapping[str, FarmError] | None = None
+    ) -> None:
+        super().__init__(wanted=wanted, found=found, fix=fix)
+        self.cells = dict(cells or {})
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the error as `FarmError` does, and the cells' own ones in it."""
+        cells = {cell: error.to_document() for cell, error in self.cells.items()}
+        return {**super().to_document(), "cells": cells}
 
 
 class RunnerMissing(FarmError):
@@ -230,6 +293,7 @@ class RunFailed(FarmError):
 class GateError(FarmError):
     """The base of what the accuracy gate says; `verification` is the `Verification`, if there is one."""
 
+    about_request = True
     verification: object = None
 
 

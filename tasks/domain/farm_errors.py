@@ -9,6 +9,7 @@ class LocationRefused(FarmError):
     """A request names a place in S3 that the operator does not allow."""
 
     exit_code = 19
+    about_request = True
 
 
 class ChildKilled(FarmError):

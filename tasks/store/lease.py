@@ -30,17 +30,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tasks.domain.error_documents import error_from_document
-from tasks.domain.errors import (
-    ArchiveRefused,
-    FarmError,
-    GateError,
-    ModelRefused,
-    ModelUnreadable,
-    OperationUnsupported,
-    RequestInvalid,
-    SamplesInvalid,
-    SignatureUnknown,
-)
+from tasks.domain.errors import FarmError
 from tasks.store.holder import Holder, this_process
 from tasks.store.records import UPDATE
 from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
@@ -53,12 +43,6 @@ _SCHEMA, _MAJOR = "enginefarm.lease", 1
 _LOG = logging.getLogger(__name__)
 _LONGEST = 600.0
 _LARGEST_BODY = 1 << 20
-
-
-_OF_THE_REQUEST = (
-    RequestInvalid, ArchiveRefused, ModelRefused, ModelUnreadable, SignatureUnknown, OperationUnsupported,
-    SamplesInvalid, GateError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +161,7 @@ class Lease:
         if etag is None or not held:
             self._etag = None
             return
-        if isinstance(failure, _OF_THE_REQUEST):
+        if isinstance(failure, FarmError) and failure.about_request:
             self._write(failure, IfMatch=etag)
             self._etag = None
             return

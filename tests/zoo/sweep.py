@@ -82,7 +82,7 @@ async def sweep(model: ZooModel, made: Path, bench: Bench, work: Path) -> dict[s
     try:
         await _take(model, made, bench, work, row)
     except FarmError as error:
-        row.figures["error"] = {"step": row.step, **error.to_document()}
+        row.figures["error"] = {"step": row.step, **error.texts()}
     except Exception as error:  # noqa: BLE001 (a bug of the farm is a row, too, and not the end of the run)
         text = f"{type(error).__name__}: {error}"
         row.figures["error"] = {"step": row.step, "class": "bug", "wanted": "", "found": text, "fix": ""}

@@ -1,0 +1,31 @@
+"""How a flow of the farm fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
+
+from agents.server.run_errors import failed_with
+from flows.clean_logs import log_traceback
+from tasks.domain.errors import FarmError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def fails_with_its_error(work: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Let a flow that raises a `FarmError` end in a state that carries it; see `agents.server.run_errors`.
+
+    A caller in the same process still gets the error: Prefect raises what the state holds.
+    """
+
+    @wraps(work)
+    async def run(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return await work(*arguments, **named)
+        except FarmError as error:
+            log_traceback(error)
+            return cast("R", failed_with(error))  # Prefect makes a state that a flow returns the run's own
+
+    return run
