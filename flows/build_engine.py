@@ -14,8 +14,8 @@ from agents.hardware.probe import probe_host
 from flows.pages.failure import failure_on_run_page
 from flows.pages.run import build_on_run_page
 from flows.pages.verification import show_verifications
-from flows.settings import settings
 from flows.server.flow_errors import fails_with_its_error
+from flows.settings import settings
 from tasks.build import build, engine_job
 from tasks.children.progress import labelled
 from tasks.children.workspace import Workspace

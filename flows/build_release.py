@@ -15,8 +15,8 @@ from flows.pages.failure import failure_on_run_page
 from flows.pages.run import tag_run
 from flows.release.conversion import convert_for
 from flows.release.farm import build_on_farm, runs_on_farm, targets_of_farm
-from flows.settings import settings
 from flows.server.flow_errors import fails_with_its_error
+from flows.settings import settings
 from tasks.children.workspace import Workspace
 from tasks.conversion_job import ConversionJob
 from tasks.domain.cells import CellAnswer, answers_to, cells_of

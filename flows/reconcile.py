@@ -27,9 +27,9 @@ from agents.server.flow_runs import all_flow_runs
 from agents.server.release_runs import release_deployment, start_release
 from flows.addresses import place_at
 from flows.release.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
+from flows.server.flow_errors import fails_with_its_error
 from flows.server.variables import RELEASES, places_of_releases
 from flows.settings import settings
-from flows.server.flow_errors import fails_with_its_error
 from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
 from tasks.domain.overrides import Overrides
 from tasks.domain.priority import Priority

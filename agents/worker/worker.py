@@ -23,8 +23,8 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
 from agents.processes import PARENT_VARIABLE
 from agents.server.flow_runs import is_with
-from agents.worker.crash_reports import ReportingWorker
 from agents.server.run_errors import error_of
+from agents.worker.crash_reports import ReportingWorker
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.offer import CPU_POOL
 

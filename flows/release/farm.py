@@ -21,10 +21,10 @@ from pydantic import TypeAdapter
 
 from agents.server.flow_runs import PARENT_TAG, cell_tags
 from agents.server.janitor import has_given_up
+from agents.server.run_errors import why_unsuccessful
 from flows.release.child_runs import RunReader, retry_while_server_is_down, wait_for_child
 from flows.release.pool_watch import PoolWatch
 from flows.settings import settings
-from agents.server.run_errors import why_unsuccessful
 from tasks.domain.cells import CellAnswer, answers_to
 from tasks.domain.errors import FarmError, TargetUnavailable
 from tasks.domain.farm_errors import NotDeployed

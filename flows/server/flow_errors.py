@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -28,4 +29,6 @@ def fails_with_its_error(work: Callable[P, Coroutine[Any, Any, R]]) -> Callable[
             log_traceback(error)
             return cast("R", failed_with(error))  # Prefect makes a state that a flow returns the run's own
 
+    # Prefect looks up the names of annotations where it finds the function: here.
+    run.__signature__ = inspect.signature(work, eval_str=True)  # type: ignore[attr-defined]
     return run

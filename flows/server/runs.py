@@ -21,8 +21,8 @@ from prefect.states import AwaitingRetry
 from agents.server.flow_runs import OUTLIVES_TAG, PARENT_TAG, all_flow_runs, cancel_of, outlives
 from agents.server.janitor import comes_again, parent_of
 from agents.server.release_runs import Started, start_release
-from flows.server.run_ends import RunEnds, is_final
 from agents.server.run_errors import why_unsuccessful
+from flows.server.run_ends import RunEnds, is_final
 from tasks.domain.digest import document_digest
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.farm_errors import RunUnknown

@@ -246,11 +246,7 @@ class GpuUnavailable(FarmError):
 
 
 class CellsFailed(FarmError):
-    """Several cells of one release failed; each has its own error in its own flow run.
-
-    Attributes:
-        cells: the error of each, by the cell as people write it.
-    """
+    """Several cells of one release failed; each has its own error in its own flow run."""
 
     exit_code = 44
 
@@ -258,7 +254,7 @@ class CellsFailed(FarmError):
         self, *, wanted: str, found: str, fix: str, cells: Mapping[str, FarmError] | None = None
     ) -> None:
         super().__init__(wanted=wanted, found=found, fix=fix)
-        self.cells = dict(cells or {})
+        self.cells = dict(cells or {})  # by the cell as people write it
 
     def to_document(self) -> dict[str, Any]:
         """Return the error as `FarmError` does, and the cells' own ones in it."""

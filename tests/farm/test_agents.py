@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import time
 import urllib.request
@@ -22,6 +24,8 @@ from agents.server.flow_runs import WORKER_LABEL
 from agents.server.pools import LOCKED_TEMPLATE
 from flows.server.logs import LogLine, log_lines
 from flows.server.runs import find_run
+from flows.settings import settings
+from tasks.domain.errors import CellsFailed, ChildCrashed, FarmError, VerificationFailed
 from tasks.domain.farm_errors import AgentRunning, PoolUnsafe
 from tasks.domain.offer import CPU_POOL, Announcement, pool_of
 from tasks.domain.record import Verdict
@@ -158,6 +162,61 @@ def test_a_release_is_watched_to_its_end(farm: Farm, agents: tuple[Agent, Agent,
     order = [name for name, _ in groupby(line.run for line in lines)]
     assert order[0] == "digits-watched" == order[-1]
     assert len(order) > len(names)  # one after the other they would be three groups
+
+
+def _publish(farm: Farm, version: str, request: str) -> str:
+    """Upload the demo's model with `request`; return its URL."""
+    release = ReleaseRef(bucket=farm.store.bucket, prefix="models", model="digits", version=version)
+    farm.store.client.upload_file(str(DEMO_MODEL), release.bucket, f"{release.key}model.keras")
+    body = f"profile: false\ntiming: none\n{request}".encode()
+    farm.store.client.put_object(Bucket=release.bucket, Key=f"{release.key}build.yaml", Body=body)
+    return release.url
+
+
+def _error_of(*command: str) -> FarmError:
+    """The error that a command ends with; the command line makes its exit code the process's."""
+    with pytest.raises(FarmError) as raised:
+        run(*command)
+    return raised.value
+
+
+@pytest.fixture
+def failing(h100: StandIn, unheard: StandIn) -> Iterator[str]:
+    """Builds of one toolchain crash, and engines of the other one answer wrong; their interpreters."""
+    h100.becomes(fault="segv", meet=0)
+    unheard.becomes(wrong=2.0)
+    yield os.pathsep.join(str(toolchain.interpreter) for toolchain in (h100, unheard))
+    h100.becomes(fault="")
+    unheard.becomes(wrong=1.0)
+
+
+def test_submit_ends_with_the_exit_code_that_a_local_build_has(
+    farm: Farm, agents: tuple[Agent, Agent, int], failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert agents
+    single = _publish(farm, "fails-once", "targets: unheard-of-9000\n")
+    several = _publish(farm, "fails-twice", "targets: [unheard-of-9000, h100-sxm-80gb]\n")
+    on_farm = [_error_of("submit", single, "--watch"), _error_of("submit", several, "--wait")]
+    assert [(type(error), error.exit_code) for error in on_farm] == [
+        (VerificationFailed, 50),
+        (CellsFailed, 44),
+    ]
+    assert isinstance(on_farm[1], CellsFailed)
+    classes = {cell: type(error) for cell, error in on_farm[1].cells.items()}
+    assert classes == {"unheard-of-9000 fp32": VerificationFailed, "h100-sxm-80gb fp32": ChildCrashed}
+
+    for name, value in {**farm.environment, "ENGINEFARM_TOOLCHAINS": failing}.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    here = [_error_of("build", url) for url in (single, several)]
+    monkeypatch.undo()
+    settings.cache_clear()
+    assert [_without_output(error) for error in here] == [_without_output(error) for error in on_farm]
+
+
+def _without_output(error: FarmError) -> object:
+    """The document of `error`, without what a process printed before it crashed."""
+    return json.loads(re.sub(r"last output: [^\"]*", "last output: …", json.dumps(error.to_document())))
 
 
 @pytest.mark.long

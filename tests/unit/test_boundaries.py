@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows.local.s3 import embedded_s3
+from tasks.domain.error_documents import all_errors
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("flows", "tasks", "agents")
@@ -115,3 +116,16 @@ def _code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     docstring = (first.end_lineno or 0) - first.lineno + 1 if is_docstring else 0
     return (node.end_lineno or 0) - node.lineno + 1 - docstring
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_nothing_is_decided_by_the_text_of_a_message(path: Path) -> None:
+    """Classes and documents of errors decide; messages of states and names of classes are for people."""
+    names = {cls.__name__ for cls in all_errors()}
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    for comparison in (node for node in nodes if isinstance(node, ast.Compare)):
+        for node in ast.walk(comparison):
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in {"__name__", "class_name", "message"}, ast.unparse(comparison)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not any(name in node.value for name in names), ast.unparse(comparison)

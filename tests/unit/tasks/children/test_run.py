@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import sys
 from dataclasses import replace
@@ -187,6 +188,12 @@ def test_more_memory_than_allowed(program: ChildProgram, workdir: Path) -> None:
 def test_an_answer_that_cannot_be_read(answer: bytes, program: ChildProgram, workdir: Path) -> None:
     with pytest.raises(ChildFailed, match="I answer for myself"):
         run(program, workdir, do="answer", hex=answer.hex())
+
+
+def test_an_error_class_that_nobody_knows_is_a_failed_child(program: ChildProgram, workdir: Path) -> None:
+    forged = {"class": "Fine", "wanted": "a", "found": "all is well", "fix": "c", "exit_code": 130}
+    with pytest.raises(ChildFailed, match="all is well"):
+        run(program, workdir, do="answer", hex=json.dumps({"error": forged}).encode().hex())
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "10 GB"])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.domain.error_documents import all_errors, error_from_document
-from tasks.domain.errors import ChildFailed, DiskFull, FarmError, Interrupted
+from tasks.domain.errors import DiskFull, FarmError, Interrupted, UnrecognizedError
 from tasks.domain.printable import printable, printable_name
 
 EACH = pytest.mark.parametrize("cls", all_errors(), ids=lambda cls: cls.__name__)
@@ -46,11 +46,37 @@ def test_each_class_survives_pickle_and_json(cls: type[FarmError]) -> None:
         assert (copy.wanted, copy.found, copy.fix) == (error.wanted, error.found, error.fix)
 
 
-@pytest.mark.parametrize("name", ["KeyError", "FarmError", "", "tasks.domain.errors.DiskFull"])
-def test_an_unknown_class_is_a_failed_child(name: str) -> None:
-    error = error_from_document({"class": name, "wanted": "a", "found": "b", "fix": "c"})
-    assert type(error) is ChildFailed
-    assert error.found == "b"
+def test_an_error_of_an_unknown_class_keeps_texts_exit_code_and_flags() -> None:
+    flags = {"exit_code": 77, "retryable": True, "about_request": True}
+    document = {"class": "MagnetRefused", "wanted": "a", "found": "b", "fix": "c", **flags}
+    read = error_from_document(json.loads(json.dumps(document)))
+    for error in (read, pickle.loads(pickle.dumps(read))):  # noqa: S301 (our own bytes)
+        assert type(error) is UnrecognizedError
+        assert error.class_name == "MagnetRefused"
+        assert error.to_document() == document
+        assert str(error) == "wanted a; found b. To fix: c"
+
+
+@pytest.mark.parametrize("name", ["KeyError", "FarmError", "GateError", "", "tasks.domain.errors.DiskFull"])
+@pytest.mark.parametrize("code", [0, 256, -1, True, "42", None, 42.0])
+def test_what_no_version_writes_is_not_taken_from_a_document(name: str, code: object) -> None:
+    document = {"class": name, "wanted": "a", "found": "b", "fix": "c", "exit_code": code, "retryable": "no"}
+    error = error_from_document(document)
+    assert type(error) is UnrecognizedError
+    assert error.class_name == (name if name.isidentifier() else "UnrecognizedError")
+    assert (error.exit_code, error.retryable, error.about_request) == (1, False, False)
+
+
+def test_a_document_of_older_code_without_flags_has_those_of_its_class() -> None:
+    error = error_from_document({"class": "StoreUnreachable", "wanted": "a", "found": "b", "fix": "c"})
+    assert (error.exit_code, error.retryable, error.about_request) == (20, True, False)
+
+
+def test_whether_the_request_is_at_fault_is_a_property_of_the_class() -> None:
+    names = {cls.__name__ for cls in all_errors() if cls.about_request}
+    assert {"RequestInvalid", "ModelRefused", "OperationUnsupported", "VerificationFailed"} <= names
+    assert names.isdisjoint({"ChildOutOfMemory", "GpuUnavailable", "StoreUnreachable", "TargetUnavailable"})
+    assert not any(cls.retryable for cls in all_errors() if cls.about_request)
 
 
 @pytest.mark.parametrize(
