@@ -14,8 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from agents.hardware.interpreters import interpreters_at
 from tasks.children.run import Limits
 from tasks.children.workspace import Workspace, workspace
-from tasks.domain.errors import RequestInvalid
-from tasks.domain.farm_errors import LocationRefused
+from tasks.domain.errors import LocationRefused, RequestInvalid
 from tasks.domain.release import ReleaseRef
 
 

@@ -11,8 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from tasks.domain.errors import FarmError, StoreUnreachable
-from tasks.domain.farm_errors import ChildKilled
+from tasks.domain.errors import ChildKilled, FarmError, StoreUnreachable
 from tasks.store.patience import is_patient, retry_async_while_s3_is_down
 
 P = ParamSpec("P")

@@ -20,8 +20,7 @@ from agents.processes import end_children, try_lock
 from agents.server.changes import Action
 from agents.server.pools import FarmPool, workers_online
 from tasks.children.workspace import Workspace
-from tasks.domain.errors import FarmError, TargetUnavailable
-from tasks.domain.farm_errors import AgentRunning
+from tasks.domain.errors import AgentRunning, FarmError, TargetUnavailable
 from tasks.domain.offer import Announcement
 from tasks.store.announcements import announce, withdraw
 from tasks.store.store import Store

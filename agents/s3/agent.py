@@ -23,8 +23,7 @@ from agents.s3.request_files import content_of, priority_of, request_files
 from agents.server.away import server_errors
 from agents.server.release_runs import start_release
 from tasks.domain.backoff import Backoff
-from tasks.domain.errors import FarmError, NotStored, RequestInvalid
-from tasks.domain.farm_errors import NotDeployed, ServerDenied
+from tasks.domain.errors import FarmError, NotDeployed, NotStored, RequestInvalid, ServerDenied
 from tasks.domain.printable import printable_name
 from tasks.domain.release import ReleaseRef
 from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePlace, release_of

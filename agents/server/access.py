@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from tasks.domain.farm_errors import ServerUnreachable, ServerUnsafe
+from tasks.domain.errors import ServerUnreachable, ServerUnsafe
 
 
 def check_server(url: str | None, *, secret: bool, plain_http: Collection[str] = ()) -> str:

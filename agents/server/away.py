@@ -10,7 +10,7 @@ import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
-from tasks.domain.farm_errors import ServerDenied, ServerUnreachable
+from tasks.domain.errors import ServerDenied, ServerUnreachable
 
 NO_ANSWER = (httpx.TransportError, PrefectHTTPStatusError)
 """What a client of Prefect's raises where it got no answer, or one that is no success."""

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import Worker, WorkerStatus, WorkPool
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from agents.server.changes import Action, Change, Plan
-from tasks.domain.farm_errors import PoolUnsafe
+from tasks.domain.errors import PoolUnsafe
 from tasks.domain.offer import CPU_POOL
 from tasks.domain.printable import printable_name
 from tasks.domain.priority import Priority

@@ -17,8 +17,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import TypeAdapter
 
 from agents.server.flow_runs import release_run_name
-from tasks.domain.errors import RequestInvalid
-from tasks.domain.farm_errors import NotDeployed
+from tasks.domain.errors import NotDeployed, RequestInvalid
 from tasks.domain.overrides import AS_REQUESTED, Overrides
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef

@@ -18,9 +18,7 @@ from prefect.results import ResultRecord  # type: ignore[attr-defined]
 from prefect.states import Failed
 from pydantic import BaseModel
 
-from tasks.domain.error_documents import error_from_document
-from tasks.domain.errors import FarmError
-from tasks.domain.farm_errors import RunUnsuccessful
+from tasks.domain.errors import FarmError, RunUnsuccessful, error_from_document
 
 
 class _ErrorData(BaseModel):

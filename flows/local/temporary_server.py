@@ -12,8 +12,7 @@ from contextlib import ExitStack, contextmanager
 from flows.local.processes import free_port, running
 from flows.local.server import LocalServer, new_password
 from flows.server.environment import prepare_prefect
-from tasks.domain.errors import ChildFailed
-from tasks.domain.farm_errors import ServerUnreachable
+from tasks.domain.errors import ChildFailed, ServerUnreachable
 
 # Nothing is scheduled there, and what else is in the user's database stays as it is.
 _WITHOUT = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "REPOSSESSOR")

@@ -21,8 +21,7 @@ from agents.server.flow_runs import cancel_of
 from flows.release.pool_watch import PoolWatch
 from flows.server.run_ends import RunEnds
 from tasks.domain.backoff import Backoff
-from tasks.domain.errors import TargetUnavailable
-from tasks.domain.farm_errors import RunUnsuccessful
+from tasks.domain.errors import RunUnsuccessful, TargetUnavailable
 
 _POLL_SECONDS, _AT_ONCE = 1.0, 100
 _BACKOFF = Backoff(first=1.0, longest=10.0, jitter=0.5)

@@ -26,8 +26,7 @@ from flows.release.child_runs import RunReader, retry_while_server_is_down, wait
 from flows.release.pool_watch import PoolWatch
 from flows.settings import settings
 from tasks.domain.cells import CellAnswer, answers_to
-from tasks.domain.errors import FarmError, TargetUnavailable
-from tasks.domain.farm_errors import NotDeployed
+from tasks.domain.errors import FarmError, NotDeployed, TargetUnavailable
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import Announcement, pool_of, select
 from tasks.domain.order import CellOutcome, EngineOrder

@@ -9,7 +9,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events.schemas.automations import Automation, AutomationCore
 
 from agents.server.changes import Action, Change, Plan
-from tasks.domain.farm_errors import NotDeployed
+from tasks.domain.errors import NotDeployed
 
 _COMPARED = ("description", "trigger", "actions")
 

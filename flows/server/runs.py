@@ -24,8 +24,7 @@ from agents.server.release_runs import Started, start_release
 from agents.server.run_errors import why_unsuccessful
 from flows.server.run_ends import RunEnds, is_final
 from tasks.domain.digest import document_digest
-from tasks.domain.errors import RequestInvalid
-from tasks.domain.farm_errors import RunUnknown
+from tasks.domain.errors import RequestInvalid, RunUnknown
 from tasks.domain.overrides import Overrides
 from tasks.domain.release import ReleaseRef
 

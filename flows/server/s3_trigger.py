@@ -15,7 +15,7 @@ from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.exceptions import ObjectNotFound
 
 from agents.server.release_runs import DEPLOYMENT
-from tasks.domain.farm_errors import NotDeployed
+from tasks.domain.errors import NotDeployed
 from tasks.domain.release import REQUEST_FILE
 from tasks.domain.release_place import ReleasePlace
 

@@ -12,16 +12,16 @@ from typing import NoReturn
 
 from tasks.children.disk import disk_full, has_room
 from tasks.children.program import ChildAnswer, ChildProgram, Limits
-from tasks.domain.error_documents import error_from_document
 from tasks.domain.errors import (
     ChildCrashed,
     ChildFailed,
+    ChildKilled,
     ChildOutOfMemory,
     FarmError,
     ToolchainBroken,
     UnrecognizedError,
+    error_from_document,
 )
-from tasks.domain.farm_errors import ChildKilled
 from tasks.domain.printable import printable_name
 
 _LAST_OUTPUT = 2000

@@ -43,9 +43,7 @@ _REASONS = {
         "tasks.children.sandbox",
     ),
     "refuses a model or lets it pass as it is, or says why a step failed": (
-        "tasks.domain.error_documents",
         "tasks.domain.errors",
-        "tasks.domain.farm_errors",
         "tasks.domain.layers",
         "tasks.domain.printable",
         "tasks.tensorflow.failures_child",

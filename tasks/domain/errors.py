@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from tasks.domain.printable import printable, without_secrets
-
-_LARGEST_EXIT_CODE = 255
 
 
 class FarmError(Exception):
@@ -47,10 +46,7 @@ class FarmError(Exception):
         return {"class": self.class_name, "wanted": self.wanted, "found": self.found, "fix": self.fix}
 
     def to_document(self) -> dict[str, Any]:
-        """Return the error as a JSON-ready document; `error_documents` reads it back.
-
-        A reader that does not know the class takes from it what decides: exit code and flags.
-        """
+        """Return a JSON-ready document with all that decides, for readers that do not know the class."""
         flags = {"retryable": self.retryable, "about_request": self.about_request}
         return {**self.texts(), "exit_code": self.exit_code, **flags}
 
@@ -58,14 +54,11 @@ class FarmError(Exception):
 class UnrecognizedError(FarmError):
     """An error of a class that this version does not know: a host with a newer version raised it."""
 
-    def __init__(
-        self, *, wanted: str, found: str, fix: str, document: Mapping[str, Any] | None = None
-    ) -> None:
-        super().__init__(wanted=wanted, found=found, fix=fix)
-        document = document or {}
+    def __init__(self, *, document: Mapping[str, Any] = MappingProxyType({}), **texts: str) -> None:
+        super().__init__(**texts)
         code, name = document.get("exit_code"), document.get("class")
         self._class_name = name if isinstance(name, str) and name.isidentifier() else type(self).__name__
-        if type(code) is int and 0 < code <= _LARGEST_EXIT_CODE:
+        if type(code) is int and 0 < code < 256:  # noqa: PLR2004 (what a process can end with)
             self.exit_code = code
         self.retryable = document.get("retryable") is True
         self.about_request = document.get("about_request") is True
@@ -139,6 +132,13 @@ class InputInvalid(FarmError):
     """What an engine is to be run with does not fit it, or the call does not."""
 
     exit_code = 18
+    about_request = True
+
+
+class LocationRefused(FarmError):
+    """A request names a place in S3 that the operator does not allow."""
+
+    exit_code = 19
     about_request = True
 
 
@@ -217,6 +217,13 @@ class ChildTimedOut(FarmError):
     exit_code = 33
 
 
+class ChildKilled(FarmError):
+    """A child process was killed from outside: by the kernel, which had no memory left, or by somebody."""
+
+    exit_code = 34
+    retryable = True
+
+
 # Engines.
 
 
@@ -250,11 +257,9 @@ class CellsFailed(FarmError):
 
     exit_code = 44
 
-    def __init__(
-        self, *, wanted: str, found: str, fix: str, cells: Mapping[str, FarmError] | None = None
-    ) -> None:
-        super().__init__(wanted=wanted, found=found, fix=fix)
-        self.cells = dict(cells or {})  # by the cell as people write it
+    def __init__(self, *, cells: Mapping[str, FarmError] = MappingProxyType({}), **texts: str) -> None:
+        super().__init__(**texts)
+        self.cells = dict(cells)  # by the cell as people write it
 
     def to_document(self) -> dict[str, Any]:
         """Return the error as `FarmError` does, and the cells' own ones in it."""
@@ -305,8 +310,90 @@ class VerificationInconclusive(GateError):
     exit_code = 51
 
 
+# Hosts, Prefect's server and runs.
+
+
+class ServerUnreachable(FarmError):
+    """Prefect's server does not answer, or none is named."""
+
+    exit_code = 55
+    retryable = True
+
+
+class ServerUnsafe(FarmError):
+    """Prefect's server could be used by everybody, or the password would be readable on the way."""
+
+    exit_code = 56
+
+
+class ServerDenied(FarmError):
+    """Prefect's server refuses the password or key."""
+
+    exit_code = 57
+
+
+class NotDeployed(FarmError):
+    """The farm's flows or pools are not registered on Prefect's server."""
+
+    exit_code = 58
+
+
+class RunUnknown(FarmError):
+    """There is no such flow run, or the name fits several."""
+
+    exit_code = 59
+
+
+class RunUnsuccessful(FarmError):
+    """A flow run ended otherwise than completed."""
+
+    exit_code = 60
+
+
+class PoolUnsafe(FarmError):
+    """A work pool lets its runs name commands, so no agent takes runs from it."""
+
+    exit_code = 61
+
+
+class AgentRunning(FarmError):
+    """An agent of the same name runs on this host."""
+
+    exit_code = 62
+
+
 class Interrupted(FarmError):
     """The user or the system ended the work."""
 
     exit_code = 130
     retryable = True
+
+
+def error_from_document(document: Mapping[str, Any]) -> FarmError:
+    """Return the error that `to_document` described; of an unknown class it keeps texts, code and flags.
+
+    Raises:
+        KeyError, TypeError: it is no such document.
+    """
+    error = _plain_error(document)
+    if isinstance(error, CellsFailed):
+        cells = dict(document.get("cells", {}))
+        error.cells = {str(cell): _plain_error(part) for cell, part in cells.items()}
+    return error
+
+
+def _plain_error(document: Mapping[str, Any]) -> FarmError:
+    texts = {name: document[name] for name in ("wanted", "found", "fix")}
+    if not all(isinstance(text, str) for text in (document["class"], *texts.values())):
+        raise TypeError("an error is described by texts")
+    cls = {cls.__name__: cls for cls in all_errors()}.get(document["class"])
+    return UnrecognizedError(**texts, document=document) if cls is None else cls(**texts)
+
+
+def all_errors() -> list[type[FarmError]]:
+    """Return every concrete error class of this version, by exit code."""
+    classes: list[type[FarmError]] = [FarmError]
+    for cls in classes:  # which grows meanwhile
+        classes += cls.__subclasses__()
+    concrete = (cls for cls in classes if not cls.__subclasses__() and cls is not UnrecognizedError)
+    return sorted(concrete, key=lambda cls: cls.exit_code)

@@ -7,8 +7,14 @@ from typing import Any
 
 from tasks.children.run import ChildProgram, Confinement
 from tasks.children.workspace import Workspace
-from tasks.domain.errors import ChildCrashed, ChildFailed, ChildOutOfMemory, ChildTimedOut, ToolchainBroken
-from tasks.domain.farm_errors import ChildKilled
+from tasks.domain.errors import (
+    ChildCrashed,
+    ChildFailed,
+    ChildKilled,
+    ChildOutOfMemory,
+    ChildTimedOut,
+    ToolchainBroken,
+)
 from tasks.domain.offer import Offer
 from tasks.domain.target import (
     ComputeCapability,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tasks.domain.farm_errors import ServerUnreachable
+from tasks.domain.errors import ServerUnreachable
 
 
 def test_a_server_that_does_not_start_is_told_with_what_it_printed(

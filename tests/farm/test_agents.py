@@ -25,8 +25,14 @@ from agents.server.pools import LOCKED_TEMPLATE
 from flows.server.logs import LogLine, log_lines
 from flows.server.runs import find_run
 from flows.settings import settings
-from tasks.domain.errors import CellsFailed, ChildCrashed, FarmError, VerificationFailed
-from tasks.domain.farm_errors import AgentRunning, PoolUnsafe
+from tasks.domain.errors import (
+    AgentRunning,
+    CellsFailed,
+    ChildCrashed,
+    FarmError,
+    PoolUnsafe,
+    VerificationFailed,
+)
 from tasks.domain.offer import CPU_POOL, Announcement, pool_of
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef

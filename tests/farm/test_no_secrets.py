@@ -13,8 +13,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
 from flows.build_release import build_release
 from flows.settings import settings
-from tasks.domain.errors import FarmError, StoreUnreachable
-from tasks.domain.farm_errors import LocationRefused
+from tasks.domain.errors import FarmError, LocationRefused, StoreUnreachable
 from tasks.domain.release import ReleaseRef
 from tasks.store.s3 import s3_client
 from tests.support.farm.written import MARK, SECRETS, all_of_server, all_of_store, secrets_in

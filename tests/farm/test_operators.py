@@ -19,8 +19,7 @@ from prefect.client.orchestration import PrefectClient
 
 from agents.server.release_runs import DEPLOYMENT
 from flows.settings import settings
-from tasks.domain.errors import ReleaseIncomplete, RequestInvalid
-from tasks.domain.farm_errors import NotDeployed, RunUnknown, RunUnsuccessful
+from tasks.domain.errors import NotDeployed, ReleaseIncomplete, RequestInvalid, RunUnknown, RunUnsuccessful
 from tasks.domain.offer import CPU_POOL
 from tests.support.farm.commands import on_server, run
 from tests.support.farm.silent_s3 import SilentS3

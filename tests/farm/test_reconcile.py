@@ -22,8 +22,7 @@ from flows.server.deployments import register
 from flows.server.variables import RELEASES
 from flows.settings import settings
 from tasks.domain.backoff import Backoff
-from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
-from tasks.domain.farm_errors import LocationRefused
+from tasks.domain.errors import FarmError, LocationRefused, RequestInvalid, StoreUnreachable
 from tasks.domain.offer import CPU_POOL, Announcement, Offer, pool_of
 from tasks.domain.priority import Priority
 from tasks.domain.request import Precision

@@ -16,7 +16,7 @@ from agents.server.pools import FarmPool
 from flows.server import logs, run_ends, runs
 from flows.server.deployments import register
 from flows.server.logs import log_lines
-from tasks.domain.farm_errors import RunUnsuccessful
+from tasks.domain.errors import RunUnsuccessful
 from tasks.domain.offer import CPU_POOL
 from tests.support.farm.commands import on_server, run
 

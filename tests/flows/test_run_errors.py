@@ -15,8 +15,14 @@ from prefect.states import Failed, Pending
 from agents.server.run_errors import error_of, failed_with, why_unsuccessful
 from flows.server.flow_errors import fails_with_its_error
 from flows.server.runs import wait
-from tasks.domain.errors import BuildRefused, CellsFailed, ChildCrashed, FarmError, UnrecognizedError
-from tasks.domain.farm_errors import RunUnsuccessful
+from tasks.domain.errors import (
+    BuildRefused,
+    CellsFailed,
+    ChildCrashed,
+    FarmError,
+    RunUnsuccessful,
+    UnrecognizedError,
+)
 
 REFUSED = BuildRefused(wanted="an engine", found="no implementation\nfor a node", fix="ask for FP32")
 CRASHED = ChildCrashed(wanted="an end", found="SIGSEGV", fix="try another version")

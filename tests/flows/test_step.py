@@ -9,8 +9,7 @@ import pytest
 from prefect import flow
 
 from tasks.domain.backoff import Backoff
-from tasks.domain.errors import FarmError, ModelRefused, StoreUnreachable
-from tasks.domain.farm_errors import ChildKilled
+from tasks.domain.errors import ChildKilled, FarmError, ModelRefused, StoreUnreachable
 from tasks.step import step
 from tasks.store import patience
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from flows.settings import Settings
-from tasks.domain.error_documents import all_errors
+from tasks.domain.errors import all_errors
 from tasks.domain.request import BuildRequest, Precision
 from tasks.store.request_file import parse_request
 

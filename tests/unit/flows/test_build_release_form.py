@@ -11,8 +11,7 @@ from prefect.utilities.schema_tools.validation import validate
 
 from flows.build_release import build_release
 from flows.settings import settings
-from tasks.domain.errors import RequestInvalid
-from tasks.domain.farm_errors import LocationRefused
+from tasks.domain.errors import LocationRefused, RequestInvalid
 from tasks.domain.overrides import Overrides
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef

@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from agents.host import agent as host_agent
 from agents.host.agent import Agent
-from tasks.domain.farm_errors import ServerUnreachable
+from tasks.domain.errors import ServerUnreachable
 from tests.support.waiting import PATIENCE
 
 

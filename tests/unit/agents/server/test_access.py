@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.server.access import check_server
-from tasks.domain.farm_errors import ServerUnreachable, ServerUnsafe
+from tasks.domain.errors import ServerUnreachable, ServerUnsafe
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:4200", "localhost", "[::1]:4200", "127.9.9.9"])

@@ -19,13 +19,13 @@ from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
 from tasks.domain.errors import (
     ChildCrashed,
     ChildFailed,
+    ChildKilled,
     ChildOutOfMemory,
     DiskFull,
     FarmError,
     ModelRefused,
     ToolchainBroken,
 )
-from tasks.domain.farm_errors import ChildKilled
 
 LIMITS = Limits(memory_mib=1024, seconds=300)
 

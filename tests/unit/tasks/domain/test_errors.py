@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.domain.error_documents import all_errors, error_from_document
-from tasks.domain.errors import DiskFull, FarmError, Interrupted, UnrecognizedError
+from tasks.domain.errors import (
+    DiskFull,
+    FarmError,
+    Interrupted,
+    UnrecognizedError,
+    all_errors,
+    error_from_document,
+)
 from tasks.domain.printable import printable, printable_name
 
 EACH = pytest.mark.parametrize("cls", all_errors(), ids=lambda cls: cls.__name__)
