@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from flows.cli.display import console
+from flows.cli.output import say
 from flows.cli.up import run_parts, write_environment
 from flows.local.farm import Server, own_server, own_storage, parts_of
 from flows.local.processes import Part, free_port
@@ -104,7 +104,7 @@ def main() -> None:
 
 def _say_where(server: Server, file: Path, database: str | None) -> None:
     kind = "PostgreSQL" if database else f"SQLite: no PostgreSQL in {_PROGRAMS} (apt-get install postgresql)"
-    console.print(f"{server.page} on {kind}; for a shell: . {file}", soft_wrap=True)
+    say(f"{server.page} on {kind}; for a shell: . {file}")
 
 
 if __name__ == "__main__":

@@ -18,50 +18,33 @@ import typer
 from agents.hardware.interpreters import interpreters_at
 from agents.hardware.probe import HostProbe, probe_host
 from agents.host.slots import WorkerSlot, WorkerSpec, cpu_slots, gpu_slots, spec_at
-from flows.cli.agent_options import HealthPort, Heartbeat
+from flows.cli.agent_options import DrainSeconds, HealthPort, Heartbeat, Name
 from flows.cli.agent_s3 import s3
-from flows.cli.display import console
+from flows.cli.options import Toolchains
+from flows.cli.output import say
 from flows.cli.withdraw import withdraw
 from flows.server.environment import agent_environment, prepare_prefect
 from flows.settings import settings
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import CPU_POOL
-from tasks.domain.printable import printable
 from tasks.store.store import Store
 
 if TYPE_CHECKING:
     from agents.health import Health
     from agents.host.context import AgentContext
 
-app = typer.Typer(no_args_is_help=True, help="What runs on the hosts of a farm.")
-app.command()(s3)
-app.command()(withdraw)
+app = typer.Typer(no_args_is_help=True, help="Run the agents of a farm on its hosts.")
 
 _INTERRUPTED = 130
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-
-Toolchains = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="A toolchain beside those of ENGINEFARM_TOOLCHAINS: an interpreter, environment or folder of "
-        "environments; may be given several times."
-    ),
-]
-Name = Annotated[
-    str | None, typer.Option(help="What this host is called; no other may be. Default: its host name.")
-]
-DrainSeconds = Annotated[
-    float,
-    typer.Option(min=0, help="How long runs may take once the agent is told to end; then others get them."),
-]
 
 
 @app.command()
 def gpu(  # noqa: PLR0913 (options of a command)
     *,
     gpu: Annotated[
-        list[int] | None, typer.Option(min=0, help="Only this GPU, by its index; may be given several times.")
+        list[int] | None, typer.Option(metavar="INDEX", min=0, help="Use only this GPU. May be repeated.")
     ] = None,
     toolchain: Toolchains = None,
     name: Name = None,
@@ -69,7 +52,7 @@ def gpu(  # noqa: PLR0913 (options of a command)
     heartbeat: Heartbeat = None,
     health_port: HealthPort = None,
 ) -> None:
-    """Build engines for this host's GPUs, with each TensorRT that it has, until told to end."""
+    """Build engines for this host's GPUs, with every TensorRT installed here."""
     joining = _join(name)
     probe = _look(toolchain)
     _serve(joining, probe, gpu_slots(probe, gpu or ()), drain_seconds, (heartbeat, health_port))
@@ -79,13 +62,13 @@ def gpu(  # noqa: PLR0913 (options of a command)
 def cpu(  # noqa: PLR0913 (options of a command)
     *,
     toolchain: Toolchains = None,
-    releases: Annotated[int, typer.Option(min=1, help="Releases at a time.")] = 4,
+    releases: Annotated[int, typer.Option(min=1, help="How many releases to work on at a time.")] = 4,
     name: Name = None,
     drain_seconds: DrainSeconds = 600,
     heartbeat: Heartbeat = None,
     health_port: HealthPort = None,
 ) -> None:
-    """Convert models, hand their builds out, and build for TensorRT-RTX, until told to end."""
+    """Convert models, distribute their builds, and build TensorRT-RTX engines."""
     joining = _join(name)
     probe = _look(toolchain)
     slots = cpu_slots(probe, releases=releases, builds=settings().parallel_builds)
@@ -199,7 +182,7 @@ def _show(joining: _Joining, probe: HostProbe, specs: Mapping[WorkerSlot, Worker
     lines = [f"{joining.name} joins {joining.api} and {joining.store.url}", *map(_line, specs.values())]
     lines += [f"left out: {one.interpreter}: {one.error}" for one in probe.broken]
     for line in lines:
-        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+        say(line)
 
 
 def _line(spec: WorkerSpec) -> str:
@@ -215,3 +198,7 @@ def _line(spec: WorkerSpec) -> str:
         f"{line}: builds for {devices} with {offer.flavour} {offer.version} "
         f"of {slot.toolchain.interpreter}, on {gpus}{gpu}"
     )
+
+
+app.command()(s3)
+app.command()(withdraw)

@@ -8,8 +8,19 @@ from typing import Annotated
 import typer
 
 Heartbeat = Annotated[
-    Path | None, typer.Option(help="A file that is rewritten every few seconds while the agent is well.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Rewrite this file every few seconds while the agent is healthy."),
 ]
 HealthPort = Annotated[
-    int | None, typer.Option(min=1, max=65535, help="Answer /healthz on this port of the loopback.")
+    int | None,
+    typer.Option(metavar="PORT", min=1, max=65535, help="Answer /healthz on this port of the loopback."),
+]
+Name = Annotated[
+    str | None, typer.Option(help="Name of this host, unique in the farm. Default: its host name.")
+]
+DrainSeconds = Annotated[
+    float,
+    typer.Option(
+        min=0, help="How long running builds may take after SIGTERM, before they go to other agents."
+    ),
 ]

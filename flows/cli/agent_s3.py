@@ -27,7 +27,8 @@ _CLIENT_RETRIES = "2"
 Queue = Annotated[
     str | None,
     typer.Option(
-        help="URL of the SQS queue that the bucket's notifications go to; without it only listings tell."
+        metavar="URL",
+        help="SQS queue that receives the bucket's notifications. Default: none; the bucket is only listed.",
     ),
 ]
 
@@ -37,23 +38,26 @@ def s3(  # noqa: PLR0913 (options of a command)
     releases: Annotated[
         list[str],
         typer.Option(
-            help="Build releases right below this place, s3://BUCKET/PREFIX; may be given several times. "
-            "Others are refused."
+            metavar="URL",
+            help="Build the releases directly below s3://BUCKET/PREFIX, and no others. May be repeated.",
         ),
     ],
     queue: Queue = None,
     list_every: Annotated[
-        float, typer.Option(min=0, help="Minutes between listings for lost notifications; 0 for none.")
+        float,
+        typer.Option(
+            min=0, metavar="MINUTES", help="How often to list the bucket for missed notifications (0: never)."
+        ),
     ] = 15,
     list_days: Annotated[
-        float, typer.Option(min=0, help="A listing cares for releases of so many days.")
+        float, typer.Option(min=0, metavar="DAYS", help="Only list releases uploaded within this many days.")
     ] = 7,
     heartbeat: Heartbeat = None,
     health_port: HealthPort = None,
 ) -> None:
-    """Start a build for each release whose build.yaml is uploaded, until told to end.
+    """Start a build for each release whose build.yaml is uploaded.
 
-    Needs PREFECT_API_URL, and the farm to be registered there.
+    Needs PREFECT_API_URL, and a farm that `enginefarm deploy` registered there.
     """
     _check(queue, list_every)
     places = tuple(map(place_at, releases))

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +14,8 @@ from pathlib import Path
 from rich.console import Console
 
 from agents.hardware.probe import probe_host
-from flows.cli.display import engine_table
-from flows.cli.engines import read_all
+from flows.cli.display import ERROR_LEGEND, engine_table
+from flows.cli.engines import names_of, read_all
 from flows.local.s3 import embedded_s3, environment_for
 from flows.settings import settings
 from tasks.domain.gpu_table import device_slug
@@ -38,12 +38,14 @@ class DemoOutcome:
 
     Attributes:
         engines: every engine that it built.
+        names: their short names, by key.
         found: how many of them the second run found.
         built: how many the second run built.
         seconds: wall time of the second run.
     """
 
     engines: tuple[EngineRecord, ...]
+    names: Mapping[str, str]
     found: int
     built: int
     seconds: float
@@ -77,6 +79,7 @@ async def run_demo() -> DemoOutcome:
     built = sum(cell.built for cell in second.cells)
     return DemoOutcome(
         engines=tuple(read_all(first)),
+        names=names_of(first),
         found=len(second.cells) - built,
         built=built,
         seconds=seconds,
@@ -106,6 +109,7 @@ def _with_gpu(request: BuildRequest, targets: tuple[EngineTarget, ...]) -> Build
 
 def show_demo(console: Console, outcome: DemoOutcome) -> None:
     """Print what the demo did, for people."""
-    console.print(engine_table(outcome.engines, title="Engines"))
-    text = f"Asked for the same release again: {outcome.found} found, {outcome.built} built"
-    console.print(f"{text}, in {outcome.seconds:.1f} s.", highlight=False)
+    console.print(engine_table(outcome.engines, title="Engines", names=outcome.names))
+    console.print(ERROR_LEGEND)
+    again = f"{outcome.found} found, {outcome.built} built, in {outcome.seconds:.1f} s"
+    console.print(f"Asked for the same release again: {again}.")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from flows.addresses import place_at
-from flows.cli.display import console
+from flows.cli.options import Json
+from flows.cli.output import print_json, say
 from flows.server.environment import prepare_prefect
-from tasks.domain.printable import printable
 
 if TYPE_CHECKING:
     from agents.server.changes import Part, Plan
@@ -25,25 +22,27 @@ _COLOURS = {"create": "green", "change": "yellow", "keep": "dim"}
 S3Events = Annotated[
     list[str] | None,
     typer.Option(
-        help="Have events `s3.object.created` on the server start builds of releases below this place, "
-        "s3://BUCKET/PREFIX; may be given several times. Not needed where `agent s3` runs."
+        metavar="URL",
+        help="Let `s3.object.created` events on the server start builds of releases below "
+        "s3://BUCKET/PREFIX. May be "
+        "repeated. Not needed if `enginefarm agent s3` runs.",
     ),
 ]
 
 
 def deploy(
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Apply without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Apply the changes without asking.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Only show; exit with 1 if something would change.")
+        bool, typer.Option("--check", help="Only show the changes; the exit code is 1 if there are any.")
     ] = False,
     s3_events: S3Events = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the changes as a JSON list.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Register pools, variables, deployments and automations on Prefect's server, after showing the changes.
+    """Register the farm on its Prefect server, after showing what would change.
 
-    What is as it should be is left alone, and so is what an operator paused, scheduled otherwise or wrote
-    into a variable, or what was asked for earlier and is not now.
+    That is its pools, variables, deployments and automations. What an operator paused, rescheduled or wrote
+    into a variable stays as it is, and so does what an earlier `deploy` registered with other options.
     """
     places = tuple(map(place_at, s3_events or ()))
     prepare_prefect()
@@ -54,7 +53,7 @@ def deploy(
     parts = farm_parts(events_of=places)
     plan = asyncio.run(_each(parts, apply=False))
     if as_json:
-        print(json.dumps([asdict(change) for change in plan]))  # noqa: T201
+        print_json([asdict(change) for change in plan])
     else:
         _show(plan)
     if is_done(plan):
@@ -66,16 +65,16 @@ def deploy(
 def _apply(parts: Sequence[Part], *, yes: bool, as_json: bool) -> bool:
     """Make the changes, unless a person says no; return whether they were made."""
     if not (yes or typer.confirm("Apply?", default=False, err=True)):
-        _say("Nothing was changed.", as_json=as_json)
+        _report("Nothing was changed.", as_json=as_json)
         return False
     done = asyncio.run(_each(parts, apply=True))
-    _say(f"Applied {sum(change.action != 'keep' for change in done)} changes.", as_json=as_json)
+    _report(f"Applied {sum(change.action != 'keep' for change in done)} changes.", as_json=as_json)
     return True
 
 
-def _say(text: str, *, as_json: bool) -> None:
+def _report(text: str, *, as_json: bool) -> None:
     if not as_json:
-        console.print(text, highlight=False)
+        say(text)
 
 
 async def _each(parts: Sequence[Part], *, apply: bool) -> Plan:
@@ -87,11 +86,9 @@ async def _each(parts: Sequence[Part], *, apply: bool) -> Plan:
 
 
 def _show(plan: Plan) -> None:
-    table = Table(title="The farm on its Prefect server", title_justify="left")
-    for name in ("", "what", "name", "details"):
-        table.add_column(name, overflow="fold")
+    say("The farm on its Prefect server", style="italic")
+    width = max((len(change.kind) for change in plan), default=0)
     for change in plan:
-        cells = (change.action, change.kind, change.name, "\n".join(change.details))
-        row = (escape("\n".join(printable(line) for line in cell.splitlines())) for cell in cells)
-        table.add_row(*row, style=_COLOURS[change.action])
-    console.print(table)
+        lines = [f"{change.action:6}  {change.kind:{width}}  {change.name}"]
+        lines += [f"        {line}" for detail in change.details for line in detail.splitlines()]
+        say("\n".join(lines), style=_COLOURS[change.action])

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from rich.box import SIMPLE
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from flows.cli.output import describe, errors, say, show
+from flows.cli.tables import Column, FittedTable
 from tasks.children.progress import listening
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.printable import printable
 from tasks.domain.profile_text import case_rows, layer_rows, notes
 from tasks.domain.record import EngineRecord
-from tasks.domain.record_text import error_text
+from tasks.domain.record_text import error_figure, quantised_text
 from tasks.store.records import Document, R, record_to_json
-
-console = Console()
-errors = Console(stderr=True)
 
 _KIB = 1024
 
@@ -47,46 +43,82 @@ def progress_bars() -> Iterator[None]:
             yield
 
 
-def engine_table(records: Iterable[EngineRecord], *, title: str) -> Table:
-    """Return one row per engine."""
-    table = Table(title=title, title_justify="left")
-    for name in ("model", "version", "target", "TensorRT", "precision"):
-        table.add_column(name, no_wrap=True)
-    for name in ("size", "build", "error against TensorFlow"):
-        table.add_column(name, justify="right")
-    table.add_column("key", overflow="fold")
-    for record in records:
-        target = record.target
-        row = (
-            record.model,
-            record.version,
-            device_slug(target),
-            str(target.version),
-            record.options.precision,
-        )
-        figures = (_size(record.plan.size), f"{record.seconds['build']:.1f} s", error_text(record))
-        table.add_row(*(escape(printable(text)) for text in (*row, *figures, record.key)))
-    return table
+_ENGINE_COLUMNS = (
+    Column(name="name"),
+    Column(name="model", shrinks=True),
+    Column(name="target", shrinks=True),
+    Column(name="TensorRT", rank=1),
+    Column(name="precision"),
+    Column(name="error", right=True),
+    Column(name="quantised", rank=2, right=True),
+    Column(name="size", rank=3, right=True),
+    Column(name="build", rank=4, right=True),
+    Column(name="key", rank=5),
+)
+
+
+ERROR_LEGEND = (
+    "Error: the largest difference from TensorFlow, of the engine, or of its graph if no GPU ran it."
+)
+
+
+def engine_table(
+    records: Iterable[EngineRecord],
+    *,
+    title: str,
+    names: Mapping[str, str],
+    wide: bool = False,
+    hint: str = "",
+) -> FittedTable:
+    """Return one row per engine; `names` has the short name of each key."""
+    return FittedTable(
+        title=title,
+        columns=_ENGINE_COLUMNS,
+        rows=[_engine_row(record, names.get(record.key, "")) for record in records],
+        wide=wide,
+        hint=hint,
+    )
+
+
+def _engine_row(record: EngineRecord, name: str) -> tuple[str, ...]:
+    target = record.target
+    return (
+        name,
+        f"{record.model}/{record.version}",
+        device_slug(target),
+        str(target.version),
+        record.options.precision,
+        error_figure(record),
+        quantised_text(record),
+        _size(record.plan.size),
+        f"{record.seconds['build']:.1f} s",
+        record.key,
+    )
+
+
+_DROPPED_FIRST = {"min": 1, "mean": 2, "p90": 3, "layers": 4, "host p50": 5}
+"""Columns of a profile that a narrow terminal can do without, the last one first."""
 
 
 def show_profile(record: EngineRecord) -> None:
     """Print what was measured on the engine's GPU, or why nothing was."""
     profile = record.profile
-    name = f"{record.model} {record.version} {record.options.precision} on {device_slug(record.target)}"
-    for rows, title in ((case_rows(profile), name), (layer_rows(profile), "")):
-        if rows:
-            console.print(_plain_table(rows, title=printable(title)))
+    title = f"{record.model} {record.version} {record.options.precision} on {device_slug(record.target)}"
+    if rows := case_rows(profile):
+        show(_profile_table(rows, title=title))
+    if rows := layer_rows(profile):
+        say("")
+        show(_profile_table(rows, title="Slowest layers"))
     for line in notes(profile):
-        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+        say(line)
 
 
-def _plain_table(rows: list[dict[str, str]], *, title: str) -> Table:
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
-    for place, column in enumerate(rows[0]):
-        table.add_column(column, justify="right" if place else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(printable(text)) for text in row.values()))
-    return table
+def _profile_table(rows: list[dict[str, str]], *, title: str) -> FittedTable:
+    columns = [
+        Column(name=name, rank=_DROPPED_FIRST.get(name, 0), right=place > 0, shrinks=place == 0)
+        for place, name in enumerate(rows[0])
+    ]
+    return FittedTable(title=title, columns=columns, rows=[tuple(row.values()) for row in rows])
 
 
 def _size(size: int) -> str:
@@ -105,8 +137,8 @@ def documents_json(documents: Iterable[Document[R]]) -> list[dict[str, Any]]:
 
 def show_error(error: FarmError) -> None:
     """Print what was wanted, what was found and what to do."""
-    errors.print(f"[bold red]{error.class_name}[/] (exit code {error.exit_code})", highlight=False)
+    describe(error.class_name, f" (exit code {error.exit_code})", style="bold red", to=errors)
     for name, text in (("wanted", error.wanted), ("found", error.found), ("to fix", error.fix)):
-        errors.print(f"  [bold]{name:7}[/] {escape(text)}", highlight=False)
+        describe(f"  {name:7} ", text, to=errors)
     if error.retryable:
-        errors.print("  The same command may work later.", highlight=False)
+        describe("  ", "The same command may work later.", to=errors)

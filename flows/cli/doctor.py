@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import urllib.error
@@ -14,13 +13,12 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from agents.hardware.interpreters import interpreters_at
 from agents.hardware.probe import HostProbe, probe_host
-from flows.cli.display import console
 from flows.cli.findings import Finding, Level
+from flows.cli.options import Json, Toolchains
+from flows.cli.output import console, describe, print_json, say
 from flows.settings import settings
 from tasks.children.run import ChildProgram
 from tasks.children.sandbox import protection
@@ -36,23 +34,20 @@ _WANTS_LOGIN = (401, 403)
 def doctor(
     *,
     store: Annotated[
-        str | None, typer.Option(help="s3://BUCKET to examine; default: ENGINEFARM_STORE.")
+        str | None, typer.Option(metavar="URL", help="Engine store to check. Default: $ENGINEFARM_STORE.")
     ] = None,
-    toolchain: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Examine this interpreter, environment or folder of environments as well; may be given "
-            "several times."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+    toolchain: Toolchains = None,
+    as_json: Json = False,
 ) -> None:
-    """Say what this machine can do and what is missing. Exit code 1 if something is broken."""
+    """Check this machine: what it can build, what is missing, and how to fix it.
+
+    The exit code is 1 if something is broken.
+    """
     findings = list(_examine(store or settings().store, tuple(toolchain or ())))
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings]))  # noqa: T201
+        print_json([asdict(finding) for finding in findings])
     else:
-        console.print(_table(findings))
+        _show(findings)
     if any(finding.level is Level.BROKEN for finding in findings):
         raise typer.Exit(1)
 
@@ -194,12 +189,15 @@ def _prefect() -> Finding:
         )
 
 
-def _table(findings: list[Finding]) -> Table:
-    colours = {Level.FINE: "green", Level.ABSENT: "yellow", Level.BROKEN: "red"}
-    table = Table(title="This machine", title_justify="left")
-    for name in ("", "", "found", "to fix"):
-        table.add_column(name, overflow="fold")
-    for one in findings:
-        state = f"[{colours[one.level]}]{one.level}[/]"
-        table.add_row(one.subject, state, escape(one.text), escape(one.fix))
-    return table
+_COLOURS = {Level.FINE: "green", Level.ABSENT: "yellow", Level.BROKEN: "red"}
+
+
+def _show(findings: list[Finding]) -> None:
+    say("This machine", style="italic")
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        fix = f"To fix: {finding.fix}" if finding.fix else ""
+        # In a file each finding is one line.
+        text = f"\n{fix}" if console.file.isatty() else f". {fix}"
+        label = f"{finding.level:6}  {finding.subject:{width}}  "
+        describe(label, f"{finding.text}{text if fix else ''}", style=_COLOURS[finding.level])

@@ -11,97 +11,108 @@ from typing import Annotated
 import typer
 
 from flows.addresses import store_at
-from flows.cli.display import console, documents_json, engine_table, progress_bars, show_profile
+from flows.cli.display import documents_json, engine_table, progress_bars, show_profile
+from flows.cli.options import Force, Json, Model, StoreUrl, Version, Wide
+from flows.cli.output import print_json, say, show
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug, full_slug
 from tasks.domain.order import ReleaseOutcome
-from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord
+from tasks.store.record_names import RecordRoot, key_named, names_in
 from tasks.store.records import Document, record_schema
 from tasks.store.store import Store
 from tasks.tensorrt.inside.engine.plan import record_beside
 
-app = typer.Typer(no_args_is_help=True, help="List, show and fetch stored engines.")
+app = typer.Typer(no_args_is_help=True, help="List, inspect and download stored engines.")
 
-StoreUrl = Annotated[
-    str | None, typer.Option("--store", help="s3://BUCKET or s3://BUCKET/PREFIX; default: ENGINEFARM_STORE.")
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Name or key of the engine, as `enginefarm engines list` shows it. 7 digits are enough.",
+    ),
 ]
-Key = Annotated[str, typer.Argument(help="Key of the record, as `enginefarm engines list` shows it.")]
 
 
-@app.command("list")
-def list_engines(
+@app.command("list", epilog="Example: enginefarm engines list --store s3://my-bucket --target l4")
+def list_engines(  # noqa: PLR0913 (each is an option)
     *,
     store: StoreUrl = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    version: Annotated[str | None, typer.Option(help="Only this version of the model.")] = None,
-    target: Annotated[str | None, typer.Option(help="Only this device, for example rtx-sm89.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of records.")] = False,
+    model: Model = None,
+    version: Version = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Only for this device, such as l4 or rtx-sm89.")
+    ] = None,
+    wide: Wide = False,
+    as_json: Json = False,
 ) -> None:
-    """List the engines of a store."""
+    """List the engines in a store."""
     place = store_at(store)
-    found = [
+    documents = [
         document
         for document in place.documents(EngineRecord, model=model, version=version)
         if target is None or device_slug(document.record.target) == full_slug(target)
     ]
     if as_json:
-        print(json.dumps(documents_json(found)))  # noqa: T201
+        print_json(documents_json(documents))
         return
-    records = [document.record for document in found]
-    console.print(engine_table(records, title=f"Engines in {place.url}: {len(records)}"))
+    records = [document.record for document in documents]
+    title = f"Engines in {place.url}: {len(records)}"
+    names = names_in(place, RecordRoot.ENGINES)
+    show(engine_table(records, title=title, names=names, wide=wide, hint="--wide shows everything"))
 
 
-@app.command()
-def show(key: Key, *, store: StoreUrl = None) -> None:
-    """Print the record of one engine as JSON: what it is, what it was made from, what was measured."""
-    print(json.dumps(json.loads(document_at(store_at(store), key).data), indent=2))  # noqa: T201
+@app.command("show", epilog="Example: enginefarm engines show 3f9a1c07 --store s3://my-bucket")
+def show_record(name: Name, *, store: StoreUrl = None) -> None:
+    """Print an engine's record as JSON: its target, what it was built from, and what was measured."""
+    print_json(json.loads(document_at(store_at(store), name).data), indent=2)
 
 
-@app.command()
+@app.command(epilog="Example: enginefarm engines fetch 3f9a1c07 --store s3://my-bucket -o resnet.plan")
 def fetch(
-    key: Key,
+    name: Name,
     *,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File for the plan; default: named after the engine."),
+        typer.Option(
+            "--output", "-o", help="File to write the plan to. Default: a name made from the engine's."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Force = False,
     store: StoreUrl = None,
 ) -> None:
-    """Download one engine's plan, and its record beside it: what runs the plan needs both.
+    """Download an engine's plan, and its record next to it. You need both to run the engine.
 
-    The plan appears only after its size and digest are checked.
+    The file appears only after its size and digest have been checked.
     """
     place = store_at(store)
-    document = document_at(place, key)
+    document = document_at(place, name)
     record = document.record
     path = output or Path(_file_name(record))
     for file in (path, record_beside(path)):
         if file.exists() and not force:
             raise RequestInvalid(
                 wanted=f"to write {file}",
-                found="a file that is there",
-                fix="give another --output, or --force",
+                found="a file that exists already",
+                fix="give another --output, or --force to overwrite it",
             )
     with progress_bars():
         fetch_engine(place, document, path)
-    text = (
+    say(
         f"{path}: {record.plan.size} bytes, SHA-256 {record.plan.sha256}, for {device_slug(record.target)} "
         f"with {record.target.flavour} {record.target.version}"
     )
-    console.print(printable(text), highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()
-def layers(key: Key, *, store: StoreUrl = None) -> None:
-    """Print what TensorRT's engine inspector tells of an engine's layers, as JSON."""
+def layers(name: Name, *, store: StoreUrl = None) -> None:
+    """Print an engine's layers as JSON, as TensorRT's engine inspector describes them."""
     place = store_at(store)
-    record = record_at(place, key)
+    record = document_at(place, name).record
     if record.layers is None:
         raise NotStored(
-            wanted=f"the layers of {key}",
-            found=record.no_layers or "a record of before they were kept",
+            wanted=f"the layers of {record.key}",
+            found=record.no_layers or "a record from before layers were stored",
             fix="build the engine on a host with its GPU",
         )
     with TemporaryDirectory() as folder:
@@ -129,37 +140,38 @@ def _file_name(record: EngineRecord) -> str:
     return "-".join((*parts, record.build_key[:8])) + ".plan"
 
 
-@app.command("profile")
+@app.command(
+    "profile", epilog="Example: enginefarm engines profile 3f9a1c07 --store s3://my-bucket --charts charts"
+)
 def show_engine_profile(
-    key: Key,
+    name: Name,
     *,
     charts: Annotated[
         Path | None,
         typer.Option(
-            help="Write the charts (SVG, PNG) and profile.json, which has every layer, to this folder."
+            help="Folder for the charts (SVG and PNG) and for profile.json, which lists every layer."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the profile as JSON.")] = False,
+    as_json: Json = False,
     store: StoreUrl = None,
 ) -> None:
-    """Show what one engine does on its GPU: latency, throughput, memory and the time of its layers."""
+    """Show how fast an engine is on its GPU: latency, throughput, memory and the slowest layers."""
     place = store_at(store)
-    document = document_at(place, key)
+    document = document_at(place, name)
     record = document.record
     files = {} if charts is None else {charts / name: ref for name, ref in record.profile.files.items()}
     for path, ref in files.items():
         place.get_blob(ref, path)
     if as_json:
-        profile = json.loads(document.data).get("profile", asdict(record.profile))
-        print(json.dumps(profile, indent=2))  # noqa: T201
+        print_json(json.loads(document.data).get("profile", asdict(record.profile)), indent=2)
     else:
         show_profile(record)
 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of records."""
-    print(json.dumps(record_schema(), indent=2))  # noqa: T201
+    """Print the JSON Schema of engine records."""
+    print_json(record_schema(), indent=2)
 
 
 def read_all(outcome: ReleaseOutcome) -> list[EngineRecord]:
@@ -173,23 +185,25 @@ def read_documents(outcome: ReleaseOutcome) -> list[Document[EngineRecord]]:
     return [document_at(store, cell.key) for cell in outcome.cells]
 
 
-def record_at(store: Store, key: str) -> EngineRecord:
-    """Return the record at `key`, like `document_at`."""
-    return document_at(store, key).record
+def names_of(outcome: ReleaseOutcome) -> dict[str, str]:
+    """Return the short names of the engines in the store of `outcome`, by their keys."""
+    return names_in(Store.connect(outcome.store), RecordRoot.ENGINES)
 
 
-def document_at(store: Store, key: str) -> Document[EngineRecord]:
-    """Return the record at `key` with its document.
+def document_at(store: Store, name: str) -> Document[EngineRecord]:
+    """Return the engine record with this name or key, with its document.
 
     Raises:
         NotStored: there is none.
+        NameAmbiguous: several have that name.
         RecordInvalid: it cannot be read.
     """
+    key = key_named(store, RecordRoot.ENGINES, name)
     document = store.find_document(key, EngineRecord)
     if document is None:
         raise NotStored(
             wanted=f"the engine {key} in {store.url}",
             found="no such record",
-            fix="`enginefarm engines list` shows what is there",
+            fix="`enginefarm engines list` shows the names and keys of all engines",
         )
     return document

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -17,8 +17,17 @@ import typer
 from flows.addresses import release_at
 from flows.cli import agent, engines, quarantine, timing
 from flows.cli.deploy import deploy
-from flows.cli.display import console, documents_json, engine_table, progress_bars, records_json, show_error
+from flows.cli.display import (
+    ERROR_LEGEND,
+    documents_json,
+    engine_table,
+    progress_bars,
+    records_json,
+    show_error,
+)
 from flows.cli.doctor import doctor
+from flows.cli.options import Json, Precisions, Release, Targets, Wide
+from flows.cli.output import console, print_json, say, show
 from flows.cli.publish import publish
 from flows.cli.run import run
 from flows.cli.runs import cancel, logs, retry, submit
@@ -27,51 +36,47 @@ from flows.cli.up import up
 from flows.local.temporary_server import temporary_server
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
-from tasks.domain.printable import printable
-from tasks.domain.request import Precision
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.add_typer(engines.app, name="engines")
-app.add_typer(quarantine.app, name="quarantine")
-app.add_typer(timing.app, name="timing")
-app.add_typer(agent.app, name="agent")
-app.command()(doctor)
-app.command()(run)
-app.command()(publish)
-for command in (deploy, status, submit, cancel, retry, logs, up):
-    app.command()(command)
+_BUILD, _STORED, _FARM = "Build engines", "Stored engines", "Run a farm"
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
-@app.command()
-def demo(*, as_json: Json = False) -> None:
-    """Build real engines from a trained model on this machine: no GPU, account or server is needed."""
-    from flows.cli.demo import demo_world, run_demo, show_demo  # noqa: PLC0415 (see `_run`)
-
-    with _interruptible(), demo_world(), temporary_server(), progress_bars():
-        outcome = asyncio.run(run_demo())
-    if as_json:
-        again = {"found": outcome.found, "built": outcome.built, "seconds": round(outcome.seconds, 3)}
-        _print_json({"engines": records_json(outcome.engines), "again": again})
-        return
-    show_demo(console, outcome)
+def _print_version(value: bool) -> None:  # noqa: FBT001 (typer passes the option's value)
+    if value:
+        say(f"enginefarm {version('enginefarm')}")
+        raise typer.Exit
 
 
-@app.command()
-def build(
-    release: Annotated[str, typer.Argument(help="s3://BUCKET/PREFIX/MODEL/VERSION")],
+@app.callback()
+def options(
     *,
-    precision: Annotated[
-        list[Precision] | None, typer.Option(help="Build this precision; may be given several times.")
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(help="Build for this device, for example rtx-sm89 or l4; may be given several times."),
-    ] = None,
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Build TensorRT engines from TensorFlow 2 models: one per GPU and TensorRT version."""
+    del show_version  # the callback has printed it
+
+
+@app.command(
+    rich_help_panel=_BUILD,
+    epilog="Example: enginefarm build s3://my-bucket/models/resnet/v7 --target l4 --precision fp16",
+)
+def build(
+    release: Release,
+    *,
+    precision: Precisions = None,
+    target: Targets = None,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Build every engine that a release asks for and the store does not hold."""
+    """Build the engines of a release that the store does not have yet."""
     ref = release_at(release)
     with _interruptible(), temporary_server(), progress_bars():
         # Prefect takes seconds to import, and reads its settings then: other commands go without.
@@ -82,34 +87,42 @@ def build(
         overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
         check_own_server()
         outcome = asyncio.run(build_release(ref, overrides))
-    _show_outcome(outcome, as_json=as_json)
+    _show_outcome(outcome, wide=wide, as_json=as_json)
 
 
-def _show_outcome(outcome: ReleaseOutcome, *, as_json: bool) -> None:
+@app.command(rich_help_panel=_BUILD)
+def demo(*, as_json: Json = False) -> None:
+    """Build real engines from a small trained model, right here. Needs no GPU, account or server."""
+    from flows.cli.demo import demo_world, run_demo, show_demo  # noqa: PLC0415 (see `build`)
+
+    with _interruptible(), demo_world(), temporary_server(), progress_bars():
+        outcome = asyncio.run(run_demo())
+    if as_json:
+        again = {"found": outcome.found, "built": outcome.built, "seconds": round(outcome.seconds, 3)}
+        print_json({"engines": records_json(outcome.engines), "again": again})
+        return
+    show_demo(console, outcome)
+
+
+def _show_outcome(outcome: ReleaseOutcome, *, wide: bool, as_json: bool) -> None:
     documents = engines.read_documents(outcome)
     records = [document.record for document in documents]
     built = sum(cell.built for cell in outcome.cells)
     found = len(outcome.cells) - built
     if as_json:
         skipped = [asdict(cell) for cell in outcome.skipped]
-        _print_json(
-            {"engines": documents_json(documents), "found": found, "built": built, "skipped": skipped}
-        )
+        stored = documents_json(documents)
+        print_json({"engines": stored, "found": found, "built": built, "skipped": skipped})
         return
-    console.print(engine_table(records, title=f"Engines of {outcome.release.url}"))
+    title, names = f"Engines of {outcome.release.url}", engines.names_of(outcome)
+    show(engine_table(records, title=title, names=names, wide=wide, hint="--wide shows everything"))
+    say(ERROR_LEGEND)
     derived = {name: record.options.shapes[name] for record in records for name in record.derived_shapes}
     for name, shape in derived.items():
-        text = f"min {shape.min}, opt {shape.opt}, max {shape.max}"
-        line = printable(f"Shapes of {name}, from the signature: {text}")
-        console.print(line, highlight=False, markup=False)
+        say(f"Shapes of {name}, from the signature: min {shape.min}, opt {shape.opt}, max {shape.max}")
     for cell in outcome.skipped:
-        line = printable(f"Left out: {cell.device} {cell.precision}: {cell.reason}.")
-        console.print(line, highlight=False, markup=False)
-    console.print(f"{found} found, {built} built.", highlight=False)
-
-
-def _print_json(document: object) -> None:
-    print(json.dumps(document))  # noqa: T201 (this is what the command is asked for)
+        say(f"Left out: {cell.device} {cell.precision}: {cell.reason}.")
+    say(f"{found} found, {built} built.")
 
 
 @contextmanager
@@ -118,7 +131,7 @@ def _interruptible() -> Iterator[None]:
     interrupted = Interrupted(
         wanted="to finish the work",
         found="a signal to stop",
-        fix="give the same command again: what is stored will be found",
+        fix="run the same command again: it continues with what is already stored",
     )
     try:
         yield
@@ -140,6 +153,26 @@ def _follows_a_signal(error: BaseException) -> bool:
             return True
         cause = cause.__context__
     return False
+
+
+def _add(command: Callable[..., None], panel: str, example: str = "") -> None:
+    app.command(rich_help_panel=panel, epilog=f"Example: enginefarm {example}" if example else None)(command)
+
+
+_add(publish, _BUILD, "publish resnet-v7 s3://my-bucket/models/resnet/v7")
+_add(doctor, _BUILD, "doctor --store s3://my-bucket --toolchain /opt/trt-10.13")
+app.add_typer(engines.app, name="engines", rich_help_panel=_STORED)
+_add(run, _STORED, "run resnet.plan --input images.npz --output scores.npz")
+app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_STORED)
+app.add_typer(timing.app, name="timing", rich_help_panel=_STORED)
+_add(up, _FARM)
+_add(deploy, _FARM)
+app.add_typer(agent.app, name="agent", rich_help_panel=_FARM)
+_add(submit, _FARM, "submit s3://my-bucket/models/resnet/v7 --priority production --watch")
+_add(status, _FARM)
+_add(logs, _FARM, "logs -f resnet-v7")
+_add(cancel, _FARM)
+_add(retry, _FARM)
 
 
 def main() -> None:

@@ -9,80 +9,110 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from agents.hardware.gpu_lock import free_site
 from agents.hardware.probe import probe_host
 from flows.addresses import store_at
-from flows.cli.display import console, documents_json, progress_bars
-from flows.cli.engines import Key, StoreUrl
+from flows.cli.display import documents_json, progress_bars
+from flows.cli.options import Json, Model, StoreUrl, Version, Wide
+from flows.cli.output import print_json, say, show
+from flows.cli.tables import Column, FittedTable
 from flows.settings import settings
 from tasks.children.workspace import Workspace
 from tasks.domain.errors import NotStored, RequestInvalid, TargetUnavailable
 from tasks.domain.gate import judge, require_pass, wanted_top1
-from tasks.domain.printable import printable
 from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import WEIGHTS_FILE, Comparison, Verification
 from tasks.onnx.graph import compare_graph
+from tasks.store.record_names import RecordRoot, key_named, names_in
 from tasks.store.records import Document
 from tasks.store.store import Store
 from tasks.tensorrt.plugins import plugin_files
 from tasks.tensorrt.verification import verify_engine
 
-app = typer.Typer(no_args_is_help=True, help="List, show and reproduce what did not pass the gate.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, inspect and reproduce results that failed the accuracy check."
+)
 
 _GRAPH, _PLAN, _REFERENCE, _ACTUAL = "model.onnx", "engine.plan", "reference.npz", "actual.npz"
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Name or key of the record, as `enginefarm quarantine list` shows it. 7 digits are enough.",
+    ),
+]
+
+_LISTED = (
+    Column(name="name"),
+    Column(name="model", shrinks=True),
+    Column(name="target", shrinks=True),
+    Column(name="precision"),
+    Column(name="error"),
+    Column(name="created", rank=2),
+    Column(name="key", rank=3),
+)
 
 
 @app.command("list")
 def list_quarantined(
     *,
     store: StoreUrl = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    version: Annotated[str | None, typer.Option(help="Only this version of the model.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of records.")] = False,
+    model: Model = None,
+    version: Version = None,
+    wide: Wide = False,
+    as_json: Json = False,
 ) -> None:
-    """List what lies in quarantine."""
+    """List what failed the accuracy check."""
     place = store_at(store)
     documents = list(place.documents(QuarantineRecord, model=model, version=version))
     if as_json:
-        print(json.dumps(documents_json(documents)))  # noqa: T201
+        print_json(documents_json(documents))
         return
-    found = [document.record for document in documents]
-    table = Table(title=f"In quarantine in {place.url}: {len(found)}", title_justify="left")
-    for name in ("model", "version", "of", "precision", "error", "created"):
-        table.add_column(name, no_wrap=True)
-    for one in found:
-        row = (one.model, one.version, one.device, one.options.precision, one.error["class"], one.created)
-        table.add_row(*(escape(printable(text)) for text in row))
-    console.print(table)
-    for one in found:  # whole, on lines of their own: they are to be copied
-        console.print(printable(one.key), markup=False, highlight=False, soft_wrap=True)
+    records = [document.record for document in documents]
+    names = names_in(place, RecordRoot.QUARANTINE)
+    table = FittedTable(
+        title=f"In quarantine in {place.url}: {len(records)}",
+        columns=_LISTED,
+        rows=[_row(record, names.get(record.key, "")) for record in records],
+        wide=wide,
+        hint="--wide shows everything",
+    )
+    show(table)
 
 
-@app.command()
-def show(key: Key, *, store: StoreUrl = None) -> None:
-    """Print one record as JSON: what was compared, what was measured, and the command to see it again."""
-    print(json.dumps(json.loads(_document(store_at(store), key).data), indent=2))  # noqa: T201
+def _row(record: QuarantineRecord, name: str) -> tuple[str, ...]:
+    precision, failure = record.options.precision, record.error["class"]
+    release = f"{record.model}/{record.version}"
+    return name, release, record.device, precision, failure, record.created, record.key
 
 
-@app.command()
+@app.command("show")
+def show_record(name: Name, *, store: StoreUrl = None) -> None:
+    """Print a record as JSON: what was compared, what was measured, and the command that repeats it."""
+    print_json(json.loads(_document(store_at(store), name).data), indent=2)
+
+
+@app.command(epilog="Example: enginefarm quarantine reproduce 3f9a1c07 --store s3://my-bucket --keep case")
 def reproduce(
-    key: Key,
+    name: Name,
     *,
     store: StoreUrl = None,
     keep: Annotated[
-        Path | None, typer.Option(help="Folder for the graph or engine, the inputs and both answers.")
+        Path | None,
+        typer.Option(help="New folder for the graph or engine, the inputs and the outputs of both sides."),
     ] = None,
 ) -> None:
-    """Run the same comparison again. The exit code is the gate's: 0 where it passes now."""
+    """Repeat the comparison that failed. The exit code is 0 if it passes now."""
     place = store_at(store)
-    document = _document(place, key)
+    document = _document(place, name)
     record = document.record
     if keep is not None and keep.exists():
         raise RequestInvalid(
-            wanted=f"to write the folder {keep}", found="that it is there", fix="give another --keep"
+            wanted=f"to write the folder {keep}",
+            found="a folder that exists already",
+            fix="give another --keep",
         )
     with progress_bars(), settings().workspace() as work:
         folder = _fetch(place, document, work.folder / "case")
@@ -91,9 +121,9 @@ def reproduce(
         finally:
             if keep is not None:
                 shutil.copytree(folder, keep)
-    console.print(_table(record, verification))
+    show(_table(record, verification))
     require_pass(verification, f"the {record.subject} in quarantine")
-    console.print("It passes now.")
+    say("It passes now.")
 
 
 def _fetch(store: Store, document: Document[QuarantineRecord], folder: Path) -> Path:
@@ -161,37 +191,45 @@ def _no_gpu(record: QuarantineRecord) -> TargetUnavailable:
     )
 
 
-def _table(record: QuarantineRecord, now: Verification) -> Table:
+def _table(record: QuarantineRecord, now: Verification) -> FittedTable:
     """Return one row per output and corner: how far it was off then, and is now."""
     before = () if record.verification is None else record.verification.comparisons
-    then = {(one.corner, one.output): one for one in before}
-    table = Table(
-        title=f"{record.key}: tolerance {now.tolerance:.1e}"
-        + ("" if now.top1 is None else f", top-1 share {now.top1:g}"),
-        title_justify="left",
+    then = {(row.corner, row.output): row for row in before}
+    share = "" if now.top1 is None else f", top-1 share {now.top1:g}"
+    return FittedTable(
+        title=f"{record.key}: tolerance {now.tolerance:.1e}{share}",
+        columns=_COMPARED,
+        rows=[_compared(then.get((row.corner, row.output)), row) for row in now.comparisons],
     )
-    table.add_column("corner", no_wrap=True)
-    table.add_column("output", overflow="fold")
-    for name in ("error then", "error now", "TensorFlow's noise", "top-1 then", "top-1 now"):
-        table.add_column(name, justify="right")
-    for one in now.comparisons:
-        old = then.get((one.corner, one.output))
-        error = "none" if old is None else f"{old.relative:.2e}"
-        figures = (error, f"{one.relative:.2e}", f"{one.noise:.2e}", _top1(old), _top1(one))
-        table.add_row(one.corner, escape(printable(one.output)), *figures)
-    return table
 
 
-def _top1(one: Comparison | None) -> str:
-    return "" if one is None or one.top1 is None else f"{one.top1:.3f} of {one.top1_rows}"
+_COMPARED = (
+    Column(name="corner"),
+    Column(name="output", shrinks=True),
+    Column(name="error then", right=True),
+    Column(name="error now", right=True),
+    Column(name="TensorFlow's noise", rank=2, right=True),
+    Column(name="top-1 then", rank=1, right=True),
+    Column(name="top-1 now", rank=1, right=True),
+)
 
 
-def _document(store: Store, key: str) -> Document[QuarantineRecord]:
+def _compared(then: Comparison | None, now: Comparison) -> tuple[str, ...]:
+    error = "none" if then is None else f"{then.relative:.2e}"
+    return now.corner, now.output, error, f"{now.relative:.2e}", f"{now.noise:.2e}", _top1(then), _top1(now)
+
+
+def _top1(row: Comparison | None) -> str:
+    return "" if row is None or row.top1 is None else f"{row.top1:.3f} of {row.top1_rows}"
+
+
+def _document(store: Store, name: str) -> Document[QuarantineRecord]:
+    key = key_named(store, RecordRoot.QUARANTINE, name)
     document = store.find_document(key, QuarantineRecord)
     if document is None:
         raise NotStored(
             wanted=f"{key} in {store.url}",
             found="no such record",
-            fix="`enginefarm quarantine list` shows what is there",
+            fix="`enginefarm quarantine list` shows the names and keys of all records",
         )
     return document

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from agents.hardware.gpu_lock import free_site
 from agents.hardware.probe import HostProbe, probe_host
 from agents.hardware.sites import sites_to_run
 from flows.addresses import store_at
-from flows.cli.display import console, progress_bars
-from flows.cli.engines import StoreUrl, document_at, fetch_engine
+from flows.cli.display import progress_bars
+from flows.cli.engines import document_at, fetch_engine
+from flows.cli.options import Force, StoreUrl
+from flows.cli.output import say, show
+from flows.cli.tables import Column, FittedTable
 from flows.settings import settings
 from tasks.children.workspace import Workspace
 from tasks.domain.errors import InputInvalid, RequestInvalid
-from tasks.domain.printable import printable
 from tasks.domain.record import EngineRecord
 from tasks.domain.target import EngineTarget
 from tasks.store.records import engine_record_from_json
@@ -28,20 +28,29 @@ from tasks.tensorrt.inside.engine.plan import record_beside
 from tasks.tensorrt.running import EngineRun, OutputSummary, run_engine
 
 Engine = Annotated[
-    str, typer.Argument(help="A plan that `enginefarm engines fetch` wrote, or a key in the store.")
+    str,
+    typer.Argument(
+        metavar="ENGINE",
+        help="A plan that `enginefarm engines fetch` wrote, or the name or key of a stored engine.",
+    ),
 ]
-Inputs = Annotated[Path, typer.Option("--input", help="An .npz with one array for each input.")]
-Output = Annotated[Path | None, typer.Option(help="Write the outputs here, as an .npz.")]
+Inputs = Annotated[Path, typer.Option("--input", help="An .npz file with one array per input.")]
+Output = Annotated[
+    Path | None, typer.Option(help="File for the outputs, as .npz. Default: only a summary is printed.")
+]
 Profile = Annotated[
-    int | None, typer.Option(help="Optimisation profile; default: one that takes the shapes.")
+    int | None, typer.Option(help="Optimisation profile. Default: the first that accepts the shapes.")
 ]
 GpuIndex = Annotated[
-    int | None, typer.Option(help="Index of the GPU; default: the first that the engine is for.")
+    int | None,
+    typer.Option(metavar="INDEX", help="GPU to run on. Default: the first that the engine was built for."),
 ]
 Interpreter = Annotated[
-    str | None, typer.Option(help="Interpreter with the engine's TensorRT; default: one that fits.")
+    str | None,
+    typer.Option(
+        metavar="PATH", help="Interpreter with the engine's TensorRT. Default: the first that fits."
+    ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
 
 
 def run(  # noqa: PLR0913 (one option each)
@@ -55,7 +64,7 @@ def run(  # noqa: PLR0913 (one option each)
     force: Force = False,
     store: StoreUrl = None,
 ) -> None:
-    """Run a stored engine on its GPU, and print or write what comes out."""
+    """Run an engine on its GPU, and print or save its outputs."""
     _check_files(inputs, output, force=force)
     with progress_bars(), settings().workspace() as work:
         plan, record = _plan(engine, store, work)
@@ -69,9 +78,9 @@ def run(  # noqa: PLR0913 (one option each)
         rows = asyncio.run(_run(one, record.target, gpu, toolchain, work))
         if output is not None:
             _publish(one.output, output)
-    console.print(_table(rows, record))
+    show(_table(rows, record))
     if output is not None:
-        console.print(printable(f"Written to {output}."), highlight=False, soft_wrap=True, markup=False)
+        say(f"Written to {output}.")
 
 
 def _check_files(inputs: Path, output: Path | None, *, force: bool) -> None:
@@ -83,7 +92,9 @@ def _check_files(inputs: Path, output: Path | None, *, force: bool) -> None:
         )
     if output is not None and output.exists() and not force:
         raise RequestInvalid(
-            wanted=f"to write {output}", found="a file that is there", fix="give another --output, or --force"
+            wanted=f"to write {output}",
+            found="a file that exists already",
+            fix="give another --output, or --force",
         )
 
 
@@ -94,9 +105,9 @@ def _plan(engine: str, store: str | None, work: Workspace) -> tuple[Path, Engine
         return plan, engine_record_from_json(record_beside(plan).read_bytes())
     if plan.is_file() or (store is None and settings().store is None):
         raise RequestInvalid(
-            wanted=f"{record_beside(plan).name} beside {plan}, or a key and --store",
+            wanted=f"{record_beside(plan).name} beside {plan}, or a name and --store",
             found="a plan without its record" if plan.is_file() else "no such file, and no store",
-            fix="`enginefarm engines fetch` writes a plan and its record; for a key give --store s3://BUCKET",
+            fix="`enginefarm engines fetch` writes a plan and its record; for a name give --store s3://BUCKET",
         )
     place = store_at(store)
     document, fetched = document_at(place, engine), work.folder / "engine.plan"
@@ -134,14 +145,22 @@ def _publish(answer: Path, output: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _table(rows: tuple[OutputSummary, ...], record: EngineRecord) -> Table:
-    title = f"{record.model} {record.version} on {record.target.gpu or 'the GPU'}"
-    table = Table(title=escape(printable(title)), title_justify="left")
-    for name in ("output", "type", "shape"):
-        table.add_column(name, overflow="fold")
-    for name in ("min", "max", "mean"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        figures = ("" if value is None else f"{value:.6g}" for value in (row.min, row.max, row.mean))
-        table.add_row(escape(printable(row.name)), row.dtype, escape(str(list(row.shape))), *figures)
-    return table
+_COLUMNS = (
+    Column(name="output", shrinks=True),
+    Column(name="type"),
+    Column(name="shape"),
+    *(Column(name=name, right=True) for name in ("min", "max", "mean")),
+)
+
+
+def _table(outputs: tuple[OutputSummary, ...], record: EngineRecord) -> FittedTable:
+    return FittedTable(
+        title=f"{record.model} {record.version} on {record.target.gpu or 'the GPU'}",
+        columns=_COLUMNS,
+        rows=[_row(output) for output in outputs],
+    )
+
+
+def _row(output: OutputSummary) -> tuple[str, ...]:
+    figures = ("" if value is None else f"{value:.6g}" for value in (output.min, output.max, output.mean))
+    return output.name, output.dtype, str(list(output.shape)), *figures

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,13 +12,13 @@ from typing import Annotated
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
-from flows.cli.display import console
+from flows.cli.options import Json, Wide
+from flows.cli.output import Output, print_json, show
+from flows.cli.tables import Column, FittedTable
 from flows.server.environment import prepare_prefect
-from flows.server.view import AgentView, FarmView, PoolView
+from flows.server.view import FarmView, PoolView
 from tasks.domain.printable import printable, printable_name
 
 _WATCH_SECONDS = 2.0
@@ -28,22 +27,23 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 def status(
     *,
-    failures: Annotated[int, typer.Option(min=0, max=200, help="How many of the last failures to show.")] = 5,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+    failures: Annotated[int, typer.Option(min=0, max=200, help="How many recent failures to show.")] = 5,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds until Ctrl-C.")] = False,
+    wide: Wide = False,
+    as_json: Json = False,
 ) -> None:
-    """Show pools and agents, what they do and since when, what waits and for how long, what failed."""
+    """Show the farm: pools and agents, running and waiting builds, and recent failures."""
     prepare_prefect()
     view = asyncio.run(_look(failures))
     if as_json:
-        print(json.dumps(asdict(view)))  # noqa: T201 (this is what the command is asked for)
+        print_json(asdict(view))
     elif watch:
-        with Live(_page(view), console=console, auto_refresh=False) as live:
+        with Live(page(view, wide=wide), console=Output(soft_wrap=False), auto_refresh=False) as live:
             while True:
                 time.sleep(_WATCH_SECONDS)
-                live.update(_page(asyncio.run(_look(failures))), refresh=True)
+                live.update(page(asyncio.run(_look(failures)), wide=wide), refresh=True)
     else:
-        console.print(_page(view))
+        show(page(view, wide=wide))
 
 
 async def _look(failures: int) -> FarmView:
@@ -55,43 +55,61 @@ async def _look(failures: int) -> FarmView:
         return await farm_view(client, failures=failures)
 
 
-def _page(view: FarmView) -> Group:
+_HINT = "--wide shows everything"
+_AGENTS = (
+    Column(name="pool", shrinks=True),
+    Column(name="agent", shrinks=True),
+    Column(name="state"),
+    Column(name="run", shrinks=True),
+    Column(name="id"),
+    Column(name="since", rank=1),
+)
+_WAITING = (
+    Column(name="pool", shrinks=True),
+    Column(name="run", shrinks=True),
+    Column(name="id"),
+    Column(name="queue"),
+    Column(name="state", rank=1),
+    Column(name="for"),
+    Column(name="done in"),
+)
+
+
+def page(view: FarmView, *, wide: bool) -> Group:
+    """Return what the command shows: agents, what waits, and the last failures."""
     if not view.pools:
         text = "The farm has no pools on this server: `enginefarm deploy`, then `enginefarm agent …`."
-        return Group(text, *_failures(view))
-    parts: list[RenderableType] = [_agents(view)]
-    if any(pool.waiting for pool in view.pools):
-        parts.append(_queue(view))
+        return Group(Text(text), *_failures(view))
+    agents = [row for pool in view.pools for row in _agents(pool)]
+    parts: list[RenderableType] = [
+        FittedTable(title="Agents", columns=_AGENTS, rows=agents, wide=wide, hint=_HINT)
+    ]
+    if waiting := [row for pool in view.pools for row in _waiting(pool)]:
+        parts += [
+            Text(""),
+            FittedTable(title="Waiting", columns=_WAITING, rows=waiting, wide=wide, hint=_HINT),
+        ]
     parts += _unserved(view)
     return Group(*parts, *_failures(view))
 
 
-def _agents(view: FarmView) -> Table:
-    table = _table("Agents", "pool", "agent", "state", "does", "since")
-    for pool in view.pools:
-        name = f"{pool.name} (paused)" if pool.paused else pool.name
-        if not pool.agents:
-            table.add_row(escape(printable_name(name)), "none", "", "", "")
-        for agent in pool.agents:
-            for row in _doing(agent):
-                table.add_row(*(escape(printable_name(cell)) for cell in (name, agent.name, *row)))
-    return table
-
-
-def _doing(agent: AgentView) -> list[tuple[str, str, str]]:
-    """Return state, what it does and since when, in one row for each thing."""
-    state = "online" if agent.online else "offline"
-    if agent.runs:
-        return [(state, f"{run.state} {run.name} {run.id[:8]}", _ago(run.since)) for run in agent.runs]
-    return [(state, "nothing" if agent.online else "", "" if agent.online else f"seen {_ago(agent.seen)}")]
-
-
-def _queue(view: FarmView) -> Table:
-    table = _table("Waiting", "pool", "queue", "run", "id", "state", "for", "done in")
-    for pool in view.pools:
-        for row in _waiting(pool):
-            table.add_row(*(escape(printable_name(cell)) for cell in row))
-    return table
+def _agents(pool: PoolView) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each run of each agent; one row for an agent that has none."""
+    name = f"{pool.name} (paused)" if pool.paused else pool.name
+    if not pool.agents:
+        yield name, "none", "", "", "", ""
+    for agent in pool.agents:
+        # The pool is part of the name of the farm's own agents.
+        short = agent.name.removesuffix(f"-{pool.name}")
+        for run in agent.runs:
+            state = run.state if agent.online else f"{run.state}, offline"
+            yield name, short, state, run.name, run.id[:8], _ago(run.since)
+        if not agent.runs:
+            yield (
+                name,
+                short,
+                *(("idle", "", "", "") if agent.online else ("offline", "", "", _ago(agent.seen))),
+            )
 
 
 def _unserved(view: FarmView) -> Iterator[RenderableType]:
@@ -108,23 +126,17 @@ def _unserved(view: FarmView) -> Iterator[RenderableType]:
 def _waiting(pool: PoolView) -> Iterator[tuple[str, ...]]:
     for one in pool.waiting:
         done = "unknown" if one.done_in_seconds is None else f"about {_span(one.done_in_seconds)}"
-        yield pool.name, one.queue, one.name, one.id[:8], one.state, _span(one.age_seconds), done
+        yield pool.name, one.name, one.id[:8], one.queue, one.state, _span(one.age_seconds), done
 
 
 def _failures(view: FarmView) -> Iterator[RenderableType]:
     if view.failures:
+        yield Text("")
         yield Text("Last failures", style="italic")
     for run in view.failures:
         head = f"{printable_name(run.name)} {run.id[:8]}: {run.state} {_ago(run.since)}"
         yield Text(f"  {head}", style="bold")
         yield Text("\n".join(f"    {line}" for line in printable(run.text).splitlines()))
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _ago(moment: str | None) -> str:

@@ -6,51 +6,63 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from flows.addresses import store_at
-from flows.cli.display import console
-from flows.cli.engines import StoreUrl
+from flows.cli.options import Json, StoreUrl, Wide
+from flows.cli.output import print_json, show
+from flows.cli.tables import Column, FittedTable
 from tasks.domain.errors import RecordInvalid
-from tasks.domain.printable import printable
 from tasks.domain.timing import TimingRecord
+from tasks.store.record_names import RecordRoot, key_named, names_in
 from tasks.store.records import Document
 from tasks.store.timing import drop_timing
 
-app = typer.Typer(no_args_is_help=True, help="List and drop timing caches, which make builds faster.")
+app = typer.Typer(no_args_is_help=True, help="List and delete timing caches, which make builds faster.")
+
+_COLUMNS = (
+    Column(name="name"),
+    Column(name="GPU", shrinks=True),
+    Column(name="TensorRT"),
+    Column(name="CUDA"),
+    Column(name="KiB", right=True),
+    Column(name="created", rank=2),
+    Column(name="key", rank=3),
+)
 
 
 @app.command("list")
-def list_caches(
-    *,
-    store: StoreUrl = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of records.")] = False,
-) -> None:
-    """List the timing caches of a store: for which builds, how large, and since when."""
+def list_caches(*, store: StoreUrl = None, wide: Wide = False, as_json: Json = False) -> None:
+    """List the timing caches of a store: which builds use them, their size and age."""
     place = store_at(store)
-    found = list(place.look_through(TimingRecord))
+    caches = list(place.look_through(TimingRecord))
     if as_json:
-        print(json.dumps([_json(key, document) for key, document in found]))  # noqa: T201
+        print_json([_json(key, document) for key, document in caches])
         return
-    table = Table(title=f"Timing caches in {place.url}: {len(found)}", title_justify="left")
-    for name in ("GPU", "TensorRT", "CUDA", "KiB", "created"):
-        table.add_column(name, no_wrap=True)
-    for _, document in found:
-        table.add_row(*(escape(printable(text)) for text in _row(document)))
-    console.print(table)
-    for key, _ in found:  # whole, on lines of their own: they are to be copied
-        console.print(printable(key), markup=False, highlight=False, soft_wrap=True)
+    names = names_in(place, RecordRoot.TIMING)
+    table = FittedTable(
+        title=f"Timing caches in {place.url}: {len(caches)}",
+        columns=_COLUMNS,
+        rows=[(names.get(key, ""), *_row(document), key) for key, document in caches],
+        wide=wide,
+        hint="--wide shows everything",
+    )
+    show(table)
 
 
-@app.command()
+@app.command(epilog="Example: enginefarm timing drop 5c0de7a1 --store s3://my-bucket")
 def drop(
-    key: Annotated[str, typer.Argument(help="Key of the record, as `enginefarm timing list` shows it.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Name or key of the cache, as `enginefarm timing list` shows it."
+        ),
+    ],
     *,
     store: StoreUrl = None,
 ) -> None:
-    """Drop one timing cache. Builds then measure anew, and engines stay what they are."""
-    drop_timing(store_at(store), key)
+    """Delete a timing cache. The next build measures everything again; stored engines do not change."""
+    place = store_at(store)
+    drop_timing(place, key_named(place, RecordRoot.TIMING, name))
 
 
 def _row(document: Document[TimingRecord] | RecordInvalid) -> tuple[str, ...]:

@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
-from rich.markup import escape
-from rich.table import Table
 
 from agents.hardware.probe import HostProbe, probe_host
 from flows.addresses import place_at
-from flows.cli.display import console
+from flows.cli.output import say
 from flows.local.farm import (
     Server,
     Storage,
@@ -30,7 +27,6 @@ from flows.local.farm import (
 from flows.local.processes import LocalFarm, Part, free_port
 from flows.settings import settings
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.printable import printable
 from tasks.domain.target import Flavour
 
 _ENVIRONMENT = "environment"
@@ -40,28 +36,37 @@ _IN_MEMORY = "in memory: everything in it goes when this command ends; --store u
 def up(  # noqa: PLR0913 (each is an option)
     *,
     data: Annotated[
-        Path | None, typer.Option(help="Folder for all that is kept; default: ~/.local/share/enginefarm.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where to keep databases and logs. Default: ~/.local/share/enginefarm."
+        ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of Prefect's pages and API.")] = 4200,
-    s3_port: Annotated[int, typer.Option(help="Port of the embedded S3.")] = 4566,
+    port: Annotated[int, typer.Option(help="Port of Prefect's UI and API.")] = 4200,
+    s3_port: Annotated[int, typer.Option(help="Port of the embedded S3 server.")] = 4566,
     store: Annotated[
         str | None,
-        typer.Option(help="Engine store in your own S3, s3://BUCKET; default: an embedded one, in memory."),
+        typer.Option(
+            metavar="URL", help="Engine store in your own S3. Default: an embedded S3 server, in memory."
+        ),
     ] = None,
     releases: Annotated[
         list[str] | None,
-        typer.Option(help="With --store: build what is uploaded there, s3://BUCKET/PREFIX."),
+        typer.Option(
+            metavar="URL",
+            help="With --store: build the releases uploaded below s3://BUCKET/PREFIX. May be repeated.",
+        ),
     ] = None,
     queue: Annotated[
         str | None,
         typer.Option(
-            help="With --releases: URL of the SQS queue that tells of new ones; default: they are listed."
+            metavar="URL",
+            help="With --releases: SQS queue with the bucket's notifications. Default: the bucket is listed.",
         ),
     ] = None,
 ) -> None:
-    """Run a farm on this machine: server, CPU agent, S3 agent and, where there is a GPU, its agents.
+    """Run a whole farm on this machine: Prefect server, S3, and agents for the CPU and any GPUs.
 
-    With PREFECT_API_URL set that server is used and none is started. Ctrl-C ends everything.
+    If PREFECT_API_URL is set, the farm uses that server instead of starting one. Ctrl-C ends everything.
     """
     home = (data or Path.home() / ".local/share/enginefarm").absolute()
     storage = _storage(store or settings().store, tuple(releases or ()), queue, s3_port)
@@ -106,16 +111,12 @@ def run_parts(parts: tuple[Part, ...], logs: Path, started: Callable[[], None]) 
     """
 
     async def run() -> None:
-        farm = LocalFarm(parts=parts, logs=logs, say=_say)
+        farm = LocalFarm(parts=parts, logs=logs, say=say)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, farm.stop)
         await farm.run(started)
 
     asyncio.run(run())
-
-
-def _say(line: str) -> None:
-    console.print(printable(line), highlight=False, markup=False)
 
 
 def write_environment(home: Path, server: Server, storage: Storage) -> Path:
@@ -143,12 +144,9 @@ def show_page(server: Server, storage: Storage, host: HostProbe, file: Path, log
     rows["new releases"] = ", ".join(storage.releases) or "not watched for (--releases)"
     rows["builds for"] = ", ".join(_devices(host)) or "nothing: no toolchain works here (enginefarm doctor)"
     rows["logs"] = str(logs)
-    table = Table(title="The farm is up", title_justify="left", box=SIMPLE, show_header=False, padding=(0, 1))
-    table.add_column()
-    table.add_column(overflow="fold")
+    say("The farm is up", style="italic")
     for name, text in rows.items():
-        table.add_row(name, escape(printable(text)))
-    console.print(table)
+        say(f"  {name:17}{text}")
     place = storage.releases[0] if storage.releases else "s3://BUCKET/PREFIX"
     lines = (
         "In another shell:",
@@ -157,7 +155,7 @@ def show_page(server: Server, storage: Storage, host: HostProbe, file: Path, log
         "Ctrl-C ends the farm.",
     )
     for line in lines:
-        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+        say(line)
 
 
 def _devices(host: HostProbe) -> list[str]:

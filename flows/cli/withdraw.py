@@ -7,21 +7,21 @@ from typing import Annotated
 import typer
 
 from flows.addresses import store_at
-from flows.cli.display import console
-from flows.cli.engines import StoreUrl
-from tasks.domain.printable import printable
+from flows.cli.options import StoreUrl
+from flows.cli.output import say
 from tasks.store import announcements
 
 
 def withdraw(
-    pool: Annotated[str, typer.Argument(help="The work pool, as `enginefarm status` shows it.")],
+    pool: Annotated[str, typer.Argument(help="Work pool, as `enginefarm status` shows it.")],
     *,
     store: StoreUrl = None,
 ) -> None:
-    """Ask nothing more of a pool whose hosts are gone; an agent that starts there announces it again.
+    """Stop sending builds to a pool whose hosts are gone for good.
 
-    Engines stay what they are. Releases that wait for the pool are given up within a minute.
+    Stored engines do not change. Releases that wait for the pool give up within a minute. If an agent of
+    the pool starts again, it announces the pool itself.
     """
     place = store_at(store)
     announcements.withdraw(place, pool)
-    console.print(printable(f"{pool} is announced in {place.url} no more."), markup=False, soft_wrap=True)
+    say(f"{pool} is no longer announced in {place.url}.")

@@ -14,13 +14,15 @@ from rich.console import Console
 from flows.cli.demo import demo_world, run_demo, show_demo
 from flows.local.temporary_server import temporary_server
 
-_WIDTH = 176
+_WIDTH = 100
 
 
 def main() -> None:
     """Run the demo and write `demo.svg` beside this file."""
-    console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print("$ uv run enginefarm demo", highlight=False)
+    console = Console(
+        record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True, markup=False, highlight=False
+    )
+    console.print("$ uv run enginefarm demo")
     with demo_world(), temporary_server():
         outcome = asyncio.run(run_demo())
     show_demo(console, outcome)

@@ -52,7 +52,7 @@ class FarmError(Exception):
 
 
 class UnrecognizedError(FarmError):
-    """An error of a class that this version does not know: a host with a newer version raised it."""
+    """An error of a newer host, whose class is unknown here. It keeps texts, exit code and flags."""
 
     def __init__(self, *, document: Mapping[str, Any] = MappingProxyType({}), **texts: str) -> None:
         super().__init__(**texts)
@@ -188,6 +188,12 @@ class DiskFull(FarmError):
     """The local disk is full."""
 
     exit_code = 26
+
+
+class NameAmbiguous(FarmError):
+    """A short name fits several records."""
+
+    exit_code = 27
 
 
 # Child processes.
@@ -370,11 +376,7 @@ class Interrupted(FarmError):
 
 
 def error_from_document(document: Mapping[str, Any]) -> FarmError:
-    """Return the error that `to_document` described; of an unknown class it keeps texts, code and flags.
-
-    Raises:
-        KeyError, TypeError: it is no such document.
-    """
+    """Return the error that `to_document` described; raise KeyError or TypeError if there is none."""
     error = _plain_error(document)
     if isinstance(error, CellsFailed):
         cells = dict(document.get("cells", {}))

@@ -6,15 +6,21 @@ from tasks.domain.record import EngineRecord, Verdict
 
 
 def error_text(record: EngineRecord) -> str:
-    """Return the largest error against TensorFlow, of what, and how much of the graph was quantised.
+    """Return the largest error against TensorFlow, of what, and how much of the graph was quantised."""
+    share = quantised_text(record)
+    return f"{error_figure(record)[:-1]}, {share} quantised)" if share else error_figure(record)
 
-    The engine's own error where a GPU ran it, else the graph's.
-    """
+
+def error_figure(record: EngineRecord) -> str:
+    """Return the largest error against TensorFlow: the engine's own if a GPU ran it, else the graph's."""
     measured = record.engine_verification.verdict is not Verdict.NOT_MEASURED
     verification = record.engine_verification if measured else record.graph_verification
     worst = verification.worst
     figure = "not measured" if worst is None else f"{worst.relative:.1e}"
-    of = "engine" if measured else "graph"
+    return f"{figure} ({'engine' if measured else 'graph'})"
+
+
+def quantised_text(record: EngineRecord) -> str:
+    """Return how much of the graph was quantised; empty if none of it was."""
     quantised = record.quantisation
-    share = "" if quantised is None else f", {quantised.quantised} of {quantised.quantisable} quantised"
-    return f"{figure} ({of}{share})"
+    return "" if quantised is None else f"{quantised.quantised} of {quantised.quantisable}"

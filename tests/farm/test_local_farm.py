@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from agents.hardware.probe import HostProbe
-from flows.cli.display import console
+from flows.cli.output import console
 from flows.cli.up import show_page, up, write_environment
 from flows.local import processes
 from flows.local.farm import own_server, own_storage, parts_of

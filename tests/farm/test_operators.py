@@ -118,7 +118,7 @@ def test_runs_are_asked_for_watched_stopped_and_started_again(
     with silent_s3.dropping():
         wait_until(lambda: state(urgent["id"]) == "Cancelled", lambda: state(urgent["id"]), every=0.5)
     assert state(child) == "Cancelled"
-    assert "was over" in run("cancel", urgent["id"])
+    assert "had already finished" in run("cancel", urgent["id"])
     with pytest.raises(RunUnsuccessful, match="Cancelled"):
         run("submit", _RELEASE, "--priority", "production", "--wait")
     assert first["id"] in run("cancel", first["id"])

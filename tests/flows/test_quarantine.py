@@ -126,7 +126,7 @@ def test_a_graph_that_is_off(release: ReleaseRef, stored_keys: Keys, tmp_path: P
     assert isinstance(again.exception, VerificationFailed)
     assert again.exception.exit_code == error.exit_code
     for one in record.verification.comparisons if record.verification else ():
-        row = next(line for line in again.output.splitlines() if f" {one.corner} " in line)
+        row = next(line for line in again.output.splitlines() if line.startswith(f"{one.corner} "))
         assert row.count(f"{one.relative:.2e}") == 2, "as far off as it was then"
     for name in ("actual", "again"):
         for then, now in zip(

@@ -1,0 +1,64 @@
+"""Standard output and standard error of the command line, and how lines and documents get there."""
+
+from __future__ import annotations
+
+import json
+from textwrap import wrap
+from typing import Any
+
+from rich.console import Console, ConsoleDimensions, RenderableType
+from rich.text import Text
+
+from tasks.domain.printable import printable
+
+# Lines in files and pipes have no width: whatever COLUMNS says, nothing is folded or cut there.
+_UNLIMITED = ConsoleDimensions(1_000_000, 25)
+_NARROWEST = 20
+
+
+class Output(Console):
+    """A console that prints texts as they are, as wide as its terminal, and without one as wide as needed."""
+
+    def __init__(self, *, soft_wrap: bool = True, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, soft_wrap=soft_wrap, **options)
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """The terminal's size."""
+        return super().size if self.file.isatty() else _UNLIMITED
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+
+console = Output()
+errors = Output(stderr=True, soft_wrap=False)  # bars must not be longer than a line
+
+
+def show(what: RenderableType) -> None:
+    """Print a table, or several."""
+    console.print(what)
+
+
+def say(text: str, *, style: str = "") -> None:
+    """Print `text`; control characters are shown as escapes."""
+    console.print(Text(printable(text), style=style))
+
+
+def describe(label: str, text: str, *, style: str = "bold", to: Console = console) -> None:
+    """Print `text` beside `label`, folded between words where there is a terminal, and never within one."""
+    width = max(to.width - len(label), _NARROWEST)
+    lines = [
+        line
+        for part in printable(text).split("\n")
+        for line in wrap(part, width, break_long_words=False, break_on_hyphens=False) or [""]
+    ]
+    paragraph = Text(label + f"\n{' ' * len(label)}".join(lines))
+    paragraph.stylize(style, 0, len(label))
+    to.print(paragraph, soft_wrap=True)
+
+
+def print_json(document: object, *, indent: int | None = None) -> None:
+    """Print `document` for programs."""
+    print(json.dumps(document, indent=indent))  # noqa: T201 (this is what the command is asked for)
