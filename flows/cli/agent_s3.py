@@ -31,6 +31,15 @@ Queue = Annotated[
         help="SQS queue that receives the bucket's notifications. Default: none; the bucket is only listed.",
     ),
 ]
+ListEvery = Annotated[
+    float,
+    typer.Option(
+        min=0, metavar="MINUTES", help="How often to list the bucket for missed notifications (0: never)."
+    ),
+]
+ListDays = Annotated[
+    float, typer.Option(min=0, metavar="DAYS", help="Only list releases uploaded within this many days.")
+]
 
 
 def s3(  # noqa: PLR0913 (options of a command)
@@ -43,15 +52,8 @@ def s3(  # noqa: PLR0913 (options of a command)
         ),
     ],
     queue: Queue = None,
-    list_every: Annotated[
-        float,
-        typer.Option(
-            min=0, metavar="MINUTES", help="How often to list the bucket for missed notifications (0: never)."
-        ),
-    ] = 15,
-    list_days: Annotated[
-        float, typer.Option(min=0, metavar="DAYS", help="Only list releases uploaded within this many days.")
-    ] = 7,
+    list_every: ListEvery = 15,
+    list_days: ListDays = 7,
     heartbeat: Heartbeat = None,
     health_port: HealthPort = None,
 ) -> None:

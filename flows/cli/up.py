@@ -33,36 +33,47 @@ _ENVIRONMENT = "environment"
 _IN_MEMORY = "in memory: everything in it goes when this command ends; --store uses your own S3"
 
 
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Where to keep databases and logs. Default: ~/.local/share/enginefarm."
+    ),
+]
+Postgres = Annotated[
+    bool,
+    typer.Option("--postgres", help="Run PostgreSQL for the Prefect server, for teams. Default: SQLite."),
+]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="Engine store in your own S3. Default: an embedded S3 server, in memory."
+    ),
+]
+Releases = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="URL",
+        help="With --store: build the releases uploaded below s3://BUCKET/PREFIX. May be repeated.",
+    ),
+]
+Queue = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="With --releases: SQS queue with the bucket's notifications. Default: the bucket is listed.",
+    ),
+]
+
+
 def up(  # noqa: PLR0913 (each is an option)
     *,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Where to keep databases and logs. Default: ~/.local/share/enginefarm."
-        ),
-    ] = None,
+    data: Data = None,
     port: Annotated[int, typer.Option(help="Port of Prefect's UI and API.")] = 4200,
+    postgres: Postgres = False,
     s3_port: Annotated[int, typer.Option(help="Port of the embedded S3 server.")] = 4566,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Engine store in your own S3. Default: an embedded S3 server, in memory."
-        ),
-    ] = None,
-    releases: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="URL",
-            help="With --store: build the releases uploaded below s3://BUCKET/PREFIX. May be repeated.",
-        ),
-    ] = None,
-    queue: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="With --releases: SQS queue with the bucket's notifications. Default: the bucket is listed.",
-        ),
-    ] = None,
+    store: StoreUrl = None,
+    releases: Releases = None,
+    queue: Queue = None,
 ) -> None:
     """Run a whole farm on this machine: Prefect server, S3, and agents for the CPU and any GPUs.
 
@@ -70,12 +81,30 @@ def up(  # noqa: PLR0913 (each is an option)
     """
     home = (data or Path.home() / ".local/share/enginefarm").absolute()
     storage = _storage(store or settings().store, tuple(releases or ()), queue, s3_port)
-    server = given_server() or own_server(home, free_port(port, "--port"))
+    server = _server(home, port, postgres=postgres)
     host = asyncio.run(_probe())
     gpu = any(target.flavour is Flavour.TENSORRT for target in host.targets())
     parts = parts_of(server, storage, gpu=gpu)
     file = write_environment(home, server, storage)
     run_parts(parts, home / "logs", lambda: show_page(server, storage, host, file, home / "logs"))
+
+
+def _server(home: Path, port: int, *, postgres: bool) -> Server:
+    """Return the server that the environment names, or a new server that keeps its data in `home`.
+
+    Raises:
+        RequestInvalid: as `own_server`, or PostgreSQL is asked for with a server that runs already.
+    """
+    server = given_server()
+    if server is None:
+        return own_server(home, free_port(port, "--port"), postgres=postgres)
+    if postgres:
+        raise RequestInvalid(
+            wanted="a Prefect server that `--postgres` gives its database",
+            found=f"PREFECT_API_URL names {server.api}, which has a database already",
+            fix="leave out --postgres, or unset PREFECT_API_URL",
+        )
+    return server
 
 
 def _storage(store: str | None, releases: tuple[str, ...], queue: str | None, port: int) -> Storage:
@@ -138,6 +167,8 @@ def show_page(server: Server, storage: Storage, host: HostProbe, file: Path, log
     if server.secret:
         rows["password"] = f"enginefarm:… with what is in {server.secret}"
     rows["API"] = server.api
+    if server.kept_in:
+        rows["database"] = server.kept_in
     rows["engine store"] = storage.store + (f", {_IN_MEMORY}" if storage.part else "")
     if storage.part:
         rows["S3"] = storage.environment["AWS_ENDPOINT_URL"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flows.local.postgres import own_database
 from flows.local.processes import Part
 from flows.local.s3 import (
     BUCKET,
@@ -33,12 +34,16 @@ class Server:
         api: URL of its API.
         environment: what its clients are told, the password included.
         part: its process; None where it is somebody else's.
+        database: its database's process; None for SQLite, and where the server is somebody else's.
+        kept_in: its database, for people; empty where the server is somebody else's.
         secret: the file with its password; None where it is somebody else's.
     """
 
     api: str
     environment: Mapping[str, str]
     part: Part | None = None
+    database: Part | None = None
+    kept_in: str = ""
     secret: Path | None = None
 
     @property
@@ -66,18 +71,30 @@ class Storage:
     part: Part | None = None
 
 
-def own_server(data: Path, port: int, database: str | None = None) -> Server:
+def own_server(data: Path, port: int, *, postgres: bool = False) -> Server:
     """Return a Prefect server on the loopback with a password and with all it keeps below `data`.
 
     Args:
         data: the farm's folder.
         port: of the server.
-        database: URL of its database; None: SQLite below `data`.
+        postgres: whether it has a PostgreSQL of its own; else SQLite.
+
+    Raises:
+        RequestInvalid: as `own_database`.
     """
-    secret = data / "prefect-password"
-    server = LocalServer(port=port, password=kept_password(secret), home=data / "prefect", database=database)
-    part = replace(server.part, environment=server.environment | _LOGS)
-    return Server(api=server.api, environment=server.client_environment | _LOGS, part=part, secret=secret)
+    secret, home = data / "prefect-password", data / "prefect"
+    database = own_database(data) if postgres else None
+    server = LocalServer(
+        port=port, password=kept_password(secret), home=home, database=database.url if database else None
+    )
+    return Server(
+        api=server.api,
+        environment=server.client_environment | _LOGS,
+        part=replace(server.part, environment=server.environment | _LOGS),
+        database=database.part if database else None,
+        kept_in=f"PostgreSQL in {database.folder}" if database else f"SQLite in {home}",
+        secret=secret,
+    )
 
 
 def given_server() -> Server | None:
@@ -126,7 +143,7 @@ def parts_of(server: Server, storage: Storage, *, gpu: bool) -> tuple[Part, ...]
             for name, arguments in agents.items()
         ),
     ]
-    return (*(part for part in (storage.part, server.part) if part), *commands)
+    return (*(part for part in (storage.part, server.database, server.part) if part), *commands)
 
 
 def _enginefarm(*arguments: str) -> tuple[str, ...]:

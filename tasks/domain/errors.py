@@ -1,7 +1,6 @@
 """Every way in which the farm fails, each a class with an exit code.
 
-An error says what was wanted, what was found and what to do, and whether trying again can help. This
-module also runs inside the interpreters of toolchains, so it keeps to Python 3.10.
+An error says what was wanted and found, what to do, and whether a retry can help. Also for Python 3.10.
 """
 
 from __future__ import annotations

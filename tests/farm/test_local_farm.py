@@ -20,20 +20,15 @@ import pytest
 from agents.hardware.probe import HostProbe
 from flows.cli.output import console
 from flows.cli.up import show_page, up, write_environment
-from flows.local import processes
+from flows.local import postgres, processes
 from flows.local.farm import own_server, own_storage, parts_of
+from flows.local.postgres import installed, own_database
 from flows.local.processes import LocalFarm, Part
-from infra.local_farm import find_postgres
 from tasks.domain.backoff import Backoff
 from tasks.domain.errors import RequestInvalid, StoreUnreachable
 from tests.support.waiting import PATIENCE, until, wait_until
 
 _ROOT = Path(__file__).parents[2]
-_DEPLOY = """
-import asyncio
-from tests.support.farm.s3_world import deploy
-asyncio.run(deploy())
-"""
 
 
 @pytest.fixture
@@ -70,31 +65,27 @@ def _runs(environment: Mapping[str, str]) -> list[str]:
     name, _, secret = environment["PREFECT_API_AUTH_STRING"].partition(":")
     url = f"{environment['PREFECT_API_URL']}/flow_runs/filter"
     answer = httpx.post(url, auth=(name, secret), json={}, trust_env=False).raise_for_status()
-    return [run["parameters"]["release"]["model"] for run in answer.json()]
+    parameters = (run["parameters"] for run in answer.json())
+    return [given["release"]["model"] for given in parameters if "release" in given]
 
 
 @pytest.mark.killing
 def test_the_farm_runs_on_one_machine_and_leaves_nothing_behind(
     home: Path, free_port: Callable[[], int]
 ) -> None:
-    ports = {name: str(free_port()) for name in ("--port", "--s3-port", "--database-port")}
-    command = [
-        sys.executable,
-        "infra/local_farm.py",
-        str(home),
-        *(word for pair in ports.items() for word in pair),
-    ]
+    options = ["--port", str(free_port()), "--s3-port", str(free_port()), "--data", str(home)]
+    has_postgres = any(installed())
+    options += ["--postgres"] if has_postgres else []
+    command = [sys.executable, "-m", "flows.cli.main", "up", *options]
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     with (home / "out").open("wb") as out:
-        farm = subprocess.Popen(
-            [*command, "--only", "database", "server", "s3", "s3-agent"], stdout=out, stderr=out, cwd=_ROOT
-        )
+        farm = subprocess.Popen(command, stdout=out, stderr=out, cwd=_ROOT, env=environment)
     try:
-        wait_until(lambda: farm.poll() is not None or "for a shell" in (home / "out").read_text())
+        wait_until(lambda: farm.poll() is not None or "In another shell" in (home / "out").read_text())
         assert farm.poll() is None, (home / "out").read_text()
-        assert ("PostgreSQL" in (home / "out").read_text()) == bool(find_postgres())
+        assert ("PostgreSQL" in (home / "out").read_text()) == has_postgres
         environment = os.environ | _environment(home)
         _only_with_the_password(home, environment)
-        subprocess.run([sys.executable, "-c", _DEPLOY], check=True, cwd=_ROOT, env=environment)
         _uploads_become_runs_through_all_that_dies(home, environment)
         before = _processes(home)
         farm.send_signal(signal.SIGINT)
@@ -129,6 +120,23 @@ def _uploads_become_runs_through_all_that_dies(home: Path, environment: Mapping[
     os.kill(_processes(home)["s3-agent"], signal.SIGKILL)
     s3.put_object(Bucket="enginefarm", Key="models/second/1/build.yaml", Body=b"")
     wait_until(lambda: sorted(_runs(environment)) == ["first", "second"])
+
+
+def test_postgres_that_is_not_installed_is_said_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_DEBIAN", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RequestInvalid, match="apt-get install postgresql"):
+        own_database(tmp_path)
+
+
+def test_postgres_with_a_server_that_runs_already_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.cli.up.given_server", lambda: own_server(tmp_path, 4200))
+    with pytest.raises(RequestInvalid, match="unset PREFECT_API_URL"):
+        up(data=tmp_path, postgres=True)
 
 
 def test_the_parts_are_those_of_the_farm(tmp_path: Path) -> None:
