@@ -31,7 +31,7 @@ from tasks.profile import profile_on_gpu
 from tasks.publish import VerifiedEngine, publish_engine
 from tasks.quarantine import Suspect, quarantining
 from tasks.store.lease import Lease
-from tasks.store.once import once
+from tasks.store.once import make_once
 from tasks.store.patience import be_patient
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine, EngineJob
@@ -96,7 +96,7 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
         settings().check_allowed(order.store)
         lease = Lease(store=Store.connect(order.store), key=order.key)
         with labelled(_label(order)), settings().workspace() as work:
-            return await once(lease, partial(find_engine, order), partial(_build, order, work))
+            return await make_once(lease, partial(find_engine, order), partial(_build, order, work))
 
 
 def _label(order: EngineOrder) -> str:

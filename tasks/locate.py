@@ -20,17 +20,17 @@ _GROSS = 10
 @step
 async def locate(job: EngineJob, reference: Path, refused: GateError, *, work: Workspace) -> Departure:
     """Return where the engine of `job` departs; where that cannot be found, the answer says why."""
-    told = refused.verification
-    if not isinstance(told, Verification) or told.worst is None:
+    verification = refused.verification
+    if not isinstance(verification, Verification) or verification.worst is None:
         return _unknown("", "the engine gave nothing to compare")
-    corner = told.worst.corner
-    if told.worst.relative <= _GROSS * told.tolerance:
+    corner = verification.worst.corner
+    if verification.worst.relative <= _GROSS * verification.tolerance:
         return _unknown(corner, "by so little a low precision is off, and no node is wrong")
     if job.plugins:
         return _unknown(corner, "onnxruntime has none of the plugins that compute a part of the graph")
     try:
         inner = await inner_values(job.onnx, reference, corner, work=work)
-        return await locate_departure(job, reference, inner, tolerance=told.tolerance, work=work)
+        return await locate_departure(job, reference, inner, tolerance=verification.tolerance, work=work)
     except FarmError as error:  # the engine is refused all the same
         return _unknown(corner, f"{error.class_name}: {error.found}")
 

@@ -57,7 +57,9 @@ async def profile_on_gpu(
         return ProfiledEngine(profile=not_profiled(f"{error.found}; {error.fix}"))
     charts = await draw_charts(measured.profile, _title(order), work=work)
     profiled = await asyncio.to_thread(measured.with_files, charts)
-    await _show(order, profiled.profile, [path for name, path in charts.items() if name.endswith(".png")])
+    await _show_profile(
+        order, profiled.profile, [path for name, path in charts.items() if name.endswith(".png")]
+    )
     return profiled
 
 
@@ -66,7 +68,7 @@ def _title(order: EngineOrder) -> str:
     return f"{ref.model} {ref.version} · {order.options.precision} · {device_slug(order.target)}"
 
 
-async def _show(order: EngineOrder, profile: Profile, pictures: list[Path]) -> None:
+async def _show_profile(order: EngineOrder, profile: Profile, pictures: list[Path]) -> None:
     """Put table and pictures on the run's page.
 
     The pictures are part of the text: a browser has no credentials for the store, and Prefect's own image

@@ -96,7 +96,7 @@ def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
     blobs |= {ref: engine.profiled.paths[name] for name, ref in engine.profiled.profile.files.items()}
     for ref, path in blobs.items():
         _put(store, path, ref)
-    record = _record(engine, layers)
+    record = _engine_record(engine, layers)
     conversion = store.find_document(conversion_record_key(engine.conversion.key), ConversionRecord)
     standing = store.commit(record, record.key, copied_from=conversion)
     # A sweep of unreferenced blobs may have passed between the two writes.
@@ -116,7 +116,7 @@ def _put(store: Store, path: Path, ref: BlobRef) -> None:
         )
 
 
-def _record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineRecord:
+def _engine_record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineRecord:
     order, built = engine.order, engine.built
     return EngineRecord(
         **_of_conversion(engine.conversion),

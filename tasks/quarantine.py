@@ -80,9 +80,9 @@ async def quarantining(
             record = await quarantine(suspect, error, departure)
         except FarmError as failure:
             lost = f"{where}; it could not be put into quarantine: {failure}"
-            raise _told(error, lost, error.fix) from failure
+            raise _extended(error, lost, error.fix) from failure
         place = f"{where}; all that was compared lies at {record.key} in {suspect.store}"
-        raise _told(error, place, f"{error.fix}; to see it again: `{record.command}`") from error
+        raise _extended(error, place, f"{error.fix}; to see it again: `{record.command}`") from error
 
 
 @step
@@ -91,21 +91,21 @@ async def quarantine(suspect: Suspect, error: GateError, departure: Departure | 
     return await asyncio.to_thread(_quarantine, suspect, error, departure)
 
 
-def _told(error: GateError, found: str, fix: str) -> GateError:
-    told = type(error)(wanted=error.wanted, found=error.found + found, fix=fix)
-    told.verification = error.verification
-    return told
+def _extended(error: GateError, addition: str, fix: str) -> GateError:
+    extended = type(error)(wanted=error.wanted, found=error.found + addition, fix=fix)
+    extended.verification = error.verification
+    return extended
 
 
 def _quarantine(suspect: Suspect, error: GateError, departure: Departure | None) -> QuarantineRecord:
     store = Store.connect(suspect.store)
-    record = replace(_record(suspect, error, store), departure=departure)
+    record = replace(_quarantine_record(suspect, error, store), departure=departure)
     key = quarantine_key(record)
     command = f"enginefarm quarantine reproduce {key} --store {suspect.store}"
     return store.commit(replace(record, key=key, command=command), key)
 
 
-def _record(suspect: Suspect, error: GateError, store: Store) -> QuarantineRecord:
+def _quarantine_record(suspect: Suspect, error: GateError, store: Store) -> QuarantineRecord:
     """Return the record, but for its key and command; what it refers to is stored then."""
 
     def put(path: Path | None) -> BlobRef | None:

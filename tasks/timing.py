@@ -44,13 +44,13 @@ class PulledTiming:
     Attributes:
         key: the builds that may share it; None where this one has no cache.
         given: what the build gets.
-        stood: the shared cache that was in the store, usable or not; the build's own takes its place.
+        previous: the shared cache that was stored before, usable or not; the build's cache replaces it.
         notes: why there is nothing, or less.
     """
 
     key: TimingCacheKey | None = None
     given: TimingInput | None = None
-    stood: BlobRef | None = None
+    previous: BlobRef | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -76,7 +76,7 @@ async def pull_timing(order: EngineOrder, site: BuildSite, *, work: Workspace) -
 
 
 def _pull_shared(store: Store, key: TimingCacheKey, work: Workspace) -> PulledTiming:
-    stood, cache = None, None
+    previous, cache = None, None
     notes: tuple[str, ...] = ()
     try:
         standing = find_timing(store, key.shared, key)
@@ -84,12 +84,12 @@ def _pull_shared(store: Store, key: TimingCacheKey, work: Workspace) -> PulledTi
             newer = standing.problem is not None and standing.problem.newer
             notes = (f"the record {key.shared} cannot be read{f': {UPDATE}' if newer else ''}",)
         elif standing is not None and standing.record is not None:
-            stood = standing.record.cache
-            cache = fetch_cache(store, stood, work.folder)
+            previous = standing.record.cache
+            cache = fetch_cache(store, previous, work.folder)
     except FarmError as error:
         notes = (_warned("the shared timing cache was left out", error),)
     return PulledTiming(
-        key=key, given=TimingInput(mode=TimingMode.SHARED, cache=cache), stood=stood, notes=notes
+        key=key, given=TimingInput(mode=TimingMode.SHARED, cache=cache), previous=previous, notes=notes
     )
 
 
@@ -150,19 +150,23 @@ async def publish_timing(timed: TimedBuild, *, work: Workspace) -> TimingUse:
     """Store what the build measured, and say what it used; what goes wrong there is a note."""
     pulled, outcome = timed.pulled, timed.built.timing
     given = None if pulled.given is None or pulled.given.cache is None else pulled.given.cache.ref
-    left, notes = None, (*pulled.notes, *outcome.notes)
+    remaining, notes = None, (*pulled.notes, *outcome.notes)
     if pulled.key is not None and outcome.left is not None:
         try:
-            left = await _publish(timed, pulled.key, outcome.left, work)
+            remaining = await _publish_remaining(timed, pulled.key, outcome.left, work)
         except FarmError as error:
             notes = (*notes, _warned("the build's timings were not shared", error))
-    return TimingUse(mode=timed.order.timing, used=given if outcome.used else None, left=left, notes=notes)
+    return TimingUse(
+        mode=timed.order.timing, used=given if outcome.used else None, left=remaining, notes=notes
+    )
 
 
-async def _publish(timed: TimedBuild, key: TimingCacheKey, left: CacheFile, work: Workspace) -> BlobRef:
-    """Store `left`; return the stored cache that holds it."""
-    found = timing_key(timed.built.target, timed.built.info.cuda)
-    if found != key:
+async def _publish_remaining(
+    timed: TimedBuild, key: TimingCacheKey, remaining: CacheFile, work: Workspace
+) -> BlobRef:
+    """Store `remaining`; return the stored cache that holds it."""
+    key_of_build = timing_key(timed.built.target, timed.built.info.cuda)
+    if key_of_build != key:
         raise TargetUnavailable(
             wanted=f"timings for CUDA {key.cuda}",
             found=f"a build with CUDA {timed.built.info.cuda}",
@@ -172,17 +176,17 @@ async def _publish(timed: TimedBuild, key: TimingCacheKey, left: CacheFile, work
     record = TimingRecord(
         key=key.shared,
         made_for=key,
-        cache=left.ref,
+        cache=remaining.ref,
         attempt=timed.attempt,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     if timed.order.timing is TimingMode.REPRODUCIBLE:
-        named = replace(record, key=key.recorded(left.ref.sha256))
-        await asyncio.to_thread(put_cache, store, left)
+        named = replace(record, key=key.recorded(remaining.ref.sha256))
+        await asyncio.to_thread(put_cache, store, remaining)
         await asyncio.to_thread(swap_timing, store, named, None)  # one that is there says the same
     else:
         merge = partial(merge_caches, timed.job, work=work)
-        record = await share_timing(store, left, record, base=timed.pulled.stood, merge=merge)
+        record = await share_timing(store, remaining, record, base=timed.pulled.previous, merge=merge)
     return record.cache
 
 

@@ -25,7 +25,7 @@ from tasks.onnx.graph import GraphWanted, LoweredGraph
 from tasks.preflight import preflight
 from tasks.publish import publish_conversion, put_blob
 from tasks.quarantine import quarantining
-from tasks.store.once import once
+from tasks.store.once import make_once
 from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
 from tasks.tensorflow.models import ConversionWanted, Converted
@@ -79,7 +79,7 @@ async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord
                 return await _convert(graph, saved_model)
         return await _convert(graphs[-1], saved_model)
 
-    return await once(graphs[0].lease(), find, make)
+    return await make_once(graphs[0].lease(), find, make)
 
 
 async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: Precision) -> ConversionRecord:
@@ -92,7 +92,7 @@ async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: P
             fix=f"leave {precision} out of precisions, or replace these operations in the model",
         )
     graph = job.graph(graph_opset(base.opset, precision), precision)
-    return await once(graph.lease(), lambda: _stored(graph), lambda: _lower(graph, base))
+    return await make_once(graph.lease(), lambda: _stored(graph), lambda: _lower(graph, base))
 
 
 async def _stored(graph: GraphJob) -> ConversionRecord | None:

@@ -83,8 +83,8 @@ def read_answer(
     """
     answer = read_plain(home / "answer.json", 0, _LARGEST_ANSWER)
     if refused := read_plain(home / "not-started", 0, _LAST_OUTPUT):
-        number, _, found = refused.decode("utf-8", "replace").partition(" ")
-        raise not_started(program, OSError(int(number) if number.isdigit() else 0, found))
+        number, _, reason = refused.decode("utf-8", "replace").partition(" ")
+        raise not_started(program, OSError(int(number) if number.isdigit() else 0, reason))
     if not (home / "answer.json").is_file():
         _raise_crash(program, status, home, limits)
     try:
@@ -108,9 +108,9 @@ def _on_one_line(error: FarmError) -> FarmError:
     A child runs this version: a class that it does not know is a stranger's.
     """
     texts = error.wanted, error.found, error.fix
-    wanted, found, fix = (printable_name(text) for text in texts)
+    wanted, actual, fix = (printable_name(text) for text in texts)
     cls = ChildFailed if isinstance(error, UnrecognizedError) else type(error)
-    return cls(wanted=wanted, found=found, fix=fix)
+    return cls(wanted=wanted, found=actual, fix=fix)
 
 
 def _last_output(home: Path) -> str:
@@ -130,17 +130,17 @@ def _raise_crash(program: ChildProgram, status: int, home: Path, limits: Limits)
     if number <= 0 or number not in {*signal.Signals}:
         _raise_exit(program, status, output, home)
     wanted = f"step {program.step} to end by itself"
-    found = f"the process was ended by {signal.Signals(number).name}; last output: {output or 'none'}"
+    ending = f"the process was ended by {signal.Signals(number).name}; last output: {output or 'none'}"
     if number == signal.SIGKILL:  # no library does it, and of what the farm ends nobody reads an answer
         raise ChildKilled(
             wanted=wanted,
-            found=found,
+            found=ending,
             fix="the kernel or an operator killed it, and a step is tried once more after that: if it stays, "
             "give the host more memory, or run less on it",
         )
     raise ChildCrashed(
         wanted=wanted,
-        found=found,
+        found=ending,
         fix="the library crashed on this model: try another opset, precision or TensorRT version",
     )
 
@@ -148,8 +148,8 @@ def _raise_crash(program: ChildProgram, status: int, home: Path, limits: Limits)
 def _raise_exit(program: ChildProgram, status: int, output: str, home: Path) -> NoReturn:
     # What Python says of it goes to a file on the same disk.
     if any(sign in output for sign in _DISK_FULL) or not has_room(home):
-        found = f"exit status {status}; last output: {output or 'none'}"
-        raise disk_full(f"step {program.step} to write its files", found, home.parent)
+        ending = f"exit status {status}; last output: {output or 'none'}"
+        raise disk_full(f"step {program.step} to write its files", ending, home.parent)
     raise ChildFailed(
         wanted=f"{program.interpreter} to run {program.module}",
         found=f"exit status {status} before it answered; last output: {output or 'none'}",

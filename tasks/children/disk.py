@@ -23,11 +23,11 @@ def is_no_space(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
-def disk_full(wanted: str, found: str, folder: Path) -> DiskFull:
+def disk_full(wanted: str, problem: str, folder: Path) -> DiskFull:
     """Return the error for a write below `folder` that found no space."""
     return DiskFull(
         wanted=wanted,
-        found=f"{found}; {_room(folder)}",
+        found=f"{problem}; {_room(folder)}",
         fix=f"free disk space for {folder}, or give another folder by ENGINEFARM_WORK_DIR; then run it again",
     )
 

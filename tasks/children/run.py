@@ -67,8 +67,8 @@ def _as_json(value: Any, named: list[Path]) -> Any:
         named.append(value.absolute())
         return str(value.absolute())
     if isinstance(value, Mapping):
-        return {key: _as_json(one, named) for key, one in value.items()}
-    return [_as_json(one, named) for one in value] if isinstance(value, (list, tuple)) else value
+        return {key: _as_json(item, named) for key, item in value.items()}
+    return [_as_json(item, named) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 async def _run_to_end(program: ChildProgram, command: list[str], home: Path, limits: Limits) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from tasks.domain.errors import FarmError, RequestInvalid, TargetUnavailable
-from tasks.domain.gpu_table import device_slug, why_impossible, why_not_asked
+from tasks.domain.gpu_table import device_slug, unsupported_plan_option, unsupported_precision
 from tasks.domain.order import CellOutcome, EngineOrder, SkippedCell
 from tasks.domain.request import ALL_TARGETS, QUANTISED, BuildRequest, Precision, TimingMode
 from tasks.domain.target import EngineTarget
@@ -39,12 +39,12 @@ async def answers_to(
     Raises:
         Exception: what `answer` raised.
     """
-    found = await asyncio.gather(*map(answer, orders), return_exceptions=True)
+    results = await asyncio.gather(*map(answer, orders), return_exceptions=True)
     answers = []
-    for one in found:
-        if isinstance(one, BaseException):
-            raise one
-        answers.append(one)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        answers.append(result)
     return tuple(answers)
 
 
@@ -58,12 +58,12 @@ def cells_of(
             use others.
         TargetUnavailable: no cell is left, or the request itself names a target for one that cannot be.
     """
-    _check(request)
+    _check_request(request)
     cells: list[Cell] = []
     skipped: list[SkippedCell] = []
     for target in targets:
         for precision in request.precisions:
-            reason = why_impossible(target, precision) or why_not_asked(target, request)
+            reason = unsupported_precision(target, precision) or unsupported_plan_option(target, request)
             if reason is None:
                 cells.append((target, precision))
             else:
@@ -71,14 +71,14 @@ def cells_of(
     if not cells or (skipped and ALL_TARGETS not in request.targets):
         raise TargetUnavailable(
             wanted=f"engines in {', '.join(request.precisions)} for {', '.join(request.targets)}",
-            found="; ".join(f"{one.device} {one.precision}: {one.reason}" for one in skipped),
+            found="; ".join(f"{cell.device} {cell.precision}: {cell.reason}" for cell in skipped),
             fix="ask for another precision, for other plans, or for other targets; `targets: all` leaves out "
             "what cannot be",
         )
     return tuple(cells), tuple(skipped)
 
 
-def _check(request: BuildRequest) -> None:
+def _check_request(request: BuildRequest) -> None:
     """Refuse keys that do not go together."""
     if request.samples is None and not QUANTISED.isdisjoint(request.precisions):
         raise RequestInvalid(

@@ -58,7 +58,7 @@ class PlanForm(Protocol):
         """Whether its weights are left out."""
 
 
-def asked_of(form: PlanForm) -> tuple[str, ...]:
+def requested_plan_options(form: PlanForm) -> tuple[str, ...]:
     """Return what `form` asks for, by the names that the table of families has for it."""
     hardware = form.compatibility.hardware
     asked = {

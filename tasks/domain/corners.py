@@ -16,17 +16,17 @@ def corners_of(profiles: Iterable[Shapes]) -> dict[str, dict[str, tuple[int, ...
 
     The same shapes are asked once, under all of their names: `min/opt`.
     """
-    found: list[tuple[list[str], dict[str, tuple[int, ...]]]] = []
+    groups: list[tuple[list[str], dict[str, tuple[int, ...]]]] = []
     for number, profile in enumerate(profiles, start=1):
         for corner in _CORNERS:
             name = corner if number == 1 else f"{corner} {number}"
             shapes = {key: shape.corners[corner] for key, shape in profile.items()}
-            same = next((names for names, known in found if known == shapes), None)
+            same = next((names for names, known in groups if known == shapes), None)
             if same is None:
-                found.append(([name], shapes))
+                groups.append(([name], shapes))
             else:
                 same.append(name)
-    return {"/".join(names): shapes for names, shapes in found}
+    return {"/".join(names): shapes for names, shapes in groups}
 
 
 def shapes_document(shapes: Shapes) -> dict[str, dict[str, Any]]:

@@ -130,8 +130,8 @@ def _verdict(comparisons: tuple[Comparison, ...], tolerance: float, top1: Top1 |
     doubt = _doubt(comparisons, tolerance) or _no_classes(comparisons, top1)
     if doubt:
         return Verdict.INCONCLUSIVE, doubt
-    worst = max(comparisons, key=lambda one: one.relative)
-    reason = f"largest error {worst.relative:.2e} on {_place(worst)}"
+    worst = max(comparisons, key=lambda comparison: comparison.relative)
+    reason = f"largest error {worst.relative:.2e} on {_location(worst)}"
     shares = _shares(comparisons, top1)
     return Verdict.PASSED, "; ".join([reason, *(_share_text(*share) for share in shares.items())])
 
@@ -139,13 +139,15 @@ def _verdict(comparisons: tuple[Comparison, ...], tolerance: float, top1: Top1 |
 def _wrong(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:
     """Return what is off by more than the tolerance and more than rounding explains."""
     wrong = [
-        one for one in comparisons if _size(one.relative) > max(tolerance, NOISE_FACTOR * _size(one.noise))
+        comparison
+        for comparison in comparisons
+        if _size(comparison.relative) > max(tolerance, NOISE_FACTOR * _size(comparison.noise))
     ]
     if not wrong:
         return None
-    worst = max(wrong, key=lambda one: _size(one.relative))
+    worst = max(wrong, key=lambda comparison: _size(comparison.relative))
     return (
-        f"{_place(worst)} is off by {worst.relative:.2e}, above the tolerance of {tolerance:.2e}; "
+        f"{_location(worst)} is off by {worst.relative:.2e}, above the tolerance of {tolerance:.2e}; "
         f"TensorFlow's own noise there is {worst.noise:.2e}"
     )
 
@@ -154,16 +156,16 @@ def _doubt(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:
     """Return why agreement or difference means nothing, where it does not."""
     if not comparisons:
         return "there is no output to compare"
-    noisiest = max(comparisons, key=lambda one: _size(one.noise))
-    worst = max(comparisons, key=lambda one: _size(one.relative))
+    noisiest = max(comparisons, key=lambda comparison: _size(comparison.noise))
+    worst = max(comparisons, key=lambda comparison: _size(comparison.relative))
     if _size(noisiest.noise) > tolerance:
         return (
-            f"TensorFlow's own noise on {_place(noisiest)} is "
+            f"TensorFlow's own noise on {_location(noisiest)} is "
             f"{noisiest.noise:.2e}, above the tolerance of {tolerance:.2e}"
         )
     if _size(worst.relative) > tolerance:
         return (
-            f"{_place(worst)} is off by {worst.relative:.2e}, above the tolerance of {tolerance:.2e}, but "
+            f"{_location(worst)} is off by {worst.relative:.2e}, above the tolerance of {tolerance:.2e}, but "
             f"TensorFlow's own noise there is {worst.noise:.2e}: rounding alone may come to "
             f"{NOISE_FACTOR:.0f} times that"
         )
@@ -198,11 +200,14 @@ def _no_classes(comparisons: tuple[Comparison, ...], top1: Top1 | None) -> str |
 def _shares(comparisons: tuple[Comparison, ...], top1: Top1 | None) -> dict[str, tuple[float, int]]:
     """Return, for each output that `top1` judges, how many rows agree and how many tell, of all corners."""
     shares: dict[str, tuple[float, int]] = {}
-    for one in comparisons:
-        judged = top1 is not None and one.top1 is not None and (top1.asked or one.probabilities)
-        if judged and one.top1 is not None and one.top1_rows:
-            equal, rows = shares.get(one.output, (0.0, 0))
-            shares[one.output] = (equal + round(one.top1 * one.top1_rows), rows + one.top1_rows)
+    for comparison in comparisons:
+        judged = top1 is not None and comparison.top1 is not None and (top1.asked or comparison.probabilities)
+        if judged and comparison.top1 is not None and comparison.top1_rows:
+            equal, rows = shares.get(comparison.output, (0.0, 0))
+            shares[comparison.output] = (
+                equal + round(comparison.top1 * comparison.top1_rows),
+                rows + comparison.top1_rows,
+            )
     return shares
 
 
@@ -214,13 +219,13 @@ def _share_text(output: str, share: tuple[float, int]) -> str:
 def _never_compared(comparisons: tuple[Comparison, ...]) -> list[str]:
     """Return the outputs of which no value was compared. At one corner an output may well be empty."""
     values: dict[str, int] = {}
-    for one in comparisons:
-        values[one.output] = values.get(one.output, 0) + one.values
+    for comparison in comparisons:
+        values[comparison.output] = values.get(comparison.output, 0) + comparison.values
     return [printable_name(output) for output, count in values.items() if not count]
 
 
-def _place(one: Comparison) -> str:
-    return f"output {printable_name(one.output)} at {one.corner}"
+def _location(comparison: Comparison) -> str:
+    return f"output {printable_name(comparison.output)} at {comparison.corner}"
 
 
 def _size(figure: float) -> float:

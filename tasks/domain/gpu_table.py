@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from tasks.domain.compatibility import PlanForm, asked_of
+from tasks.domain.compatibility import PlanForm, requested_plan_options
 from tasks.domain.errors import ToolchainBroken
 from tasks.domain.request import Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
@@ -37,7 +37,7 @@ class Family:
     Attributes:
         opset: the highest ONNX opset that it reads.
         precisions: those that it has.
-        lacks: what cannot be asked of its plans, by the names of `asked_of`, and why.
+        lacks: what cannot be asked of its plans, by the names of `requested_plan_options`, and why.
     """
 
     opset: int
@@ -166,13 +166,13 @@ def graph_opset(base: int, precision: Precision) -> int:
     return max(base, gpu_table().graph_opsets.get(precision, base))
 
 
-def why_not_asked(target: EngineTarget, form: PlanForm) -> str | None:
+def unsupported_plan_option(target: EngineTarget, form: PlanForm) -> str | None:
     """Return why no plan for `target` can have the `form` that is asked for; None where one can.
 
     Raises:
         ToolchainBroken: the farm does not know the target's TensorRT family.
     """
-    asked = asked_of(form)
+    asked = requested_plan_options(form)
     if len(target.compute_capabilities) > 1 and not _REFITTED.isdisjoint(asked):
         # TensorRT-RTX 1.7: "kernel_gen.cpp:1249: CHECK(sm_vers_.size() == 1) failed"
         return "a plan for several compute capabilities cannot be refitted: name one capability a target"
@@ -182,7 +182,7 @@ def why_not_asked(target: EngineTarget, form: PlanForm) -> str | None:
     return next((f"{name}: {lacks[name]}" for name in asked if name in lacks), None)
 
 
-def why_impossible(target: EngineTarget, precision: Precision) -> str | None:
+def unsupported_precision(target: EngineTarget, precision: Precision) -> str | None:
     """Return why no engine for `target` can compute in `precision`; None where one can.
 
     Raises:
@@ -191,7 +191,9 @@ def why_impossible(target: EngineTarget, precision: Precision) -> str | None:
     if precision not in family_of(target).precisions:
         return f"TensorRT {target.version} has no {precision}"
     least = gpu_table().compute.get(precision)
-    lacking = [one for one in target.compute_capabilities if least is not None and one < least]
+    lacking = [
+        capability for capability in target.compute_capabilities if least is not None and capability < least
+    ]
     if lacking:
         return f"{precision} needs compute capability {least}, and this is {', '.join(map(str, lacking))}"
     return None

@@ -49,7 +49,9 @@ class Offer:
 
     def builds(self, target: EngineTarget) -> bool:
         """Say whether it can build for `target`: of several compute capabilities, for each of them."""
-        single = (replace(target, compute_capabilities=(one,)) for one in target.compute_capabilities)
+        single = (
+            replace(target, compute_capabilities=(capability,)) for capability in target.compute_capabilities
+        )
         return set(single) <= set(self.targets())
 
     def target(self, gpu: str | None, *compute: ComputeCapability) -> EngineTarget:
@@ -87,9 +89,9 @@ def select(
 
 def _portable(offers: Iterable[Offer], devices: Iterable[str]) -> list[EngineTarget]:
     """Return the targets of several compute capabilities that `devices` name."""
-    sets = [one for one in map(rtx_capabilities, devices) if len(one) > 1]
+    sets = [capabilities for capabilities in map(rtx_capabilities, devices) if len(capabilities) > 1]
     rtx = [offer for offer in offers if offer.flavour is Flavour.RTX]
-    return [offer.target(None, *one) for one in sets for offer in rtx]
+    return [offer.target(None, *capabilities) for capabilities in sets for offer in rtx]
 
 
 def pool_of(target: EngineTarget) -> str:

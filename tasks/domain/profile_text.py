@@ -16,10 +16,10 @@ _QUIET_WORDS = {True: "quiet", False: "NOT QUIET, so these figures are doubtful"
 
 def case_rows(profile: Profile) -> list[dict[str, str]]:
     """Return a row for each case, the same columns in each; `LEGEND` says what they are."""
-    return [_row(case) for case in profile.cases]
+    return [_case_row(case) for case in profile.cases]
 
 
-def _row(case: Case) -> dict[str, str]:
+def _case_row(case: Case) -> dict[str, str]:
     times = {name: f"{getattr(case.gpu_ms, name):.4g}" for name in ("p50", "p90", "p99", "mean", "min")}
     return {
         "batch": _label(case),

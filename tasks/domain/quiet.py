@@ -70,7 +70,7 @@ def judge_quiet(states: Sequence[GpuState], pid: int, drifts: Mapping[str, float
         return Quiet(quiet=None, reason="NVIDIA's management library (NVML) does not answer")
     if _sees_itself(states, pid):
         return Quiet(quiet=True, reason="no other process was on the GPU")
-    first = _first(states, "before")
+    first = _first_state(states, "before")
     if first is not None and first.used_mib is not None and first.used_mib < _NEARLY_EMPTY_MIB:
         return Quiet(
             quiet=True,
@@ -80,27 +80,27 @@ def judge_quiet(states: Sequence[GpuState], pid: int, drifts: Mapping[str, float
     return Quiet(quiet=None, reason="the driver shows no processes here, not even the one that measured")
 
 
-def _first(states: Sequence[GpuState], moment: str) -> GpuState | None:
+def _first_state(states: Sequence[GpuState], moment: str) -> GpuState | None:
     return next((state for state in states if state.moment == moment), None)
 
 
 def _seen(states: Sequence[GpuState], moment: str) -> set[int]:
-    state = _first(states, moment)
+    state = _first_state(states, moment)
     return set(state.processes or ()) if state is not None else set()
 
 
-def _own(states: Sequence[GpuState], pid: int) -> set[int]:
+def _own_processes(states: Sequence[GpuState], pid: int) -> set[int]:
     """Return this process' numbers: its own, and what came when it opened the GPU, as a container sees it."""
     come = _seen(states, "opened") - _seen(states, "before")
     return {pid} if pid in come or len(come) != 1 else {pid, *come}
 
 
 def _sees_itself(states: Sequence[GpuState], pid: int) -> bool:
-    return not _own(states, pid).isdisjoint(_seen(states, "opened"))
+    return not _own_processes(states, pid).isdisjoint(_seen(states, "opened"))
 
 
 def _others(states: Sequence[GpuState], pid: int) -> list[str]:
-    own = _own(states, pid)
+    own = _own_processes(states, pid)
     others = {process for state in states for process in state.processes or ()} - own
     if not others:
         return []

@@ -103,7 +103,7 @@ class Verification:
     @property
     def worst(self) -> Comparison | None:
         """The comparison with the largest relative error."""
-        return max(self.comparisons, key=lambda one: one.relative, default=None)
+        return max(self.comparisons, key=lambda comparison: comparison.relative, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

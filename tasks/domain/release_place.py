@@ -91,10 +91,10 @@ def release_of(created: CreatedObject, places: Iterable[ReleasePlace]) -> Releas
     allowed = tuple(places)
     for place in allowed:
         try:
-            found = place.release_of(created)
+            release = place.release_of(created)
         except ValueError as error:
             raise LocationUnknown(f"{created.url}: {error}") from error
-        if found is not None:
-            return found
+        if release is not None:
+            return release
     names = ", ".join(place.url for place in allowed)
     raise LocationUnknown(f"{created.url} is not <model>/<version>/{REQUEST_FILE} right below {names}")

@@ -123,7 +123,7 @@ class _Rewriter:
                 node.output[index] = self.twins[name, 0.0] = self._fresh(name)
                 self.only_low.add(name)
         if node.op_type == "Cast" and self._is_float(node.input[0]):
-            next(one for one in node.attribute if one.name == "to").i = self.low.onnx
+            next(attribute for attribute in node.attribute if attribute.name == "to").i = self.low.onnx
         self.nodes.append(node)
 
     def _takes(self, formal: Any, index: int) -> bool:
@@ -186,22 +186,22 @@ def _shape_arithmetic(graph: GraphProto, constants: dict[str, TensorProto], low:
 
 def _following(graph: GraphProto, constants: AbstractSet[str]) -> set[str]:
     """Return what follows from shapes and `constants` alone."""
-    found: set[str] = set()
+    followers: set[str] = set()
     for node in graph.node:
         names = {name for name in node.input if name}
-        follows = names & found and names <= found | constants
+        follows = names & followers and names <= followers | constants
         if node.op_type in {"Shape", "Size"} or (follows and not any(subgraphs(node))):
-            found.update(node.output)
-    return found
+            followers.update(node.output)
+    return followers
 
 
-def _rounded(graph: GraphProto, found: set[str]) -> set[str]:
-    """Return what of `found` becomes a whole number in the end: a size, be there a mask's constant or not."""
+def _rounded(graph: GraphProto, followers: set[str]) -> set[str]:
+    """Return which of `followers` become whole numbers: sizes, even if a constant of a mask is among them."""
     sizes: set[str] = set()
     for node in reversed(graph.node):
         whole = node.op_type == "Cast" and next(a.i for a in node.attribute if a.name == "to") in _WHOLE
         if whole or sizes.intersection(node.output):
-            sizes.update(found.intersection(node.input))
+            sizes.update(followers.intersection(node.input))
     return sizes
 
 

@@ -37,7 +37,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     path = Path(request["onnx"])
     report("load", 0.0)
     corners = read_reference(Path(request["reference"]))
-    corner = next(one for one in corners if one.name == request["corner"])
+    corner = next(candidate for candidate in corners if candidate.name == request["corner"])
     model = onnx.load(path, load_external_data=False)
     rows = _within(_candidates(model, corner), request["most_mib"] << 20)
     emulate(model)

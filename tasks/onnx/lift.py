@@ -37,8 +37,8 @@ def lift(model: ModelProto, room: Scratch) -> None:
     """Let `model` compute in FP32, in place; large weights that change go to `room`."""
     border = {value.name: value.type.tensor_type.elem_type for value in _border(model.graph)}
     kept = {name: kind for name, kind in border.items() if kind in _LOW}
-    found = [_lift(graph, room) for graph in _graphs(model.graph)]
-    if not any(found):
+    changes = [_lift(graph, room) for graph in _graphs(model.graph)]
+    if not any(changes):
         return
     _keep(model.graph, kept)
     _drop_casts(model.graph, shape_inference.infer_shapes(model).graph, {})
@@ -46,12 +46,12 @@ def lift(model: ModelProto, room: Scratch) -> None:
 
 def _lift(graph: GraphProto, room: Scratch) -> bool:
     """Make every low type in `graph` itself FP32; say whether there was one."""
-    found = [_lift_tensor(tensor) for tensor in graph.initializer]
+    changes = [_lift_tensor(tensor) for tensor in graph.initializer]
     for tensor in graph.initializer:
         room.keep_tensor(tensor)
-    found += [_lift_attribute(attribute) for node in graph.node for attribute in node.attribute]
-    found += [_lift_type(value.type) for value in (*_border(graph), *graph.value_info)]
-    return any(found)
+    changes += [_lift_attribute(attribute) for node in graph.node for attribute in node.attribute]
+    changes += [_lift_type(value.type) for value in (*_border(graph), *graph.value_info)]
+    return any(changes)
 
 
 def _lift_tensor(tensor: TensorProto) -> bool:
@@ -66,8 +66,8 @@ def _lift_attribute(attribute: AttributeProto) -> bool:
     if attribute.name in _TYPES_OF_RESULTS and attribute.i in _LOW:
         attribute.i = TensorProto.FLOAT
         return True
-    found = [_lift_tensor(tensor) for tensor in (attribute.t, *attribute.tensors)]
-    return any(found)
+    changes = [_lift_tensor(tensor) for tensor in (attribute.t, *attribute.tensors)]
+    return any(changes)
 
 
 def _lift_type(kind: TypeProto) -> bool:
@@ -100,14 +100,14 @@ def _keep(graph: GraphProto, kept: dict[str, int]) -> None:
 
 
 def _rename(graph: GraphProto, twins: dict[str, str]) -> None:
-    for one in _graphs(graph):
-        for tensor in one.initializer:
+    for part in _graphs(graph):
+        for tensor in part.initializer:
             tensor.name = twins.get(tensor.name, tensor.name)
-        for node in one.node:
+        for node in part.node:
             node.input[:] = [twins.get(name, name) for name in node.input]
             node.output[:] = [twins.get(name, name) for name in node.output]
-        if one is not graph:  # what a branch returns may be of the graph around it
-            for value in one.output:
+        if part is not graph:  # what a branch returns may be of the graph around it
+            for value in part.output:
                 value.name = twins.get(value.name, value.name)
 
 

@@ -73,20 +73,20 @@ def _in_precision(
     return model, None
 
 
-def _same_interface(found: tuple[Interface, Interface], wanted: tuple[Interface, Interface]) -> None:
-    if found != wanted:
+def _same_interface(actual: tuple[Interface, Interface], wanted: tuple[Interface, Interface]) -> None:
+    if actual != wanted:
         raise OperationUnsupported(
             wanted=f"a graph with inputs {wanted[0]} and outputs {wanted[1]}",
-            found=f"after lowering, inputs {found[0]} and outputs {found[1]}",
+            found=f"after lowering, inputs {actual[0]} and outputs {actual[1]}",
             fix="give each output of the model a name and an operation of its own, and report it",
         )
 
 
 def _checked(model: ModelProto, when: str, fix: str) -> ModelProto:
     """Return `model` with every type and shape inferred anew; what is not valid ONNX is refused."""
-    told = _types_of_plugins(model)
+    plugin_types = _types_of_plugins(model)
     del model.graph.value_info[:]
-    model.graph.value_info.extend(told)
+    model.graph.value_info.extend(plugin_types)
     try:
         checker.check_model(model)
         inferred = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)

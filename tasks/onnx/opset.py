@@ -19,14 +19,14 @@ def in_opset(model: ModelProto, wanted: int) -> ModelProto:
     Raises:
         OperationUnsupported: the converter has no way for one of its nodes.
     """
-    found = opset_of(model)
-    if found >= wanted:
+    current = opset_of(model)
+    if current >= wanted:
         return model
     try:
         lifted: ModelProto = version_converter.convert_version(model, wanted)
     except RuntimeError as error:  # the only class that the converter throws; its text names the operation
         raise OperationUnsupported(
-            wanted=f"the graph in opset {wanted}, from opset {found}",
+            wanted=f"the graph in opset {wanted}, from opset {current}",
             found=" ".join(str(error).split())[:_LONGEST_MESSAGE],
             fix="ask for fp32, tf32 or fp16, which need no newer opset, or replace this operation's layer",
         ) from error
@@ -38,5 +38,5 @@ def in_opset(model: ModelProto, wanted: int) -> ModelProto:
 
 def opset_of(model: ModelProto) -> int:
     """Return the version of ONNX's own operations that `model` is written in."""
-    versions = {one.domain: int(one.version) for one in model.opset_import}
+    versions = {opset.domain: int(opset.version) for opset in model.opset_import}
     return versions[""] if "" in versions else versions["ai.onnx"]

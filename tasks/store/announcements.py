@@ -49,8 +49,8 @@ def announced_pools(store: Store) -> frozenset[str]:
     """
     return frozenset(
         key.removeprefix(Announcement.ROOT).removesuffix(".json")
-        for key, found in store.look_through(Announcement)
-        if not isinstance(found, RecordInvalid) or found.newer
+        for key, document in store.look_through(Announcement)
+        if not isinstance(document, RecordInvalid) or document.newer
     )
 
 

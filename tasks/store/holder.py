@@ -43,8 +43,8 @@ class Holder:
             return True
         except OSError:
             return False
-        found = _state_of(self.pid)
-        return found is not None and (found[0] == "Z" or found[1] != self.started)
+        state = _state_of(self.pid)
+        return state is not None and (state[0] == "Z" or state[1] != self.started)
 
     def to_document(self) -> dict[str, Any]:
         """Return it as JSON-ready names and values; `from_document` reads it back."""
@@ -68,10 +68,10 @@ class Holder:
 
 def this_process() -> Holder | None:
     """Return this process; None where the kernel does not tell."""
-    here, found = _here(), _state_of(os.getpid())
-    if here is None or found is None:
+    here, state = _here(), _state_of(os.getpid())
+    if here is None or state is None:
         return None
-    return Holder(boot=here[0], numbers=here[1], pid=os.getpid(), started=found[1])
+    return Holder(boot=here[0], numbers=here[1], pid=os.getpid(), started=state[1])
 
 
 @cache

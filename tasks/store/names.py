@@ -60,13 +60,13 @@ def model_format(paths: Iterable[str], *, place: str) -> ModelFormat:
     known = set(paths)
     if REQUEST_FILE not in known:
         raise request_file_missing(place, known)
-    found = [form for form in ModelFormat if _holds(form, known)]
-    if len(found) == 1:
-        return found[0]
+    forms = [form for form in ModelFormat if _holds(form, known)]
+    if len(forms) == 1:
+        return forms[0]
     *others, last = (f"{form}/" if form is ModelFormat.SAVED_MODEL else str(form) for form in ModelFormat)
     raise ReleaseIncomplete(
         wanted=f"one of {', '.join(others)} or {last} in {place}",
-        found=f"{' and '.join(found)} together" if found else _list_names(known),
+        found=f"{' and '.join(forms)} together" if forms else _list_names(known),
         fix="publish a new version with exactly one model, named like this",
     )
 

@@ -20,7 +20,9 @@ _POLL_SECONDS = 1.0
 _LOG = logging.getLogger(__name__)
 
 
-async def once(lease: Lease, find: Callable[[], Awaitable[T | None]], make: Callable[[], Awaitable[T]]) -> T:
+async def make_once(
+    lease: Lease, find: Callable[[], Awaitable[T | None]], make: Callable[[], Awaitable[T]]
+) -> T:
     """Return what `find` finds, or `make` it while all others that ask for the same lease wait.
 
     Args:
@@ -33,20 +35,20 @@ async def once(lease: Lease, find: Callable[[], Awaitable[T | None]], make: Call
             `s3_errors`.
     """
     while True:
-        found = await find()
-        if found is not None:
-            return found
+        result = await find()
+        if result is not None:
+            return result
         if await retry_while_s3_is_down(lease.take):
             break
         # Not all at the same moment.
         await asyncio.sleep(min(_POLL_SECONDS, lease.seconds / _BEATS) * random.uniform(0.5, 1.5))  # noqa: S311
-    async with _kept(lease):
-        found = await find()  # the last holder may have finished between our two looks
-        return found if found is not None else await make()
+    async with _renewed(lease):
+        result = await find()  # the last holder may have finished between our two looks
+        return result if result is not None else await make()
 
 
 @contextlib.asynccontextmanager
-async def _kept(lease: Lease) -> AsyncIterator[None]:
+async def _renewed(lease: Lease) -> AsyncIterator[None]:
     """Renew the held `lease` in the background, and give it back at the end."""
     done = asyncio.Event()
     beats = asyncio.create_task(_renew_until(done, lease))

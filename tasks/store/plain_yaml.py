@@ -41,13 +41,13 @@ class Problem:
     Attributes:
         line: number of the line, from 1; 0 for the whole file.
         path: keys and positions that lead to the value; may be empty.
-        found: what is there.
+        actual: what is there.
         fix: what to do about it.
     """
 
     line: int
     path: KeyPath
-    found: str
+    actual: str
     fix: str
 
     @property
@@ -78,13 +78,13 @@ class PlainYaml:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             column = f"column {mark.column + 1}, " if mark else ""
-            found = f"{column}{error.problem or error.context}"
-            self._note(mark.line + 1 if mark else 0, (), found, "correct the YAML there")
+            problem = f"{column}{error.problem or error.context}"
+            self._note(mark.line + 1 if mark else 0, (), problem, "correct the YAML there")
         except (yaml.YAMLError, ValueError) as error:  # PyYAML lets ValueErrors of bad escapes through
             self._note(0, (), " ".join(str(error).split()), "write plain UTF-8 text")
         else:
             if root is not None:
-                self.value = self._read(root, ())
+                self.value = self._read_node(root, ())
 
     def line_of(self, path: KeyPath) -> int:
         """Return the line of the value at `path`, or of the closest one around it."""
@@ -92,12 +92,12 @@ class PlainYaml:
             path = path[:-1]
         return self.lines[path]
 
-    def _read(self, node: yaml.Node, path: KeyPath) -> Any:
+    def _read_node(self, node: yaml.Node, path: KeyPath) -> Any:
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node)
         if isinstance(node, yaml.SequenceNode):
-            return [self._read(item, (*path, index)) for index, item in enumerate(node.value)]
+            return [self._read_node(item, (*path, index)) for index, item in enumerate(node.value)]
         values: dict[str, Any] = {}
         for key, item in node.value:
             line = key.start_mark.line + 1
@@ -110,11 +110,11 @@ class PlainYaml:
                 )
             else:
                 self.lines[*path, key.value] = line
-                values[key.value] = self._read(item, (*path, key.value))
+                values[key.value] = self._read_node(item, (*path, key.value))
         return values
 
-    def _note(self, line: int, path: KeyPath, found: str, fix: str) -> None:
-        self.problems.append(Problem(line=line, path=path, found=found, fix=fix))
+    def _note(self, line: int, path: KeyPath, problem: str, fix: str) -> None:
+        self.problems.append(Problem(line=line, path=path, actual=problem, fix=fix))
 
 
 def dump_plain(document: Any) -> str:
@@ -126,7 +126,7 @@ def _not_plain(text: str) -> Iterator[Problem]:
     """Yield what could make a small file large or run code, before anything is built from it."""
     if len(text.encode("utf-8", "replace")) > _LARGEST_BYTES:
         yield Problem(
-            line=0, path=(), found=f"more than {_LARGEST_BYTES >> 10} KiB", fix="keep only the request"
+            line=0, path=(), actual=f"more than {_LARGEST_BYTES >> 10} KiB", fix="keep only the request"
         )
         return
     depth = documents = 0
@@ -135,19 +135,24 @@ def _not_plain(text: str) -> Iterator[Problem]:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         documents += isinstance(event, yaml.DocumentStartEvent)
         if depth > _DEEPEST or documents > 1:
-            found = "a second document" if documents > 1 else f"more than {_DEEPEST} levels of nesting"
+            problem = "a second document" if documents > 1 else f"more than {_DEEPEST} levels of nesting"
             yield Problem(
-                line=line, path=(), found=found, fix="write one mapping, as flat as the documentation shows"
+                line=line,
+                path=(),
+                actual=problem,
+                fix="write one mapping, as flat as the documentation shows",
             )
             return
         if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
-            yield Problem(line=line, path=(), found=f"the anchor or alias {event.anchor}", fix="write it out")
+            yield Problem(
+                line=line, path=(), actual=f"the anchor or alias {event.anchor}", fix="write it out"
+            )
         tag = getattr(event, "tag", None)
         if tag is not None:
-            found = f"the tag {_shortened(tag)}"
-            yield Problem(line=line, path=(), found=found, fix="write the value without it")
+            problem = f"the tag {_shortened(tag)}"
+            yield Problem(line=line, path=(), actual=problem, fix="write the value without it")
         if isinstance(event, yaml.ScalarEvent) and (reason := _not_shown(event.value)):
-            yield Problem(line=line, path=(), found=reason, fix="write plain words in UTF-8 on one line")
+            yield Problem(line=line, path=(), actual=reason, fix="write plain words in UTF-8 on one line")
 
 
 def _not_shown(text: str) -> str | None:

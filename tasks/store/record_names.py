@@ -59,5 +59,5 @@ def key_named(store: Store, root: RecordRoot, name: str) -> str:
 
 def _keys(store: Store, below: str) -> list[str]:
     root = store.address("").key
-    found = pages(store.client, store.bucket, f"{root}{below}")
-    return [listed.key.removeprefix(root) for page in found for listed in page]
+    listing = pages(store.client, store.bucket, f"{root}{below}")
+    return [listed.key.removeprefix(root) for page in listing for listed in page]

@@ -166,15 +166,15 @@ def record_from_json(data: bytes, kind: type[R], *, source: str) -> R:
 
 
 def _check_schema(document: Any, kind: type[R], source: str) -> None:
-    wanted, found = _SCHEMAS[kind], document.get("schema") if isinstance(document, dict) else None
-    if found == wanted:
+    wanted, schema = _SCHEMAS[kind], document.get("schema") if isinstance(document, dict) else None
+    if schema == wanted:
         return
     name, _, major = wanted.partition("/")
-    match = re.fullmatch(rf"{re.escape(name)}/(\d{{1,9}})", found) if isinstance(found, str) else None
+    match = re.fullmatch(rf"{re.escape(name)}/(\d{{1,9}})", schema) if isinstance(schema, str) else None
     newer = match is not None and int(match[1]) > int(major)
     error = RecordInvalid(
         wanted=f"{source} with schema {wanted}",
-        found="a document without a schema" if found is None else f"schema {found!r}",
+        found="a document without a schema" if schema is None else f"schema {schema!r}",
         fix=UPDATE if newer else "look at who put it there: the farm writes no such document at this key",
     )
     error.newer = newer
@@ -183,15 +183,15 @@ def _check_schema(document: Any, kind: type[R], source: str) -> None:
 
 def _unreadable(source: str, kind: type[R], errors: list[ErrorDetails]) -> RecordInvalid:
     """Return what is wrong with a document. A value that is not in this version's list is a later one's."""
-    found = printable("; ".join(map(_place, errors[:_SHOWN_ERRORS])))
+    problem = printable("; ".join(map(_place_of_error, errors[:_SHOWN_ERRORS])))
     if not any(error["type"] in _NEW_VALUES for error in errors):
-        return _damaged(source, kind, found)
-    invalid = RecordInvalid(wanted=f"{source} with values that this version knows", found=found, fix=UPDATE)
+        return _damaged(source, kind, problem)
+    invalid = RecordInvalid(wanted=f"{source} with values that this version knows", found=problem, fix=UPDATE)
     invalid.newer = True
     return invalid
 
 
-def _place(error: ErrorDetails) -> str:
+def _place_of_error(error: ErrorDetails) -> str:
     value = f" {error['input']!r}:" if error["type"] in _NEW_VALUES else ""
     return f"{'.'.join(str(part) for part in error['loc'])}:{value} {error['msg']}"
 
@@ -212,9 +212,9 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else _no_number(text)
 
 
-def _damaged(source: str, kind: type[R], found: str) -> RecordInvalid:
+def _damaged(source: str, kind: type[R], problem: str) -> RecordInvalid:
     fix = _REPLACED.get(kind, _RESTORE)
-    return RecordInvalid(wanted=f"{source} that can be read", found=found, fix=fix)
+    return RecordInvalid(wanted=f"{source} that can be read", found=problem, fix=fix)
 
 
 def check_key(record: Record, key: str, url: str) -> None:
@@ -258,8 +258,8 @@ def _keys_of(record: Record) -> tuple[str, ...]:
             return (key,)
 
 
-def _misplaced(kind: type, found: str, wanted: str, url: str) -> RecordInvalid:
+def _misplaced(kind: type, actual: str, wanted: str, url: str) -> RecordInvalid:
     restore = "look at who put it there: the farm writes no such record. Restore the object from a backup"
     return RecordInvalid(
-        wanted=f"a record of {wanted} in {url}", found=found, fix=_REPLACED.get(kind, restore)
+        wanted=f"a record of {wanted} in {url}", found=actual, fix=_REPLACED.get(kind, restore)
     )

@@ -180,7 +180,7 @@ def _standing(client: S3Client, address: Address) -> BlobRef:
 
 
 def _local_files(folder: Path) -> dict[str, Path]:
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
     for path in folder.rglob("*"):
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise ArchiveRefused(
@@ -188,12 +188,12 @@ def _local_files(folder: Path) -> dict[str, Path]:
                 found=f"{path} is a link or a device",
                 fix="copy what the link points to in its place",
             )
-    return found
+    return files
 
 
-def _already_there(ref: ReleaseRef, found: str) -> RequestInvalid:
+def _already_there(ref: ReleaseRef, existing: str) -> RequestInvalid:
     return RequestInvalid(
         wanted=f"nothing at {ref.url}: a release never changes",
-        found=found,
+        found=existing,
         fix="publish under a new version",
     )

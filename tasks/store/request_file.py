@@ -21,11 +21,11 @@ from tasks.store.plain_yaml import KeyPath, PlainYaml, Problem, dump_plain
 _LONGEST_SHOWN = 60
 _MOST_SHOWN = 30
 _ADAPTER = TypeAdapter(BuildRequest)
-_KEYS = [one.name for one in fields(BuildRequest)]
-_CORNERS = [one.name for one in fields(ShapeRange)]
+_KEYS = [field.name for field in fields(BuildRequest)]
+_CORNERS = [field.name for field in fields(ShapeRange)]
 _BY_NAME = ("inputs", "tolerances", "top1")
 _KEYS_BELOW = {
-    key: [one.name for one in fields(kind)]
+    key: [field.name for field in fields(kind)]
     for key, kind in {"compatibility": Compatibility, "plugins": Plugin}.items()
 }
 _WORDS: dict[str, type[StrEnum]] = {
@@ -69,11 +69,11 @@ def parse_request(text: str, *, source: str = "build.yaml") -> BuildRequest:
     if not problems:
         return _whole(document, wanted)
     if len(problems) == 1:
-        (one,) = problems
-        raise RequestInvalid(wanted=wanted, found=one.place + one.found, fix=one.fix)
-    rows = [f"  {one.place}{one.found}. Fix: {one.fix}" for one in problems[:_MOST_SHOWN]]
-    found = "\n".join((f"{len(problems)} problems:", *rows))
-    raise RequestInvalid(wanted=wanted, found=found, fix="change these lines")
+        (problem,) = problems
+        raise RequestInvalid(wanted=wanted, found=problem.place + problem.actual, fix=problem.fix)
+    rows = [f"  {problem.place}{problem.actual}. Fix: {problem.fix}" for problem in problems[:_MOST_SHOWN]]
+    listing = "\n".join((f"{len(problems)} problems:", *rows))
+    raise RequestInvalid(wanted=wanted, found=listing, fix="change these lines")
 
 
 def _whole(document: Any, wanted: str) -> BuildRequest:
@@ -82,8 +82,8 @@ def _whole(document: Any, wanted: str) -> BuildRequest:
         return _ADAPTER.validate_json(json.dumps(document), strict=True)
     except ValidationError as refused:  # keys that do not go together
         (error,) = refused.errors(include_url=False)
-        found, fix = _explained(error, {key: document[key] for key in sorted(document)})
-        raise RequestInvalid(wanted=wanted, found=found, fix=fix) from refused
+        actual, fix = _explained(error, {key: document[key] for key in sorted(document)})
+        raise RequestInvalid(wanted=wanted, found=actual, fix=fix) from refused
 
 
 def render_request(request: BuildRequest) -> str:
@@ -108,7 +108,7 @@ def _expanded(document: Any) -> Any:
 def _ranges(shapes: Any) -> Any:
     """Write one list for an input, in `inputs` or in each profile of a list, out as its only shape."""
     if isinstance(shapes, list):
-        return [_ranges(one) if isinstance(one, dict) else one for one in shapes]
+        return [_ranges(item) if isinstance(item, dict) else item for item in shapes]
     if not isinstance(shapes, dict):
         return shapes
     return {
@@ -121,7 +121,7 @@ def _invalid(document: Any, file: PlainYaml) -> Iterator[Problem]:
     """Yield what is wrong with the values. Each is tried alone: one problem must not hide another."""
     if not isinstance(document, dict):
         fix = f"write lines such as `precisions: [fp32]`; the keys are {', '.join(_KEYS)}"
-        yield Problem(line=file.line_of(()), path=(), found=f"{_shown(document)}, no keys", fix=fix)
+        yield Problem(line=file.line_of(()), path=(), actual=f"{_shown(document)}, no keys", fix=fix)
         return
     for key, value in document.items():
         split = isinstance(value, dict) and value and key in _BY_NAME
@@ -141,8 +141,8 @@ def _invalid_part(key: str, part: Any, file: PlainYaml) -> Iterator[Problem]:
             at = _PLACE_OF_CORNER.get(key, len(path))
             if path[at : at + 1] and path[: at + 1] not in file.lines and error["type"] != "missing":
                 path = (*path[:at], *path[at + 1 :])  # the input was written as one list
-            found, fix = _explained(error, part)
-            yield Problem(line=file.line_of(path), path=path, found=found, fix=fix)
+            actual, fix = _explained(error, part)
+            yield Problem(line=file.line_of(path), path=path, actual=actual, fix=fix)
 
 
 def _explained(error: ErrorDetails, part: Any) -> tuple[str, str]:
@@ -155,11 +155,11 @@ def _explained(error: ErrorDetails, part: Any) -> tuple[str, str]:
         case "missing":
             return "the key is missing", "write it" if path[0] in _KEYS_BELOW else f"write {_SHAPE}"
         case "enum":
-            known = [str(one) for one in _WORDS.get(str(path[0]), Precision)]
+            known = [str(word) for word in _WORDS.get(str(path[0]), Precision)]
             return f"{_shown(error['input'])} is not known here", _nearest(str(error["input"]), known)
         case "value_error":
-            found = _shown(error["input"] if path else part)
-            return found, f"change it so that {error['msg'].removeprefix('Value error, ')}"
+            actual = _shown(error["input"] if path else part)
+            return actual, f"change it so that {error['msg'].removeprefix('Value error, ')}"
         case _:
             own = _FORMS.get(str(path[0])) if kind == "dataclass_type" else None
             wanted = own or _WANTED.get(kind)

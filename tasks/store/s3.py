@@ -158,33 +158,33 @@ def _endpoint() -> str:
 
 def _from_client(wanted: str, error: Exception) -> FarmError:
     """Return what it means that there was no answer."""
-    found = str(error)
+    message = str(error)
     if isinstance(error, _NO_CREDENTIALS):
         fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the host a role"
-        return StoreDenied(wanted=wanted, found=found, fix=fix)
+        return StoreDenied(wanted=wanted, found=message, fix=fix)
     if isinstance(error, _NO_ANSWER):
         fix = f"start the S3 server, or correct AWS_ENDPOINT_URL (now {_endpoint()}) or the proxy"
-        return StoreUnreachable(wanted=wanted, found=found, fix=fix)
+        return StoreUnreachable(wanted=wanted, found=message, fix=fix)
     fix = "correct the s3:// URL, the AWS_ variables or ~/.aws/config"
-    return RequestInvalid(wanted=wanted, found=found, fix=fix)
+    return RequestInvalid(wanted=wanted, found=message, fix=fix)
 
 
 def _from_answer(wanted: str, error: ClientError) -> FarmError:
     """Return what an answer of the server means."""
-    status, code, found = _status(error), _code(error), str(error)
+    status, code, message = _status(error), _code(error), str(error)
     if status in (401, 403) or code in _DENIED:
         fix = (
             "check the access key, and that it may read, write, delete and list this bucket; check the clock"
         )
-        return StoreDenied(wanted=wanted, found=found, fix=fix)
+        return StoreDenied(wanted=wanted, found=message, fix=fix)
     if is_missing(error):
         fix = "create the bucket" if is_missing_bucket(error) else "check the s3:// URL and the bucket"
-        return NotStored(wanted=wanted, found=found, fix=fix)
+        return NotStored(wanted=wanted, found=message, fix=fix)
     if code in _DAMAGED:
         fix = "try again; if it stays so, look for a proxy or a disk that changes bytes"
-        return DigestMismatch(wanted=wanted, found=found, fix=fix)
+        return DigestMismatch(wanted=wanted, found=message, fix=fix)
     if status >= _SERVER or status in (_TOO_MANY, _CONFLICT) or code in _BUSY:
         fix = "try again later; the log of the S3 server says more"
-        return StoreUnreachable(wanted=wanted, found=found, fix=fix)
+        return StoreUnreachable(wanted=wanted, found=message, fix=fix)
     fix = "read S3's message; a wrong AWS_DEFAULT_REGION is the most frequent cause"
-    return StoreDenied(wanted=wanted, found=found, fix=fix)
+    return StoreDenied(wanted=wanted, found=message, fix=fix)

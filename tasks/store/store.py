@@ -142,9 +142,9 @@ class Store:
         try:
             require_space(wanted, ref.size, into.parent)
             with s3_errors(wanted, folder=into.parent):
-                found = download(self.client, address, part, received=received).ref
-            if found != ref:
-                raise _damaged(wanted, f"{found.size} bytes with SHA-256 {found.sha256}")
+                received_ref = download(self.client, address, part, received=received).ref
+            if received_ref != ref:
+                raise _damaged(wanted, f"{received_ref.size} bytes with SHA-256 {received_ref.sha256}")
             part.replace(into)
         finally:
             part.unlink(missing_ok=True)
@@ -191,11 +191,11 @@ class Store:
         Raises:
             FarmError: as `s3_errors`.
         """
-        for _, found in self.look_through(kind, model=model, version=version):
-            if isinstance(found, RecordInvalid):
-                _LOG.warning("left out: %s", found)
+        for _, document in self.look_through(kind, model=model, version=version):
+            if isinstance(document, RecordInvalid):
+                _LOG.warning("left out: %s", document)
             else:
-                yield found
+                yield document
 
     def look_through(
         self, kind: type[R], *, model: str | None = None, version: str | None = None
@@ -211,8 +211,12 @@ class Store:
             for page in pages(self.client, self.bucket, f"{root}{below}"):
                 keys = [listed.key.removeprefix(root) for listed in page]
                 wanted = [key for key in keys if _is_record_key(key, version)]
-                found = readers.map(lambda key: self._document_or_reason(key, kind), wanted)
-                yield from ((key, one) for key, one in zip(wanted, found, strict=True) if one is not None)
+                documents = readers.map(lambda key: self._document_or_reason(key, kind), wanted)
+                yield from (
+                    (key, document)
+                    for key, document in zip(wanted, documents, strict=True)
+                    if document is not None
+                )
 
     def _document_or_reason(self, key: str, kind: type[R]) -> Document[R] | RecordInvalid | None:
         try:
@@ -255,6 +259,6 @@ def _is_record_key(key: str, version: str | None) -> bool:
     return key.endswith(".json") and (version is None or [version] == key.split("/")[_VERSION : _VERSION + 1])
 
 
-def _damaged(wanted: str, found: str) -> DigestMismatch:
+def _damaged(wanted: str, actual: str) -> DigestMismatch:
     fix = "restore the object from a backup or from the bucket's versions, and look for who changed it"
-    return DigestMismatch(wanted=wanted, found=found, fix=fix)
+    return DigestMismatch(wanted=wanted, found=actual, fix=fix)

@@ -78,14 +78,14 @@ def find_timing(store: Store, key: str, made_for: TimingCacheKey | None = None) 
     etag = answer["ETag"].strip('"')  # radosgw wants it so
     try:
         document = store.document(body, key, TimingRecord)
-        _check(document.record, made_for, address.url)
+        _check_made_for(document.record, made_for, address.url)
     except RecordInvalid as error:
         _LOG.warning("%s", error)
         return Standing(etag=etag, document=None, problem=error)
     return Standing(etag=etag, document=document)
 
 
-def _check(record: TimingRecord, made_for: TimingCacheKey | None, url: str) -> None:
+def _check_made_for(record: TimingRecord, made_for: TimingCacheKey | None, url: str) -> None:
     other = record.made_for
     if made_for not in (None, other):
         raise RecordInvalid(

@@ -220,11 +220,11 @@ def put_if_absent(client: S3Client, address: Address, body: Path | bytes, ref: B
     )
 
 
-def store_unsafe(address: Address, found: str) -> StoreUnsafe:
+def store_unsafe(address: Address, problem: str) -> StoreUnsafe:
     """Return the error for a server on which two builders could overwrite each other."""
     return StoreUnsafe(
         wanted=f"a server that honours If-None-Match when it writes {address.url}",
-        found=found,
+        found=problem,
         fix="use an S3 server with conditional writes: AWS S3, Ceph radosgw from 16 on, or a recent MinIO",
     )
 

@@ -20,8 +20,8 @@ def own_arithmetic(graph: Any, signature: str) -> Precision:
     So a model whose inputs or weights alone are in FP16, and are cast to FP32 before anything else, computes
     in FP32. FP64 counts as FP32: engines have no other arithmetic for it.
     """
-    found = {kind for _, node in nodes_of_signature(graph, signature) for kind in _rounded_to(node)}
-    return next((precision for kind, precision in _LOW.items() if kind in found), Precision.FP32)
+    kinds = {kind for _, node in nodes_of_signature(graph, signature) for kind in _rounded_to(node)}
+    return next((precision for kind, precision in _LOW.items() if kind in kinds), Precision.FP32)
 
 
 def _rounded_to(node: Any) -> Iterator[int]:

@@ -74,11 +74,13 @@ def reaching(graph: Any, names: set[str]) -> Any:
 def _fold_weights(graph: Any, weights: Weights, kept: set[str]) -> None:
     """Compute what follows from large weights and constants, and let constants take its place."""
     nodes = {node.name: node for node in graph.node}
-    if not _known(nodes, weights, kept, lambda _: True).heavy - weights.tensors.keys():
+    if not _find_constants(nodes, weights, kept, lambda _: True).heavy - weights.tensors.keys():
         return
     with tf.Graph().as_default() as imported:
         tf.import_graph_def(graph, name="")
-    known = _known(nodes, weights, kept, lambda node: _no_larger(imported.get_operation_by_name(node.name)))
+    known = _find_constants(
+        nodes, weights, kept, lambda node: _no_larger(imported.get_operation_by_name(node.name))
+    )
     read = {
         name
         for node in graph.node
@@ -90,7 +92,9 @@ def _fold_weights(graph: Any, weights: Weights, kept: set[str]) -> None:
     with tf.compat.v1.Session(graph=imported) as session:
         for name in sorted(read):
             tensor = imported.as_graph_element(name if ":" in name else f"{name}:0")
-            fed = {f"{one}:0": weights.value(one) for one in _origins(nodes, node_name(name), weights)}
+            fed = {
+                f"{origin}:0": weights.value(origin) for origin in _origins(nodes, node_name(name), weights)
+            }
             folded[name] = _constant(graph, weights, name, session.run(tensor, fed))
     for node in graph.node:
         node.input[:] = [folded.get(name, name) for name in node.input]
@@ -104,25 +108,27 @@ class _Known:
     heavy: set[str]
 
 
-def _known(nodes: dict[str, Any], weights: Weights, kept: set[str], fits: Callable[[Any], bool]) -> _Known:
+def _find_constants(
+    nodes: dict[str, Any], weights: Weights, kept: set[str], fits: Callable[[Any], bool]
+) -> _Known:
     readers = defaultdict[str, list[str]](list)
     for node in nodes.values():
         for name in node.input:
             readers[node_name(name)].append(node.name)
     missing = {name: len(node.input) for name, node in nodes.items()}
     heavy = set(weights.tensors)
-    found = heavy | {name for name, node in nodes.items() if node.op == "Const"}
-    waiting = list(found)
+    constant = heavy | {name for name, node in nodes.items() if node.op == "Const"}
+    waiting = list(constant)
     while waiting:
         for reader in readers[waiting.pop()]:
             missing[reader] -= 1
             node = nodes[reader]
-            if missing[reader] == 0 and reader not in kept | found and _foldable(node) and fits(node):
-                found.add(reader)
+            if missing[reader] == 0 and reader not in kept | constant and _foldable(node) and fits(node):
+                constant.add(reader)
                 waiting.append(reader)
                 if any(node_name(name) in heavy for name in node.input):
                     heavy.add(reader)
-    return _Known(found, heavy)
+    return _Known(constant, heavy)
 
 
 def _foldable(node: Any) -> bool:
@@ -150,7 +156,7 @@ def _origins(nodes: dict[str, Any], name: str, weights: Weights) -> set[str]:
     """Return the large weights from which the node `name` follows."""
     if name in weights.tensors:
         return {name}
-    return {one for tensor in nodes[name].input for one in _origins(nodes, node_name(tensor), weights)}
+    return {origin for tensor in nodes[name].input for origin in _origins(nodes, node_name(tensor), weights)}
 
 
 def _constant(graph: Any, weights: Weights, tensor: str, value: Any) -> str:

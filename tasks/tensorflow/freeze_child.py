@@ -124,8 +124,8 @@ def _large_captures(function: Any) -> dict[str, Any]:
     """Return the large variables and tensors that `function` captures, by the names of their nodes."""
     variables = {id(variable.handle): variable for variable in function.graph.variables}
     captures = zip(function.captured_inputs, function.graph.internal_captures, strict=True)
-    found = {inner.op.name: variables.get(id(outer), outer) for outer, inner in captures}
-    return {name: value for name, value in found.items() if value.dtype != tf.resource and is_large(value)}
+    captured = {inner.op.name: variables.get(id(outer), outer) for outer, inner in captures}
+    return {name: value for name, value in captured.items() if value.dtype != tf.resource and is_large(value)}
 
 
 def _user_name(tensor: Any) -> str:

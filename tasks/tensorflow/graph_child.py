@@ -117,8 +117,8 @@ def _convert(
         replaced = apply_rewrites(graph, frozen.tables)
         outputs = {name: replaced.get(tensor, tensor) for name, tensor in outputs.items()}
         main, inner = tfonnx.graphs_from_tf(graph, list(frozen.inputs.values()), list(outputs.values()))
-        for one in (main, *inner):
-            one.set_config(opset=opset)
+        for part in (main, *inner):
+            part.set_config(opset=opset)
         _give_weights(main, frozen.weights)
         renamed = {tensor: name for name, tensor in (frozen.inputs | outputs).items()}
         converted = tfonnx.process_graphs(main, inner, None, [], [], False, None, None, renamed)

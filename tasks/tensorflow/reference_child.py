@@ -54,13 +54,16 @@ def called(corners: list[Corner], renamed: Mapping[str, str]) -> list[Corner]:
     def under_names(values: Mapping[str, Any]) -> dict[str, Any]:
         return {names.get(name, name): value for name, value in values.items()}
 
-    return [Corner(one.name, one.inputs, under_names(one.outputs), under_names(one.noise)) for one in corners]
+    return [
+        Corner(corner.name, corner.inputs, under_names(corner.outputs), under_names(corner.noise))
+        for corner in corners
+    ]
 
 
 @contextmanager
 def _weights_moved(function: Any, arithmetic: Precision) -> Iterator[None]:
     """Move every weight of `function` by one rounding step, and back afterwards."""
-    floats = [one for one in function.variables if is_movable(one.dtype.name, arithmetic)]
+    floats = [variable for variable in function.variables if is_movable(variable.dtype.name, arithmetic)]
     for variable in floats:
         variable.assign(flipped(variable.numpy(), arithmetic))
     yield

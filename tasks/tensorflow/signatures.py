@@ -130,20 +130,20 @@ def outputs_apart(
 
 
 def _tensor(signature: str, side: str, key: str, info: Any) -> TensorSpec:
-    def refuse(found: str, fix: str) -> ModelRefused:
+    def refuse(problem: str, fix: str) -> ModelRefused:
         return ModelRefused(
             wanted=f"dense tensors of numbers in signature {signature}",
-            found=f"{side} {key} of {found}",
+            found=f"{side} {key} of {problem}",
             fix=fix,
         )
 
     if info.WhichOneof("encoding") != "name":
         raise refuse("a sparse or ragged kind", "export a signature that takes and returns dense tensors")
     if info.dtype not in _DTYPES:
-        found, fix = _REFUSED_DTYPES.get(
+        problem, fix = _REFUSED_DTYPES.get(
             info.dtype, (f"TensorFlow's type number {info.dtype}", "cast to float32 or int32 at the border")
         )
-        raise refuse(found, fix)
+        raise refuse(problem, fix)
     if info.tensor_shape.unknown_rank and side == "input":
         raise refuse(
             "unknown rank", "export with a TensorSpec that gives each dimension, None where it varies"

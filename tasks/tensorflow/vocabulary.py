@@ -136,7 +136,7 @@ class _Search:
             frame.calls[key] = _Frame(
                 {inner.name: inner for inner in function.node_def},
                 dict(zip(names, given, strict=False)),
-                [function.ret[one.name] for one in function.signature.output_arg],
+                [function.ret[output.name] for output in function.signature.output_arg],
             )
         return frame.calls[key]
 

@@ -43,7 +43,8 @@ def read_target(document: dict[str, Any]) -> EngineTarget:
 def read_specs(documents: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
     """Read the inputs or outputs that the building child found."""
     return tuple(
-        TensorSpec(name=one["name"], dtype=one["dtype"], shape=tuple(one["shape"])) for one in documents
+        TensorSpec(name=document["name"], dtype=document["dtype"], shape=tuple(document["shape"]))
+        for document in documents
     )
 
 

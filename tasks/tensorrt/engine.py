@@ -13,7 +13,7 @@ from tasks.domain.compatibility import Compatibility
 from tasks.domain.corners import shapes_document
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import DigestMismatch, TargetUnavailable
-from tasks.domain.gpu_table import device_slug, why_not_asked
+from tasks.domain.gpu_table import device_slug, unsupported_plan_option
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision, Shapes
 from tasks.domain.target import EngineTarget, ToolchainInfo
@@ -159,7 +159,7 @@ def _layers_of(plan: Path) -> Path:
 
 
 def _check_form(job: EngineJob) -> None:
-    reason = why_not_asked(job.target, job)
+    reason = unsupported_plan_option(job.target, job)
     if reason is not None:
         raise TargetUnavailable(
             wanted=f"a plan for {device_slug(job.target)} as it is asked for",

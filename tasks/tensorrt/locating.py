@@ -40,7 +40,7 @@ async def locate_departure(
         "reference": reference,
         "corner": inner.corner,
         "values": inner.file,
-        "tensors": [one.tensor for one in inner.tensors],
+        "tensors": [tensor.tensor for tensor in inner.tensors],
         "tolerance": tolerance,
         "most_builds": _MOST_BUILDS,
         "seconds": _SECONDS,

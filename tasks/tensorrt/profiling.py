@@ -84,8 +84,8 @@ async def profile_engine(
 
 def read_profile(document: Mapping[str, Any], *, gpu: str) -> Profile:
     """Return the profile that the child's answer tells; `gpu` is the model that it ran on."""
-    cases = tuple(_case(one) for one in document["cases"])
-    states = tuple(_state(one) for one in document["states"])
+    cases = tuple(_read_case(case) for case in document["cases"])
+    states = tuple(_read_state(state) for state in document["states"])
     layers = _best_layers(document["cases"])
     left_out = ", ".join(document["left_out"])
     return Profile(
@@ -104,7 +104,7 @@ def read_profile(document: Mapping[str, Any], *, gpu: str) -> Profile:
     )
 
 
-def _case(document: Mapping[str, Any]) -> Case:
+def _read_case(document: Mapping[str, Any]) -> Case:
     layers = document["layers"]
     return Case(
         name=document["name"],
@@ -132,7 +132,7 @@ def _best_layers(cases: list[Mapping[str, Any]]) -> tuple[LayerTime, ...]:
     )
 
 
-def _state(document: Mapping[str, Any]) -> GpuState:
+def _read_state(document: Mapping[str, Any]) -> GpuState:
     lists = {
         name: None if document[name] is None else tuple(document[name]) for name in ("processes", "throttled")
     }

@@ -124,10 +124,10 @@ async def probe_toolchain(toolchain: Toolchain, *, work: Workspace) -> Toolchain
             found=error.found,
             fix=f"see whether `{toolchain.interpreter} -c 'import {toolchain.flavour}'` works",
         ) from error
-    return _read(toolchain, answer.result)
+    return _read_probe(toolchain, answer.result)
 
 
-def _read(toolchain: Toolchain, result: dict[str, Any]) -> ToolchainProbe:
+def _read_probe(toolchain: Toolchain, result: dict[str, Any]) -> ToolchainProbe:
     gpus = (
         ProbedGpu(
             index=gpu["index"],

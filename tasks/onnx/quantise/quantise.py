@@ -68,8 +68,8 @@ def wanted_from(request: dict[str, Any]) -> QuantisationWanted:
         samples=Path(request["samples"]),
         calibration=Calibration(request["calibration"]),
         shapes={
-            name: ShapeRange(**{corner: tuple(shape) for corner, shape in one.items()})
-            for name, one in request["shapes"].items()
+            name: ShapeRange(**{corner: tuple(shape) for corner, shape in corners.items()})
+            for name, corners in request["shapes"].items()
         },
         tolerance=request["tolerance"],
     )
@@ -103,17 +103,17 @@ def quantise(
     report("measure errors", 0.6)
     work = multiply_adds(model, samples.shapes)
     search = Search(Trials(model, wanted.precision, samples, room), sites, work)
-    found = search.best(ranges, wanted.tolerance, report)
+    best = search.best(ranges, wanted.tolerance, report)
     result = Quantisation(
-        calibration=found.calibration,
+        calibration=best.calibration,
         rows=len(samples.measured),
-        quantised=len(found.sites),
+        quantised=len(best.sites),
         quantisable=quantisable,
-        work=sum(work[site.node] for site in found.sites) / max(sum(work.values()), 1),
-        errors=found.errors,
+        work=sum(work[site.node] for site in best.sites) / max(sum(work.values()), 1),
+        errors=best.errors,
         tool=f"enginefarm, measured by onnxruntime {onnxruntime.__version__}",
     )
-    return search.trials.graphs.make(found.sites, ranges[found.calibration]), asdict(result)
+    return search.trials.graphs.make(best.sites, ranges[best.calibration]), asdict(result)
 
 
 def _nothing(precision: Precision, quantisable: int) -> RequestInvalid:
@@ -133,13 +133,13 @@ def _measure(
     for values in _values(model, names, samples):
         for name in names:
             largest[name] = float(np.maximum(largest[name], largest_magnitude(values[name])))  # keeps NaN
-    counted = {name: Magnitudes(one) for name, one in largest.items() if np.isfinite(one)}
+    counted = {name: Magnitudes(magnitude) for name, magnitude in largest.items() if np.isfinite(magnitude)}
     if set(calibrations) != {Calibration.MINMAX}:
         for values in _values(model, list(counted), samples):
             for name, magnitudes in counted.items():
                 magnitudes.add(values[name])
     return {
-        calibration: largest | {name: one.range(calibration) for name, one in counted.items()}
+        calibration: largest | {name: magnitudes.range(calibration) for name, magnitudes in counted.items()}
         for calibration in calibrations
     }
 

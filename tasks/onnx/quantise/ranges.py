@@ -85,5 +85,5 @@ def _divergence(counts: _Counts, bins: int) -> float:
     there = cut > 0
     wanted = cut[there] / cut.sum()
     # What was cut lies where nothing was before: without a little everywhere, that would be infinitely bad.
-    found = (1 - _SMOOTHING) * levels[there] / levels.sum() + _SMOOTHING / bins
-    return float(np.sum(wanted * np.log(wanted / found)))
+    approximation = (1 - _SMOOTHING) * levels[there] / levels.sum() + _SMOOTHING / bins
+    return float(np.sum(wanted * np.log(wanted / approximation)))

@@ -49,11 +49,11 @@ class Trials:
         scale = dict.fromkeys(self._names, 0.0)
         with session(self.graphs.make(sites, ranges)) as running:
             for feeds, wanted in list(zip(self._batches, self._wanted, strict=True))[:batches]:
-                for name, one, found in zip(
+                for name, expected, actual in zip(
                     self._names, wanted, running.run(self._names, feeds), strict=True
                 ):
-                    worst[name] = max(worst[name], relative_error(one, found)[0])
-                    finite = np.abs(one[np.isfinite(one)])
+                    worst[name] = max(worst[name], relative_error(expected, actual)[0])
+                    finite = np.abs(expected[np.isfinite(expected)])
                     scale[name] = max(scale[name], float(finite.max(initial=0)))
         return min(max(worst[name] / (scale[name] or 1.0) for name in self._names), LARGEST_ERROR)
 
@@ -96,16 +96,18 @@ class Search:
         of all stays: whether the error is small enough then is for the accuracy gate to say.
         """
         wanted = tolerance * _HEADROOM
-        errors = {one: self.trials.error(self._sites, ranges[one]) for one in ranges}
-        calibration = min(errors, key=lambda one: errors[one])
+        errors = {calibration: self.trials.error(self._sites, ranges[calibration]) for calibration in ranges}
+        calibration = min(errors, key=lambda name: errors[name])
         if errors[calibration] <= wanted or len(self._sites) > _MOST_RANKED:
             return Found(calibration=calibration, sites=self._sites, errors=errors)
         report("leave out", 0.7)
         ranked = self._ranked(ranges[calibration])
-        kept = {one: self._kept(ranked, ranges[one], wanted, errors[one]) for one in ranges}
-        errors = {one: error for one, (_, error) in kept.items()}
+        kept = {name: self._kept(ranked, ranges[name], wanted, errors[name]) for name in ranges}
+        errors = {name: error for name, (_, error) in kept.items()}
         # Among those that are good enough, the one that keeps the most.
-        calibration = min(errors, key=lambda one: (max(errors[one], wanted), -len(kept[one][0]), errors[one]))
+        calibration = min(
+            errors, key=lambda name: (max(errors[name], wanted), -len(kept[name][0]), errors[name])
+        )
         return Found(calibration=calibration, sites=kept[calibration][0], errors=errors)
 
     def _ranked(self, ranges: Ranges) -> list[Site]:
@@ -125,7 +127,7 @@ class Search:
             low, high = (low, middle) if measured[middle] <= wanted else (middle + 1, high)
         if high not in measured:
             measured[high] = self.trials.error(ranked[high:], ranges)
-        count = min(measured, key=lambda one: (max(measured[one], wanted), one))
+        count = min(measured, key=lambda number: (max(measured[number], wanted), number))
         left_out = set(ranked[:count])
         return tuple(site for site in self._sites if site not in left_out), measured[count]
 

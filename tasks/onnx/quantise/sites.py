@@ -141,14 +141,16 @@ class _Finder:
         """Return which input of an Add comes from a convolution and from nowhere else read."""
         if node.op_type != "Add" or any(name in self.weights for name in node.input):
             return None
-        found = [number for number, name in enumerate(node.input) if name in ends and self.readers[name] == 1]
+        candidates = [
+            number for number, name in enumerate(node.input) if name in ends and self.readers[name] == 1
+        ]
         # Of two convolutions the later one is the main path, as frameworks write it; either is valid.
-        return max(found, key=lambda number: ends[node.input[number]].node, default=None)
+        return max(candidates, key=lambda number: ends[node.input[number]].node, default=None)
 
 
 def _channels(node: NodeProto, number: int, rank: int) -> int | None:
     """Return the axis of the output channels in input `number` of `node`, where TensorRT takes one."""
-    attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if node.op_type == "Conv":
         return 0 if number == 1 else None
     if node.op_type == "ConvTranspose":

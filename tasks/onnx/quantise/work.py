@@ -33,14 +33,16 @@ def multiply_adds(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> d
         for value in (*graph.value_info, *graph.input, *graph.output)
     }
     known |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    return {index: _of(node, known) for index, node in enumerate(graph.node) if node.op_type in PRODUCTS}
+    return {
+        index: _work_of_node(node, known) for index, node in enumerate(graph.node) if node.op_type in PRODUCTS
+    }
 
 
-def _of(node: NodeProto, known: Mapping[str, list[int]]) -> int:
+def _work_of_node(node: NodeProto, known: Mapping[str, list[int]]) -> int:
     first, second, result = (known.get(name) or [1] for name in (*node.input[:2], node.output[0]))
     if node.op_type == "ConvTranspose":
         return prod(first) * prod(second[1:])
     if node.op_type == "Conv":
         return prod(result) * prod(second[1:])
-    turned = any(one.name == "transA" and one.i for one in node.attribute)
+    turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
     return prod(result) * (first[0] if turned else first[-1])

@@ -200,9 +200,9 @@ def _write(data: IO[bytes] | None, target: Path) -> None:
         shutil.copyfileobj(data, out, _READ_AT_ONCE)
 
 
-def _refused(archive: Path, found: str, fix: str) -> ArchiveRefused:
+def _refused(archive: Path, problem: str, fix: str) -> ArchiveRefused:
     return ArchiveRefused(
         wanted=f"an archive {archive.name} of plain files and folders",
-        found=found,
+        found=problem,
         fix=fix or "pack the model's files again with relative paths, each once, and without links",
     )

@@ -85,13 +85,13 @@ def _protobuf_without_tensorflow() -> None:
 
 
 def _find_saved_model(folder: Path, archive: str) -> Path:
-    found = sorted(path.parent for path in folder.rglob(GRAPH_FILE))
-    if len(found) != 1:
+    folders = sorted(path.parent for path in folder.rglob(GRAPH_FILE))
+    if len(folders) != 1:
         raise ModelUnreadable(
             wanted=f"one {GRAPH_FILE} in {archive}",
-            found=f"{len(found)}: {', '.join(str(path.relative_to(folder)) for path in found[:5])}"
-            if found
+            found=f"{len(folders)}: {', '.join(str(path.relative_to(folder)) for path in folders[:5])}"
+            if folders
             else "none",
             fix="pack the one folder that tf.saved_model.save or model.export wrote",
         )
-    return found[0]
+    return folders[0]

@@ -86,7 +86,7 @@ def _check_assets(graph: Any) -> None:
 
 def _check_names(signature: Signature) -> None:
     """Refuse names that would write into the farm's own lines: they go into records, logs and keys."""
-    names = (signature.name, *(one.name for one in (*signature.inputs, *signature.outputs)))
+    names = (signature.name, *(tensor.name for tensor in (*signature.inputs, *signature.outputs)))
     for name in names:
         if not name.isprintable() or len(name) > _LONGEST_NAME:
             raise ModelRefused(

@@ -103,9 +103,9 @@ def _functions_called(objects: Any, ids: set[int]) -> set[str]:
     seen, names = set[int](), set[str]()
     while ids:
         seen |= ids
-        found = list(_nodes(objects, ids))
-        names |= {name for node in found for name in _concrete_functions(node)}
-        ids = {child.node_id for node in found for child in node.children if child.local_name == _CALL} - seen
+        nodes = list(_nodes(objects, ids))
+        names |= {name for node in nodes for name in _concrete_functions(node)}
+        ids = {child.node_id for node in nodes for child in node.children if child.local_name == _CALL} - seen
     return names
 
 
@@ -149,11 +149,11 @@ def _implemented(function: Any) -> bytes | None:
 
 def _stand_ins(library: dict[str, Any]) -> dict[bytes | None, set[str]]:
     """Return which functions TensorFlow's optimiser may put in place of each other."""
-    found: dict[bytes | None, set[str]] = {}
+    stand_ins: dict[bytes | None, set[str]] = {}
     for name, function in library.items():
         if (implemented := _implemented(function)) is not None:
-            found.setdefault(implemented, set()).add(name)
-    return found
+            stand_ins.setdefault(implemented, set()).add(name)
+    return stand_ins
 
 
 def called_functions(node: Any, known: frozenset[str]) -> list[str]:

@@ -71,8 +71,10 @@ def _check_calls(main: Any, functions: dict[str, Any]) -> None:
              for name, body in functions.items()}  # fmt: skip
     size, depth = dict[str, int](), dict[str, int]()
     for name in _callees_first(calls):
-        size[name] = min(_MOST_INLINED + 1, len(functions[name]) + sum(size[one] for one in calls[name]))
-        depth[name] = 1 + max((depth[one] for one in calls[name]), default=0)
+        size[name] = min(
+            _MOST_INLINED + 1, len(functions[name]) + sum(size[callee] for callee in calls[name])
+        )
+        depth[name] = 1 + max((depth[callee] for callee in calls[name]), default=0)
         if depth[name] > _DEEPEST_CALLS:
             raise _refused(f"function {name}, calls of calls {depth[name]} deep", "call fewer functions")
     total = sum(size[callee] for node in main for callee in called_functions(node, known))
@@ -96,7 +98,7 @@ def _callees_first(calls: dict[str, list[str]]) -> Iterator[str]:
         open_.update(name for name, _ in waiting)
         while waiting:
             name, callees = waiting[-1]
-            callee = next((one for one in callees if one not in done), None)
+            callee = next((function for function in callees if function not in done), None)
             if callee is None:
                 waiting.pop()
                 open_.discard(name)
@@ -109,5 +111,5 @@ def _callees_first(calls: dict[str, list[str]]) -> Iterator[str]:
                 waiting.append((callee, iter(calls[callee])))
 
 
-def _refused(found: str, fix: str) -> ModelRefused:
-    return ModelRefused(wanted="a graph whose size is known from its file", found=found, fix=fix)
+def _refused(problem: str, fix: str) -> ModelRefused:
+    return ModelRefused(wanted="a graph whose size is known from its file", found=problem, fix=fix)

@@ -68,5 +68,7 @@ def _entries(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
                 waiting.append((full, entry))
 
 
-def _refused(path: Path, found: str) -> ModelRefused:
-    return ModelRefused(wanted=f"all of the model in {path.name}, and nothing else", found=found, fix=_AGAIN)
+def _refused(path: Path, problem: str) -> ModelRefused:
+    return ModelRefused(
+        wanted=f"all of the model in {path.name}, and nothing else", found=problem, fix=_AGAIN
+    )

@@ -155,5 +155,5 @@ def _objects(config: Any, layer: str) -> Iterator[tuple[str, dict[str, Any]]]:
             waiting += [(layer, item) for item in value.values()]
 
 
-def _damaged(path: Path, found: str) -> ModelUnreadable:
-    return ModelUnreadable(wanted=f"a readable Keras file {path.name}", found=found, fix=_AGAIN)
+def _damaged(path: Path, problem: str) -> ModelUnreadable:
+    return ModelUnreadable(wanted=f"a readable Keras file {path.name}", found=problem, fix=_AGAIN)

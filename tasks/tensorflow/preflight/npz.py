@@ -31,8 +31,8 @@ def check_npz(path: Path) -> None:
             with packed.open(info) as data:
                 declared = _declared_size(data)
                 if declared != info.file_size:
-                    found = f"{info.file_size} bytes for an array whose header declares {declared}"
-                    raise ValueError(f"{info.filename}: {found}")
+                    mismatch = f"{info.file_size} bytes for an array whose header declares {declared}"
+                    raise ValueError(f"{info.filename}: {mismatch}")
 
 
 def _declared_size(data: IO[bytes]) -> int:

@@ -29,7 +29,11 @@ def sanitise(saved_model: Any) -> None:
     for node in graph.object_graph_def.nodes:
         del node.slot_variables[:]
     functions = graph.graph_def.library.function
-    holders = [*graph.graph_def.node, *functions, *(node for one in functions for node in one.node_def)]
+    holders = [
+        *graph.graph_def.node,
+        *functions,
+        *(node for function in functions for node in function.node_def),
+    ]
     for holder in holders:
         holder.attr.pop("_XlaMustCompile", None)
         if getattr(holder, "op", "") in _SWITCHES:

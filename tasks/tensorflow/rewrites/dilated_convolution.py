@@ -96,13 +96,13 @@ def _convolved(x: Any, convolution: Any, blocks: list[int], padding: _Padding, a
 
 def _padding_left_over(paddings: Any, crops: Any, block: int) -> _Padding | None:
     """Return what pads each side in the end; None where it depends on the length or cannot be known."""
-    found: set[tuple[int, ...]] = set()
+    paddings_left: set[tuple[int, ...]] = set()
     for added, cut in run_for_sizes([paddings, crops], range(1, 2 * block + 1)):
         if cut[:, 0].any():
             return None
-        found.add((*added[:, 0], *(added[:, 1] - cut[:, 1])))
-    if len(found) != 1:
+        paddings_left.add((*added[:, 0], *(added[:, 1] - cut[:, 1])))
+    if len(paddings_left) != 1:
         return None
-    (only,) = found
+    (only,) = paddings_left
     low, high = np.split(np.asarray(only, np.int64), 2)
     return (low, high) if min(only) >= 0 else None

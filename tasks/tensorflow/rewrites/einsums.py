@@ -76,22 +76,24 @@ def _product(terms: list[str], result: str) -> _Product | None:
     both = [letter for letter in left if letter in right]
     inner = "".join(letter for letter in both if letter not in result)
     batch = "".join(letter for letter in result if letter in both)
-    rows, columns = ("".join(letter for letter in result if letter in set(one) - set(both)) for one in terms)
+    rows, columns = (
+        "".join(letter for letter in result if letter in set(term) - set(both)) for term in terms
+    )
     summed_alone = len(left) + len(right) != len(result) + len(batch) + 2 * len(inner)
     if summed_alone or len(inner) != 1 or len(rows) > 1 or len(columns) > 1:
         return None
     return _Product(batch=batch, rows=rows, inner=inner, columns=columns)
 
 
-def _multiplied(operands: Any, terms: list[str], result: str, one: _Product) -> Any:
-    left = _ordered(operands[0], terms[0], one.batch + one.rows + one.inner)
-    right = _ordered(operands[1], terms[1], one.batch + one.inner + one.columns)
-    left = left if one.rows else left[..., None, :]
-    right = right if one.columns else right[..., None]
+def _multiplied(operands: Any, terms: list[str], result: str, shape: _Product) -> Any:
+    left = _ordered(operands[0], terms[0], shape.batch + shape.rows + shape.inner)
+    right = _ordered(operands[1], terms[1], shape.batch + shape.inner + shape.columns)
+    left = left if shape.rows else left[..., None, :]
+    right = right if shape.columns else right[..., None]
     product = tf.matmul(left, right)
-    gone = [axis for axis, letter in ((-2, one.rows), (-1, one.columns)) if not letter]
+    gone = [axis for axis, letter in ((-2, shape.rows), (-1, shape.columns)) if not letter]
     product = tf.squeeze(product, gone) if gone else product
-    return _ordered(product, one.batch + one.rows + one.columns, result)
+    return _ordered(product, shape.batch + shape.rows + shape.columns, result)
 
 
 def _ordered(tensor: Any, letters: str, wanted: str) -> Any:

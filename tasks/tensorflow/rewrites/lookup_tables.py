@@ -56,5 +56,5 @@ def find(site: Site) -> list[Any] | None:
         further = tf.minimum(place + step, int(keys.size) - 1)
         place = tf.where(tf.gather(ordered, further) <= wanted, further, place)
         step //= 2
-    found = tf.equal(tf.gather(ordered, place), wanted)
-    return [tf.where(found, tf.gather(tf.constant(values[order]), place), default)]
+    present = tf.equal(tf.gather(ordered, place), wanted)
+    return [tf.where(present, tf.gather(tf.constant(values[order]), place), default)]

@@ -15,11 +15,11 @@ from tasks.tensorflow.rewrites.rules import Site, rewrites
 def log1p(site: Site) -> list[tf.Tensor]:
     """Return log(1 + x), exact where 1 + x rounds: the quotient cancels the rounding of 1 + x."""
     (x,) = site.inputs
-    one = tf.ones((), x.dtype)
-    above = x + one
-    step = above - one
+    unit = tf.ones((), x.dtype)
+    above = x + unit
+    step = above - unit
     rounded = tf.equal(step, 0)
-    quotient = tf.math.log(above) * x / tf.where(rounded, one, step)
+    quotient = tf.math.log(above) * x / tf.where(rounded, unit, step)
     return [tf.where(rounded, x, quotient)]
 
 

@@ -51,7 +51,9 @@ def gathered(site: Site) -> list[Any] | None:
 def round_as_tensorrt(nodes: Iterable[Any]) -> None:
     """Change the rounding of ONNX `nodes` that resize as TensorFlow does, in place."""
     for node in nodes:
-        texts = {one.name: one for one in node.attribute} if node.op_type == "Resize" else {}
+        texts = (
+            {attribute.name: attribute for attribute in node.attribute} if node.op_type == "Resize" else {}
+        )
         if _MODE in texts and texts[_MODE].s == b"tf_half_pixel_for_nn":
             texts[_MODE].s = b"half_pixel"
             texts[_ROUNDING].s = b"round_prefer_ceil"

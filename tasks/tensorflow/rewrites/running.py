@@ -26,9 +26,9 @@ def cumprod(site: Site) -> list[Any] | None:
 def cumulative_logsumexp(site: Site) -> list[Any] | None:
     """Return the running log of the sum of exponentials; exclusive ones start at the smallest number."""
 
-    def add(one: Any, other: Any) -> Any:
-        high = tf.maximum(one, other)
-        return high + tf.math.log(tf.exp(one - high) + tf.exp(other - high))
+    def add(first: Any, second: Any) -> Any:
+        high = tf.maximum(first, second)
+        return high + tf.math.log(tf.exp(first - high) + tf.exp(second - high))
 
     return _running(site, add, site.inputs[0].dtype.min)
 

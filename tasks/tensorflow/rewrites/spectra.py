@@ -88,16 +88,16 @@ def arithmetic(site: Site) -> list[Any] | None:
     """Return products, quotients and powers of complex numbers."""
     if not any(isinstance(value, Pair) for value in site.inputs):
         return None
-    kind, (one, *others) = site.op.type, site.inputs
+    kind, (first, *others) = site.op.type, site.inputs
     if kind == "Exp":
-        return [Pair(tf.exp(one.real) * tf.cos(one.imag), tf.exp(one.real) * tf.sin(one.imag))]
-    other = others[0] if others else one
+        return [Pair(tf.exp(first.real) * tf.cos(first.imag), tf.exp(first.real) * tf.sin(first.imag))]
+    other = others[0] if others else first
     if kind == "RealDiv":
         size = tf.square(other.real) + tf.square(other.imag)
         other = Pair(other.real / size, -other.imag / size)
     if kind.endswith(("MatMul", "MatMulV2")):
-        return [_product(one, other, lambda left, right: _again(site.op, [left, right]))]
-    return [_product(one, other, tf.multiply)]
+        return [_product(first, other, lambda left, right: _again(site.op, [left, right]))]
+    return [_product(first, other, tf.multiply)]
 
 
 @rewrites(
@@ -133,10 +133,10 @@ def borders(site: Site) -> list[Any] | None:
     return [Pair(real, tf.zeros_like(real))]
 
 
-def _product(one: Pair, other: Pair, times: Any) -> Pair:
+def _product(first: Pair, second: Pair, times: Any) -> Pair:
     return Pair(
-        times(one.real, other.real) - times(one.imag, other.imag),
-        times(one.real, other.imag) + times(one.imag, other.real),
+        times(first.real, second.real) - times(first.imag, second.imag),
+        times(first.real, second.imag) + times(first.imag, second.real),
     )
 
 

@@ -17,13 +17,13 @@ from tasks.tensorflow.rewrites.rules import Site
 def switch(site: Site) -> list[Any]:
     """Return what the chosen branch returns."""
     index, *inputs = site.inputs
-    names = [one.name for one in site.op.node_def.attr["branches"].list.func]
+    names = [function.name for function in site.op.node_def.attr["branches"].list.func]
     branches = [site.op.graph._functions[name].definition for name in names]  # noqa: SLF001 (as tf2onnx does)
 
-    found = _inlined(branches[-1], inputs)
+    results = _inlined(branches[-1], inputs)
     for number, branch in enumerate(branches[:-1]):
-        found = _unless(tf.equal(index, number), branch, inputs, found)
-    return found
+        results = _unless(tf.equal(index, number), branch, inputs, results)
+    return results
 
 
 def _unless(this: Any, branch: Any, inputs: list[Any], otherwise: list[Any]) -> list[Any]:
@@ -37,5 +37,5 @@ def _inlined(function: Any, inputs: list[Any]) -> list[Any]:
         arg.name: tf.identity(value) for arg, value in zip(function.signature.input_arg, inputs, strict=True)
     }
     wanted = [names[function.ret[arg.name]] for arg in function.signature.output_arg]
-    found: list[Any] = tf.import_graph_def(graph, input_map=given, return_elements=wanted, name="branch")
-    return found
+    results: list[Any] = tf.import_graph_def(graph, input_map=given, return_elements=wanted, name="branch")
+    return results

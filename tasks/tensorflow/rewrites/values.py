@@ -24,8 +24,8 @@ def static_value(tensor: Any) -> Any:
         return None
     if value is not None:
         return value
-    found = list(run_for_sizes([tensor], _TWO_SIZES))
-    return found[0][0] if found and np.array_equal(found[0][0], found[1][0]) else None
+    values = list(run_for_sizes([tensor], _TWO_SIZES))
+    return values[0][0] if values and np.array_equal(values[0][0], values[1][0]) else None
 
 
 def run_for_sizes(tensors: list[Any], sizes: Any) -> Iterator[list[Any]]:

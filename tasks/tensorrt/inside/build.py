@@ -66,7 +66,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         no_layers = _inspect(session, path, written, Path(request["layers"]))
     return {
         "plan": written,
-        "target": session.found,
+        "target": session.target,
         "info": info(request["module"]),
         "inputs": inputs,
         "outputs": outputs,
@@ -84,7 +84,7 @@ class Session:
     trt: Any
     family: Family
     options: Options
-    found: dict[str, Any]
+    target: dict[str, Any]
     messages: Messages
     logger: Any
     builder: Any
@@ -101,23 +101,23 @@ def open_session(request: dict[str, Any]) -> Session:
     version = full_version(trt)
     family = family_of(request["module"], version)
     device = family.find_device(trt, options)
-    found = {
+    actual = {
         "flavour": request["module"],
         "version": version,
         "gpu": device.gpu,
         "compute_capabilities": list(device.compute_capabilities),
         **host(),
     }
-    if found != request["target"]:
+    if actual != request["target"]:
         raise TargetUnavailable(
-            wanted=f"to build for {_text(request['target'])}",
-            found=f"this process on {_text(found)}",
+            wanted=f"to build for {_target_text(request['target'])}",
+            found=f"this process on {_target_text(actual)}",
             fix="probe the host again: its TensorRT or its GPU changed since it was asked",
         )
     load_plugins(trt, request["plugins"])
     logger = collecting_logger(trt, messages)
     builder = _builder(trt, logger, messages)
-    return Session(trt, family, options, found, messages, logger, builder)
+    return Session(trt, family, options, actual, messages, logger, builder)
 
 
 def _builder(trt: Any, logger: Any, messages: Messages) -> Any:
@@ -171,7 +171,7 @@ def _inspect(session: Session, plan: Path, written: dict[str, Any], layers: Path
     return ""
 
 
-def _text(target: dict[str, Any]) -> str:
+def _target_text(target: dict[str, Any]) -> str:
     capabilities = ", ".join(target["compute_capabilities"])
     device = f"{target['gpu'] or 'any GPU'} ({capabilities})"
     return f"{target['flavour']} {target['version']}, {device}, {target['os']} {target['architecture']}"

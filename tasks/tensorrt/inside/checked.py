@@ -17,12 +17,12 @@ def checked_bytes(path: Path, sha256: str, size: int | None, *, what: str, fix: 
         DigestMismatch: they are not `what` was expected; `fix` says what to do then.
     """
     data = path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256 or size not in (None, len(data)):
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256 or size not in (None, len(data)):
         expected = "" if size is None else f" and {size} bytes"
         raise DigestMismatch(
             wanted=f"{what} with SHA-256 {sha256}{expected}",
-            found=f"SHA-256 {found} and {len(data)} bytes in {path.name}",
+            found=f"SHA-256 {digest} and {len(data)} bytes in {path.name}",
             fix=fix,
         )
     return data

@@ -57,17 +57,17 @@ class Driver:
         status = self._library.cuInit(0)
         if status in _NO_GPU:
             raise _NoGpuError(f"CUDA error {status} ({_NO_GPU[status]}) from cuInit")
-        self._check("cuInit", status)
+        self._check_status("cuInit", status)
 
     def call(self, function: str, *arguments: Any) -> None:
         """Call `function` and raise where it does not succeed."""
-        self._check(function, self.function(function)(*arguments))
+        self._check_status(function, self.function(function)(*arguments))
 
     def function(self, name: str) -> Any:
         """Return a function of the driver, which returns its status: 0 where it succeeds."""
         return getattr(self._library, name)
 
-    def _check(self, function: str, status: int) -> None:
+    def _check_status(self, function: str, status: int) -> None:
         if status:
             raise GpuUnavailable(
                 wanted=f"{function} of NVIDIA's driver to succeed",

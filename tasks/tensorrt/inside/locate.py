@@ -43,7 +43,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         FarmError: as the build and the verification.
     """
     corners = read_reference(Path(request["reference"]))
-    corner = next(one for one in corners if one.name == request["corner"])
+    corner = next(candidate for candidate in corners if candidate.name == request["corner"])
     with np.load(request["values"], allow_pickle=False) as values:
         search = _Search(open_session(request), request, corner, values, report)
         return search.found()
@@ -101,8 +101,8 @@ class _Search:
                 )
         finished = low > high  # else the search ran out of builds or time
         if first is None:
-            told = "" if finished else "; the search was given up before one tensor was found"
-            return self._answer(None, None, f"with every tensor kept the engine is right{told}")
+            remark = "" if finished else "; the search was given up before one tensor was found"
+            return self._answer(None, None, f"with every tensor kept the engine is right{remark}")
         if finished:
             return self._answer(*first, "by bisection: tensors before it are right where they are kept")
         return self._answer(*first, "by bisection, given up early: tensors before it may be wrong, too")

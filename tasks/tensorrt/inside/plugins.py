@@ -83,19 +83,19 @@ def _checked(path: Path, sha256: str) -> bytes:
         data = path.read_bytes()
     except OSError as missing:
         raise _refused(path, str(missing.strerror)) from missing
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
         raise PluginRefused(
             wanted=f"the library {path.name} with SHA-256 {sha256}",
-            found=f"SHA-256 {found}; it was not loaded",
+            found=f"SHA-256 {digest}; it was not loaded",
             fix="put the file that the request names on this host, or correct `plugins` in build.yaml",
         )
     return data
 
 
-def _refused(path: Path, found: str) -> PluginRefused:
+def _refused(path: Path, problem: str) -> PluginRefused:
     return PluginRefused(
         wanted=f"a library with TensorRT plugins in {path.name}",
-        found=found,
+        found=problem,
         fix="build it for this host's TensorRT and CUDA, and put it into ENGINEFARM_PLUGINS",
     )

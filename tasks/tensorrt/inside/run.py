@@ -48,7 +48,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     with runner, phases.timed("run"):
         outputs = runner.run(inputs, profile=request["profile"])
     write_arrays(Path(request["output"]), outputs)
-    rows = [_row(name, array) for name, array in outputs.items()]
+    rows = [_tensor_row(name, array) for name, array in outputs.items()]
     return {"outputs": rows, "seconds": phases.seconds}
 
 
@@ -63,7 +63,7 @@ def _inputs(path: Path) -> Arrays:
         ) from error
 
 
-def _row(name: str, array: npt.NDArray[Any]) -> dict[str, Any]:
+def _tensor_row(name: str, array: npt.NDArray[Any]) -> dict[str, Any]:
     figures = dict.fromkeys(("min", "max", "mean"))
     if array.size:
         wide = array.astype(np.float64)

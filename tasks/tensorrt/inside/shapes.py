@@ -32,7 +32,7 @@ def _add_profile(builder: Any, inputs: list[Any], config: Any, shapes: Shapes) -
             fix="correct the names under `inputs` or `profiles` in build.yaml",
         )
     profile = builder.create_optimization_profile()
-    dynamic = [tensor for tensor in inputs if not _check(tensor, shapes.get(tensor.name))]
+    dynamic = [tensor for tensor in inputs if not _check_range(tensor, shapes.get(tensor.name))]
     for tensor in dynamic:
         ranges = shapes[tensor.name]
         profile.set_shape(tensor.name, *(tuple(ranges[corner]) for corner in _CORNERS))
@@ -44,7 +44,7 @@ def _add_profile(builder: Any, inputs: list[Any], config: Any, shapes: Shapes) -
         )
 
 
-def _check(tensor: Any, ranges: dict[str, list[int]] | None) -> bool:
+def _check_range(tensor: Any, ranges: dict[str, list[int]] | None) -> bool:
     """Return whether all dimensions of `tensor` are fixed; raise where `ranges` do not fit it."""
     dimensions = tuple(tensor.shape)
     static = all(size >= 0 for size in dimensions)
@@ -58,7 +58,7 @@ def _check(tensor: Any, ranges: dict[str, list[int]] | None) -> bool:
         return True
     if ranges is None or not all(_fits(dimensions, ranges[corner]) for corner in _CORNERS):
         raise RequestInvalid(
-            wanted=f"min, opt and max shapes for input {tensor.name} {_text(dimensions)}",
+            wanted=f"min, opt and max shapes for input {tensor.name} {_shape_text(dimensions)}",
             found=str(ranges or "none"),
             fix=f"write them under `inputs: {tensor.name}:` in build.yaml; fixed dimensions stay as they are",
         )
@@ -72,5 +72,5 @@ def _fits(dimensions: tuple[int, ...], shape: list[int]) -> bool:
     )
 
 
-def _text(dimensions: tuple[int, ...]) -> str:
+def _shape_text(dimensions: tuple[int, ...]) -> str:
     return "[" + ", ".join("?" if size < 0 else str(size) for size in dimensions) + "]"

@@ -51,7 +51,7 @@ class Timing:
             TimingCacheMiss: a build that must repeat another took other kernels.
         """
         if self.pinning is not None and self.pinned:
-            self._check(self.pinning.tactics(self.cache))
+            self._check_tactics(self.pinning.tactics(self.cache))
         left = None
         if self.into is not None:
             try:
@@ -60,7 +60,7 @@ class Timing:
                 self.notes.append(f"the build's timings could not be kept: {error}")
         return {"used": self.used, "notes": self.notes, "left": left}
 
-    def _check(self, tactics: dict[str, int]) -> None:
+    def _check_tactics(self, tactics: dict[str, int]) -> None:
         # NVIDIA's own builds with TensorRT 11.0 saw entries added in spite of ERROR_ON_TIMING_CACHE_MISS:
         # https://github.com/NVIDIA/TensorRT-Model-Connect/pull/449
         added = len(tactics.keys() - self.pinned.keys())
@@ -110,11 +110,11 @@ def _shared(config: Any, request: dict[str, Any]) -> Timing:
         try:
             timing.cache = read_cache(config, request["cache"])
             timing.used = timing.cache is not None and _set(config, timing.cache)
-            found = "TensorRT does not take it"
+            reason = "TensorRT does not take it"
         except (DigestMismatch, OSError, RuntimeError, TypeError, ValueError) as error:
-            found = str(error)
+            reason = str(error)
         if not timing.used:
-            timing.notes.append(f"the shared timing cache was dropped: {found}")
+            timing.notes.append(f"the shared timing cache was dropped: {reason}")
     if not timing.used:
         timing.cache = empty_cache(config)
         _set(config, timing.cache)
@@ -176,10 +176,10 @@ def pinning_of(family: Family, version: str) -> Pinning:
     return family.PINNING
 
 
-def _miss(found: str) -> TimingCacheMiss:
+def _miss(problem: str) -> TimingCacheMiss:
     return TimingCacheMiss(
         wanted="every timing of this build from the cache that `timing_cache` names",
-        found=found,
+        found=problem,
         fix="name the cache of a build of this very model, precision and shapes on this GPU model; a build "
         "with `timing: reproducible` and no `timing_cache` makes one",
     )

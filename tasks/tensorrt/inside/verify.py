@@ -79,17 +79,17 @@ def _worst_of_profiles(runner: Runner, corner: Corner) -> tuple[list[dict[str, A
     return list(rows.values()), answers
 
 
-def _worse(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def _worse(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Return the worst of each figure of two comparisons of one output with the same answer of TensorFlow.
 
     The rows that tell are the same in both, unless one has no such output, which fails by its error.
     """
-    figures = one | {name: max(one[name], other[name]) for name in ("max_abs", "relative")}
-    classes = [row for row in (one, other) if row["top1"] is not None]
+    figures = first | {name: max(first[name], second[name]) for name in ("max_abs", "relative")}
+    classes = [row for row in (first, second) if row["top1"] is not None]
     if classes:
         fewest = min(classes, key=lambda row: float(row["top1"]))
         figures |= {name: fewest[name] for name in ("top1", "top1_rows")}
-    return figures | {"values": min(one["values"], other["values"])}
+    return figures | {"values": min(first["values"], second["values"])}
 
 
 def as_taken(runner: Runner, inputs: Arrays) -> Arrays:

@@ -14,7 +14,7 @@ from botocore.config import Config
 
 from tasks.domain.errors import ChildOutOfMemory, FarmError, ModelRefused, StoreUnreachable
 from tasks.store.lease import Lease
-from tasks.store.once import once
+from tasks.store.once import make_once
 from tasks.store.store import Store
 from tests.support.waiting import wait_until
 
@@ -179,7 +179,7 @@ def test_one_of_ten_makes_what_all_get(store: Store) -> None:
         return results[-1]
 
     async def ten() -> list[int]:
-        return await asyncio.gather(*(once(lease_of(store), find, make) for _ in range(10)))
+        return await asyncio.gather(*(make_once(lease_of(store), find, make) for _ in range(10)))
 
     assert asyncio.run(ten()) == [0] * 10
     assert results == [0]
@@ -202,7 +202,7 @@ def failing_once(store: Store, failure: FarmError) -> tuple[list[str], int]:
         return "made"
 
     async def three() -> list[str | BaseException]:
-        work = (once(lease, find, make) for lease in leases)
+        work = (make_once(lease, find, make) for lease in leases)
         return await asyncio.gather(*work, return_exceptions=True)
 
     return sorted(map(str, asyncio.run(three()))), len(tries)

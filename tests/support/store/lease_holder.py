@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tasks.store.lease import Lease
-from tasks.store.once import once
+from tasks.store.once import make_once
 from tasks.store.store import Store
 
 
@@ -39,7 +39,7 @@ async def main(url: str, key: str, seconds: float, folder: Path) -> None:
         return str(os.getpid())
 
     lease = Lease(store=Store.connect(url), key=key, seconds=seconds)
-    sys.stdout.write(await once(lease, find, make))
+    sys.stdout.write(await make_once(lease, find, make))
 
 
 if __name__ == "__main__":

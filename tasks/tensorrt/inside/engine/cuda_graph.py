@@ -74,9 +74,9 @@ def _captured(driver: Driver, enqueue: Callable[[], bool], stream: ctypes.c_void
     return graph
 
 
-def _refused(found: str) -> InputInvalid:
+def _refused(problem: str) -> InputInvalid:
     return InputInvalid(
         wanted="a CUDA graph of what the engine puts on its stream",
-        found=found,
+        found=problem,
         fix="bind without graph=True: this engine does something that cannot be captured",
     )

@@ -44,7 +44,7 @@ def open_runner(
     """
     beside = record_beside(path)
     record = read_plan_record(beside) if beside.exists() else None
-    digest, flavour = _wanted(path, record, sha256, module)
+    digest, flavour = _digest_and_module(path, record, sha256, module)
     if record is not None and record.stripped:
         raise InputInvalid(
             wanted=f"a plan with its weights in {path.name}",
@@ -55,17 +55,20 @@ def open_runner(
     plan = checked_plan(path, digest, None if record is None else record.size)
     trt = load(flavour)
     if record is not None:
-        check_place(record, _place(trt, flavour, gpu_index))
+        check_place(record, _current_place(trt, flavour, gpu_index))
     cuda = load_pycuda()
     needed = () if record is None else record.plugins
     libraries = [
-        {"path": str(plugin_path(one["library"], plugins)), "sha256": one["sha256"]} for one in needed
+        {"path": str(plugin_path(plugin["library"], plugins)), "sha256": plugin["sha256"]}
+        for plugin in needed
     ]
     carries_code = record is not None and record.carries_code
     return Runner(trt, cuda, plan, gpu_index=gpu_index, plugins=libraries, carries_code=carries_code)
 
 
-def _wanted(path: Path, record: PlanRecord | None, sha256: str | None, module: str | None) -> tuple[str, str]:
+def _digest_and_module(
+    path: Path, record: PlanRecord | None, sha256: str | None, module: str | None
+) -> tuple[str, str]:
     """Return the digest that the plan must have, and the name of TensorRT's module."""
     if record is None and (sha256 is None or module is None):
         raise InputInvalid(
@@ -84,7 +87,7 @@ def _wanted(path: Path, record: PlanRecord | None, sha256: str | None, module: s
     return sha256 or known[0], module or known[1]
 
 
-def _place(trt: Any, module: str, gpu_index: int) -> Place:
+def _current_place(trt: Any, module: str, gpu_index: int) -> Place:
     gpu = gpu_at(gpu_index)
     return Place(
         flavour=module,

@@ -26,13 +26,13 @@ class Placement:
     def __init__(self, trt: Any, cuda: Any, engine: Any, signature: Signature, messages: Messages) -> None:
         self._trt, self._cuda, self._engine, self._messages = trt, cuda, engine, messages
         self._signature = signature
-        self._types = {one.name: one.dtype for one in (*signature.inputs, *signature.outputs)}
+        self._types = {tensor.name: tensor.dtype for tensor in (*signature.inputs, *signature.outputs)}
         self._buffers = Buffers(cuda)
         self._allocators: dict[str, Any] = {}  # the context points to them
         self._shapes: dict[str, Shape] = {}  # of the outputs
         self._form: tuple[int, dict[str, Shape]] | None = None
         self._host = {name for name in self._types if self._is_on_host(name)}
-        self._reads_host = any(one.name in self._host for one in signature.inputs)
+        self._reads_host = any(tensor.name in self._host for tensor in signature.inputs)
         self.stream = cuda.Stream()
         self.context = engine.create_execution_context()
         if self.context is None:
@@ -168,20 +168,20 @@ class Placement:
         self._buffers.free()
 
 
-def run_failed(found: str) -> RunFailed:
+def run_failed(problem: str) -> RunFailed:
     """Return the error for an engine that stopped with an error."""
     return RunFailed(
         wanted="the engine to run on these inputs",
-        found=found,
+        found=problem,
         fix="hold the inputs against the shapes in the engine's record; if they fit, build the engine again, "
         "with another TensorRT where that gives the same",
     )
 
 
-def no_memory(found: str) -> GpuUnavailable:
+def no_memory(problem: str) -> GpuUnavailable:
     """Return the error for a GPU without enough free memory."""
     return GpuUnavailable(
         wanted="memory on the GPU for the engine and its tensors",
-        found=found,
+        found=problem,
         fix="end what else runs on the GPU, or lower the largest shapes in build.yaml",
     )

@@ -81,7 +81,7 @@ def read_plan_record(path: Path) -> PlanRecord:
         document = json.loads(path.read_bytes())
         if document["schema"] != _SCHEMA:
             raise ValueError(f"a document of the schema {document['schema']!r}")  # noqa: TRY301
-        return _record(document)
+        return _parse_record(document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordInvalid(
             wanted=f"the record of an engine in {path.name}",
@@ -90,7 +90,7 @@ def read_plan_record(path: Path) -> PlanRecord:
         ) from error
 
 
-def _record(document: dict[str, Any]) -> PlanRecord:
+def _parse_record(document: dict[str, Any]) -> PlanRecord:
     target, options, plan = document["target"], document["options"], document["plan"]
     if target["flavour"] not in _FLAVOURS:  # the name of what is imported
         raise ValueError(f"the flavour {target['flavour']!r}")
@@ -103,13 +103,14 @@ def _record(document: dict[str, Any]) -> PlanRecord:
             version=".".join(str(int(version[part])) for part in ("major", "minor", "patch", "build")),
             gpu=target["gpu"],
             compute_capabilities=tuple(
-                f"{int(one['major'])}.{int(one['minor'])}" for one in target["compute_capabilities"]
+                f"{int(capability['major'])}.{int(capability['minor'])}"
+                for capability in target["compute_capabilities"]
             ),
             system=f"{target['os']} {target['architecture']}",
         ),
         plugins=tuple(
-            {"library": str(one["library"]), "sha256": str(one["sha256"])}
-            for one in options.get("plugins", ())
+            {"library": str(plugin["library"]), "sha256": str(plugin["sha256"])}
+            for plugin in options.get("plugins", ())
         ),
         compatibility=dict(options.get("compatibility") or {}),
         stripped=bool(options.get("stripped")),
@@ -141,9 +142,9 @@ def _takes_version(record: PlanRecord, here: Place) -> bool:
     One with a runtime of its own also loads with later ones of the same major version, and of the next that
     NVIDIA names: https://docs.nvidia.com/deeplearning/tensorrt/latest/getting-started/support-matrix.html
     """
-    built, found = (tuple(map(int, one.version.split("."))) for one in (record.target, here))
-    later = built < found and (built[0] == found[0] or (built[0], found[0]) in _NEXT_MAJOR)
-    return built == found or (later and record.carries_code)
+    built, current = (tuple(map(int, place.version.split("."))) for place in (record.target, here))
+    later = built < current and (built[0] == current[0] or (built[0], current[0]) in _NEXT_MAJOR)
+    return built == current or (later and record.carries_code)
 
 
 def _takes_gpu(record: PlanRecord, here: Place) -> bool:
@@ -151,7 +152,7 @@ def _takes_gpu(record: PlanRecord, here: Place) -> bool:
     known = set(here.compute_capabilities) <= set(record.target.compute_capabilities)
     level = record.compatibility.get("hardware", "none")
     if level == "ampere_plus":
-        return all(int(one.partition(".")[0]) >= _AMPERE for one in here.compute_capabilities)
+        return all(int(capability.partition(".")[0]) >= _AMPERE for capability in here.compute_capabilities)
     return known and (level == "same_compute_capability" or record.target.gpu in (None, here.gpu))
 
 

@@ -103,10 +103,10 @@ class Signature:
         order = range(len(self.profiles)) if active is None else (active, *range(len(self.profiles)))
         candidates = order if wanted is None else (wanted,)
         fitting = (number for number in candidates if not self._misfits(arrays, number))
-        found = next(fitting, None)
-        if found is None:
+        profile = next(fitting, None)
+        if profile is None:
             raise self._outside(arrays, sorted(set(candidates)))
-        return found
+        return profile
 
     def profiles_that_take(self, arrays: Arrays) -> tuple[int, ...]:
         """Return all profiles in whose ranges `arrays`, which `fitted` returned, are."""

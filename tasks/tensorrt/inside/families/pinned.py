@@ -14,8 +14,8 @@ def pin(trt: Any, config: Any, *, replay: bool) -> None:
 
 def tactics(cache: Any) -> dict[str, int]:
     """Return the kernel that each entry of `cache` decides for, by the entry's key."""
-    found = {}
+    tactics_by_key = {}
     for key in cache.queryKeys():
         entry = cache.query(key)
-        found[str(key)] = int(entry.tacticHash)
-    return found
+        tactics_by_key[str(key)] = int(entry.tacticHash)
+    return tactics_by_key

@@ -62,11 +62,11 @@ def device_memory(engine: Any) -> int:
 def failed_node(error: Any, messages: Messages) -> Node:
     """Return the node of `error`: this version's error has its number, the log its text."""
     texts = [*messages.errors, *messages.warnings]
-    head = _first(rf"node number {error.node()} \[(\w+) ->", texts)
-    name = _first(r"^name: \"(.*)\"$", texts)
+    head = _first_match(rf"node number {error.node()} \[(\w+) ->", texts)
+    name = _first_match(r"^name: \"(.*)\"$", texts)
     return Node(name=name or (f"number {error.node()}" if error.node() >= 0 else ""), op=head)
 
 
-def _first(pattern: str, texts: list[str]) -> str:
-    found = (re.search(pattern, text, re.MULTILINE) for text in texts)
-    return next((match[1] for match in found if match), "")
+def _first_match(pattern: str, texts: list[str]) -> str:
+    matches = (re.search(pattern, text, re.MULTILINE) for text in texts)
+    return next((match[1] for match in matches if match), "")

@@ -17,7 +17,7 @@ def check_strong(network: Any, precision: str) -> None:
     Raises:
         BuildRefused: there is no tensor of the precision's type, or one of another low precision.
     """
-    _check(network, precision, _HALVES | _QUANTISED)
+    _check_types(network, precision, _HALVES | _QUANTISED)
 
 
 def check_weak(network: Any, precision: str) -> None:
@@ -26,7 +26,7 @@ def check_weak(network: Any, precision: str) -> None:
     Raises:
         BuildRefused: INT8 is asked for and nothing is quantised, or the other way round.
     """
-    _check(network, precision, _QUANTISED)
+    _check_types(network, precision, _QUANTISED)
 
 
 def check_layers(network: Any, precision: str) -> None:
@@ -37,23 +37,23 @@ def check_layers(network: Any, precision: str) -> None:
     """
     layers = (network.get_layer(index) for index in range(network.num_layers))
     quantised = any(layer.type.name == "QUANTIZE" for layer in layers)
-    _compare(precision, {"int8"} if quantised else set(), {"int8"})
+    _compare_types(precision, {"int8"} if quantised else set(), {"int8"})
 
 
-def _check(network: Any, precision: str, carriers: dict[str, str]) -> None:
-    found = {carriers[name] for name in _element_types(network) if name in carriers}
-    _compare(precision, found, set(carriers.values()))
+def _check_types(network: Any, precision: str, carriers: dict[str, str]) -> None:
+    types = {carriers[name] for name in _element_types(network) if name in carriers}
+    _compare_types(precision, types, set(carriers.values()))
 
 
-def _compare(precision: str, found: set[str], carried: set[str]) -> None:
+def _compare_types(precision: str, types: set[str], carried: set[str]) -> None:
     wanted = {precision} & carried
-    if found == wanted:
+    if types == wanted:
         return
-    extra = " and ".join(name.upper() for name in sorted(found - wanted))
+    extra = " and ".join(name.upper() for name in sorted(types - wanted))
     raise BuildRefused(
         wanted=f"a graph for {precision}, whose element types this TensorRT takes as its arithmetic",
         found=f"{extra} tensors in the graph" if extra else f"no {precision.upper()} tensor in the graph",
-        fix=f"ask for {' or '.join(sorted(found))}, or take {extra} out of the model"
+        fix=f"ask for {' or '.join(sorted(types))}, or take {extra} out of the model"
         if extra
         else f"leave {precision} out of precisions: nothing in this model computes in it",
     )

@@ -111,9 +111,9 @@ class GpuWatch:
         return value.value
 
     def _processes(self) -> list[int]:
-        count, found = ctypes.c_uint(_MOST_PROCESSES), (_Process * _MOST_PROCESSES)()
-        self._call("nvmlDeviceGetComputeRunningProcesses_v3", self._device, ctypes.byref(count), found)
-        return sorted(one.pid for one in found[: count.value])
+        count, processes = ctypes.c_uint(_MOST_PROCESSES), (_Process * _MOST_PROCESSES)()
+        self._call("nvmlDeviceGetComputeRunningProcesses_v3", self._device, ctypes.byref(count), processes)
+        return sorted(process.pid for process in processes[: count.value])
 
     def _used_mib(self) -> float:
         memory = _Memory(version=ctypes.sizeof(_Memory) | 2 << 24)

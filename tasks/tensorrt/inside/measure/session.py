@@ -53,20 +53,20 @@ class Session:
         cases: list[tuple[Load, dict[str, Any]]] = []
         with phases.timed("run") as advance:
             for number, share in _shares(len(loads), most_seconds * (1 - _FOR_LAYERS), needed):
-                cases.append((loads[number], self._case(loads[number], share)))
+                cases.append((loads[number], self._measure_case(loads[number], share)))
                 advance(len(cases) / len(loads))
         clock = LayerClock(self._trt)
         with phases.timed("layers"):
             for load, case in cases:
                 with self._runner.bind(as_taken(self._runner, load.inputs), profile=load.profile) as bound:
                     case["layers"] = clock.times(bound, most_seconds * _FOR_LAYERS / len(cases))
-        cases.sort(key=lambda one: one[0].size)
+        cases.sort(key=lambda case: case[0].size)
         return [case for _, case in cases], [load.name for load in loads[len(cases) :]]
 
     def _takes(self, inputs: Arrays) -> bool:
         return bool(self._runner.profiles_for(as_taken(self._runner, inputs)))
 
-    def _case(self, load: Load, most_seconds: float) -> dict[str, Any]:
+    def _measure_case(self, load: Load, most_seconds: float) -> dict[str, Any]:
         share = most_seconds / _PASSES
         with self._runner.bind(as_taken(self._runner, load.inputs), profile=load.profile) as bound:
             ms, steady = warm_up(bound, share)

@@ -20,7 +20,7 @@ from tasks.domain.gpu_table import (
     gpu_slug,
     gpu_table,
     graph_opset,
-    why_impossible,
+    unsupported_precision,
 )
 from tasks.domain.request import Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
@@ -178,4 +178,4 @@ def test_what_hardware_or_tensorrt_lacks_is_told(
         version=TensorRTVersion.parse(version),
         compute_capabilities=(ComputeCapability.parse(compute),),
     )
-    assert why_impossible(one, precision) == reason
+    assert unsupported_precision(one, precision) == reason
