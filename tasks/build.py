@@ -41,7 +41,7 @@ def engine_job(
 
 @step
 async def build(job: EngineJob, *, work: Workspace) -> BuiltEngine:
-    """Build the plan of `job`; where that fails with shared timings, build it once more without them.
+    """Build the plan of `job`; if that fails with shared timings, build it once more without them.
 
     Raises:
         BuildRefused: TensorRT cannot parse the graph, or has no implementation for it.

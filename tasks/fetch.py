@@ -42,7 +42,7 @@ class FetchedRelease:
 
     @property
     def samples(self) -> Path | None:
-        """The sample file, where the request names one."""
+        """The sample file, if the request names it."""
         return None if self.request.samples is None else self.folder / self.request.samples
 
 
@@ -59,7 +59,7 @@ async def fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
 
 def _fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
     client = s3_client()
-    # Read first: a wrong request is told before gigabytes are fetched.
+    # Read first: a wrong request is reported before gigabytes are fetched.
     text = read_request_text(client, ref)
     request = parse_request(text, source=f"{ref.url}{REQUEST_FILE}")
     release = fetch_release(client, ref, folder)

@@ -19,7 +19,7 @@ _GROSS = 10
 
 @step
 async def locate(job: EngineJob, reference: Path, refused: GateError, *, work: Workspace) -> Departure:
-    """Return where the engine of `job` departs; where that cannot be found, the answer says why."""
+    """Return where the engine of `job` departs; if that cannot be found, the answer says why."""
     verification = refused.verification
     if not isinstance(verification, Verification) or verification.worst is None:
         return _unknown("", "the engine gave nothing to compare")

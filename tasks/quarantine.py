@@ -32,7 +32,7 @@ class Suspect:
         opset: ONNX opset of the graph.
         options: what was asked for.
         onnx: the graph.
-        weights: its external data; None where it is one file.
+        weights: its external data; None if it is one file.
         reference: inputs and TensorFlow's outputs.
         actual: where its own outputs are left, once there are any.
         inputs: where the input values came from, for people.
@@ -62,14 +62,14 @@ class Suspect:
 async def quarantining(
     suspect: Suspect, locate: Callable[[GateError], Awaitable[Departure]] | None = None
 ) -> AsyncIterator[None]:
-    """Put `suspect` into quarantine where the gate, inside, refuses it; the error then tells the key.
+    """Put `suspect` into quarantine if the gate, inside, refuses it; the error then names the key.
 
     Args:
         suspect: what is held against TensorFlow.
-        locate: what then finds where it departs; None where nothing can.
+        locate: what then finds where it departs; None if nothing can.
 
     Raises:
-        GateError: the gate's own; also where the quarantine cannot be written, which it then says.
+        GateError: the gate's own; also if the quarantine cannot be written, which it then says.
     """
     try:
         yield

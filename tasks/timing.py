@@ -1,7 +1,7 @@
-"""Around step 7: timings of kernels come from the store before a build, and go there after it.
+"""Around step 7: kernel timings are fetched from the store before a build and published after it.
 
-Timings save time and decide nothing else, so what goes wrong with them is a note in the record and a warning,
-and the build goes on without. Only a reproducible build depends on its cache, and fails for it.
+Timings only save time. If they fail, the fallback is a build without them, with a note in the record and a
+warning. Only a reproducible build depends on its cache, and fails without it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PulledTiming:
     """What the store had for a build.
 
     Attributes:
-        key: the builds that may share it; None where this one has no cache.
+        key: the builds that may share it; None if this one has no cache.
         given: what the build gets.
         previous: the shared cache that was stored before, usable or not; the build's cache replaces it.
         notes: why there is nothing, or less.
@@ -147,7 +147,7 @@ class TimedBuild:
 
 @step
 async def publish_timing(timed: TimedBuild, *, work: Workspace) -> TimingUse:
-    """Store what the build measured, and say what it used; what goes wrong there is a note."""
+    """Store what the build measured, and say what it used; errors there become notes."""
     pulled, outcome = timed.pulled, timed.built.timing
     given = None if pulled.given is None or pulled.given.cache is None else pulled.given.cache.ref
     remaining, notes = None, (*pulled.notes, *outcome.notes)

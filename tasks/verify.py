@@ -29,7 +29,7 @@ class Evidence:
         reference: TensorFlow's answers, see `tasks.children.reference`.
         inputs: where the input values came from, for people.
         tolerance: largest accepted relative error.
-        top1: the share of rows whose best class must be TensorFlow's; None where that does not count.
+        top1: the share of rows whose best class must be TensorFlow's; None if that does not count.
         tensorflow: version of the TensorFlow that answered; this host may have another, or none.
         arithmetic: the model's own, in which TensorFlow answered.
         plugin_ops: operations in the graph that only TensorRT plugins compute.

@@ -51,7 +51,7 @@ def top1_agreement(
     """Return the share of rows whose largest entry is at the same place, and of how many rows.
 
     A row counts where its two largest expected entries are further apart than `noise`, relative to the
-    largest |expected|, can move them towards each other. The share is None where none does, and for other
+    largest |expected|, can move them towards each other. The share is None if none does, and for other
     than 2-D floats with at least two columns.
     """
     if not _are_scores(expected) or expected.shape != actual.shape or not expected.size:

@@ -1,4 +1,4 @@
-"""What is told of a disk that is full: which folder, how much room it has, and what to do.
+"""The error for a full disk: which folder, how much space it has, and how to fix it.
 
 Also runs inside the interpreters of toolchains, so it keeps to Python 3.10.
 """

@@ -41,7 +41,7 @@ def dying_with_us(
 
     Args:
         command: the program and its arguments.
-        number: how the program is told to end.
+        number: the signal that stops the program.
         user: whose process it becomes first; only root may name one.
     """
     return (sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(number)), user, *command)

@@ -86,7 +86,7 @@ def save(model: ModelProto, path: Path, *, one_file: int) -> Path | None:
         one_file: up to so many bytes of large weights, they go into `path`.
 
     Returns:
-        The weights file beside `path`; None where there is none.
+        The weights file beside `path`; None if there is none.
     """
     weights = list(initializers(model.graph))
     large = [tensor for tensor in weights if uses_external_data(tensor) or _size(tensor) >= LARGE]

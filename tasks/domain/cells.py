@@ -23,7 +23,7 @@ class CellAnswer:
     Attributes:
         order: the cell.
         outcome: its engine, or why there is none.
-        run: the flow run that was asked for it on a farm; None where none was.
+        run: the flow run that was asked for it on a farm; None if none was.
     """
 
     order: EngineOrder

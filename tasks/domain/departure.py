@@ -41,7 +41,7 @@ class Departure:
     """The first tensor of an engine that is not the graph's, as far as it was found.
 
     Attributes:
-        at: that tensor; None where it was not found.
+        at: that tensor; None if it was not found.
         relative: its largest |difference| to onnxruntime over the largest |value|; None where not found.
         corner: the shapes at which that was.
         builds: how many engines were built to find it.

@@ -167,7 +167,7 @@ def graph_opset(base: int, precision: Precision) -> int:
 
 
 def unsupported_plan_option(target: EngineTarget, form: PlanForm) -> str | None:
-    """Return why no plan for `target` can have the `form` that is asked for; None where one can.
+    """Return why no plan for `target` can have the `form` that is asked for; None if one can.
 
     Raises:
         ToolchainBroken: the farm does not know the target's TensorRT family.
@@ -183,7 +183,7 @@ def unsupported_plan_option(target: EngineTarget, form: PlanForm) -> str | None:
 
 
 def unsupported_precision(target: EngineTarget, precision: Precision) -> str | None:
-    """Return why no engine for `target` can compute in `precision`; None where one can.
+    """Return why no engine for `target` can compute in `precision`; None if one can.
 
     Raises:
         ToolchainBroken: the farm does not know the target's TensorRT family.

@@ -10,7 +10,7 @@ _BODY = re.compile(r"__inference_\w*?_\d{2,}(_\d+)?_")
 
 
 def layer_of(node: str) -> str | None:
-    """Return the layer (or name scope) in which `node` was made, outermost first; None where it is in none.
+    """Return the layer (or name scope) in which `node` was made, outermost first; None if it is in none.
 
     TensorFlow names a node by the layers that it lies in, and then by its operation:
     `StatefulPartitionedCall/encoder_1/attention_1/Softmax` is of the layer `encoder_1/attention_1`. Keras

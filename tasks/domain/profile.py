@@ -39,7 +39,7 @@ class Case:
         name: the corners with these shapes (`min`, `opt`, `max`, `min/opt`), or `batch N` between them.
         shapes: shapes by input.
         batch: the first dimension that all inputs with a dynamic one share, or that all inputs have in
-            common; None where there is none.
+            common; None if there is none.
         iterations: how many inferences `gpu_ms` is of.
         gpu_ms: on the GPU, between CUDA events around each inference; they follow each other without a pause.
         wall_ms: on the host, each inference enqueued and waited for; inputs lie on the GPU already.
@@ -97,7 +97,7 @@ class GpuMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
-    """What the driver said while the engine ran; None where it does not say.
+    """What the driver said while the engine ran; None if it does not say.
 
     Attributes:
         sm_mhz: lowest and highest clock of the processors.
@@ -123,13 +123,13 @@ class Profile:
         reason: why not, and what was left out; empty where all was measured.
         gpu: the GPU as the driver reports it.
         tensorrt: TensorRT that ran the engine, four parts.
-        driver: NVIDIA's driver; None where it does not say.
+        driver: NVIDIA's driver; None if it does not say.
         cases: from the smallest shapes to the largest.
         layers: those that take longest at `opt`.
         layer_count: how many layers there are.
-        memory: None where nothing was measured.
-        quiet: whether the GPU had nothing else to do; None where nothing was measured.
-        clocks: None where nothing was measured.
+        memory: None if nothing was measured.
+        quiet: whether the GPU had nothing else to do; None if nothing was measured.
+        clocks: None if nothing was measured.
         seconds: wall time of the measurement.
         files: by name, what is too large for a record: `profile.json` with every layer of every case and what
             the driver said when; charts as SVG and PNG.

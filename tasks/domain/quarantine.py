@@ -41,14 +41,14 @@ class QuarantineRecord:
         target: where the engine ran; None for a graph.
         toolchain: what built the engine; None for a graph.
         onnx: the graph.
-        weights: its external data; None where it is one file.
+        weights: its external data; None if it is one file.
         plan: the engine, bare; None for a graph.
         reference: an `.npz` with the inputs, and TensorFlow's outputs for them, at each corner.
-        actual: the other side's outputs in the same layout; None where it gave none.
+        actual: the other side's outputs in the same layout; None if it gave none.
         inputs: where the input values came from, for people.
         error: the error's class, and what was wanted, found and to do.
         exit_code: of the error.
-        verification: what was measured; None where there was nothing to compare.
+        verification: what was measured; None if there was nothing to compare.
         departure: where an engine leaves its graph, or why that was not found; None for a graph.
         tools: versions of what took part, by package.
         command: what runs the same comparison again.

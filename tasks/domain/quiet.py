@@ -15,7 +15,7 @@ _HEAT_AND_FAULTS = {"HwSlowdown", "SwThermalSlowdown", "HwThermalSlowdown", "HwP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuState:
-    """What the driver says of a GPU at one moment; None where it does not.
+    """What the driver says of a GPU at one moment; None if it does not.
 
     Attributes:
         moment: `before` this process used the GPU; `opened`, when it had its CUDA context; `busy`, while the
@@ -47,7 +47,7 @@ class Quiet:
     """The verdict.
 
     Attributes:
-        quiet: True and False are shown by something; None where nothing shows either.
+        quiet: True and False are shown by something; None if nothing shows either.
         reason: by what, for people.
     """
 
@@ -59,7 +59,7 @@ def judge_quiet(states: Sequence[GpuState], pid: int, drifts: Mapping[str, float
     """Return whether the GPU was quiet.
 
     Args:
-        states: what the driver said, in order; empty where it could not be asked.
+        states: what the driver said, in order; empty if it could not be asked.
         pid: the process that measured.
         drifts: by case, by which share its times grew from the first third to the last.
     """

@@ -39,7 +39,7 @@ class TensorSpec:
     Attributes:
         name: the name in the TensorFlow signature; an output with the name of an input ends with `_out`.
         dtype: NumPy's name of the element type.
-        shape: dimensions; None where they are decided at run time.
+        shape: dimensions; None if they are decided at run time.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Comparison:
         relative: `max_abs` over the largest |TensorFlow output|.
         noise: the same figure between TensorFlow and itself when its input moves by one rounding step of the
             model's own arithmetic; its weights, where no input is a float that can.
-        top1: share of the rows that tell with the same largest entry; None where no row does, or the
+        top1: share of the rows that tell with the same largest entry; None if no row does, or the
             output is no list of scores.
         top1_rows: how many rows tell: TensorFlow's two largest entries are further apart than its noise.
         probabilities: whether each of TensorFlow's rows is a distribution: none below 0, their sum 1.
@@ -84,10 +84,10 @@ class Verification:
 
     Attributes:
         verdict: how it came out.
-        compared: what was compared with what, with versions; empty where nothing was.
+        compared: what was compared with what, with versions; empty if nothing was.
         inputs: where the input values came from: the release's samples, or drawn numbers.
         tolerance: the largest accepted `relative`.
-        top1: the smallest accepted share of rows with TensorFlow's best class; None where none was wanted.
+        top1: the smallest accepted share of rows with TensorFlow's best class; None if none was wanted.
         comparisons: one per corner and output.
         reason: why it was not measured or came out as it did, for people.
     """
@@ -128,7 +128,7 @@ class ConversionRecord:
         derived_shapes: inputs whose shapes the request left out.
         plugin_ops: operations in the graph that are left to TensorRT plugins.
         verification: the graph against TensorFlow.
-        quantisation: how the graph was quantised; None where it was not.
+        quantisation: how the graph was quantised; None if it was not.
         seconds: wall time by step.
         peak_mib: most memory of any of its child processes, in MiB.
         tools: versions of what took part, by package.
@@ -179,15 +179,15 @@ class EngineRecord:
         derived_shapes: inputs whose shapes the request left out, so that they come from the signature.
         release: the bytes that it was made from.
         onnx: the graph that TensorRT read.
-        weights: the graph's external data; None where it is one file.
+        weights: the graph's external data; None if it is one file.
         reference: inputs and TensorFlow's outputs, an `.npz`.
         plan: the engine, bare.
-        layers: what TensorRT's engine inspector tells of its layers, JSON; None where nothing could.
-        no_layers: why there are none; empty where there are.
+        layers: what TensorRT's engine inspector tells of its layers, JSON; None if nothing could.
+        no_layers: why there are none; empty if there are.
         inputs: inputs of the engine.
         outputs: outputs of the engine.
         graph_verification: the ONNX graph against TensorFlow.
-        quantisation: how the graph was quantised; None where it was not.
+        quantisation: how the graph was quantised; None if it was not.
         engine_verification: the engine on its GPU against TensorFlow.
         profile: what the engine does on its GPU.
         conversion_seconds: wall time of the conversion by step, whichever run made it.
@@ -196,7 +196,7 @@ class EngineRecord:
         warnings: what TensorRT warned about while it built, shortened.
         timing: what timing caches the build used and left; None in records of before there were any.
         tools: versions of what took part, by package.
-        source_revision: git commit of the farm's code; None where it is not known.
+        source_revision: git commit of the farm's code; None if it is not known.
         attempt: which attempt wrote it; tells one's own success from another's.
         created: when, UTC, ISO 8601.
     """

@@ -113,7 +113,7 @@ class ReleaseFile:
         sha256: digest of the bytes that were read.
         size: number of bytes.
         etag: S3's entity tag at that moment, unquoted.
-        version_id: S3's version of the object; None where the bucket keeps no versions.
+        version_id: S3's version of the object; None if the bucket keeps no versions.
     """
 
     path: str

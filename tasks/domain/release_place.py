@@ -66,7 +66,7 @@ class ReleasePlace:
         return f"s3://{self.bucket}/{self.prefix}"
 
     def release_of(self, created: CreatedObject) -> ReleaseRef | None:
-        """Return the release of which `created` is the request file; None where it lies elsewhere.
+        """Return the release of which `created` is the request file; None if it lies elsewhere.
 
         Raises:
             ValueError: it has no name that a model or version can have.

@@ -143,7 +143,7 @@ class BuildRequest:
     """What the owner of a release asks for.
 
     Attributes:
-        signature: which signature of the SavedModel; None where the model has one, or `serving_default`.
+        signature: which signature of the SavedModel; None if the model has one, or `serving_default`.
         inputs: shapes by input name; an input that is left out gets shapes from its signature.
         profiles: several ranges of shapes, each with kernels of its own: for each the shapes of inputs whose
             dimensions are open, other than those in `inputs`, whose shapes all of them share.

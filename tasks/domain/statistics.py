@@ -37,7 +37,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 def drift(values: Sequence[float]) -> float:
     """Return by which share the median of the last third differs from that of the first.
 
-    0.05 means that the values became 5 % larger; 0 where there are fewer than three, or the first are zero.
+    0.05 means that the values became 5 % larger; 0 if there are fewer than three, or the first are zero.
     """
     third = len(values) // _THIRDS
     if not third:

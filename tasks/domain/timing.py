@@ -116,9 +116,9 @@ class TimingUse:
 
     Attributes:
         mode: what was asked for.
-        used: the cache that the build began with; None where it began with none.
+        used: the cache that the build began with; None if it began with none.
         left: the stored cache that holds what the build measured, and perhaps what others did meanwhile;
-            None where nothing was kept.
+            None if nothing was kept.
         notes: why there was no cache, or what became of one that could not be used.
     """
 

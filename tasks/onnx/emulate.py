@@ -27,7 +27,7 @@ _TYPED_BY_ATTRIBUTE = frozenset({"Cast", "Constant", "ConstantOfShape"})
 def emulated(path: Path) -> bytes | None:
     """Return a graph that computes as `path` does, with every FP16 and BF16 result rounded.
 
-    References to external weights stay as they are. None where nothing computes in these types.
+    References to external weights stay as they are. None if nothing computes in these types.
     """
     model = onnx.load(path, load_external_data=False)
     return model.SerializeToString() if emulate(model) else None

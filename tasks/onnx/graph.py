@@ -28,7 +28,7 @@ class GraphWanted:
         samples: an `.npz` with arrays by input name, first dimension the batch; INT8 and FP8 need it.
         calibration: how INT8 and FP8 choose their ranges.
         shapes: the shapes that are asked for, by input; samples are repeated or cut to them.
-        tolerance: the largest error that is accepted, where it is not the precision's own: what makes a
+        tolerance: the largest error that is accepted, if it is not the precision's default: what makes a
             larger one is not quantised.
     """
 
@@ -46,8 +46,8 @@ class LoweredGraph:
 
     Attributes:
         onnx: the file.
-        weights: its external data, beside it; None where one file holds all.
-        quantisation: how it was quantised; None where it was not.
+        weights: its external data, beside it; None if one file holds all.
+        quantisation: how it was quantised; None if it was not.
         nodes: number of nodes, those of subgraphs included.
         nodes_before: the same before lowering.
         seconds: wall time of the child process.

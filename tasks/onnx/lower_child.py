@@ -83,7 +83,7 @@ def _same_interface(actual: tuple[Interface, Interface], wanted: tuple[Interface
 
 
 def _checked(model: ModelProto, when: str, fix: str) -> ModelProto:
-    """Return `model` with every type and shape inferred anew; what is not valid ONNX is refused."""
+    """Return `model` with every type and shape inferred again; what is not valid ONNX is refused."""
     plugin_types = _types_of_plugins(model)
     del model.graph.value_info[:]
     model.graph.value_info.extend(plugin_types)

@@ -42,7 +42,7 @@ def _former(store: Store, key: str) -> Document[Announcement] | None:
 
 
 def announced_pools(store: Store) -> frozenset[str]:
-    """Return the pools that agents announced, also where a newer version of enginefarm did.
+    """Return the pools that agents announced, also if a newer version of enginefarm announced them.
 
     Raises:
         FarmError: as `s3_errors`.

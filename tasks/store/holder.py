@@ -33,7 +33,7 @@ class Holder:
     started: int
 
     def is_gone(self) -> bool:
-        """Say whether the process surely does not run any more; false where this process cannot know."""
+        """Say whether the process surely does not run any more; false if this process cannot know."""
         here = _here()
         if here is None or here != (self.boot, self.numbers):
             return False
@@ -67,7 +67,7 @@ class Holder:
 
 
 def this_process() -> Holder | None:
-    """Return this process; None where the kernel does not tell."""
+    """Return this process; None if the kernel does not say."""
     here, state = _here(), _state_of(os.getpid())
     if here is None or state is None:
         return None
@@ -84,7 +84,7 @@ def _here() -> tuple[str, str] | None:
 
 
 def _state_of(pid: int) -> tuple[str, int] | None:
-    """Return the state and the start of a process; None where they cannot be read."""
+    """Return the state and the start of a process; None if they cannot be read."""
     try:
         fields = (_PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         return fields[_STATE], int(fields[_STARTED])

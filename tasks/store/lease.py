@@ -8,7 +8,7 @@ nothing: where two hold one, because a holder was paused or the server ignores a
 result, and the conditional write of its record settles which one stands.
 
 A holder that finds out that the result cannot be made, because of what was asked for and not of its own host,
-leaves its error in the lease: those that waited for it have their answer, and whoever comes later tries anew.
+leaves its error in the lease: those that waited for it have their answer, and later callers retry.
 
 A lease that is taken over is a new document, since the old one spoke of another holder. One that is renewed
 keeps the keys that this version does not know.
@@ -96,7 +96,7 @@ class Lease:
 
         Call it again after a while: each call looks whether the holder still renews, and takes the lease
         over where it was not renewed for a whole lease time. While S3 is away nobody can renew: the watch
-        starts anew.
+        restarts.
 
         Raises:
             FarmError: the one with which the holder failed that this caller waited for; else as `s3_errors`.
@@ -151,7 +151,7 @@ class Lease:
         """Give the lease back, so that nobody has to wait. What may be another's by now is left alone.
 
         Args:
-            failure: why there is no result; None where there is one.
+            failure: why there is no result; None if there is one.
 
         Raises:
             FarmError: as `s3_errors`; the lease then runs out.

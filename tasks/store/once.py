@@ -1,4 +1,4 @@
-"""One of many hosts makes a result, and the others wait until they find it."""
+"""Makes a result once: a host makes it under a lease, and the others poll the store until it is there."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ async def make_once(
 
     Args:
         lease: of the result, not held.
-        find: looks for the result in the store; asked again and again while another holds the lease.
+        find: looks for the result in the store; polled while another host holds the lease.
         make: makes the result and stores it, so that `find` finds it from then on.
 
     Raises:
-        FarmError: of `find` and `make`, also of another's `make` where it is about what was asked for; and as
+        FarmError: of `find` and `make`, also of another host's `make` if it concerns the request; and as
             `s3_errors`.
     """
     while True:

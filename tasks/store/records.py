@@ -106,7 +106,7 @@ def _keep_unknown(document: Any, former: Any, understood: Any) -> None:
     """Add to `document` the keys of `former` that are missing in `understood`: `former` as it was read.
 
     Names in a mapping, such as the packages in `tools`, are understood, so they are no keys in this sense. An
-    item of a list keeps its keys where it stays the same.
+    item of a list keeps its keys if it stays the same.
     """
     if isinstance(former, dict) and isinstance(understood, dict) and isinstance(document, dict):
         for key, value in former.items():

@@ -225,7 +225,7 @@ class Store:
             return error
 
     def find(self, key: str, kind: type[R]) -> R | None:
-        """Return the record of `kind` at `key`, relative to the store's root; None where there is none.
+        """Return the record of `kind` at `key`, relative to the store's root; None if there is none.
 
         Raises:
             RecordInvalid: what lies there cannot be read, or belongs at another key.

@@ -41,8 +41,8 @@ class Standing:
 
     Attributes:
         etag: of these bytes.
-        document: what it says; None where it cannot be read or is not of its key.
-        problem: why it cannot be read; None where it can.
+        document: what it says; None if it cannot be read or is not of its key.
+        problem: why it cannot be read; None if it can.
     """
 
     etag: str
@@ -56,7 +56,7 @@ class Standing:
 
 
 def find_timing(store: Store, key: str, made_for: TimingCacheKey | None = None) -> Standing | None:
-    """Return the record at `key`; None where there is none.
+    """Return the record at `key`; None if there is none.
 
     Args:
         store: where to look.
@@ -120,10 +120,10 @@ def swap_timing(store: Store, record: TimingRecord, over: Standing | None) -> bo
 
 
 def put_cache(store: Store, cache: CacheFile) -> None:
-    """Store the bytes of `cache` under their digest, also where damaged ones lie there.
+    """Store the bytes of `cache` under their digest, also over damaged bytes.
 
     Raises:
-        FarmError: as `s3_errors`; a `DigestMismatch` where the file is not what its reference says.
+        FarmError: as `s3_errors`; a `DigestMismatch` if the file is not what its reference says.
     """
     put_file(store.client, store.address(cache.ref.key), cache.path, cache.ref)
 

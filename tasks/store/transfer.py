@@ -78,10 +78,10 @@ def download(
         address: what to read.
         path: what to write; a file that is there is overwritten, and removed if the download fails.
         etag: the version that is wanted, unquoted; None takes whichever is there.
-        received: is told how many bytes of this object have arrived.
+        received: called with the number of bytes of this object so far.
 
     Raises:
-        ClientError: S3's answer; 412 where the object has another etag.
+        ClientError: S3's answer; 412 if the object has another etag.
         BotoCoreError: the connection broke each time.
     """
     # radosgw wants the tag without quotes; the others take both.
@@ -101,7 +101,7 @@ def download(
 
 
 def _retrying(read: Callable[[], T]) -> T:
-    """Read again from the start where the connection breaks on the way; botocore does not do that."""
+    """Read again from the start if the connection breaks on the way; botocore does not do that."""
     for _ in range(_READ_ATTEMPTS - 1):
         with contextlib.suppress(*_BROKEN_CONNECTION):
             return read()
@@ -123,10 +123,10 @@ def _receive(
 
 
 def read_small(client: S3Client, address: Address, *, most: int, refusal: type[FarmError]) -> bytes | None:
-    """Return the object at `address`; None where the bucket has none.
+    """Return the object at `address`; None if the bucket has none.
 
     Raises:
-        FarmError: a `refusal` where it has more than `most` bytes; else as `s3_errors`.
+        FarmError: a `refusal` if it has more than `most` bytes; else as `s3_errors`.
     """
 
     def read() -> bytes:
@@ -152,7 +152,7 @@ def read_small(client: S3Client, address: Address, *, most: int, refusal: type[F
 
 
 def stored_size(client: S3Client, address: Address) -> int | None:
-    """Return how many bytes lie at `address`; None where nothing does.
+    """Return how many bytes lie at `address`; None if nothing does.
 
     Raises:
         FarmError: as `s3_errors`.

@@ -103,7 +103,7 @@ def _outside(dtype: Any) -> Any:
 
 
 def _failing_layer(error: BaseException) -> str:
-    """Return name and class of the innermost layer that `error` passed through; empty where it did not."""
+    """Return name and class of the innermost layer that `error` passed through; empty if it did not."""
     layers = []
     for frame, _ in traceback.walk_tb(error.__traceback__):
         owner = frame.f_locals.get("self")

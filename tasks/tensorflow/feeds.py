@@ -1,4 +1,4 @@
-"""Input values for the reference: the release's samples where there are some, else drawn numbers."""
+"""Input values for the reference: the release's samples if there are any, else random numbers."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _drawn(
 
 
 def _end(spec: TensorSpec, vocabularies: Mapping[str, int]) -> int | None:
-    """Return where the whole numbers for an input end; None where numbers are standard normal.
+    """Return where the whole numbers for an input end; None if numbers are standard normal.
 
     Ids go up to the smallest table that they reach. Other integers are 0 and 1, as masks and kinds of tokens
     are, and as every table has; only bytes are known to go up to 255.
@@ -125,7 +125,7 @@ def _end(spec: TensorSpec, vocabularies: Mapping[str, int]) -> int | None:
 
 
 def one_step_off(inputs: Arrays, arithmetic: Precision) -> Arrays | None:
-    """Return `inputs` with every float moved by one rounding step of `arithmetic`; None where none can be.
+    """Return `inputs` with every float moved by one rounding step of `arithmetic`; None if none can be.
 
     A smaller step would vanish in the model's first rounding.
     """

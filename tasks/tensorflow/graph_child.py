@@ -1,6 +1,6 @@
 """Child: a frozen TensorFlow graph becomes an ONNX graph by tf2onnx, without its copies of the weights.
 
-tf2onnx writes the constants that it computes (transposed kernels) anew into their messages on every
+tf2onnx writes the constants that it computes (transposed kernels) again into their messages on every
 optimiser pass, and no message gives its memory back: a 100 MB network then needs gigabytes. A constant's
 message is not read before the model is made, and then from its attributes, so leaving constants alone
 changes nothing else.
@@ -60,7 +60,7 @@ class Written:
     """An ONNX graph on the disk.
 
     Attributes:
-        weights: the file of its large weights beside it; None where it has none.
+        weights: the file of its large weights beside it; None if it has none.
         plugin_ops: TensorFlow operations in it that are left to TensorRT plugins, sorted.
     """
 
@@ -112,7 +112,7 @@ def _convert(
     outputs = {name: replaced.get(tensor, tensor) for name, tensor in frozen.outputs.items()}
     if replaced:
         used = {node_name(tensor) for tensor in (*frozen.inputs.values(), *outputs.values())}
-        graph = _graph_of(reaching(graph.as_graph_def(), used))  # in a new graph, shapes are found anew
+        graph = _graph_of(reaching(graph.as_graph_def(), used))  # in a new graph, shapes are inferred again
     with tf.device("/cpu:0"), graph.as_default():
         replaced = apply_rewrites(graph, frozen.tables)
         outputs = {name: replaced.get(tensor, tensor) for name, tensor in outputs.items()}

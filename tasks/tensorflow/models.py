@@ -45,7 +45,7 @@ class ConversionWanted:
     """What to convert.
 
     Attributes:
-        signature: name of the signature; None where there is one, or `serving_default`.
+        signature: name of the signature; None if there is one, or `serving_default`.
         shapes: shapes by input name; inputs that are left out get theirs from the signature.
         profiles: for each of several profiles the shapes of the other inputs, see `BuildRequest`.
         opset: ONNX opset of the graph.
@@ -67,7 +67,7 @@ class Converted:
 
     Attributes:
         onnx: the graph, in a folder of its own; its tensors have the signature's names.
-        weights: its large weights, beside it; None where it has none.
+        weights: its large weights, beside it; None if it has none.
         reference: TensorFlow's answers, see `tasks.children.reference`.
         signature: name of the signature.
         inputs: the signature's inputs, sorted by name.

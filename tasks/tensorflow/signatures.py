@@ -145,8 +145,6 @@ def _tensor(signature: str, side: str, key: str, info: Any) -> TensorSpec:
         )
         raise refuse(problem, fix)
     if info.tensor_shape.unknown_rank and side == "input":
-        raise refuse(
-            "unknown rank", "export with a TensorSpec that gives each dimension, None where it varies"
-        )
+        raise refuse("unknown rank", "export with a TensorSpec that gives each dimension, None if it varies")
     shape = tuple(None if dim.size < 0 else int(dim.size) for dim in info.tensor_shape.dim)
     return TensorSpec(name=key, dtype=_DTYPES[info.dtype], shape=shape)

@@ -47,7 +47,7 @@ class _Value:
 
     Attributes:
         inputs: inputs of the signature whose numbers it holds.
-        shape: of a weight; -1 where a dimension is unknown, None where there is no shape.
+        shape: of a weight; -1 where a dimension is unknown, None if there is no shape.
         number: of a constant scalar.
     """
 
@@ -104,7 +104,7 @@ class _Search:
         return limits
 
     def _lookup(self, frame: _Frame, node: Any) -> tuple[_Value, int]:
-        """Return the indices of a node that looks up, and how many it can; 0 where that is not known."""
+        """Return the indices of a node that looks up, and how many it can; 0 if that is not known."""
         if node.op not in _LOOKUPS or len(_data(node)) < _LOOKUPS[node.op]:
             return _UNKNOWN, 0
         first, second, *more = (self._value(frame, name) for name in _data(node))

@@ -42,7 +42,7 @@ class EngineJob:
         compatibility: where the plan may run besides its target.
         refittable: whether it takes other weights later.
         stripped: whether its weights are left out.
-        timing: where it has its timings; None measures everything anew and keeps nothing.
+        timing: where it has its timings; None measures everything again and keeps nothing.
     """
 
     toolchain: Toolchain
@@ -77,8 +77,8 @@ class BuiltEngine:
         peak_mib: most memory of the building process on the host, in MiB.
         warnings: what TensorRT warned about, shortened.
         plugins: libraries that the plan needs to be loaded.
-        layers: a JSON file with what the engine inspector tells of it; None where it could not be inspected.
-        no_layers: why not; empty where it was.
+        layers: a JSON file with what the engine inspector tells of it; None if it could not be inspected.
+        no_layers: why not; empty if it was.
         carries_code: whether it holds a runtime, which who loads it must allow.
         stripped: whether it has no weights, so that it must be refitted to run.
         timing: what it did with its timings.

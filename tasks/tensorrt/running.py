@@ -18,7 +18,7 @@ class OutputSummary:
         name: its name.
         dtype: NumPy's name of its element type.
         shape: its dimensions.
-        min: its smallest value; None where it has no element, like the next two.
+        min: its smallest value; None if it has no element, like the next two.
         max: its largest value.
         mean: the mean of its values.
     """

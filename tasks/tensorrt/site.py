@@ -15,7 +15,7 @@ class BuildSite:
 
     Attributes:
         toolchain: what builds.
-        gpu_index: the GPU of the target on this host; None where the target has none here.
+        gpu_index: the GPU of the target on this host; None if the target has none here.
         gpu_uuid: the same GPU for all processes of the host; None like the index.
         cuda: version of CUDA that NVIDIA's driver has; None without one.
     """

@@ -36,7 +36,7 @@ class TimingOutcome:
 
     Attributes:
         used: whether it began with those that it was given.
-        left: those that it began with and its own; None where it left none.
+        left: those that it began with and its own; None if it left none.
         notes: why what was given was not used, for people.
     """
 

@@ -51,7 +51,7 @@ class QuantisationWanted:
         samples: an `.npz` with one array per input, first dimension the batch.
         calibration: how ranges are chosen.
         shapes: the shapes that are asked for, by input.
-        tolerance: the largest error that is accepted; where it is exceeded, operations are left out.
+        tolerance: the largest error that is accepted; if it is exceeded, operations are left out.
     """
 
     precision: Precision

@@ -90,7 +90,7 @@ class Search:
     def best(
         self, ranges: Mapping[Calibration, Ranges], tolerance: float, report: Callable[[str, float], None]
     ) -> Found:
-        """Return the calibration with the smallest error; where that is above half of `tolerance`, with less.
+        """Return the calibration with the smallest error; if that is above half of `tolerance`, with less.
 
         Operations are left out by the error that each makes alone, for its work. At least half of the work
         of all stays: whether the error is small enough then is for the accuracy gate to say.

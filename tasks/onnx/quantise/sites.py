@@ -35,7 +35,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:
-    """A constant input, and the axis of its output channels; None where it gets one scale."""
+    """A constant input, and the axis of its output channels; None if it gets one scale."""
 
     place: Place
     tensor: str
@@ -83,7 +83,7 @@ class _Finder:
         ) + Counter(value.name for value in graph.output)
 
     def site(self, index: int, node: NodeProto) -> Site | None:
-        """Return `node` as a site; None where it is none."""
+        """Return `node` as a site; None if it is none."""
         if node.op_type not in PRODUCTS or node.domain not in {"", "ai.onnx"}:
             return None
         factors = node.input[:2]  # the third is the bias

@@ -143,7 +143,7 @@ def _closure(graph: Any, nodes: Iterable[Any], functions: set[str]) -> Iterator[
 
 
 def _implemented(function: Any) -> bytes | None:
-    """Return the name of what `function` is one way to compute; None where it has none."""
+    """Return the name of what `function` is one way to compute; None if it has none."""
     return bytes(function.attr["api_implements"].s) if "api_implements" in function.attr else None
 
 

@@ -109,7 +109,7 @@ NOT_IN_AN_ENGINE: tuple[OpRule, ...] = (
         "upload the model as it was before TF-TRT converted it",
     ),
 )
-"""Refused where the signature needs them."""
+"""Refused if the signature needs them."""
 
 
 _NUMBER_TABLES = {"HashTableV2": ("key_dtype", "value_dtype"), "LookupTableFindV2": ("Tin", "Tout")}
@@ -123,7 +123,7 @@ def is_number_table(node: Any) -> bool:
 
 
 def first_match(op: str, rules: tuple[OpRule, ...]) -> OpRule | None:
-    """Return the rule that refuses `op`; None where none does."""
+    """Return the rule that refuses `op`; None if none does."""
     return next((rule for rule in rules if rule.ops.fullmatch(op)), None)
 
 

@@ -95,7 +95,7 @@ def _convolved(x: Any, convolution: Any, blocks: list[int], padding: _Padding, a
 
 
 def _padding_left_over(paddings: Any, crops: Any, block: int) -> _Padding | None:
-    """Return what pads each side in the end; None where it depends on the length or cannot be known."""
+    """Return what pads each side in the end; None if it depends on the length or cannot be known."""
     paddings_left: set[tuple[int, ...]] = set()
     for added, cut in run_for_sizes([paddings, crops], range(1, 2 * block + 1)):
         if cut[:, 0].any():

@@ -69,7 +69,7 @@ def _with_letters(equation: str, ranks: list[int]) -> str:
 
 
 def _product(terms: list[str], result: str) -> _Product | None:
-    """Return how `terms` make one matrix product; None where they do not."""
+    """Return how `terms` make one matrix product; None if they do not."""
     if len(terms) != 2 or any(len(set(term)) != len(term) for term in (*terms, result)):  # noqa: PLR2004
         return None
     left, right = terms

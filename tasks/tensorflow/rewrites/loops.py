@@ -44,7 +44,7 @@ def steps_at_once(site: Site) -> list[Any] | None:
 
 
 def _written(site: Site) -> tuple[Any, Any]:
-    """Return the body of the loop whose rows are stacked, and what writes them; None where nothing does."""
+    """Return the body of the loop whose rows are stacked, and what writes them; None if nothing does."""
     loop, place = site.op.inputs[0].op, site.op.inputs[0].value_index
     if loop.type not in _LOOPS:
         return None, None
@@ -91,7 +91,7 @@ def _counts_down(body: Any, write: Any) -> bool:
 
 
 def _ordered(site: Site, backwards: bool) -> list[Any] | None:  # noqa: FBT001
-    """Return what the loop wrote, after what was written before it, turned round where it counts down."""
+    """Return what the loop wrote, after what was written before it, reversed if it counts down."""
     loop, place = site.op.inputs[0].op, site.op.inputs[0].value_index
     empty, first = loop.inputs[place], None
     if empty.op.type == "TensorListSetItem":

@@ -82,7 +82,7 @@ def symmetric_pad(site: Site) -> list[Any] | None:
 
 
 def _end(x: Any, axis: int, width: int, *, first: bool) -> Any:
-    """Return the `width` lines at one end of `axis`, turned round; None where there are none."""
+    """Return the `width` lines at one end of `axis`, turned round; None if there are none."""
     if not width:
         return None
     cut = slice(0, width) if first else slice(-width, None)

@@ -152,7 +152,7 @@ def _again(op: Any, inputs: list[Any]) -> Any:
 
 
 def _lengths(site: Site, shape: Any) -> list[int] | None:
-    """Return how many numbers are transformed along each of the last axes; None where that varies."""
+    """Return how many numbers are transformed along each of the last axes; None if that varies."""
     rank = int(site.op.type[-2]) if site.op.type.endswith("D") else 1
     if len(site.inputs) > 1:
         given = static_value(site.inputs[1])

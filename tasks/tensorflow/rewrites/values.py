@@ -13,7 +13,7 @@ _TWO_SIZES = (61, 67)
 
 
 def static_value(tensor: Any) -> Any:
-    """Return the value of `tensor` as a NumPy array; None where it is not known now.
+    """Return the value of `tensor` as a NumPy array; None if it is not known now.
 
     What is computed from shapes is known where it comes out alike for two sizes of the unknown dimensions.
     Large constants are not in the graph while it is rewritten, and so are not known either.
@@ -48,7 +48,7 @@ def follows_from_shapes(tensor: Any) -> bool:
 
 
 def _shapes_read(tensors: list[Any]) -> list[Any] | None:
-    """Return the shapes from which `tensors` are computed; None where they follow from anything else."""
+    """Return the shapes from which `tensors` are computed; None if they follow from anything else."""
     waiting, seen, shapes = list(tensors), set[str](), dict[str, Any]()
     while waiting:
         tensor = waiting.pop()

@@ -34,7 +34,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     Returns:
         `plan`, the `sha256` and `size` of the engine's bytes as TensorRT gave them; `target`, `info`,
         `inputs`, `outputs`, `seconds` by phase, `warnings`, `timing` as `Timing.document` makes it, and
-        `no_layers`: why `layers` was not written, empty where it was.
+        `no_layers`: why `layers` was not written, empty if it was.
 
     Raises:
         TargetUnavailable: this process is not on the target that is asked for.
@@ -160,7 +160,7 @@ def configured(session: Session, network: Any, advance: Callable[[float], None])
 
 
 def _inspect(session: Session, plan: Path, written: dict[str, Any], layers: Path) -> str:
-    """Write what the inspector tells of the plan to `layers`; return why not, empty where it is written."""
+    """Write what the inspector tells of the plan to `layers`; return why not, empty if it is written."""
     try:
         text = read_layers(
             session.trt, session.logger, session.messages, session.options, plan, built=written

@@ -64,7 +64,7 @@ class Driver:
         self._check_status(function, self.function(function)(*arguments))
 
     def function(self, name: str) -> Any:
-        """Return a function of the driver, which returns its status: 0 where it succeeds."""
+        """Return a function of the driver, which returns its status: 0 if it succeeds."""
         return getattr(self._library, name)
 
     def _check_status(self, function: str, status: int) -> None:

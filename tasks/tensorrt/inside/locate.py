@@ -37,7 +37,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report: takes the phase `build N`.
 
     Returns:
-        `place` in `tensors` (None where none was found), `relative`, `builds` and `reason`.
+        `place` in `tensors` (None if none was found), `relative`, `builds` and `reason`.
 
     Raises:
         FarmError: as the build and the verification.

@@ -25,7 +25,7 @@ class Messages:
         return [*once[:_MOST], f"and {more} more"] if more > 0 else once
 
     def clear(self) -> None:
-        """Forget what was said: what is long-lived says it anew each time."""
+        """Forget what was said: what is long-lived repeats it each time."""
         self.warnings.clear()
         self.errors.clear()
 

@@ -18,7 +18,7 @@ class Options:
         optimization_level: 0 (fast build) to 5 (fast engine).
         profiles: `min`, `opt` and `max` shape by input name, for each optimisation profile.
         compute_capabilities: for which GPUs, for example `("8.9",)`.
-        gpu_index: the GPU to build on; None where none is needed.
+        gpu_index: the GPU to build on; None if none is needed.
         version_compatible: whether the plan also loads with later versions.
         lean_runtime: whether such a plan carries the runtime for that.
         hardware: on which other GPUs the plan also runs, a level of TensorRT's in small letters.
@@ -49,7 +49,7 @@ class Device:
     """What the plan will run on, as found.
 
     Attributes:
-        gpu: the model as the driver reports it; None where the plan runs on any of its capabilities.
+        gpu: the model as the driver reports it; None if the plan runs on any of its capabilities.
         compute_capabilities: for example `("8.9",)`.
     """
 
@@ -59,7 +59,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the ONNX graph; either part is empty where the parser does not tell it."""
+    """A node of the ONNX graph; either part is empty if the parser does not tell it."""
 
     name: str
     op: str

@@ -26,7 +26,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report: takes the phases `load` and `run`.
 
     Returns:
-        `outputs`: of each its `name`, `dtype`, `shape`, and `min`, `max` and `mean`, None where there is no
+        `outputs`: of each its `name`, `dtype`, `shape`, and `min`, `max` and `mean`, None if there is no
         element; and `seconds` by phase.
 
     Raises:

@@ -23,12 +23,12 @@ class Timing:
     """The cache that a build works with.
 
     Attributes:
-        cache: TensorRT's own object, kept alive until the build is over; None where it has none.
+        cache: TensorRT's own object, kept alive until the build is over; None if it has none.
         used: whether it held something when the build began.
         into: where to leave what it holds in the end; None leaves nothing.
         notes: why what was given was not used.
-        pinning: how this family repeats a build; None where this build does not.
-        pinned: the kernels that this build must take, by what they compute; empty where it is free.
+        pinning: how this family repeats a build; None if this build does not.
+        pinned: the kernels that this build must take, by what they compute; empty if it is free.
     """
 
     cache: Any = None

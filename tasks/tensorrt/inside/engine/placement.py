@@ -49,10 +49,10 @@ class Placement:
 
     @property
     def why_no_graph(self) -> str | None:
-        """Why what is set now cannot be captured as a CUDA graph; None where nothing forbids it."""
+        """Why what is set now cannot be captured as a CUDA graph; None if nothing forbids it."""
         if self._allocators:
             return (
-                f"that values decide the shape of {', '.join(self._allocators)}, so memory is asked for anew"
+                f"that values decide the shape of {', '.join(self._allocators)}, so memory is allocated again"
             )
         if self._host:
             return f"that {', '.join(sorted(self._host))} is read or written on the host"

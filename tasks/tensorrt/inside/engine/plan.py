@@ -24,7 +24,7 @@ class Place:
     Attributes:
         flavour: name of TensorRT's Python module.
         version: the TensorRT, four parts.
-        gpu: the GPU's model; None where the plan runs on any of its compute capabilities.
+        gpu: the GPU's model; None if the plan runs on any of its compute capabilities.
         compute_capabilities: for example `("8.9",)`.
         system: operating system and processor architecture.
     """
@@ -160,7 +160,7 @@ def checked_plan(path: Path, sha256: str, size: int | None = None) -> bytes:
     """Return the file's bytes: what is hashed here is what TensorRT gets, not the file once more.
 
     Raises:
-        DigestMismatch: they have another digest, or another size where one is given.
+        DigestMismatch: they have another digest, or another size if a size is given.
         InputInvalid: the file cannot be read.
     """
     fix = "fetch the plan again; if it stays so, build the engine again and find out who changed it"

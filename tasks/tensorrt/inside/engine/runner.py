@@ -182,7 +182,7 @@ class Runner:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Run the body; after an error nothing is left running, and the next run starts anew."""
+        """Run the body; after an error nothing is left running, and the next run starts from scratch."""
         try:
             with self._errors():
                 yield

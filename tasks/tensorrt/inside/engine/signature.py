@@ -23,7 +23,7 @@ class Tensor:
     Attributes:
         name: its name.
         dtype: NumPy's name of its element type.
-        shape: dimensions; None where they are decided at run time.
+        shape: dimensions; None if they are decided at run time.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Signature:
         Args:
             arrays: what `fitted` returned.
             wanted: the profile that is asked for; None takes the first that fits.
-            active: the profile in use, which is kept where it fits: a change costs time.
+            active: the profile in use, which is kept if it fits: a change costs time.
 
         Raises:
             InputInvalid: there is no such profile, or no shape range of it takes the arrays.

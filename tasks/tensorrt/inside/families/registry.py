@@ -25,7 +25,7 @@ class Family(Protocol):
     """The first major and minor version that has all that is used here."""
 
     PINNING: Pinning | None
-    """How a build takes all its timings from one cache; None where it cannot."""
+    """How a build takes all its timings from one cache; None if it cannot."""
 
     def find_device(self, trt: Any, options: Options) -> Device:
         """Return what the plan will run on; raise TargetUnavailable or GpuUnavailable."""
@@ -42,7 +42,7 @@ class Family(Protocol):
     def write_plan(
         self, trt: Any, builder: Any, network: Any, config: Any, path: Path
     ) -> dict[str, Any] | None:
-        """Build into the file; return `sha256` and `size` of TensorRT's bytes, None where it built none."""
+        """Build into the file; return `sha256` and `size` of TensorRT's bytes, None if it built none."""
 
     def failed_node(self, error: Any, messages: Messages) -> Node:
         """Return the node that a parser error is about."""
