@@ -30,6 +30,7 @@ from tasks.locate import locate
 from tasks.profile import profile_on_gpu
 from tasks.publish import VerifiedEngine, publish_engine
 from tasks.quarantine import Suspect, quarantining
+from tasks.step import steps_of
 from tasks.store.lease import Lease
 from tasks.store.once import make_once
 from tasks.store.patience import be_patient
@@ -95,7 +96,7 @@ async def build_engine(order: EngineOrder) -> CellOutcome:
     async with failure_on_run_page():
         settings().check_allowed(order.store)
         lease = Lease(store=Store.connect(order.store), key=order.key)
-        with labelled(_label(order)), settings().workspace() as work:
+        with labelled(_label(order)), steps_of(_label(order)), settings().workspace() as work:
             return await make_once(lease, partial(find_engine, order), partial(_build, order, work))
 
 

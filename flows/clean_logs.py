@@ -6,6 +6,7 @@ Prefect sends what flows log, tracebacks too, to its server.
 from __future__ import annotations
 
 import logging
+from contextvars import ContextVar
 from copy import copy
 from typing import Any
 
@@ -16,6 +17,7 @@ _FORMATTER = logging.Formatter()
 _MADE_BEFORE = logging.getLogRecordFactory()
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _DETAIL_ONLY = "enginefarm_detail_only"
+_ON_CONSOLE: ContextVar[bool] = ContextVar("tracebacks_on_console", default=False)
 
 
 def keep_logs_clean() -> None:
@@ -36,6 +38,11 @@ def keep_tracebacks_apart() -> None:
         logging.getLogger(name).addFilter(_take_traceback_out)
 
 
+def show_tracebacks() -> None:
+    """Let the console of this process show tracebacks of the farm's own errors, too."""
+    _ON_CONSOLE.set(True)
+
+
 def log_traceback(error: FarmError) -> None:
     """Log where `error` was raised, as a detail of the flow run of this context."""
     from prefect import get_run_logger  # noqa: PLC0415 (takes seconds; commands without Prefect go without)
@@ -51,7 +58,12 @@ def _take_traceback_out(record: logging.LogRecord) -> bool:
     detail = copy(record)
     detail.levelno, detail.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
     detail.msg, detail.args = f"Traceback of {error.class_name}", ()
-    logging.getLogger(record.name).handle(detail)
+    logger = logging.getLogger(record.name)
+    if _ON_CONSOLE.get():
+        logger.handle(detail)
+    else:
+        for to_server in logger.handlers:  # those of the console are the root logger's
+            to_server.handle(detail)
     record.exc_info = record.exc_text = None
     return not getattr(record, _DETAIL_ONLY, False)
 

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from flows.addresses import release_at
+from flows.clean_logs import show_tracebacks
 from flows.cli import agent, engines, quarantine, timing
 from flows.cli.deploy import deploy
 from flows.cli.display import (
@@ -26,7 +27,7 @@ from flows.cli.display import (
     show_error,
 )
 from flows.cli.doctor import doctor
-from flows.cli.options import Json, Precisions, Release, Targets, Wide
+from flows.cli.options import Json, Precisions, Release, Targets, Verbose, Wide
 from flows.cli.output import console, print_json, say, show
 from flows.cli.publish import publish
 from flows.cli.run import run
@@ -68,12 +69,13 @@ def options(
     rich_help_panel=_BUILD,
     epilog="Example: enginefarm build s3://my-bucket/models/resnet/v7 --target l4 --precision fp16",
 )
-def build(
+def build(  # noqa: PLR0913 (each is an option)
     release: Release,
     *,
     precision: Precisions = None,
     target: Targets = None,
     wide: Wide = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Build the engines of a release that the store does not have yet."""
@@ -86,6 +88,8 @@ def build(
 
         overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
         check_own_server()
+        if verbose:
+            show_tracebacks()
         outcome = asyncio.run(build_release(ref, overrides))
     _show_outcome(outcome, wide=wide, as_json=as_json)
 

@@ -24,6 +24,9 @@ Targets = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Also show debug logs, with tracebacks of enginefarm's own errors.")
+]
 Wide = Annotated[
     bool,
     typer.Option("--wide", help="Print all columns, with complete keys, however narrow the terminal is."),

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from flows.addresses import release_at
-from flows.cli.options import Json, Precisions, Release, Targets
+from flows.cli.options import Json, Precisions, Release, Targets, Verbose
 from flows.cli.output import console, print_json, say
 from flows.server.environment import prepare_prefect
 from tasks.domain.printable import printable
@@ -44,6 +44,7 @@ def submit(  # noqa: PLR0913 (each is an option)
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the run has finished.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Wait, and show the logs meanwhile.")] = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Ask the farm to build a release.
@@ -57,7 +58,8 @@ def submit(  # noqa: PLR0913 (each is an option)
     overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()), priority=priority)
     asked = asyncio.run(_ask(ref, overrides, again=again, say=(lambda _: None) if as_json else say))
     if wait or watch:
-        asked = replace(asked, run=asyncio.run(_end_of(asked.run, watch=watch and not as_json)))
+        least = _least(verbose=verbose) if watch and not as_json else None
+        asked = replace(asked, run=asyncio.run(_end_of(asked.run, logs_from=least)))
         if not as_json:
             say(_line(asked.run))
     if as_json:
@@ -80,8 +82,17 @@ async def _ask(ref: ReleaseRef, overrides: Overrides, *, again: bool, say: Calla
     return asked
 
 
-async def _end_of(run: FlowRun, *, watch: bool) -> FlowRun:
-    """Return `run` once it is over; raises as `farm_runs.wait`."""
+def _least(*, verbose: bool) -> int:
+    """Return the lowest level of logs to show."""
+    return logging.DEBUG if verbose else logging.INFO
+
+
+async def _end_of(run: FlowRun, *, logs_from: int | None) -> FlowRun:
+    """Return `run` once it is over, and print its logs from that level on meanwhile, if there is a level.
+
+    Raises:
+        FarmError: as `runs.wait`.
+    """
     from flows.server import runs  # noqa: PLC0415
     from flows.server.client import farm_client  # noqa: PLC0415
     from flows.server.logs import log_lines  # noqa: PLC0415
@@ -89,8 +100,8 @@ async def _end_of(run: FlowRun, *, watch: bool) -> FlowRun:
 
     async with farm_client() as client:
         ends = RunEnds(client)
-        if watch:
-            async for line in log_lines(client, run, follow=True, ends=ends):
+        if logs_from is not None:
+            async for line in log_lines(client, run, follow=True, least=logs_from, ends=ends):
                 _show(line)
         return await runs.wait(client, await client.read_flow_run(run.id), ends=ends)
 
@@ -133,6 +144,7 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Keep printing until the run has finished.")
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Show the logs of a flow run and of its builds, in chronological order."""
     prepare_prefect()
@@ -143,7 +155,7 @@ def logs(
     async def read() -> None:
         async with farm_client() as client:
             found = await runs.find_run(client, run)
-            async for line in log_lines(client, found, follow=follow):
+            async for line in log_lines(client, found, follow=follow, least=_least(verbose=verbose)):
                 _show(line)
             if follow:
                 say(_line(await client.read_flow_run(found.id)))
@@ -153,9 +165,10 @@ def logs(
 
 def _show(line: LogLine) -> None:
     style = "red" if line.level >= logging.ERROR else "yellow" if line.level >= logging.WARNING else ""
-    head = f"{line.time.astimezone():%H:%M:%S} {line.run} | "
+    step = f"{line.step} | " if line.step else ""
+    head = f"{line.time.astimezone():%H:%M:%S} {line.run} | {step}"
     first, *more = printable(line.text).splitlines() or [""]
-    text = "\n".join((f"{printable(head)}{first}", *(f"    {one}" for one in more)))
+    text = "\n".join((f"{printable(head)}{first}", *(f"    {following}" for following in more)))
     console.print(Text(text, style=style))
 
 

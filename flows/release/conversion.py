@@ -25,6 +25,7 @@ from tasks.onnx.graph import GraphWanted, LoweredGraph
 from tasks.preflight import preflight
 from tasks.publish import publish_conversion, put_blob
 from tasks.quarantine import quarantining
+from tasks.step import steps_of
 from tasks.store.once import make_once
 from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
@@ -74,10 +75,11 @@ async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord
 
     async def make() -> ConversionRecord:
         saved_model = await _saved_model(job)
-        for graph in graphs[:-1]:
-            with suppress(OperationUnsupported):
-                return await _convert(graph, saved_model)
-        return await _convert(graphs[-1], saved_model)
+        with steps_of(Precision.FP32):
+            for graph in graphs[:-1]:
+                with suppress(OperationUnsupported):
+                    return await _convert(graph, saved_model)
+            return await _convert(graphs[-1], saved_model)
 
     return await make_once(graphs[0].lease(), find, make)
 
@@ -92,7 +94,8 @@ async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: P
             fix=f"leave {precision} out of precisions, or replace these operations in the model",
         )
     graph = job.graph(graph_opset(base.opset, precision), precision)
-    return await make_once(graph.lease(), lambda: _stored(graph), lambda: _lower(graph, base))
+    with steps_of(precision):
+        return await make_once(graph.lease(), lambda: _stored(graph), lambda: _lower(graph, base))
 
 
 async def _stored(graph: GraphJob) -> ConversionRecord | None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFilterTimestamp
+from prefect.client.schemas.filters import (
+    LogFilter,
+    LogFilterFlowRunId,
+    LogFilterLevel,
+    LogFilterTimestamp,
+    TaskRunFilter,
+    TaskRunFilterId,
+)
 from prefect.client.schemas.objects import FlowRun, Log
 from prefect.client.schemas.sorting import LogSort
 
@@ -26,38 +34,66 @@ _LATE = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One log of one run."""
+    """One log of one run.
+
+    Attributes:
+        run: the name of the flow run, which names release and cell.
+        step: the name of the task run that logged it; empty if the flow itself did.
+        time: when, with a time zone.
+        level: as in `logging`.
+        text: the message; tracebacks have several lines.
+    """
 
     run: str
+    step: str
     time: datetime
     level: int
     text: str
 
 
 async def log_lines(
-    client: PrefectClient, run: FlowRun, *, follow: bool, ends: RunEnds | None = None
+    client: PrefectClient,
+    run: FlowRun,
+    *,
+    follow: bool,
+    least: int = logging.INFO,
+    ends: RunEnds | None = None,
 ) -> AsyncIterator[LogLine]:
-    """Yield the logs of `run` and its children; with `follow` until all of them are over.
+    """Yield the logs of `run` and its children, each once, in the order of time as far as they have arrived.
 
-    Each is yielded once. Those that are there are in the order of time; one that arrives late comes then.
-    `ends` tells what is over; who goes on to wait gives their own.
+    Args:
+        client: of the farm's server.
+        run: the run.
+        follow: whether to poll until all runs are over.
+        least: the lowest level. Tracebacks of the farm's own errors are logged at DEBUG.
+        ends: decides what is over; a caller that waits for the run afterwards gives its own.
 
     Raises:
         FarmError: as `farm_client`.
     """
     seen: set[UUID] = set()
+    steps: dict[UUID, str] = {}
     newest: datetime | None = None
     over = False
     ends = ends or RunEnds(client)
     while True:
         runs = await with_children(client, run)
-        names = {one.id: one.name for one in runs}
-        for log in await _logs(client, list(names), None if newest is None else newest - _LATE):
-            if log.id not in seen and log.flow_run_id is not None:
+        names = {each.id: each.name for each in runs}
+        since = None if newest is None else newest - _LATE
+        new = [log for log in await _logs(client, list(names), since, least) if log.id not in seen]
+        await _name_steps(client, new, steps)
+        for log in new:
+            if log.flow_run_id is not None:
                 seen.add(log.id)
                 newest = log.timestamp if newest is None else max(newest, log.timestamp)
-                name = names[log.flow_run_id]
-                yield LogLine(run=name, time=log.timestamp, level=log.level, text=log.message)
+                step = steps.get(log.task_run_id, "") if log.task_run_id else ""
+                yield LogLine(
+                    run=names[log.flow_run_id],
+                    step=step,
+                    time=log.timestamp,
+                    level=log.level,
+                    text=log.message,
+                )
         if not follow or over:
             return
         # A child that crashed comes again only while its parent waits for it.
@@ -65,14 +101,23 @@ async def log_lines(
         await asyncio.sleep(_LAST_SECONDS if over else _POLL_SECONDS)
 
 
-async def _logs(client: PrefectClient, runs: list[UUID], since: datetime | None) -> list[Log]:
-    found: list[Log] = []
+async def _name_steps(client: PrefectClient, logs: list[Log], steps: dict[UUID, str]) -> None:
+    """Add the names of the task runs of `logs` to `steps`; logs hold their ids alone."""
+    missing = {log.task_run_id for log in logs if log.task_run_id is not None} - steps.keys()
+    if missing:
+        these = TaskRunFilter(id=TaskRunFilterId(any_=list(missing)))
+        steps |= {task.id: task.name for task in await client.read_task_runs(task_run_filter=these)}
+
+
+async def _logs(client: PrefectClient, runs: list[UUID], since: datetime | None, least: int) -> list[Log]:
+    logs: list[Log] = []
     wanted = LogFilter(
+        level=LogFilterLevel(ge_=least),
         flow_run_id=LogFilterFlowRunId(any_=runs),
         timestamp=None if since is None else LogFilterTimestamp.model_validate({"after_": since}),
     )
     while True:
-        page = await client.read_logs(wanted, limit=_PAGE, offset=len(found), sort=LogSort.TIMESTAMP_ASC)
-        found += page
+        page = await client.read_logs(wanted, limit=_PAGE, offset=len(logs), sort=LogSort.TIMESTAMP_ASC)
+        logs += page
         if len(page) < _PAGE:
-            return found
+            return logs

@@ -168,6 +168,9 @@ def test_a_release_is_watched_to_its_end(farm: Farm, agents: tuple[Agent, Agent,
     order = [name for name, _ in groupby(line.run for line in lines)]
     assert order[0] == "digits-watched" == order[-1]
     assert len(order) > len(names)  # one after the other they would be three groups
+    ends = {(line.run, line.step) for line in lines if line.text.startswith("Finished in state")}
+    assert {("digits-watched-rtx-sm89-fp16", "build rtx-sm89 fp16"), ("digits-watched", "lower fp16")} <= ends
+    assert {run for run, step in ends if not step} == names  # each flow run's own end
 
 
 def _publish(farm: Farm, version: str, request: str) -> str:
@@ -210,6 +213,9 @@ def test_submit_ends_with_the_exit_code_that_a_local_build_has(
     assert isinstance(on_farm[1], CellsFailed)
     classes = {cell: type(error) for cell, error in on_farm[1].cells.items()}
     assert classes == {"unheard-of-9000 fp32": VerificationFailed, "h100-sxm-80gb fp32": ChildCrashed}
+
+    assert "Traceback" not in run("logs", "digits-fails-once")
+    assert "Traceback of VerificationFailed" in run("logs", "digits-fails-once", "--verbose")
 
     for name, value in {**farm.environment, "ENGINEFARM_TOOLCHAINS": failing}.items():
         monkeypatch.setenv(name, value)
