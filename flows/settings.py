@@ -140,5 +140,5 @@ def settings() -> Settings:
         raise RequestInvalid(
             wanted="usable ENGINEFARM_… variables",
             found="; ".join(lines),
-            fix="correct or unset them; the README lists what each may be",
+            fix="correct or unset them; flows/README.md lists what each may be",
         ) from error

@@ -1,4 +1,4 @@
-"""The README's way from a model to a running engine, as it is written there, on a stand-in for its GPU."""
+"""From a model to a running engine, as tasks/README.md shows it, on a stand-in for its GPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ print(model(x=tf.ones((1, 32)))["output_0"].numpy())
 """
 
 
-def test_the_steps_of_the_readme(
+def test_the_steps_from_a_model_to_a_running_engine(
     tmp_path: Path, s3_env: str, prefect_server: str, stand_in: Callable[..., StandIn]
 ) -> None:
     assert set(PROGRAMS) == {"two_layers.py", "run_once.py", "serve.py"}

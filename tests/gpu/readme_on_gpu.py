@@ -1,4 +1,4 @@
-"""The README's way from a model to a running engine, word for word, on a machine with the GPU that it names.
+"""From a model to a running engine as tasks/README.md shows it, on a machine with the GPU that it names.
 
     python tests/gpu/readme_on_gpu.py --toolchain PYTHON --output FOLDER
 

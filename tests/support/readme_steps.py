@@ -1,4 +1,4 @@
-"""The README's way from a model to a running engine: its programs and commands, and how to run them."""
+"""From a model to a running engine: programs and commands of tasks/README.md, and how to run them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SECTION = (ROOT / "README.md").read_text("utf-8").partition("## From a model to a running engine")[2]
+SECTION = (ROOT / "tasks/README.md").read_text("utf-8").partition("\n## From a model to a running engine")[2]
 SECTION = SECTION.partition("\n## ")[0]
 PROGRAMS = dict(re.findall(r"```python\n# (\w+\.py)[^\n]*\n(.*?)```", SECTION, re.DOTALL))
 (COMMANDS,) = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
@@ -24,7 +24,7 @@ _TOOLS = {
 
 
 def readme_steps(folder: Path, bucket: str, **environment: str) -> Callable[..., str]:
-    """Write the README's programs into `folder`; return a function that runs words there.
+    """Write the document's programs into `folder`; return a function that runs words there.
 
     It returns their output. `my-bucket` in the words becomes `bucket`. `environment`, and what
     that function is given by name, join the environment of this process.

@@ -4,19 +4,78 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+import typer
+
+from flows.cli.main import app
 from flows.settings import Settings
 from tasks.domain.errors import all_errors
 from tasks.domain.request import BuildRequest, Precision
 from tasks.store.request_file import parse_request
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "agents/README.md",
+    "flows/README.md",
+    "infra/README.md",
+    "tasks/README.md",
+    "tests/benchmarks/README.md",
+)
+LONGEST_README = 150
+_OUTPUT = ("environment", "targets/", "timing/", "quarantine/", "engines/")
+"""What looks like a path of the repository in ARCHITECTURE.md, and is one in S3."""
+
+
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text("utf-8")
+
+
+def prose_of(document: str) -> str:
+    """Return a document without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", text_of(document), flags=re.DOTALL | re.MULTILINE)
+
+
+def code_of(document: str) -> str:
+    """Return what is code in a document: blocks, and what stands in backticks."""
+    text = text_of(document)
+    blocks = re.findall(r"^```(?!mermaid).*?^```|^ {4}[^\n]+$", text, re.DOTALL | re.MULTILINE)
+    return "\n".join((*blocks, *re.findall(r"`[^`\n]+`", prose_of(document))))
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors that GitHub gives to its headings."""
+    prose = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands_of(group: typer.Typer, *before: str) -> Iterator[str]:
+    """Yield the commands that an application has, as they are typed."""
+    for command in group.registered_commands:
+        if not command.hidden:
+            name = command.name or (command.callback.__name__.replace("_", "-") if command.callback else "")
+            yield " ".join((*before, name))
+    for part in group.registered_groups:
+        assert part.typer_instance is not None
+        named = part.name if isinstance(part.name, str) else part.typer_instance.info.name
+        yield from commands_of(part.typer_instance, *before, str(named))
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text_of("README.md").splitlines()) <= LONGEST_README
 
 
 def test_every_error_has_its_row() -> None:
-    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (.+) \| (yes|no) \|$", README, re.MULTILINE)
+    table = text_of("tasks/README.md")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (.+) \| (yes|no) \|$", table, re.MULTILINE)
     assert rows == [
         (
             str(cls.exit_code),
@@ -29,19 +88,38 @@ def test_every_error_has_its_row() -> None:
 
 
 def test_every_setting_has_its_row() -> None:
-    rows = re.findall(r"^\| `(ENGINEFARM_\w+)` \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(ENGINEFARM_\w+)` \|", text_of("flows/README.md"), re.MULTILINE)
     assert sorted(rows) == sorted(f"ENGINEFARM_{name.upper()}" for name in Settings.model_fields)
 
 
+def test_every_command_has_its_row() -> None:
+    rows = re.findall(r"^\| `(enginefarm [\w -]+)` \|", text_of("flows/README.md"), re.MULTILINE)
+    assert sorted(rows) == sorted(commands_of(app, "enginefarm"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_that_a_document_names_exists(document: str) -> None:
+    names = set(commands_of(app, "enginefarm"))
+    groups = {name.rpartition(" ")[0] for name in names}
+    told = re.findall(r"(?<![\w/-])enginefarm [a-z][a-z0-9|-]*(?: [a-z][a-z0-9|-]+)?", code_of(document))
+    for command in told:
+        first, *rest = command.removeprefix("enginefarm ").split(" ")
+        if f"enginefarm {first}" in groups:
+            for second in (rest or [""])[0].split("|"):
+                assert not second or f"enginefarm {first} {second}" in names, command
+        else:
+            assert all(f"enginefarm {each}" in names for each in first.split("|")), command
+
+
 def test_every_flag_of_the_tests_has_its_row() -> None:
-    flags = re.findall(r'addoption\("(--\w+)"', (ROOT / "tests/conftest.py").read_text("utf-8"))
-    rows = re.findall(r"^\| `(--\w+)", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+    flags = re.findall(r'addoption\("(--\w+)"', text_of("tests/conftest.py"))
+    rows = re.findall(r"^\| `(--\w+)", text_of("CONTRIBUTING.md"), re.MULTILINE)
     assert flags
     assert sorted(rows) == sorted(flags)
 
 
-def test_the_request_in_the_readme_is_a_request() -> None:
-    block = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
+def test_the_reference_of_requests_is_a_request_with_every_key() -> None:
+    block = re.search(r"```yaml\n(.*?)```", text_of("tasks/README.md"), re.DOTALL)
     assert block is not None
     request = parse_request(block[1])
     assert request.precisions == (Precision.FP32, Precision.FP16)
@@ -49,8 +127,34 @@ def test_the_request_in_the_readme_is_a_request() -> None:
     assert keys == {field.name for field in dataclasses.fields(BuildRequest)}
 
 
-def test_links_lead_somewhere() -> None:
-    for document in ("README.md", "CONTRIBUTING.md"):
-        text = (ROOT / document).read_text("utf-8")
-        for link in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (ROOT / link).exists(), link
+def test_the_request_in_the_readme_is_a_request() -> None:
+    block = re.search(r"```yaml\n(.*?)```", text_of("README.md"), re.DOTALL)
+    assert block is not None
+    assert parse_request(block[1]).precisions == (Precision.FP32, Precision.FP16)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", prose_of(document)):
+        path, _, anchor = target.partition("#")
+        if ":" in path:
+            continue
+        file = (ROOT / document).parent / path if path else ROOT / document
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors_of(file), target
+
+
+def test_every_path_in_the_architecture_exists() -> None:
+    named = re.findall(r"`([\w.*/-]+/[\w.*/-]*|[\w/]+\.(?:py|toml|json))`", prose_of("ARCHITECTURE.md"))
+    assert len(named) > 20
+    missing = [path for path in named if not path.startswith(_OUTPUT) and not list(ROOT.glob(path))]
+    assert missing == []
+
+
+def test_the_architecture_has_pictures_and_no_long_section_without_headings() -> None:
+    text = text_of("ARCHITECTURE.md")
+    assert text.count("```mermaid") == 2
+    farm = text.partition("\n## The farm\n")[2].partition("\n## ")[0]
+    for section in re.split(r"^### ", farm, flags=re.MULTILINE):
+        assert section.count("\n\n") <= 5, section.splitlines()[0]
