@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -105,6 +106,17 @@ def test_ci_elsewhere_runs_ci_run_on_each_python_that_is_supported() -> None:
     assert job["steps"][-1] == {"run": ".ci/run"}
     low, high = PROJECT["project"]["requires-python"].replace(">=3.", "").split(",<3.")
     assert job["strategy"]["matrix"]["python"] == [f"3.{number}" for number in range(int(low), int(high))]
+
+
+def test_ci_elsewhere_compares_digests_on_every_python_that_makes_them() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
+    *_, setup, run = workflow["jobs"]["digests"]["steps"]
+    paths = [word for word in shlex.split(run["run"]) if word.startswith("tests/")]
+    assert paths
+    assert all((ROOT / path).exists() for path in paths)
+    compared = re.search(r'parametrize\("version", \[(.+)\]\)', (ROOT / paths[0]).read_text("utf-8"))
+    assert compared is not None
+    assert setup["with"]["python-version"].split() == re.findall(r"3\.\d+", compared[1])
 
 
 def test_the_issue_form_asks_for_what_tells_most() -> None:
