@@ -267,7 +267,7 @@ def test_an_agent_that_is_told_to_end_finishes_its_build(
     _is_waiting(late, behind=building, pool=pool_of(target))
 
     gpu.signal(signal.SIGTERM)
-    wait_until(lambda: "what runs has" in gpu.text, lambda: gpu.text)
+    wait_until(lambda: "stopping; runs have" in gpu.text, lambda: gpu.text)
     unheard.goes_on()
     assert gpu.ends_with() == 0
     assert farm.run(building).state_name == "Completed"

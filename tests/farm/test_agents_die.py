@@ -120,7 +120,7 @@ def test_a_cancel_and_a_second_signal_end_a_build_at_once(farm: Farm, builder: B
         run = farm.submit(builder.order)
         processes = builder.building(agent)
         agent.signal(signal.SIGTERM)
-        wait_until(lambda: "ends;" in agent.text)
+        wait_until(lambda: "stopping; runs have" in agent.text, lambda: agent.text)
         agent.signal(signal.SIGTERM)
         assert agent.ends_with() == 0
         assert builder.is_over(processes)
