@@ -96,14 +96,9 @@ def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def converted_before(s3_env: str, conversions: Path) -> Iterator[None]:
-    """The bucket has every conversion of earlier tests: for tests that are about what comes after one."""
+def conversions_kept(s3_env: str, conversions: Path) -> Iterator[None]:
+    """Keep what this test converts for tests with `converted_before`."""
     client = s3_client()
-    # Other processes add to the folder, blobs first: what they are about to add is not seen.
-    for prefix in ("conversions", "blobs"):
-        for file in (conversions / prefix).rglob("*"):
-            if file.is_file() and file.suffix != ".part":
-                client.upload_file(str(file), s3_env, str(file.relative_to(conversions)))
     yield
     for prefix in ("blobs/", "conversions/"):
         for entry in client.list_objects_v2(Bucket=s3_env, Prefix=prefix).get("Contents", []):
@@ -113,3 +108,15 @@ def converted_before(s3_env: str, conversions: Path) -> Iterator[None]:
                 part = file.with_name(f"{file.name}.{os.getpid()}.part")
                 client.download_file(s3_env, entry["Key"], str(part))
                 part.replace(file)
+
+
+@pytest.fixture
+def converted_before(s3_env: str, conversions: Path, conversions_kept: None) -> None:
+    """The bucket has every conversion of earlier tests: for tests that are about what comes after one."""
+    del conversions_kept
+    client = s3_client()
+    # Other processes add to the folder, blobs first: what they are about to add is not seen.
+    for prefix in ("conversions", "blobs"):
+        for file in (conversions / prefix).rglob("*"):
+            if file.is_file() and file.suffix != ".part":
+                client.upload_file(str(file), s3_env, str(file.relative_to(conversions)))

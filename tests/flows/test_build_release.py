@@ -13,6 +13,7 @@ import pytest
 from flows.build_release import build_release
 from flows.cli.engines import read_all
 from tasks.domain.errors import DigestMismatch, NotStored
+from tasks.domain.order import ReleaseOutcome
 from tasks.domain.overrides import Overrides
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
@@ -28,80 +29,110 @@ samples: samples.npz
 """
 
 
-def test_a_release_becomes_engines_once(
-    publish: Callable[..., ReleaseRef],
-    stored_keys: Callable[[str], list[str]],
-    demo_model: bytes,
-    demo_samples: bytes,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    files = {"model.keras": demo_model, "samples.npz": demo_samples}
-    release = publish(REQUEST, files)
+@pytest.fixture
+def files(demo_model: bytes, demo_samples: bytes) -> dict[str, bytes]:
+    """The files of the release, its request left out."""
+    return {"model.keras": demo_model, "samples.npz": demo_samples}
 
+
+@pytest.fixture
+def release(publish: Callable[..., ReleaseRef], files: dict[str, bytes]) -> ReleaseRef:
+    return publish(REQUEST, files)
+
+
+@pytest.fixture
+def outcome(converted_before: None, release: ReleaseRef) -> ReleaseOutcome:
+    """What came of the release; its conversions may be those of an earlier test."""
+    del converted_before
+    return asyncio.run(build_release(release))
+
+
+@pytest.mark.usefixtures("conversions_kept")
+def test_a_release_becomes_engines(release: ReleaseRef, stored_keys: Callable[[str], list[str]]) -> None:
     outcome = asyncio.run(build_release(release))
-
-    records = read_all(outcome)
-    assert [record.options.precision for record in records] == [
-        Precision.FP32,
-        Precision.FP16,
-        Precision.INT8,
-    ]
+    precisions = [record.options.precision for record in read_all(outcome)]
+    assert precisions == [Precision.FP32, Precision.FP16, Precision.INT8]
     assert all(cell.built for cell in outcome.cells)
     assert sorted(cell.key for cell in outcome.cells) == stored_keys("engines/")
-    client = s3_client()
-    for record in records:
+    assert stored_keys("models/") == [
+        f"models/digits/1/{name}" for name in ("build.yaml", "model.keras", "samples.npz")
+    ]
+
+
+def test_each_plan_in_the_store_is_the_one_of_its_record(outcome: ReleaseOutcome) -> None:
+    for record in read_all(outcome):
         assert record.key.startswith(f"engines/digits/1/rtx-sm89/{record.target.version}/")
-        plan = client.get_object(Bucket=release.bucket, Key=record.plan.key)["Body"].read()
+        stored = s3_client().get_object(Bucket=outcome.release.bucket, Key=record.plan.key)
+        plan = stored["Body"].read()
         assert (hashlib.sha256(plan).hexdigest(), len(plan)) == (record.plan.sha256, record.plan.size)
+
+
+def test_a_record_says_what_was_measured_and_what_was_not(outcome: ReleaseOutcome) -> None:
+    for record in read_all(outcome):
         assert record.graph_verification.verdict is Verdict.PASSED
-        assert {one.corner for one in record.graph_verification.comparisons} == {"min", "opt", "max"}
-        assert all(one.top1 == 1.0 for one in record.graph_verification.comparisons)
+        comparisons = record.graph_verification.comparisons
+        assert {comparison.corner for comparison in comparisons} == {"min", "opt", "max"}
+        assert all(comparison.top1 == 1.0 for comparison in comparisons)
         assert record.engine_verification.verdict is Verdict.NOT_MEASURED
         assert record.engine_verification.reason
         assert record.timing is not None
         assert "measures no kernels" in record.timing.notes[0]
-        assert [(spec.name, spec.dtype, spec.shape) for spec in record.inputs] == [
-            ("image", "float32", (None, 8, 8, 1))
-        ]
+    assert 0 < read_all(outcome)[0].graph_verification.comparisons[0].noise < 1e-5
+
+
+def test_a_record_says_what_an_engine_takes_and_was_made_from(
+    outcome: ReleaseOutcome, files: dict[str, bytes]
+) -> None:
+    for record in read_all(outcome):
+        inputs = [(spec.name, spec.dtype, spec.shape) for spec in record.inputs]
+        assert inputs == [("image", "float32", (None, 8, 8, 1))]
         assert [spec.name for spec in record.outputs] == ["scores"]
         assert record.derived_shapes == ("image",)
         assert {file.path for file in record.release.files} == {"build.yaml", *files}
-    fp32, fp16, int8 = records
+
+
+def test_each_precision_has_a_graph_of_its_own_and_one_reference(outcome: ReleaseOutcome) -> None:
+    fp32, fp16, int8 = read_all(outcome)
     assert len({fp32.onnx, fp16.onnx, int8.onnx}) == 3
+    assert fp32.reference == fp16.reference
     assert fp32.quantisation is None
     assert int8.quantisation is not None
     assert (int8.quantisation.quantised, int8.quantisation.quantisable, int8.quantisation.work) == (4, 4, 1.0)
     assert len(int8.quantisation.errors) == 3
     assert int8.quantisation.errors[int8.quantisation.calibration] < 0.05
-    assert fp32.reference == fp16.reference
-    assert 0 < fp32.graph_verification.comparisons[0].noise < 1e-5
 
+
+def test_building_again_is_idempotent(release: ReleaseRef, outcome: ReleaseOutcome) -> None:
     again = asyncio.run(build_release(release))
     assert [(cell.key, cell.built) for cell in again.cells] == [(cell.key, False) for cell in outcome.cells]
 
-    # One more target: the conversions are found, only the new cells are built.
+
+def test_one_more_target_builds_only_the_new_cells(release: ReleaseRef, outcome: ReleaseOutcome) -> None:
     wider = asyncio.run(build_release(release, Overrides(targets=("rtx-sm89", "rtx-sm120"))))
     assert [cell.built for cell in wider.cells] == [False] * 3 + [True] * 3
-    assert len(stored_keys("conversions/")) == 3
+    conversions = {(record.onnx, record.options.precision) for record in read_all(wider)}
+    assert conversions == {(record.onnx, record.options.precision) for record in read_all(outcome)}
 
-    # A plan that changes on this host's disk after it was built is not published.
+
+@pytest.mark.usefixtures("converted_before")
+def test_a_plan_that_changes_on_disk_after_it_was_built_is_not_published(
+    release: ReleaseRef, stored_keys: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def damage_and_verify(built: BuiltEngine, *rest: Any, **named: Any) -> Any:
         built.plan.write_bytes(built.plan.read_bytes()[:-1] + b"?")
         return await verify_on_gpu(built, *rest, **named)
 
-    one_more = Overrides(targets=("rtx-sm121",), precisions=(Precision.FP16,))
     monkeypatch.setattr("flows.build_engine.verify_on_gpu", damage_and_verify)
     with pytest.raises(DigestMismatch):
-        asyncio.run(build_release(release, one_more))
-    assert not [key for key in stored_keys("engines/") if "rtx-sm121" in key]
+        asyncio.run(build_release(release, Overrides(precisions=(Precision.FP16,))))
+    assert stored_keys("engines/") == []
 
-    # An engine whose plan is gone is not "found".
-    client.delete_object(Bucket=release.bucket, Key=fp32.plan.key)
+
+def test_an_engine_whose_plan_is_lost_is_not_found(release: ReleaseRef, outcome: ReleaseOutcome) -> None:
+    plan = read_all(outcome)[0].plan
+    s3_client().delete_object(Bucket=release.bucket, Key=plan.key)
     with pytest.raises(NotStored, match="move the record out of the store"):
         asyncio.run(build_release(release))
-    assert stored_keys("models/") == [
-        f"models/digits/1/{name}" for name in ("build.yaml", "model.keras", "samples.npz")
-    ]
 
 
 @pytest.mark.usefixtures("converted_before")
