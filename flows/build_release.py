@@ -74,7 +74,7 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
         answers = await _build_here(asked.orders)
     await show_cells(release, answers)
     _raise_failures(answers)
-    cells = tuple(one.outcome for one in answers if isinstance(one.outcome, CellOutcome))
+    cells = tuple(answer.outcome for answer in answers if isinstance(answer.outcome, CellOutcome))
     return ReleaseOutcome(release=release, store=store, cells=cells, skipped=asked.skipped)
 
 
@@ -83,8 +83,8 @@ async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Wo
     fetched = await fetch(release, work.folder / "release")
     request = overrides.applied_to(fetched.request)
     cells, skipped = cells_of(request, await _targets(request, store, work))
-    for one in skipped:
-        get_run_logger().warning("skipped %s %s: %s", one.device, one.precision, one.reason)
+    for cell in skipped:
+        get_run_logger().warning("skipped %s %s: %s", cell.device, cell.precision, cell.reason)
     job = ConversionJob(fetched=fetched, request=request, store=store, work=work)
     graphs = await convert_for(job, cells)
     for graph in {graph.key: graph for graph in graphs.values()}.values():
@@ -119,23 +119,23 @@ async def _build_here(orders: tuple[EngineOrder, ...]) -> tuple[CellAnswer, ...]
     """Build what is missing, a few at a time. One failing cell does not stop the others."""
     gate = asyncio.Semaphore(settings().parallel_builds)
 
-    async def one(order: EngineOrder) -> CellAnswer:
+    async def build_cell(order: EngineOrder) -> CellAnswer:
         try:
-            found = await find_engine(order)
-            if found is None:
+            outcome = await find_engine(order)
+            if outcome is None:
                 async with gate:
                     with tags(*cell_tags(order)):
-                        found = await build_engine(order)
+                        outcome = await build_engine(order)
         except FarmError as error:
             return CellAnswer(order=order, outcome=error)
-        return CellAnswer(order=order, outcome=found)
+        return CellAnswer(order=order, outcome=outcome)
 
-    return await answers_to(orders, one)
+    return await answers_to(orders, build_cell)
 
 
 def _raise_failures(answers: tuple[CellAnswer, ...]) -> None:
     """Raise the one error there is, or one that lists them all."""
-    failed = [(one.order, one.outcome) for one in answers if isinstance(one.outcome, FarmError)]
+    failed = [(answer.order, answer.outcome) for answer in answers if isinstance(answer.outcome, FarmError)]
     if len(failed) == 1:
         raise failed[0][1]
     if failed:

@@ -103,8 +103,13 @@ async def reconcile(
 
 async def _show(done: Sequence[Reconciled]) -> None:
     table = [
-        {"release": one.url, "lacks": "; ".join(one.lacks), "done": one.done, "run": str(one.run or "")}
-        for one in done
+        {
+            "release": entry.url,
+            "lacks": "; ".join(entry.lacks),
+            "done": entry.done,
+            "run": str(entry.run or ""),
+        }
+        for entry in done
     ]
     await acreate_table_artifact(
         key="reconciled", table=table, description="What is missing, and what was done"
@@ -131,14 +136,15 @@ def _places(urls: Sequence[str]) -> list[ReleasePlace]:
 
 async def _listed(places: Sequence[ReleasePlace]) -> tuple[list[ListedRelease], dict[str, FarmError]]:
     """Return the releases of all places, each once, and why some places cannot be listed."""
-    found: dict[ReleaseRef, ListedRelease] = {}
+    listed: dict[ReleaseRef, ListedRelease] = {}
     away: dict[str, FarmError] = {}
     for place in places:
         try:
-            found |= {one.ref: one for one in await retry_while_s3_is_down(partial(releases_below, place))}
+            releases = await retry_while_s3_is_down(partial(releases_below, place))
+            listed |= {release.ref: release for release in releases}
         except FarmError as error:
             away[place.url] = error
-    return list(found.values()), away
+    return list(listed.values()), away
 
 
 async def _needs(releases: Sequence[ListedRelease], now: datetime) -> list[ReleaseNeeds]:
@@ -146,11 +152,11 @@ async def _needs(releases: Sequence[ListedRelease], now: datetime) -> list[Relea
     known: dict[ReleaseRef, ReleaseNeeds] = {}
 
     def look() -> None:
-        left = [one for one in releases if one.ref not in known or known[one.ref].away]
-        known.update((one.release.ref, one) for one in needs_of(left, now))
-        for one in known.values():
-            if one.away is not None:
-                raise one.away
+        left = [release for release in releases if release.ref not in known or known[release.ref].away]
+        known.update((needs.release.ref, needs) for needs in needs_of(left, now))
+        for needs in known.values():
+            if needs.away is not None:
+                raise needs.away
 
     with suppress(StoreUnreachable):  # it was away for too long, which stands in `problem`
         await retry_while_s3_is_down(look)
@@ -163,15 +169,16 @@ async def _start_all(
     """Start what is to be built, as far as the budget goes; return what was done about each release."""
     active = await _active(client, await release_deployment(client))
     done, left = [], budget
-    for one in needs:
-        answer = _why_not(one, active, left)
+    for release_needs in needs:
+        answer = _why_not(release_needs, active, left)
         run = None
         if not answer:
-            run, answer = await _start(client, one, now)
+            run, answer = await _start(client, release_needs, now)
             left -= run is not None
-        if one.problem:
-            get_run_logger().warning("%s: %s", one.release.ref.url, one.problem)
-        done.append(Reconciled(url=one.release.ref.url, lacks=tuple(rows(one)), done=answer, run=run))
+        if release_needs.problem:
+            get_run_logger().warning("%s: %s", release_needs.release.ref.url, release_needs.problem)
+        url, lacks = release_needs.release.ref.url, tuple(rows(release_needs))
+        done.append(Reconciled(url=url, lacks=lacks, done=answer, run=run))
     return done
 
 
@@ -190,11 +197,11 @@ async def _active(client: PrefectClient, deployment: UUID) -> set[ReleaseRef]:
     """Return the releases that runs wait for or work on."""
     states = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ACTIVE)))
     ours = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
-    found: set[ReleaseRef] = set()
+    active: set[ReleaseRef] = set()
     for run in await all_flow_runs(client, flow_run_filter=states, deployment_filter=ours):
         with suppress(ValidationError):  # somebody's hand: it will fail by itself
-            found.add(_RELEASE.validate_python(run.parameters.get("release")))
-    return found
+            active.add(_RELEASE.validate_python(run.parameters.get("release")))
+    return active
 
 
 async def _start(client: PrefectClient, needs: ReleaseNeeds, now: datetime) -> tuple[UUID | None, str]:

@@ -136,7 +136,9 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"ENGINEFARM_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors()]
+        lines = [
+            f"ENGINEFARM_{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors()
+        ]
         raise RequestInvalid(
             wanted="usable ENGINEFARM_… variables",
             found="; ".join(lines),

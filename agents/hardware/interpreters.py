@@ -14,8 +14,9 @@ def interpreters_at(paths: Iterable[str]) -> tuple[str, ...]:
     A path is an interpreter, the folder of an environment (with `bin/python` in it), or a folder of such
     folders. One that is none of these stays as it is: whoever runs it tells what is wrong with it.
     """
-    found = (one for path in paths for one in _interpreters(Path(path).expanduser().absolute()))
-    return tuple(dict.fromkeys(map(str, found)))
+    folders = (Path(path).expanduser().absolute() for path in paths)
+    interpreters = (str(interpreter) for folder in folders for interpreter in _interpreters(folder))
+    return tuple(dict.fromkeys(interpreters))
 
 
 def _interpreters(path: Path) -> list[Path]:

@@ -94,11 +94,11 @@ class HostProbe:
     def _unavailable(self, missing: tuple[str, ...]) -> TargetUnavailable | GpuUnavailable:
         """Return the error for devices that nothing here can build for; a driver may only be ill."""
         known = ", ".join(sorted({device_slug(target) for target in self.targets()})) or "nothing"
-        ill = [one.error for one in self.broken if isinstance(one.error, GpuUnavailable)]
+        ill = [broken.error for broken in self.broken if isinstance(broken.error, GpuUnavailable)]
         wanted, unknown_rtx = f"to build for {', '.join(missing)}", _unknown_rtx(missing)
         if ill and not unknown_rtx:
             return GpuUnavailable(wanted=wanted, found=ill[0].found, fix=ill[0].fix)
-        broken = "".join(f"; {one.interpreter} is broken: {one.error.found}" for one in self.broken)
+        broken = "".join(f"; {each.interpreter} is broken: {each.error.found}" for each in self.broken)
         return TargetUnavailable(
             wanted=wanted,
             found=f"this host can build for {known}{broken}",
@@ -120,8 +120,9 @@ def _unknown_rtx(devices: tuple[str, ...]) -> str:
 
 
 def _candidates(interpreters: Iterable[str]) -> list[Toolchain]:
-    own = [Toolchain(interpreter=sys.executable, flavour=one) for one in Flavour if find_spec(one.value)]
-    given = [Toolchain(interpreter=path, flavour=one) for path in interpreters for one in Flavour]
+    installed = (flavour for flavour in Flavour if find_spec(flavour.value))
+    own = [Toolchain(interpreter=sys.executable, flavour=flavour) for flavour in installed]
+    given = [Toolchain(interpreter=path, flavour=flavour) for path in interpreters for flavour in Flavour]
     return own + given
 
 
@@ -135,7 +136,7 @@ async def probe_host(interpreters: tuple[str, ...], *, work: Workspace) -> HostP
     work later; the process that builds looks again and refuses a target that is not the one asked for.
     """
     known = _known.get(interpreters)
-    if known is None or any(one.error.retryable for one in known.broken):
+    if known is None or any(broken.error.retryable for broken in known.broken):
         known = _known[interpreters] = await _probe(interpreters, work)
     return known
 
@@ -143,7 +144,7 @@ async def probe_host(interpreters: tuple[str, ...], *, work: Workspace) -> HostP
 async def _probe(interpreters: tuple[str, ...], work: Workspace) -> HostProbe:
     candidates = _candidates(interpreters)
     answers = await asyncio.gather(
-        *(probe_toolchain(one, work=work) for one in candidates), return_exceptions=True
+        *(probe_toolchain(candidate, work=work) for candidate in candidates), return_exceptions=True
     )
     working: list[ToolchainProbe] = []
     failures: dict[str, ToolchainBroken | GpuUnavailable] = {}

@@ -200,16 +200,16 @@ class S3Agent:
         since = datetime.now(UTC) - self.settings.list_window
         lists = partial(self.steps.take, "listing", f"lists {place.url}", within=_LONGEST_STEP)
         lists()
-        found = await asyncio.to_thread(request_files, place, since, at_page=lists)
-        for one in found:
+        files = await asyncio.to_thread(request_files, place, since, at_page=lists)
+        for file in files:
             lists()
-            created = CreatedObject(bucket=place.bucket, key=one.key)
+            created = CreatedObject(bucket=place.bucket, key=file.key)
             if self._stop.is_set():
                 return
-            if (place.url, one) not in self._answered and await self._start_listed(created):
-                self._answered.add((place.url, one))
+            if (place.url, file) not in self._answered and await self._start_listed(created):
+                self._answered.add((place.url, file))
         self._answered -= {known for known in self._answered if known[0] == place.url} - {
-            (place.url, one) for one in found
+            (place.url, file) for file in files
         }
 
     async def _start_listed(self, created: CreatedObject) -> bool:

@@ -63,14 +63,14 @@ def read_notification(body: str) -> Notification:
     created, unreadable = [], []
     for record in _records(document):
         try:
-            found = _object_of(record)
+            created_object = _object_of(record)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             unreadable.append(
                 f"{type(error).__name__} ({_shown(str(error))}) in {_shown(json.dumps(record))}"
             )
         else:
-            if found is not None and found.key.split("/")[-1] == REQUEST_FILE:
-                created.append(found)
+            if created_object is not None and created_object.key.split("/")[-1] == REQUEST_FILE:
+                created.append(created_object)
     return Notification(created=tuple(dict.fromkeys(created)), unreadable=tuple(unreadable))
 
 

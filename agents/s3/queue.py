@@ -76,8 +76,8 @@ class NotificationQueue:
                     fix="give the queue a RedrivePolicy, as infra/terraform does",
                 )
             *_, account, name = policy["deadLetterTargetArn"].split(":")
-            found = client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
-        return cls(client=client, url=url, dead_letters=found["QueueUrl"])
+            dead_letters = client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
+        return cls(client=client, url=url, dead_letters=dead_letters["QueueUrl"])
 
     async def receive(self) -> Message | None:
         """Wait for a message, 10 s at most; None where none came.
@@ -94,9 +94,9 @@ class NotificationQueue:
                 VisibilityTimeout=VISIBILITY_SECONDS,
                 AttributeNames=["ApproximateReceiveCount"],
             )
-        for found in answer.get("Messages", []):
-            count = int(found.get("Attributes", {}).get("ApproximateReceiveCount", "1"))
-            return Message(body=found["Body"], receipt=found["ReceiptHandle"], received=count)
+        for message in answer.get("Messages", []):
+            count = int(message.get("Attributes", {}).get("ApproximateReceiveCount", "1"))
+            return Message(body=message["Body"], receipt=message["ReceiptHandle"], received=count)
         return None
 
     async def delete(self, message: Message) -> None:

@@ -55,10 +55,10 @@ def request_files(
     Raises:
         FarmError: as `s3_errors`.
     """
-    found = []
+    files = []
     for page in pages(s3_client(), place.bucket, place.root):
         at_page()
-        found += [
+        files += [
             listed for listed in page if listed.key.endswith(f"/{REQUEST_FILE}") and listed.modified >= since
         ]
-    return found
+    return files

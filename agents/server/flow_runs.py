@@ -17,7 +17,7 @@ FLOWS = ("build-release", "build-engine", "reconcile")
 PARENT_TAG = "enginefarm-parent"
 """With the id of the run that asked for it, the tag of each run of one cell."""
 
-OUTLIVES_TAG = "enginefarm-outlives"
+DETACHED_TAG = "enginefarm-outlives"
 """With the state in which its parent ended, the tag of a run that somebody started again after that."""
 
 WORKER_LABEL = "prefect.worker.name"
@@ -41,14 +41,14 @@ def cancel_of(run: FlowRun, why: str) -> State[Any]:
     return State(type=StateType.CANCELLED if waits else StateType.CANCELLING, message=why)
 
 
-def is_with(run: FlowRun, worker: str) -> bool:
+def is_assigned_to(run: FlowRun, worker: str) -> bool:
     """Say whether `run`, as it was just read, is one that `worker` has."""
     return run.state_type in TAKEN and run.labels.get(WORKER_LABEL) == worker
 
 
-def outlives(parent: FlowRun | None) -> str:
+def detached_tag(parent: FlowRun | None) -> str:
     """Return the tag of a run that goes on though `parent` (None: deleted) ended as it has now."""
-    return f"{OUTLIVES_TAG}:{parent.state_id if parent else 'deleted'}"
+    return f"{DETACHED_TAG}:{parent.state_id if parent else 'deleted'}"
 
 
 def release_run_name(release: ReleaseRef) -> str:
@@ -68,9 +68,9 @@ def cell_tags(order: EngineOrder) -> tuple[str, ...]:
 
 async def all_flow_runs(client: PrefectClient, **filters: Any) -> list[FlowRun]:
     """Return all runs that `filters`, as `read_flow_runs` takes them, name; the server gives pages."""
-    found: list[FlowRun] = []
+    runs: list[FlowRun] = []
     while True:
-        page = await client.read_flow_runs(**filters, limit=_PAGE, offset=len(found))
-        found += page
+        page = await client.read_flow_runs(**filters, limit=_PAGE, offset=len(runs))
+        runs += page
         if len(page) < _PAGE:
-            return found
+            return runs

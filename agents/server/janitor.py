@@ -33,14 +33,14 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
-from agents.server.flow_runs import FLOWS, PARENT_TAG, all_flow_runs, cancel_of, outlives
+from agents.server.flow_runs import FLOWS, PARENT_TAG, all_flow_runs, cancel_of, detached_tag
 from tasks.domain.errors import FarmError
 
 # Workaround (Prefect 3.8.8): the server cancels the children of a cancelled run half a minute later, those of
 # a failed run never, and it never restarts a crashed run. Remove the cancelling when the server cancels both
 # within seconds, and the restarts when a deployment can ask for them.
 
-MOST_RUNS = 3
+MAX_CRASHES = 3
 """How often a run is started before its crash is its end."""
 
 _EVERY_SECONDS = 3.0
@@ -71,7 +71,7 @@ class Swept:
     crashes: Mapping[UUID, bool] = field(default_factory=dict, compare=False)
 
 
-async def keep_house(on_server: OnServer) -> None:
+async def run_janitor(on_server: OnServer) -> None:
     """Sweep until cancelled; a server that is away only delays it, and one that is slow is asked less."""
     known: Mapping[UUID, bool] = {}
     while True:
@@ -123,12 +123,12 @@ def parent_of(run: FlowRun) -> UUID | None:
     return None
 
 
-async def comes_again(client: PrefectClient, run: FlowRun) -> bool:
+async def will_restart(client: PrefectClient, run: FlowRun) -> bool:
     """Say whether `run` crashed and is to be started again, unless its parent waits for it no more."""
-    return _is_young_crash(run) and not await _has_given_up(client, run)
+    return _is_young_crash(run) and not await _reached_crash_limit(client, run)
 
 
-async def has_given_up(client: PrefectClient, run: FlowRun) -> bool:
+async def crash_limit_reached(client: PrefectClient, run: FlowRun) -> bool:
     """Say whether `run` has crashed so often that it is not started again.
 
     Its number of runs does not tell: a run that crashes before it begins has none, and one that an agent
@@ -137,24 +137,25 @@ async def has_given_up(client: PrefectClient, run: FlowRun) -> bool:
     if run.state_type is not StateType.CRASHED:
         return False
     states = await client.read_flow_run_states(run.id)
-    return sum(state.type is StateType.CRASHED for state in states) >= MOST_RUNS
+    return sum(state.type is StateType.CRASHED for state in states) >= MAX_CRASHES
 
 
 async def _crashes(
     client: PrefectClient, runs: Iterable[FlowRun], known: Mapping[UUID, bool]
 ) -> dict[UUID, bool]:
     """Return of each crashed state of `runs` whether its run has given up; asks for those not `known`."""
-    found: dict[UUID, bool] = {}
+    limit_reached: dict[UUID, bool] = {}
     for run in runs:
-        if run.state_type is StateType.CRASHED and run.state_id is not None and run.state_id not in found:
-            spent = known.get(run.state_id)
-            found[run.state_id] = await _has_given_up(client, run) if spent is None else spent
-    return found
+        state = run.state_id
+        if run.state_type is StateType.CRASHED and state is not None and state not in limit_reached:
+            spent = known.get(state)
+            limit_reached[state] = await _reached_crash_limit(client, run) if spent is None else spent
+    return limit_reached
 
 
-async def _has_given_up(client: PrefectClient, run: FlowRun) -> bool:
+async def _reached_crash_limit(client: PrefectClient, run: FlowRun) -> bool:
     try:
-        return await has_given_up(client, run)
+        return await crash_limit_reached(client, run)
     except ObjectNotFound:  # deleted meanwhile
         return True
 
@@ -173,7 +174,7 @@ def _is_young_crash(run: FlowRun) -> bool:
 def _is_wanted(run: FlowRun, parents: Mapping[UUID, FlowRun], crashes: Mapping[UUID, bool]) -> bool | None:
     """Say whether somebody waits for `run`; see `_waits`."""
     parent = parent_of(run)
-    if parent is None or outlives(parents.get(parent)) in run.tags:
+    if parent is None or detached_tag(parents.get(parent)) in run.tags:
         return True
     return _waits(parents.get(parent), crashes)
 
@@ -191,24 +192,24 @@ def _waits(parent: FlowRun | None, crashes: Mapping[UUID, bool]) -> bool | None:
 
 
 async def _by_id(client: PrefectClient, wanted: Iterable[UUID | None]) -> dict[UUID, FlowRun]:
-    ids = [one for one in wanted if one is not None]
-    found: dict[UUID, FlowRun] = {}
+    ids = [number for number in wanted if number is not None]
+    runs: dict[UUID, FlowRun] = {}
     for start in range(0, len(ids), _PAGE):
         some = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + _PAGE]))
-        found |= {run.id: run for run in await client.read_flow_runs(flow_run_filter=some, limit=_PAGE)}
-    return found
+        runs |= {run.id: run for run in await client.read_flow_runs(flow_run_filter=some, limit=_PAGE)}
+    return runs
 
 
 async def _runs(client: PrefectClient, states: list[StateType], **more: Any) -> list[FlowRun]:
     """Return the runs of the farm's flows in `states`; what moves meanwhile the next sweep sees."""
-    found = await all_flow_runs(
+    waiting = await all_flow_runs(
         client,
         flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
         flow_run_filter=FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)), **more
         ),
     )
-    return list({run.id: run for run in found}.values())
+    return list({run.id: run for run in waiting}.values())
 
 
 async def _set(client: PrefectClient, run: FlowRun, state: State[Any]) -> list[UUID]:

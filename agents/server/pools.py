@@ -57,7 +57,7 @@ async def workers_online(client: PrefectClient, pool: str) -> set[str]:
         workers = await client.read_workers_for_work_pool(pool)
     except ObjectNotFound:
         return set()
-    return {one.name for one in workers if is_online(one)}
+    return {worker.name for worker in workers if is_online(worker)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,8 @@ class FarmPool:
         """Return what `apply` would do now. Changes nothing."""
         pool = await _read(client, self.name)
         if pool is None:
-            queues = (Change(kind="queue", name=self._path(one), action=Action.CREATE) for one in Priority)
+            paths = map(self._path, Priority)
+            queues = (Change(kind="queue", name=path, action=Action.CREATE) for path in paths)
             return [Change(kind="pool", name=self.name, action=Action.CREATE), *queues]
         action = Action.KEEP if _is_locked(pool) else Action.CHANGE
         details = () if _is_locked(pool) else ("its job template is not locked: runs could name commands",)
@@ -83,18 +84,19 @@ class FarmPool:
         return [first, *await self._queues(client)]
 
     async def _queues(self, client: PrefectClient) -> Plan:
-        found = {queue.name: queue for queue in await client.read_work_queues(self.name)}
+        queues = {queue.name: queue for queue in await client.read_work_queues(self.name)}
         changes = []
-        for one in Priority:
-            queue = found.get(one)
+        for priority in Priority:
+            queue = queues.get(priority)
             if queue is None:
                 action, details = Action.CREATE, []
             else:
-                differs = queue.priority != one.rank
+                differs = queue.priority != priority.rank
                 action = Action.CHANGE if differs else Action.KEEP
-                details = [f"priority: {queue.priority} → {one.rank}"] if differs else []
+                details = [f"priority: {queue.priority} → {priority.rank}"] if differs else []
                 details += ["paused, and stays so"] if queue.is_paused else []
-            changes.append(Change(kind="queue", name=self._path(one), action=action, details=tuple(details)))
+            path = self._path(priority)
+            changes.append(Change(kind="queue", name=path, action=action, details=tuple(details)))
         return changes
 
     async def apply(self, client: PrefectClient) -> Plan:
@@ -112,14 +114,14 @@ class FarmPool:
                 await client.update_work_pool(self.name, WorkPoolUpdate(base_job_template=LOCKED_TEMPLATE))
             case Action.KEEP:
                 pass
-        found = {queue.name for queue in await client.read_work_queues(self.name)}
+        names = {queue.name for queue in await client.read_work_queues(self.name)}
         # Workaround (Prefect 3.8.8): a new queue shifts the priorities of the others, so they are created in
         # order and corrected afterwards. Remove when a queue can be created without changing others; 3.9.1
         # shifts them, too.
-        for one in Priority:
-            if one not in found:
+        for priority in Priority:
+            if priority not in names:
                 with suppress(ObjectAlreadyExists):
-                    await client.create_work_queue(one, priority=one.rank, work_pool_name=self.name)
+                    await client.create_work_queue(priority, priority=priority.rank, work_pool_name=self.name)
         for queue in await client.read_work_queues(self.name):
             if queue.name in tuple(Priority) and queue.priority != Priority(queue.name).rank:
                 await client.update_work_queue(queue.id, priority=Priority(queue.name).rank)

@@ -16,7 +16,7 @@ from prefect.states import Crashed
 from prefect.utilities.engine import propose_state
 
 from agents.server.away import NO_ANSWER, is_away
-from agents.server.flow_runs import is_with
+from agents.server.flow_runs import is_assigned_to
 from agents.worker.pool_sharing import SharingWorker
 
 _AGAIN_SECONDS = 2.0
@@ -51,4 +51,4 @@ class ReportingWorker(SharingWorker):
 
     async def _has(self, flow_run: FlowRun) -> bool:
         """Say whether a run is still this worker's: it may have been given to another one meanwhile."""
-        return is_with(await self.client.read_flow_run(flow_run.id), self.name)
+        return is_assigned_to(await self.client.read_flow_run(flow_run.id), self.name)

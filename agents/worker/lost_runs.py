@@ -21,7 +21,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from agents.processes import end_run
-from agents.server.flow_runs import TAKEN, WORKER_LABEL, all_flow_runs, is_with
+from agents.server.flow_runs import TAKEN, WORKER_LABEL, all_flow_runs, is_assigned_to
 
 # Workaround (Prefect 3.8.8): runs of a worker that ended stay Pending or Running on the server. Remove when
 # the server gives them to another worker, or sets them to Crashed.
@@ -77,7 +77,7 @@ async def _set(client: PrefectClient, runs: Iterable[FlowRun], state: State) -> 
 
 
 async def _runs_of(client: PrefectClient, pool: str, worker: str) -> list[FlowRun]:
-    return [run for run in await _runs(client, pool, TAKEN) if is_with(run, worker)]
+    return [run for run in await _runs(client, pool, TAKEN) if is_assigned_to(run, worker)]
 
 
 async def _runs(client: PrefectClient, pool: str, states: Iterable[StateType]) -> list[FlowRun]:

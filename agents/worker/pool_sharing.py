@@ -46,6 +46,6 @@ class SharingWorker(ProcessWorker):
 
 def shuffled(runs: list[WorkerFlowRunResponse]) -> list[WorkerFlowRunResponse]:
     """Return `runs` with those of the first one's queue in any order, before all others."""
-    first = [one for one in runs if one.work_queue_id == runs[0].work_queue_id]
+    first = [run for run in runs if run.work_queue_id == runs[0].work_queue_id]
     random.shuffle(first)
-    return first + [one for one in runs if one.work_queue_id != runs[0].work_queue_id]
+    return first + [run for run in runs if run.work_queue_id != runs[0].work_queue_id]

@@ -22,7 +22,7 @@ from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
 from agents.processes import PARENT_VARIABLE
-from agents.server.flow_runs import is_with
+from agents.server.flow_runs import is_assigned_to
 from agents.server.run_errors import error_of
 from agents.worker.crash_reports import ReportingWorker
 from tasks.domain.errors import TargetUnavailable
@@ -188,7 +188,7 @@ class FarmWorker(ReportingWorker):
         result = await super().run(flow_run, configuration, task_status)
         with contextlib.suppress(httpx.HTTPError):
             now = await self.client.read_flow_run(flow_run.id)
-            if not is_with(now, self.name):
+            if not is_assigned_to(now, self.name):
                 result = result.model_copy(update={"status_code": 0})
             if self._builds and isinstance(error_of(now.state), TargetUnavailable):
                 self.stale = True
@@ -216,7 +216,7 @@ async def _serve(order: WorkerOrder) -> int:
     loop.add_signal_handler(signal.SIGTERM, worker.drain)
     loop.add_signal_handler(signal.SIGINT, worker.drain)
     work = asyncio.create_task(worker.start())
-    others = [asyncio.create_task(one) for one in (worker.until_drained(), _beat(worker, order.beats))]
+    others = [asyncio.create_task(work) for work in (worker.until_drained(), _beat(worker, order.beats))]
     await asyncio.wait([work, others[0]], return_when=asyncio.FIRST_COMPLETED)
     for task in (work, *others):
         task.cancel()

@@ -133,13 +133,13 @@ def _serve(
 
 async def _run(host: AgentContext, environment: dict[str, str], drain_seconds: float, health: Health) -> int:
     from agents.host.agent import Agent  # noqa: PLC0415
-    from agents.server.janitor import keep_house  # noqa: PLC0415
+    from agents.server.janitor import run_janitor  # noqa: PLC0415
     from flows.server.deployments import ENTRYPOINTS  # noqa: PLC0415
 
-    keeps_house = any(spec.pool == CPU_POOL for spec in host.first_specs.values())
+    runs_janitor = any(spec.pool == CPU_POOL for spec in host.first_specs.values())
     agent = Agent(
         host=host, flows=ENTRYPOINTS, environment=environment, drain_seconds=drain_seconds, health=health,
-        background=[partial(keep_house, host.on_server)] if keeps_house else [],
+        background=[partial(run_janitor, host.on_server)] if runs_janitor else [],
     )  # fmt: skip
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.stop)
@@ -147,7 +147,7 @@ async def _run(host: AgentContext, environment: dict[str, str], drain_seconds: f
 
 
 def _first_specs(probe: HostProbe, slots: tuple[WorkerSlot, ...], host: str) -> dict[WorkerSlot, WorkerSpec]:
-    probes = {one.toolchain: one for one in probe.toolchains}
+    probes = {toolchain.toolchain: toolchain for toolchain in probe.toolchains}
     specs = {}
     for slot in slots:
         spec = spec_at(slot, None if slot.toolchain is None else probes[slot.toolchain], host=host)
@@ -180,7 +180,7 @@ def _store() -> Store:
 
 def _show(joining: _Joining, probe: HostProbe, specs: Mapping[WorkerSlot, WorkerSpec]) -> None:
     lines = [f"{joining.name} joins {joining.api} and {joining.store.url}", *map(_line, specs.values())]
-    lines += [f"left out: {one.interpreter}: {one.error}" for one in probe.broken]
+    lines += [f"left out: {broken.interpreter}: {broken.error}" for broken in probe.broken]
     for line in lines:
         say(line)
 

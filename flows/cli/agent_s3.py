@@ -102,13 +102,13 @@ async def _serve(url: str | None, wanted: S3AgentSettings, health: Health) -> No
     agent = S3Agent(
         queue=await asyncio.to_thread(NotificationQueue.connect, url) if url else None, settings=wanted
     )
-    told = False
+    stopping = False
 
     def stop() -> None:
-        nonlocal told
-        if told:
+        nonlocal stopping
+        if stopping:
             os._exit(_INTERRUPTED)  # what is at hand comes back after a minute
-        told = True
+        stopping = True
         agent.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):

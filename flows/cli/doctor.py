@@ -116,10 +116,10 @@ async def _toolchains(interpreters: tuple[str, ...]) -> list[Finding]:
         Finding(
             subject="Toolchain",
             level=Level.BROKEN,
-            text=f"{one.interpreter}: {one.error.found}",
-            fix=one.error.fix,
+            text=f"{broken.interpreter}: {broken.error.found}",
+            fix=broken.error.fix,
         )
-        for one in host.broken
+        for broken in host.broken
     ]
     return [*findings, _gpus(host)]
 

@@ -112,11 +112,11 @@ def _show_outcome(outcome: ReleaseOutcome, *, wide: bool, as_json: bool) -> None
     documents = engines.read_documents(outcome)
     records = [document.record for document in documents]
     built = sum(cell.built for cell in outcome.cells)
-    found = len(outcome.cells) - built
+    already_stored = len(outcome.cells) - built
     if as_json:
         skipped = [asdict(cell) for cell in outcome.skipped]
         stored = documents_json(documents)
-        print_json({"engines": stored, "found": found, "built": built, "skipped": skipped})
+        print_json({"engines": stored, "found": already_stored, "built": built, "skipped": skipped})
         return
     title, names = f"Engines of {outcome.release.url}", engines.names_of(outcome)
     show(engine_table(records, title=title, names=names, wide=wide, hint="--wide shows everything"))
@@ -126,7 +126,7 @@ def _show_outcome(outcome: ReleaseOutcome, *, wide: bool, as_json: bool) -> None
         say(f"Shapes of {name}, from the signature: min {shape.min}, opt {shape.opt}, max {shape.max}")
     for cell in outcome.skipped:
         say(f"Left out: {cell.device} {cell.precision}: {cell.reason}.")
-    say(f"{found} found, {built} built.")
+    say(f"{already_stored} found, {built} built.")
 
 
 @contextmanager

@@ -68,16 +68,16 @@ def run(  # noqa: PLR0913 (one option each)
     _check_files(inputs, output, force=force)
     with progress_bars(), settings().workspace() as work:
         plan, record = _plan(engine, store, work)
-        one = EngineRun(
+        engine_run = EngineRun(
             plan=plan,
             input=inputs,
             output=work.folder / "outputs.npz",
             profile=profile,
             plugins=settings().plugins,
         )
-        rows = asyncio.run(_run(one, record.target, gpu, toolchain, work))
+        rows = asyncio.run(_run(engine_run, record.target, gpu, toolchain, work))
         if output is not None:
-            _publish(one.output, output)
+            _publish(engine_run.output, output)
     show(_table(rows, record))
     if output is not None:
         say(f"Written to {output}.")
@@ -116,14 +116,14 @@ def _plan(engine: str, store: str | None, work: Workspace) -> tuple[Path, Engine
 
 
 async def _run(
-    one: EngineRun, target: EngineTarget, gpu: int | None, toolchain: str | None, work: Workspace
+    engine_run: EngineRun, target: EngineTarget, gpu: int | None, toolchain: str | None, work: Workspace
 ) -> tuple[OutputSummary, ...]:
     """Run the engine on the first GPU that is free among those that it is for."""
     interpreters = settings().interpreters if toolchain is None else (toolchain,)
     host = await probe_host(interpreters, work=work)
     sites = sites_to_run(host if toolchain is None else _only(host, toolchain), target, gpu_index=gpu)
     async with free_site(sites) as site:
-        return await run_engine(one, site, work=work)
+        return await run_engine(engine_run, site, work=work)
 
 
 def _only(host: HostProbe, interpreter: str) -> HostProbe:

@@ -114,12 +114,12 @@ def cancel(run: Run) -> None:
 
     async def stop() -> None:
         async with farm_client() as client:
-            found = await runs.find_run(client, run)
-            ended = await runs.cancel(client, found)
-            for one in ended:
-                say(_line(one))
+            flow_run = await runs.find_run(client, run)
+            ended = await runs.cancel(client, flow_run)
+            for cancelled in ended:
+                say(_line(cancelled))
             if not ended:
-                say(f"{found.id} {found.name} had already finished: {found.state_name}")
+                say(f"{flow_run.id} {flow_run.name} had already finished: {flow_run.state_name}")
 
     asyncio.run(stop())
 
@@ -132,8 +132,8 @@ def retry(run: Run) -> None:
 
     async def start() -> None:
         async with farm_client() as client:
-            one = await runs.retry(client, await runs.find_run(client, run))
-            say(_line(one))
+            retried = await runs.retry(client, await runs.find_run(client, run))
+            say(_line(retried))
 
     asyncio.run(start())
 
@@ -154,11 +154,11 @@ def logs(
 
     async def read() -> None:
         async with farm_client() as client:
-            found = await runs.find_run(client, run)
-            async for line in log_lines(client, found, follow=follow, least=_least(verbose=verbose)):
+            flow_run = await runs.find_run(client, run)
+            async for line in log_lines(client, flow_run, follow=follow, least=_least(verbose=verbose)):
                 _show(line)
             if follow:
-                say(_line(await client.read_flow_run(found.id)))
+                say(_line(await client.read_flow_run(flow_run.id)))
 
     asyncio.run(read())
 

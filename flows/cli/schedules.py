@@ -38,15 +38,15 @@ async def check_schedules() -> Finding:
 async def schedules(client: PrefectClient, *, within: timedelta = _PLANS_WITHIN) -> Finding:
     """Return whether the server has planned runs for what was scheduled before `within`."""
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[CPU_POOL]))
-    found = await client.read_deployments(work_pool_filter=pool)
-    scheduled = [one for one in found if not one.paused and _since(one)]
-    planned = {one.id: await _next(client, one) for one in scheduled}
+    deployments = await client.read_deployments(work_pool_filter=pool)
+    scheduled = [each for each in deployments if not each.paused and _since(each)]
+    planned = {each.id: await _next(client, each) for each in scheduled}
     before = datetime.now(UTC) - within
-    forgotten = [one for one in scheduled if planned[one.id] is None and min(_since(one)) < before]
+    forgotten = [each for each in scheduled if planned[each.id] is None and min(_since(each)) < before]
     # Workaround (Prefect 3.8.8): with SQLAlchemy 2.1 its scheduler plans nothing. Remove the advice when it
     # does.
     if forgotten:
-        names = [f"{(await client.read_flow(one.flow_id)).name}/{one.name}" for one in forgotten]
+        names = [f"{(await client.read_flow(each.flow_id)).name}/{each.name}" for each in forgotten]
         return Finding(
             subject=_SUBJECT,
             level=Level.BROKEN,
@@ -65,7 +65,7 @@ async def schedules(client: PrefectClient, *, within: timedelta = _PLANS_WITHIN)
 
 def _since(deployment: DeploymentResponse) -> list[datetime]:
     """Return since when each of its active schedules is as it is; workers that poll touch it, not these."""
-    return [one.updated for one in deployment.schedules if one.active and one.updated]
+    return [each.updated for each in deployment.schedules if each.active and each.updated]
 
 
 async def _next(client: PrefectClient, deployment: DeploymentResponse) -> datetime | None:

@@ -124,9 +124,11 @@ def _unserved(view: FarmView) -> Iterator[RenderableType]:
 
 
 def _waiting(pool: PoolView) -> Iterator[tuple[str, ...]]:
-    for one in pool.waiting:
-        done = "unknown" if one.done_in_seconds is None else f"about {_span(one.done_in_seconds)}"
-        yield pool.name, one.name, one.id[:8], one.queue, one.state, _span(one.age_seconds), done
+    for waiting_run in pool.waiting:
+        seconds = waiting_run.done_in_seconds
+        done = "unknown" if seconds is None else f"about {_span(seconds)}"
+        identity = (pool.name, waiting_run.name, waiting_run.id[:8], waiting_run.queue, waiting_run.state)
+        yield *identity, _span(waiting_run.age_seconds), done
 
 
 def _failures(view: FarmView) -> Iterator[RenderableType]:

@@ -50,18 +50,18 @@ class LocalServer:
     @property
     def client_environment(self) -> dict[str, str]:
         """What its clients are told, the password included."""
-        told = {
+        variables = {
             "PREFECT_HOME": None if self.home is None else str(self.home),
             "PREFECT_API_URL": self.api,
             "PREFECT_API_AUTH_STRING": self.credentials,
             "NO_PROXY": f"{HOST},localhost",
         }
-        return EVERYWHERE | {name: value for name, value in told.items() if value is not None}
+        return EVERYWHERE | {name: value for name, value in variables.items() if value is not None}
 
     @property
     def environment(self) -> dict[str, str]:
         """What the server itself is told."""
-        told = {
+        variables = {
             "PREFECT_SERVER_API_AUTH_STRING": self.credentials,
             "PREFECT_SERVER_UI_API_URL": self.api,
             # Workaround (Prefect 3.8.8): in the newer pages, browsers contact a third party even with
@@ -71,7 +71,9 @@ class LocalServer:
             "PREFECT_API_DATABASE_CONNECTION_URL": self.database,
             **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in self.without},
         }
-        return self.client_environment | {name: value for name, value in told.items() if value is not None}
+        return self.client_environment | {
+            name: value for name, value in variables.items() if value is not None
+        }
 
     @property
     def part(self) -> Part:

@@ -43,8 +43,8 @@ def temporary_server() -> Iterator[None]:
     server = LocalServer(
         port=free_port(0, "PREFECT_API_URL"), password=new_password(), ui=False, without=_WITHOUT
     )
-    told = {PREFECT_API_URL: server.api, PREFECT_API_AUTH_STRING: server.credentials}
-    with _served_by(server), temporary_settings(told):
+    client_settings = {PREFECT_API_URL: server.api, PREFECT_API_AUTH_STRING: server.credentials}
+    with _served_by(server), temporary_settings(client_settings):
         yield
 
 

@@ -22,9 +22,11 @@ async def show_cells(release: ReleaseRef, answers: tuple[CellAnswer, ...]) -> No
     Raises:
         FarmError: a record cannot be read.
     """
-    rows = await retry_while_s3_is_down(lambda: [_row(one) for one in answers])
+    rows = await retry_while_s3_is_down(lambda: [_row(answer) for answer in answers])
     await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {release.url}")
-    failures = [_failure(one, one.outcome) for one in answers if isinstance(one.outcome, FarmError)]
+    failures = [
+        _failure(answer, answer.outcome) for answer in answers if isinstance(answer.outcome, FarmError)
+    ]
     if failures:
         await acreate_markdown_artifact(key="failures", markdown="\n\n".join(failures))
 

@@ -16,16 +16,17 @@ async def show_verifications(**verifications: Verification) -> None:
 
     What Prefect's server answers must not cost a build.
     """
-    rows = [row for of, one in verifications.items() for row in _rows(of, one)]
-    said = "  \n".join(f"**{of}**: {_said(one)}" for of, one in verifications.items())
+    rows = [row for of, verification in verifications.items() for row in _rows(of, verification)]
+    said = "  \n".join(f"**{of}**: {_said(verification)}" for of, verification in verifications.items())
     try:
         await acreate_table_artifact(key="verification", table=rows, description=said)
     except Exception as error:  # noqa: BLE001 (see above)
         get_run_logger().warning("the verification could not be shown: %s", error)
 
 
-def _said(one: Verification) -> str:
-    parts = (str(one.verdict), one.compared, one.reason, f"inputs: {one.inputs}" if one.inputs else "")
+def _said(verification: Verification) -> str:
+    inputs = f"inputs: {verification.inputs}" if verification.inputs else ""
+    parts = (str(verification.verdict), verification.compared, verification.reason, inputs)
     return as_code("; ".join(part for part in parts if part))
 
 
@@ -34,14 +35,14 @@ def _rows(of: str, verification: Verification) -> Iterator[dict[str, str]]:
     empty = dict.fromkeys(("corner", "output", "error", "tolerance", "noise", "top1"), "")
     if verification.verdict is Verdict.NOT_MEASURED or not verification.comparisons:
         yield {"of": of, "verdict": str(verification.verdict), **empty}
-    for one in verification.comparisons:
+    for comparison in verification.comparisons:
         yield {
             "of": of,
             "verdict": str(verification.verdict),
-            "corner": as_code(one.corner),
-            "output": as_code(one.output),
-            "error": f"{one.relative:.2e}",
+            "corner": as_code(comparison.corner),
+            "output": as_code(comparison.output),
+            "error": f"{comparison.relative:.2e}",
             "tolerance": f"{verification.tolerance:.2e}",
-            "noise": f"{one.noise:.2e}",
-            "top1": "" if one.top1 is None else f"{one.top1:.3f} of {one.top1_rows}",
+            "noise": f"{comparison.noise:.2e}",
+            "top1": "" if comparison.top1 is None else f"{comparison.top1:.3f} of {comparison.top1_rows}",
         }

@@ -53,21 +53,21 @@ class RunReader:
         await asyncio.sleep(_POLL_SECONDS)
         asked, self._asked = self._asked, {}
         try:
-            found = await self._found(list(asked))
+            runs = await self._found(list(asked))
         except Exception as error:  # noqa: BLE001 (those who asked get it)
             for future in asked.values():
                 future.set_exception(error)
                 future.exception()  # they may be gone
         else:
             for run, future in asked.items():
-                future.set_result(found.get(run))
+                future.set_result(runs.get(run))
 
     async def _found(self, asked: list[UUID]) -> dict[UUID, FlowRun]:
-        found: dict[UUID, FlowRun] = {}
+        runs: dict[UUID, FlowRun] = {}
         for start in range(0, len(asked), _AT_ONCE):
             wanted = FlowRunFilter(id=FlowRunFilterId(any_=asked[start : start + _AT_ONCE]))
-            found |= {one.id: one for one in await self._client.read_flow_runs(flow_run_filter=wanted)}
-        return found
+            runs |= {run.id: run for run in await self._client.read_flow_runs(flow_run_filter=wanted)}
+        return runs
 
 
 async def wait_for_child(

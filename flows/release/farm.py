@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter
 
 from agents.server.flow_runs import PARENT_TAG, cell_tags
-from agents.server.janitor import has_given_up
+from agents.server.janitor import crash_limit_reached
 from agents.server.run_errors import why_unsuccessful
 from flows.release.child_runs import RunReader, retry_while_server_is_down, wait_for_child
 from flows.release.pool_watch import PoolWatch
@@ -52,20 +52,20 @@ async def targets_of_farm(store: str, devices: Iterable[str]) -> tuple[EngineTar
         TargetUnavailable: a device that no agent builds for.
         FarmError: as `s3_errors`.
     """
-    found = await retry_while_s3_is_down(lambda: tuple(Store.connect(store).records(Announcement)))
-    targets, missing = select((one.offer for one in found), devices)
+    announced = await retry_while_s3_is_down(lambda: tuple(Store.connect(store).records(Announcement)))
+    targets, missing = select((announcement.offer for announcement in announced), devices)
     if missing:
         raise TargetUnavailable(
             wanted=f"to build for {', '.join(missing)}",
-            found=f"the farm's agents build for {_devices(found)}",
+            found=f"the farm's agents build for {_devices(announced)}",
             fix="ask for one of those, or start `enginefarm agent gpu` on a host with that GPU and "
             f"ENGINEFARM_STORE={store}",
         )
     return targets
 
 
-def _devices(found: tuple[Announcement, ...]) -> str:
-    devices = {device_slug(target) for one in found for target in one.offer.targets()}
+def _devices(announced: tuple[Announcement, ...]) -> str:
+    devices = {device_slug(target) for announcement in announced for target in announcement.offer.targets()}
     return ", ".join(sorted(devices)) or "nothing: none has announced itself in the store"
 
 
@@ -79,12 +79,12 @@ async def build_on_farm(
         reader = RunReader(client)
         watch = PoolWatch(client=client, store=store, patience=settings().agent_wait_seconds)
 
-        async def one(order: EngineOrder) -> CellAnswer:
+        async def build_cell(order: EngineOrder) -> CellAnswer:
             run: UUID | None = None
             try:
-                found = await find_engine(order)
-                if found is not None:
-                    return CellAnswer(order=order, outcome=found)
+                outcome = await find_engine(order)
+                if outcome is not None:
+                    return CellAnswer(order=order, outcome=outcome)
                 async with gate:
                     submitted = await _submit(client, order, parent, priority)
                 run = submitted.id
@@ -94,7 +94,7 @@ async def build_on_farm(
             except FarmError as error:
                 return CellAnswer(order=order, outcome=error, run=run)
 
-        return await answers_to(orders, one)
+        return await answers_to(orders, build_cell)
 
 
 async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priority: Priority) -> FlowRun:
@@ -117,7 +117,7 @@ async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priori
             idempotency_key=f"{order.key}:{parent}:{attempt}",
             work_queue_name=priority,
         )
-        return run, await has_given_up(client, run)
+        return run, await crash_limit_reached(client, run)
 
     while True:
         try:
@@ -138,7 +138,7 @@ async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priori
 async def _registered(client: PrefectClient) -> list[str]:
     """Return the pools that the server knows builds of."""
     flow = FlowFilter(name=FlowFilterName(any_=["build-engine"]))
-    return sorted(one.name for one in await client.read_deployments(flow_filter=flow))
+    return sorted(deployment.name for deployment in await client.read_deployments(flow_filter=flow))
 
 
 async def _outcome(order: EngineOrder, run: FlowRun) -> CellOutcome:
@@ -147,12 +147,12 @@ async def _outcome(order: EngineOrder, run: FlowRun) -> CellOutcome:
     Raises:
         FarmError: the one that `run` failed with, or `RunUnsuccessful`; also as `find_engine`.
     """
-    found = await find_engine(order, by=run.id)
-    if found is None:
+    outcome = await find_engine(order, by=run.id)
+    if outcome is None:
         raise why_unsuccessful(
             run,
             wanted=f"{run.name} ({run.id}) to build {order.key}",
             fix=f"`enginefarm logs {run.id}` shows what happened; `enginefarm retry {runtime.flow_run.id}` "
             "asks again for what is missing",
         )
-    return found
+    return outcome

@@ -89,14 +89,14 @@ def releases_below(place: ReleasePlace) -> list[ListedRelease]:
     Raises:
         FarmError: as `s3_errors`.
     """
-    found = []
+    releases = []
     for file in request_files(place, _EVER):
         try:
             ref = release_of(CreatedObject(bucket=place.bucket, key=file.key), (place,))
         except LocationUnknown:  # a file of that name in somebody's model
             continue
-        found.append(ListedRelease(ref=ref, modified=file.modified))
-    return found
+        releases.append(ListedRelease(ref=ref, modified=file.modified))
+    return releases
 
 
 def needs_of(releases: Iterable[ListedRelease], now: datetime) -> list[ReleaseNeeds]:
@@ -106,8 +106,8 @@ def needs_of(releases: Iterable[ListedRelease], now: datetime) -> list[ReleaseNe
     """
     offers = cache(partial(_offers, now=now))
     with ThreadPoolExecutor(_READERS) as readers:
-        found = list(readers.map(lambda one: _needs(one, offers), releases))
-    return in_turn(found)
+        needs = list(readers.map(lambda release: _needs(release, offers), releases))
+    return in_turn(needs)
 
 
 def in_turn(needs: Iterable[ReleaseNeeds]) -> list[ReleaseNeeds]:
@@ -121,8 +121,8 @@ def _turn(needs: ReleaseNeeds) -> tuple[bool, float]:
 
 def _offers(store_url: str, *, now: datetime) -> tuple[Offer, ...]:
     """Return what agents offer that lived lately."""
-    found = Store.connect(store_url).records(Announcement)
-    return tuple(one.offer for one in found if _lives(one, now))
+    announced = Store.connect(store_url).records(Announcement)
+    return tuple(announcement.offer for announcement in announced if _lives(announcement, now))
 
 
 def _lives(announcement: Announcement, now: datetime) -> bool:
@@ -140,9 +140,9 @@ def _needs(release: ListedRelease, offers: Callable[[str], tuple[Offer, ...]]) -
         request = parse_request(text, source=f"{release.ref.url}build.yaml")
         targets, unoffered = select(offers(store.url), request.targets)
         if not targets:
-            found = f"no agent builds for {', '.join(unoffered)}"
+            problem = f"no agent builds for {', '.join(unoffered)}"
             return ReleaseNeeds(
-                release=release, priority=request.priority, unoffered=unoffered, problem=found
+                release=release, priority=request.priority, unoffered=unoffered, problem=problem
             )
         return _lacking(release, request, cells_of(request, targets)[0], store, unoffered)
     except FarmError as error:
@@ -218,7 +218,7 @@ def sort_cells(
     missing: list[str] = []
     stale: list[str] = []
     for cell in cells:
-        if known.get(cell, False) or any(_answers(one, cell, tools, graph_tools) for one in answers):
+        if known.get(cell, False) or any(_answers(answer, cell, tools, graph_tools) for answer in answers):
             continue
         (stale if cell in known else missing).append(_written(cell))
     return tuple(missing), tuple(stale)

@@ -22,10 +22,10 @@ class Declared(Protocol):
         """How people see it on the server."""
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """What is told beside its name when it is to be created."""
+    def summary(self) -> tuple[str, ...]:
+        """What to show beside its name before it is created."""
 
-    async def form(self, client: PrefectClient) -> AutomationCore:
+    async def to_prefect(self, client: PrefectClient) -> AutomationCore:
         """Return it in Prefect's own form.
 
         Raises:
@@ -41,37 +41,39 @@ class Automations:
 
     async def plan(self, client: PrefectClient) -> Plan:
         """Return what `apply` would do now. Changes nothing."""
-        return [(await _compared(one, client))[0] for one in self._wanted]
+        return [(await _compared(declared, client))[0] for declared in self._wanted]
 
     async def apply(self, client: PrefectClient) -> Plan:
         """Create and change what is missing or differs, and return what was done."""
         done = []
-        for one in self._wanted:
-            change, found = await _compared(one, client)
-            if found is None:
-                await client.create_automation(await one.form(client))
+        for declared in self._wanted:
+            change, existing = await _compared(declared, client)
+            if existing is None:
+                await client.create_automation(await declared.to_prefect(client))
             elif change.action is Action.CHANGE:
                 # Workaround (Prefect 3.8.8): an update that names an owner is refused, and every field that
                 # was set is sent. Remove when the server ignores an owner that is the same.
-                form = (await one.form(client)).model_dump(exclude={"owner_resource"})
-                kept = AutomationCore(**form | {"enabled": found.enabled})
-                await client.update_automation(found.id, kept)
+                fields = (await declared.to_prefect(client)).model_dump(exclude={"owner_resource"})
+                kept = AutomationCore(**fields | {"enabled": existing.enabled})
+                await client.update_automation(existing.id, kept)
             done.append(change)
         return done
 
 
-async def _compared(one: Declared, client: PrefectClient) -> tuple[Change, Automation | None]:
+async def _compared(declared: Declared, client: PrefectClient) -> tuple[Change, Automation | None]:
     """Return the change, and the first automation of that name; others of the name are somebody's own."""
-    named = await client.read_automations_by_name(one.name)
-    found = min(named, key=lambda other: str(other.id), default=None)
-    if found is None:
-        return Change(kind="automation", name=one.name, action=Action.CREATE, details=one.told), None
+    named = await client.read_automations_by_name(declared.name)
+    existing = min(named, key=lambda other: str(other.id), default=None)
+    if existing is None:
+        change = Change(kind="automation", name=declared.name, action=Action.CREATE, details=declared.summary)
+        return change, None
     try:
-        wanted = await one.form(client)
+        wanted = await declared.to_prefect(client)
     except NotDeployed as error:
         details = [f"{error.wanted} is not there yet"]
     else:
-        details = [f"{part} differs" for part in _COMPARED if getattr(found, part) != getattr(wanted, part)]
+        differing = [part for part in _COMPARED if getattr(existing, part) != getattr(wanted, part)]
+        details = [f"{part} differs" for part in differing]
     action = Action.CHANGE if details else Action.KEEP
-    details += [] if found.enabled else ["disabled, and stays so"]
-    return Change(kind="automation", name=one.name, action=action, details=tuple(details)), found
+    details += [] if existing.enabled else ["disabled, and stays so"]
+    return Change(kind="automation", name=declared.name, action=action, details=tuple(details)), existing

@@ -44,23 +44,23 @@ class Watch:
     state: StateType
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """What is told beside its name: nothing."""
+    def summary(self) -> tuple[str, ...]:
+        """What to show beside its name: nothing."""
         return ()
 
-    async def form(self, _client: PrefectClient) -> AutomationCore:
+    async def to_prefect(self, _client: PrefectClient) -> AutomationCore:
         """Return it in Prefect's own form."""
         return self.automation()
 
     def automation(self) -> AutomationCore:
-        """Return what `form` does; it needs no server."""
+        """Return what `to_prefect` does; it needs no server."""
         return AutomationCore(
             name=self.name,
             description=self.description,
             trigger=EventTrigger(
                 posture=Posture.Proactive,
                 after={f"{_RUN}.{self.after}"},
-                expect={f"{_RUN}.{one}" for one in self.expect},
+                expect={f"{_RUN}.{event}" for event in self.expect},
                 match={"prefect.resource.id": f"{_RUN}.*"},
                 match_related={"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)},
                 for_each={"prefect.resource.id"},

@@ -67,7 +67,9 @@ class FarmDeployment:
 _RELEASE = FarmDeployment(flow="flows.build_release:build_release")
 _RECONCILE = FarmDeployment(flow="flows.reconcile:reconcile", queue=Priority.NIGHTLY, schedules=(NIGHTLY,))
 _ENGINE = FarmDeployment(flow="flows.build_engine:build_engine")
-FARM = tuple(one for one in (_RELEASE, _RECONCILE) if find_spec(one.flow.partition(":")[0]))
+FARM = tuple(
+    deployment for deployment in (_RELEASE, _RECONCILE) if find_spec(deployment.flow.partition(":")[0])
+)
 """Those of `enginefarm-cpu`, which agents without a GPU serve."""
 
 ENTRYPOINTS = {
@@ -98,17 +100,17 @@ class Deployments:
 
     async def plan(self, client: PrefectClient) -> Plan:
         """Return what `apply` would do now. Changes nothing."""
-        return [(await _compared(one, client))[0] for one in self._wanted]
+        return [(await _compared(deployment, client))[0] for deployment in self._wanted]
 
     async def apply(self, client: PrefectClient) -> Plan:
         """Create and change what is missing or differs, and return what was done."""
         done = []
-        for one in self._wanted:
-            change, found, differing = await _compared(one, client)
-            if found is None:
-                await one.load().aapply()
+        for deployment in self._wanted:
+            change, existing, differing = await _compared(deployment, client)
+            if existing is None:
+                await deployment.load().aapply()
             elif differing:
-                await client.update_deployment(found.id, DeploymentUpdate(**differing))
+                await client.update_deployment(existing.id, DeploymentUpdate(**differing))
             done.append(change)
         return done
 
@@ -120,20 +122,22 @@ async def _compared(
     own = wanted.load()
     name = f"{own.flow_name}/{own.name}"
     try:
-        found = await client.read_deployment_by_name(name)
+        existing = await client.read_deployment_by_name(name)
     except ObjectNotFound:
-        when = tuple(f"schedule {one.slug}: {one.cron} {one.timezone}" for one in wanted.schedules)
+        when = tuple(
+            f"schedule {schedule.slug}: {schedule.cron} {schedule.timezone}" for schedule in wanted.schedules
+        )
         return Change(kind="deployment", name=name, action=Action.CREATE, details=when), None, {}
-    documents = _document(own), _document(found)
+    documents = _document(own), _document(existing)
     differing = {key: documents[0][key] for key in _COMPARED if documents[0][key] != documents[1][key]}
     details = tuple(_difference(key, documents[1][key], value) for key, value in differing.items())
     change = Change(
         kind="deployment",
         name=name,
         action=Action.CHANGE if differing else Action.KEEP,
-        details=(*details, *_kept(wanted, found)),
+        details=(*details, *_kept(wanted, existing)),
     )
-    return change, found, differing
+    return change, existing, differing
 
 
 def _document(deployment: RunnerDeployment | DeploymentResponse) -> _Document:
@@ -157,10 +161,10 @@ def _difference(key: str, old: object, new: object) -> str:
     return f"{key} differs" if isinstance(new, dict | list) else f"{key}: {old} → {new}"
 
 
-def _kept(wanted: FarmDeployment, found: DeploymentResponse) -> list[str]:
+def _kept(wanted: FarmDeployment, existing: DeploymentResponse) -> list[str]:
     """Return what an operator changed, and keeps."""
-    lines = ["paused, and stays so"] if found.paused else []
-    there = {one.slug: one for one in found.schedules}
+    lines = ["paused, and stays so"] if existing.paused else []
+    there = {schedule.slug: schedule for schedule in existing.schedules}
     for own in wanted.schedules:
         schedule = there.get(own.slug)
         if schedule is None:

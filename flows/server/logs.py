@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -83,22 +83,20 @@ async def log_lines(
         new = [log for log in await _logs(client, list(names), since, least) if log.id not in seen]
         await _name_steps(client, new, steps)
         for log in new:
-            if log.flow_run_id is not None:
-                seen.add(log.id)
-                newest = log.timestamp if newest is None else max(newest, log.timestamp)
-                step = steps.get(log.task_run_id, "") if log.task_run_id else ""
-                yield LogLine(
-                    run=names[log.flow_run_id],
-                    step=step,
-                    time=log.timestamp,
-                    level=log.level,
-                    text=log.message,
-                )
+            seen.add(log.id)
+            newest = log.timestamp if newest is None else max(newest, log.timestamp)
+            yield _line(log, names, steps)
         if not follow or over:
             return
-        # A child that crashed comes again only while its parent waits for it.
+        # A child that crashed is restarted only while its parent waits for it.
         over = await ends.is_over(runs[0]) and all(map(is_final, runs))
         await asyncio.sleep(_LAST_SECONDS if over else _POLL_SECONDS)
+
+
+def _line(log: Log, runs: Mapping[UUID, str], steps: Mapping[UUID, str]) -> LogLine:
+    run = "" if log.flow_run_id is None else runs[log.flow_run_id]
+    step = "" if log.task_run_id is None else steps.get(log.task_run_id, "")
+    return LogLine(run=run, step=step, time=log.timestamp, level=log.level, text=log.message)
 
 
 async def _name_steps(client: PrefectClient, logs: list[Log], steps: dict[UUID, str]) -> None:

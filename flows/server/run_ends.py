@@ -8,7 +8,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from agents.server.janitor import comes_again
+from agents.server.janitor import will_restart
 
 _REVIVAL_SECONDS = 180.0
 
@@ -37,4 +37,4 @@ class RunEnds:
             self._crashed.pop(run.id, None)
             return is_final(run)
         since = self._crashed.setdefault(run.id, time.monotonic())
-        return time.monotonic() - since > _REVIVAL_SECONDS or not await comes_again(self._client, run)
+        return time.monotonic() - since > _REVIVAL_SECONDS or not await will_restart(self._client, run)

@@ -18,8 +18,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
-from agents.server.flow_runs import OUTLIVES_TAG, PARENT_TAG, all_flow_runs, cancel_of, outlives
-from agents.server.janitor import comes_again, parent_of
+from agents.server.flow_runs import DETACHED_TAG, PARENT_TAG, all_flow_runs, cancel_of, detached_tag
+from agents.server.janitor import parent_of, will_restart
 from agents.server.release_runs import Started, start_release
 from agents.server.run_errors import why_unsuccessful
 from flows.server.run_ends import RunEnds, is_final
@@ -68,19 +68,19 @@ async def find_run(client: PrefectClient, wanted: str) -> FlowRun:
         pass
     named = FlowRunFilter(name=FlowRunFilterName(any_=[wanted]))
     newest = FlowRunSort.EXPECTED_START_TIME_DESC
-    found = await client.read_flow_runs(flow_run_filter=named, sort=newest, limit=_PAGE)
-    if not found and len(wanted) >= _FEWEST_DIGITS:
+    matching = await client.read_flow_runs(flow_run_filter=named, sort=newest, limit=_PAGE)
+    if not matching and len(wanted) >= _FEWEST_DIGITS:
         for page in range(_PAGES):
             runs = await client.read_flow_runs(sort=newest, limit=_PAGE, offset=page * _PAGE)
-            found += [run for run in runs if str(run.id).startswith(wanted.lower())]
+            matching += [run for run in runs if str(run.id).startswith(wanted.lower())]
             if len(runs) < _PAGE:
                 break
-    if len(found) == 1:
-        return found[0]
-    lines = [f"{run.id} {run.name}: {run.state_name}, {run.expected_start_time:%F %T}" for run in found]
+    if len(matching) == 1:
+        return matching[0]
+    lines = [f"{run.id} {run.name}: {run.state_name}, {run.expected_start_time:%F %T}" for run in matching]
     raise RunUnknown(
         wanted=f"one flow run with the id or name {wanted}",
-        found="none" if not found else f"{len(found)}:\n" + "\n".join(lines),
+        found="none" if not matching else f"{len(matching)}:\n" + "\n".join(lines),
         fix="give the id, or its beginning, as `enginefarm status` and `enginefarm submit` show it",
     )
 
@@ -99,13 +99,13 @@ async def cancel(client: PrefectClient, run: FlowRun) -> list[FlowRun]:
     cancelled at once.
     """
     # The parent first: it must not ask for another child.
-    ended = [one for one in await with_children(client, run) if await _cancel(client, one)]
-    return [await client.read_flow_run(one.id) for one in ended]
+    ended = [each for each in await with_children(client, run) if await _cancel(client, each)]
+    return [await client.read_flow_run(each.id) for each in ended]
 
 
 async def _cancel(client: PrefectClient, run: FlowRun) -> bool:
     """Cancel `run`; return whether it was not over."""
-    crashed = await comes_again(client, run)
+    crashed = await will_restart(client, run)
     if is_final(run) and not crashed:
         return False
     state = cancel_of(run, "Cancelled with `enginefarm cancel`.")
@@ -132,8 +132,8 @@ async def retry(client: PrefectClient, run: FlowRun) -> FlowRun:
             fix="`enginefarm submit … --again` makes a new run",
         )
     if (parent := parent_of(run)) is not None:
-        others = [one for one in run.tags if not one.startswith(OUTLIVES_TAG)]
-        await client.update_flow_run(run.id, tags=[*others, outlives(await _read(client, parent))])
+        others = [tag for tag in run.tags if not tag.startswith(DETACHED_TAG)]
+        await client.update_flow_run(run.id, tags=[*others, detached_tag(await _read(client, parent))])
     message = "Scheduled again with `enginefarm retry`."
     await client.set_flow_run_state(run.id, AwaitingRetry(message=message), force=True)
     return await client.read_flow_run(run.id)

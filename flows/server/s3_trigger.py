@@ -64,11 +64,11 @@ class EventStart:
         return str(trigger_for(self.place).name)
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def summary(self) -> tuple[str, ...]:
         """What it does, in short."""
         return (f"{CREATED} starts {DEPLOYMENT}",)
 
-    async def form(self, client: PrefectClient) -> AutomationCore:
+    async def to_prefect(self, client: PrefectClient) -> AutomationCore:
         """Return it for the deployment that is there now.
 
         Raises:

@@ -42,7 +42,7 @@ async def farm_view(client: PrefectClient, *, failures: int) -> FarmView:
         FarmError: as `farm_client`.
     """
     pools = [pool for pool in await client.read_work_pools(limit=_PAGE) if is_farm_pool(pool.name)]
-    views = await asyncio.gather(*(_pool(client, pool) for pool in sorted(pools, key=lambda one: one.name)))
+    views = await asyncio.gather(*(_pool(client, pool) for pool in sorted(pools, key=lambda pool: pool.name)))
     return FarmView(pools=tuple(views), failures=await _failures(client, failures))
 
 
@@ -72,7 +72,7 @@ def _agents(workers: Iterable[Worker], active: Iterable[FlowRun], now: datetime)
     for run in active:
         doing.setdefault(str(run.labels.get(WORKER_LABEL)), []).append(_view(run))
     agents = []
-    for worker in sorted(workers, key=lambda one: one.name):
+    for worker in sorted(workers, key=lambda worker: worker.name):
         seen = worker.last_heartbeat_time
         if seen is not None and now - seen < _FORGOTTEN:
             runs = tuple(doing.get(worker.name, ()))

@@ -23,11 +23,11 @@ class Variables:
 
     async def plan(self, client: PrefectClient) -> Plan:
         """Return what `apply` would do now. Changes nothing."""
-        found = await client.read_variable_by_name(RELEASES)
-        if found is None:
-            told = "empty: reconcile looks where ENGINEFARM_RELEASES on the CPU agents says"
-            return [Change(kind="variable", name=RELEASES, action=Action.CREATE, details=(told,))]
-        kept = () if found.value == [] else ("set by an operator, and stays so",)
+        variable = await client.read_variable_by_name(RELEASES)
+        if variable is None:
+            summary = "empty: reconcile looks where ENGINEFARM_RELEASES on the CPU agents says"
+            return [Change(kind="variable", name=RELEASES, action=Action.CREATE, details=(summary,))]
+        kept = () if variable.value == [] else ("set by an operator, and stays so",)
         return [Change(kind="variable", name=RELEASES, action=Action.KEEP, details=kept)]
 
     async def apply(self, client: PrefectClient) -> Plan:
@@ -45,14 +45,14 @@ async def places_of_releases(client: PrefectClient) -> tuple[str, ...]:
     Raises:
         RequestInvalid: it holds something else than a list of strings.
     """
-    found = await client.read_variable_by_name(RELEASES)
-    if found is None:
+    variable = await client.read_variable_by_name(RELEASES)
+    if variable is None:
         return ()
     try:
-        return _PLACES.validate_python(found.value)
+        return _PLACES.validate_python(variable.value)
     except ValidationError:
         raise RequestInvalid(
             wanted=f"a JSON list of places, s3://BUCKET/PREFIX, in the Prefect variable {RELEASES}",
-            found=repr(found.value),
+            found=repr(variable.value),
             fix=f"correct {RELEASES} in Prefect's UI, or empty it ([]) to have ENGINEFARM_RELEASES count",
         ) from None

@@ -16,7 +16,7 @@ from prefect.states import AwaitingRetry
 
 from agents.server import flow_runs
 from agents.server.flow_runs import PARENT_TAG
-from agents.server.janitor import MOST_RUNS, Swept, sweep
+from agents.server.janitor import MAX_CRASHES, Swept, sweep
 from agents.server.pools import FarmPool
 from flows.server import runs as farm_runs
 from flows.server.automation_part import Automations
@@ -89,7 +89,7 @@ def test_children_end_with_their_parent_and_what_crashed_comes_again(
     async def prepare(client: PrefectClient) -> dict[str, list[UUID]]:
         failed, active = await runs.make(client, StateType.FAILED), await runs.make(client, running)
         done = await runs.make(client, running, StateType.COMPLETED)
-        spent, again = [await runs.make(client, *[running, crashed] * often) for often in (MOST_RUNS, 1)]
+        spent, again = [await runs.make(client, *[running, crashed] * often) for often in (MAX_CRASHES, 1)]
         return {
             "cancelled": [
                 *[await runs.make(client, parent=failed) for _ in range(2)],
@@ -111,7 +111,7 @@ def test_children_end_with_their_parent_and_what_crashed_comes_again(
                 await runs.make(client, parent=done),
                 await runs.make(client, crashed, parent=failed),
                 await runs.make(client, crashed, parent=done),
-                await runs.make(client, *[running, crashed] * MOST_RUNS, parent=active),
+                await runs.make(client, *[running, crashed] * MAX_CRASHES, parent=active),
             ],
         }
 

@@ -11,7 +11,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry
 
-from agents.server.janitor import MOST_RUNS, sweep
+from agents.server.janitor import MAX_CRASHES, sweep
 from agents.server.pools import FarmPool
 from flows.server import logs, run_ends, runs
 from flows.server.deployments import register
@@ -85,7 +85,7 @@ def test_who_waits_waits_until_a_crashed_run_has_come_again(make: Callable[..., 
 def test_nobody_waits_for_what_crashed_too_often_or_finds_no_agent(
     make: Callable[..., FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spent = make(*_CRASH * MOST_RUNS)
+    spent = make(*_CRASH * MAX_CRASHES)
     with pytest.raises(RunUnsuccessful, match="Crashed"):
         on_server(lambda client: runs.wait(client, spent))
     on_server(lambda client: _follow(client, spent))
@@ -96,7 +96,7 @@ def test_nobody_waits_for_what_crashed_too_often_or_finds_no_agent(
 
 
 def test_a_crashed_run_that_is_cancelled_never_comes_again(make: Callable[..., FlowRun]) -> None:
-    one, spent = make(*_CRASH), make(*_CRASH * MOST_RUNS)
+    one, spent = make(*_CRASH), make(*_CRASH * MAX_CRASHES)
     assert f"{one.id} {one.name}: Cancelled" in run("cancel", str(one.id))
     assert "was over" in run("cancel", str(spent.id))
     assert not {one.id, spent.id} & set(on_server(sweep).revived)
