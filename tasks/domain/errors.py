@@ -128,7 +128,7 @@ class SamplesInvalid(FarmError):
 
 
 class InputInvalid(FarmError):
-    """What an engine is to be run with does not fit it, or the call does not."""
+    """An input does not fit the engine, or `Engine` was used incorrectly."""
 
     exit_code = 18
     about_request = True

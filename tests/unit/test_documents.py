@@ -6,9 +6,10 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import typer
+import typer.main
 
 from flows.cli.main import app
 from flows.settings import Settings
@@ -32,6 +33,8 @@ DOCUMENTS = (
 LONGEST_README = 150
 _OUTPUT = ("environment", "targets/", "timing/", "quarantine/", "engines/")
 """What looks like a path of the repository in ARCHITECTURE.md, and is one in S3."""
+_REMOVED = {"infra/local_farm.py"}
+"""Files that CHANGELOG.md names because they are gone."""
 
 
 def text_of(document: str) -> str:
@@ -67,6 +70,14 @@ def commands_of(group: typer.Typer, *before: str) -> Iterator[str]:
         assert part.typer_instance is not None
         named = part.name if isinstance(part.name, str) else part.typer_instance.info.name
         yield from commands_of(part.typer_instance, *before, str(named))
+
+
+def options_of(group: Any, *before: str) -> dict[str, set[str]]:
+    """Return the options of each command that an application has."""
+    if not hasattr(group, "commands"):
+        return {" ".join(before): {"--help", *(each for part in group.params for each in part.opts)}}
+    below = (options_of(each, *before, name) for name, each in group.commands.items())
+    return {name: options for part in below for name, options in part.items()}
 
 
 def test_the_readme_is_short() -> None:
@@ -111,6 +122,18 @@ def test_every_command_that_a_document_names_exists(document: str) -> None:
             assert all(f"enginefarm {each}" in names for each in first.split("|")), command
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_option_of_a_command_in_a_document_exists(document: str) -> None:
+    options = options_of(typer.main.get_command(app), "enginefarm")
+    for line in re.findall(
+        r"(?<![\w/-])enginefarm [a-z][^\n`;|()#]*", code_of(document).replace("\\\n", " ")
+    ):
+        words = line.split()
+        command = next((name for n in (3, 2) if (name := " ".join(words[:n])) in options), None)
+        named = {word.strip("[]").partition("=")[0] for word in words if re.match(r"\[?--?[a-z]", word)}
+        assert not command or named <= options[command], line
+
+
 def test_every_flag_of_the_tests_has_its_row() -> None:
     flags = re.findall(r'addoption\("(--\w+)"', text_of("tests/conftest.py"))
     rows = re.findall(r"^\| `(--\w+)", text_of("CONTRIBUTING.md"), re.MULTILINE)
@@ -143,6 +166,14 @@ def test_links_lead_somewhere(document: str) -> None:
         assert file.exists(), target
         if anchor:
             assert anchor in anchors_of(file), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_that_a_document_names_exists(document: str) -> None:
+    named = set(re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|toml|json|txt|svg))`", prose_of(document)))
+    folders = (ROOT, (ROOT / document).parent)
+    missing = {path for path in named if not any((folder / path).exists() for folder in folders)}
+    assert missing <= _REMOVED
 
 
 def test_every_path_in_the_architecture_exists() -> None:
