@@ -1,7 +1,7 @@
-"""Workers that report a run's crash to a server that is away as soon as it is back.
+"""Retries crash reports until the server is reachable.
 
-Prefect's own only log that they could not. The run stays as it was then: nobody executes it, and as its
-worker lives, nobody takes it away from that either.
+Prefect's worker only logs the failure. The run would then stay Running for ever: nothing executes it, and
+as its worker is alive, no janitor takes it.
 """
 
 from __future__ import annotations

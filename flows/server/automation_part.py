@@ -11,7 +11,7 @@ from prefect.events.schemas.automations import Automation, AutomationCore
 from agents.server.changes import Action, Change, Plan
 from tasks.domain.errors import NotDeployed
 
-_COMPARED = ("description", "trigger", "actions")
+_COMPARED = ("name", "description", "trigger", "actions")
 
 
 class Declared(Protocol):
@@ -20,6 +20,10 @@ class Declared(Protocol):
     @property
     def name(self) -> str:
         """How people see it on the server."""
+
+    @property
+    def former_name(self) -> str:
+        """Its name in earlier versions; empty if it always had this one."""
 
     @property
     def summary(self) -> tuple[str, ...]:
@@ -63,6 +67,8 @@ class Automations:
 async def _compared(declared: Declared, client: PrefectClient) -> tuple[Change, Automation | None]:
     """Return the change, and the first automation of that name; others of the name are somebody's own."""
     named = await client.read_automations_by_name(declared.name)
+    if not named and declared.former_name:
+        named = await client.read_automations_by_name(declared.former_name)
     existing = min(named, key=lambda other: str(other.id), default=None)
     if existing is None:
         change = Change(kind="automation", name=declared.name, action=Action.CREATE, details=declared.summary)

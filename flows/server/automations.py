@@ -29,7 +29,8 @@ class Watch:
 
     Attributes:
         name: how people see it on the server.
-        description: what it does, for people.
+        former_name: its name in earlier versions, under which `enginefarm deploy` still finds it.
+        description: why the state changed: the message of the new state.
         after: the event, such as the name of a state.
         expect: events of which one must follow.
         seconds: how long it may take.
@@ -37,6 +38,7 @@ class Watch:
     """
 
     name: str
+    former_name: str
     description: str
     after: str
     expect: tuple[str, ...]
@@ -72,8 +74,9 @@ class Watch:
 
 
 SILENT = Watch(
-    name="enginefarm: silent runs",
-    description="Nothing was heard of it for long: its host or its process is gone.",
+    name="enginefarm: runs without heartbeats",
+    former_name="enginefarm: silent runs",
+    description="Crashed because its heartbeats stopped: its host or its process is gone.",
     after="heartbeat",
     # What an agent handed back waits without a heartbeat, and a run that is to end has its own watch.
     expect=("heartbeat", *_OVER, *_WAITS, "Cancelling"),
@@ -82,16 +85,18 @@ SILENT = Watch(
     state=StateType.CRASHED,
 )
 STUCK = Watch(
-    name="enginefarm: runs that were taken and do not start",
-    description="An agent took it and did not start it within ten minutes.",
+    name="enginefarm: runs that do not start",
+    former_name="enginefarm: runs that were taken and do not start",
+    description="Crashed because an agent took it and did not start it within ten minutes.",
     after="Pending",
     expect=("Running", "heartbeat", *_OVER, *_WAITS, "Cancelling"),
     seconds=600.0,
     state=StateType.CRASHED,
 )
 UNHEARD = Watch(
-    name="enginefarm: cancels that nobody hears",
-    description="It was to be cancelled, and its agent is gone.",
+    name="enginefarm: unacknowledged cancellations",
+    former_name="enginefarm: cancels that nobody hears",
+    description="Cancelled because its agent did not respond within five minutes.",
     after="Cancelling",
     expect=_OVER,
     seconds=300.0,

@@ -19,16 +19,16 @@ def is_final(run: FlowRun) -> bool:
 
 
 class RunEnds:
-    """Tells for who waits which runs are over. It is asked again and again, with runs as they are then."""
+    """Decides when a run is finished. Call it with a freshly read run on every poll."""
 
     def __init__(self, client: PrefectClient) -> None:
         self._client = client
         self._crashed: dict[UUID, float] = {}
 
     async def is_over(self, run: FlowRun) -> bool:
-        """Say whether nothing more will happen to `run` by itself.
+        """Return whether `run` is finished for good.
 
-        One that crashed is over once no agent starts it again, or none has for minutes.
+        A crashed run is finished once no agent will restart it, or none has restarted it for minutes.
 
         Raises:
             httpx.TransportError, PrefectHTTPStatusError: the server did not answer, or refused.

@@ -64,6 +64,11 @@ class EventStart:
         return str(trigger_for(self.place).name)
 
     @property
+    def former_name(self) -> str:
+        """It always had this name."""
+        return ""
+
+    @property
     def summary(self) -> tuple[str, ...]:
         """What it does, in short."""
         return (f"{CREATED} starts {DEPLOYMENT}",)

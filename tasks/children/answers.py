@@ -95,9 +95,10 @@ def read_answer(
         failure = _on_one_line(error_from_document(document["error"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ChildFailed(
-            wanted=f"an answer of step {program.step}",
+            wanted=f"the result of step {program.step}",
             found=f"one that cannot be read ({error!r}); last output: {_last_output(home) or 'none'}",
-            fix="try again; if it stays, the model or a library overwrites the answer: report it",
+            fix="try again; if it happens again, the model or a library overwrites the result file: please "
+            "report it",
         ) from error
     raise failure
 

@@ -12,11 +12,13 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from typer.testing import CliRunner
 
 from agents.server.release_runs import DEPLOYMENT
 from flows.cli.main import app
+from flows.server.automations import UNHEARD
 from flows.server.deployments import NIGHTLY, Deployments, FarmDeployment
 from tasks.domain.offer import CPU_POOL
 from tests.support.farm.commands import on_server, run
@@ -107,6 +109,28 @@ def test_events_start_builds_where_that_is_asked_for(bare_server: str) -> None:
         [f"{DEPLOYMENT} is not there yet", "disabled, and stays so"],
     )
     assert {one["action"] for one in json.loads(run("deploy", "--json", *options))} == {"keep"}
+
+
+def test_an_automation_of_an_earlier_version_is_renamed(bare_server: str) -> None:
+    del bare_server
+    run("deploy", "--yes")
+
+    async def go_back(client: PrefectClient) -> UUID:
+        (automation,) = await client.read_automations_by_name(UNHEARD.name)
+        fields = automation.model_dump(exclude={"id", "owner_resource"}) | {"name": UNHEARD.former_name}
+        await client.update_automation(automation.id, AutomationCore(**fields))
+        return automation.id
+
+    async def ids(client: PrefectClient) -> list[UUID]:
+        names = (UNHEARD.name, UNHEARD.former_name)
+        return [each.id for name in names for each in await client.read_automations_by_name(name)]
+
+    before = on_server(go_back)
+    changes = json.loads(run("deploy", "--yes", "--json"))
+    (change,) = [each for each in changes if each["name"] == UNHEARD.name]
+    assert (change["action"], change["details"]) == ("change", ["name differs"])
+    assert on_server(ids) == [before]
+    assert {each["action"] for each in json.loads(run("deploy", "--json"))} == {"keep"}
 
 
 def _tell(api: str, url: str, event: UUID | None = None) -> None:
