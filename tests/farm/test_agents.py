@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from uuid import UUID
@@ -199,31 +200,42 @@ def failing(h100: StandIn, unheard: StandIn) -> Iterator[str]:
     unheard.becomes(wrong=1.0)
 
 
+@contextmanager
+def _here(farm: Farm, failing: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have local builds use the toolchains and the store of the farm."""
+    for name, value in {**farm.environment, "ENGINEFARM_TOOLCHAINS": failing}.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
 def test_submit_ends_with_the_exit_code_that_a_local_build_has(
     farm: Farm, agents: tuple[Agent, Agent, int], failing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert agents
-    single = _publish(farm, "fails-once", "targets: unheard-of-9000\n")
-    several = _publish(farm, "fails-twice", "targets: [unheard-of-9000, h100-sxm-80gb]\n")
-    on_farm = [_error_of("submit", single, "--watch"), _error_of("submit", several, "--wait")]
-    assert [(type(error), error.exit_code) for error in on_farm] == [
-        (VerificationFailed, 50),
-        (CellsFailed, 44),
-    ]
-    assert isinstance(on_farm[1], CellsFailed)
-    classes = {cell: type(error) for cell, error in on_farm[1].cells.items()}
-    assert classes == {"unheard-of-9000 fp32": VerificationFailed, "h100-sxm-80gb fp32": ChildCrashed}
-
+    release = _publish(farm, "fails-once", "targets: unheard-of-9000\n")
+    on_farm = _error_of("submit", release, "--watch")
+    assert (type(on_farm), on_farm.exit_code) == (VerificationFailed, 50)
     assert "Traceback" not in run("logs", "digits-fails-once")
     assert "Traceback of VerificationFailed" in run("logs", "digits-fails-once", "--verbose")
+    with _here(farm, failing, monkeypatch):
+        assert _without_output(_error_of("build", release)) == _without_output(on_farm)
 
-    for name, value in {**farm.environment, "ENGINEFARM_TOOLCHAINS": failing}.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    here = [_error_of("build", url) for url in (single, several)]
-    monkeypatch.undo()
-    settings.cache_clear()
-    assert [_without_output(error) for error in here] == [_without_output(error) for error in on_farm]
+
+@pytest.mark.long
+def test_each_failed_cell_has_the_error_that_a_local_build_has(
+    farm: Farm, agents: tuple[Agent, Agent, int], failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert agents
+    release = _publish(farm, "fails-twice", "targets: [unheard-of-9000, h100-sxm-80gb]\n")
+    on_farm = _error_of("submit", release, "--wait")
+    assert isinstance(on_farm, CellsFailed)
+    classes = {cell: type(error) for cell, error in on_farm.cells.items()}
+    assert classes == {"unheard-of-9000 fp32": VerificationFailed, "h100-sxm-80gb fp32": ChildCrashed}
+    with _here(farm, failing, monkeypatch):
+        assert _without_output(_error_of("build", release)) == _without_output(on_farm)
 
 
 def _without_output(error: FarmError) -> object:

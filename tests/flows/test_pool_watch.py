@@ -105,7 +105,7 @@ def test_a_pool_that_is_withdrawn_is_given_up(s3_env: str, clock: Clock) -> None
         waiting = beside.submit(asyncio.run, waits(f"s3://{s3_env}", 1e9, seconds=1e9))
         wait_until(lambda: waiting.done() or clock.seconds > 100)
         assert not waiting.done()
-        assert run(*command) == f"{POOL} is announced in s3://{s3_env} no more.\n"
+        assert run(*command) == f"{POOL} is no longer announced in s3://{s3_env}.\n"
         with pytest.raises(TargetUnavailable, match="not announced"):
             waiting.result()
     with pytest.raises(NotStored, match=POOL):
