@@ -11,6 +11,7 @@ from prefect import flow, runtime
 
 from agents.hardware.gpu_lock import free_site
 from agents.hardware.probe import probe_host
+from agents.server.flow_runs import cell_run_name
 from flows.pages.failure import failure_on_run_page
 from flows.pages.run import build_on_run_page
 from flows.pages.verification import show_verifications
@@ -43,9 +44,7 @@ from tasks.verify import Evidence, verify_on_gpu
 
 
 def _run_name() -> str:
-    order: EngineOrder = runtime.flow_run.parameters["order"]
-    ref = order.release.ref
-    return f"{ref.model}-{ref.version}-{device_slug(order.target)}-{order.options.precision}"
+    return cell_run_name(runtime.flow_run.parameters["order"])
 
 
 def _evidence(order: EngineOrder, conversion: FetchedConversion) -> Evidence:

@@ -56,6 +56,11 @@ def release_run_name(release: ReleaseRef) -> str:
     return f"{release.model}-{release.version}"
 
 
+def cell_run_name(order: EngineOrder) -> str:
+    """Return the name of the run that builds `order`, for people."""
+    return f"{release_run_name(order.release.ref)}-{device_slug(order.target)}-{order.options.precision}"
+
+
 def release_tags(release: ReleaseRef) -> tuple[str, ...]:
     """Return what runs about `release` are tagged with, for people and filters."""
     return f"model:{release.model}", f"version:{release.version}"

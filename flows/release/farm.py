@@ -19,7 +19,7 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter
 
-from agents.server.flow_runs import PARENT_TAG, cell_tags
+from agents.server.flow_runs import PARENT_TAG, cell_run_name, cell_tags
 from agents.server.janitor import crash_limit_reached
 from agents.server.run_errors import why_unsuccessful
 from flows.release.child_runs import RunReader, retry_while_server_is_down, wait_for_child
@@ -113,6 +113,7 @@ async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priori
             client=client,
             parameters={"order": _ORDER.dump_python(order, mode="json")},
             timeout=0,
+            flow_run_name=cell_run_name(order),  # until it starts it would have a random name of Prefect's
             tags=[f"{PARENT_TAG}:{parent}", *cell_tags(order)],
             idempotency_key=f"{order.key}:{parent}:{attempt}",
             work_queue_name=priority,

@@ -157,7 +157,7 @@ def test_a_release_is_watched_to_its_end(farm: Farm, agents: tuple[Agent, Agent,
     number = told[0].split()[0]
     assert told[0] == f"{number} digits-watched: Scheduled"
     assert told[-1] == f"{number} digits-watched: Completed"
-    assert names <= {line.split()[1] for line in told if " | " in line}
+    assert {line.split()[1] for line in told if " | " in line} == names
     assert run("logs", number).splitlines()[-1] in told
 
     async def read(client: PrefectClient) -> list[LogLine]:
