@@ -63,14 +63,12 @@ class Reconciled:
 @flow(name="reconcile")
 @fails_with_its_error
 async def reconcile(
-    budget: Annotated[
-        int, Field(ge=1, le=1000, description="Start at most so many builds of releases.")
-    ] = 20,
+    budget: Annotated[int, Field(ge=1, le=1000, description="Maximum number of builds to start.")] = 20,
     places: Annotated[
         tuple[str, ...],
         Field(
-            description="Look through these places, s3://BUCKET/PREFIX; empty: those of the variable "
-            "enginefarm_releases; where that is empty, too, of ENGINEFARM_RELEASES on the agent."
+            description="Places to check, s3://BUCKET/PREFIX. Empty: those in the variable "
+            "enginefarm_releases. If that is empty too: those in ENGINEFARM_RELEASES on the agent."
         ),
     ] = (),
 ) -> list[Reconciled]:

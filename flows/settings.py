@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     silent_seconds: float = Field(
         default=300,
         ge=40,
-        description="How long a run may be silent before the server takes its host for dead, seconds",
+        description="How long a run may be without a heartbeat before its host counts as dead, seconds",
     )
     agent_wait_seconds: float = Field(
         default=3600,

@@ -55,8 +55,8 @@ def _check_remote(host: str, scheme: str, *, secret: bool, plain_http: Collectio
         raise ServerUnsafe(
             wanted=f"https to the Prefect server on {host}: the password would be readable on the way",
             found="plain http",
-            fix="put a proxy with TLS before the server; where the network between is private, name the host "
-            "in ENGINEFARM_PLAIN_HTTP",
+            fix="put a proxy with TLS in front of the server or, if the network between is private, add "
+            "the host to ENGINEFARM_PLAIN_HTTP",
         )
 
 

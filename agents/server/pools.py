@@ -190,7 +190,7 @@ def _is_locked(pool: WorkPool) -> bool:
 def advice(pool: str, release: object = "RUN") -> str:
     """Return what a person can do about builds of the run `release` in `pool`, which no agent serves."""
     return (
-        f"Start the agent that serves it: `{agent_for(pool)}` on a host with what the pool is called after. "
-        f"If its TensorRT was upgraded or its GPU is gone, say so, `enginefarm agent withdraw {pool}`, and "
-        f"run the release again, `enginefarm retry {release}`: it is built by what agents have then."
+        f"Start the agent that serves it: `{agent_for(pool)}` on a host with the GPU and TensorRT in the "
+        f"pool's name. If TensorRT was upgraded or the GPU removed, run `enginefarm agent withdraw {pool}`, "
+        f"then `enginefarm retry {release}`, which selects from the agents of today."
     )

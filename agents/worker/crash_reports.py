@@ -1,7 +1,7 @@
 """Retries crash reports until the server is reachable.
 
 Prefect's worker only logs the failure. The run would then stay Running for ever: nothing executes it, and
-as its worker is alive, no janitor takes it.
+as its worker is alive, `lost_runs.sweep_runs` leaves it alone.
 """
 
 from __future__ import annotations

@@ -41,27 +41,29 @@ async def give_up_runs(client: PrefectClient, pool: str, worker: str) -> int:
 
 async def hand_back_runs(client: PrefectClient, pool: str, worker: str) -> int:
     """Set the runs that `worker` had so that another agent takes them; see `give_up_runs`."""
-    state: State[Any] = AwaitingRetry(message=f"{worker} was told to end, and gave it back")
+    state: State[Any] = AwaitingRetry(message=f"handed back because {worker} was asked to stop")
     return await _set(client, await _runs_of(client, pool, worker), state)
 
 
 async def sweep_runs(client: PrefectClient, pool: str, worker: str) -> None:
-    """See to runs of `pool` that nobody else sees to.
+    """Clean up runs of `pool` that nothing else cleans up.
 
-    Some worker took a run just before it was killed, and had told nothing about it: others may have it. Or a
-    run of `worker` was to be cancelled, and the worker did not hear of it, as it does not any more after its
-    server was away for long: its process is killed.
+    A worker may have taken a run just before it was killed, before it could say so: the run goes back to the
+    queue. Or a run of `worker` should be cancelled and the worker did not notice, which happens after its
+    server was away for long: the run's process is killed.
     """
     now = datetime.now(UTC)
     for run in await _runs(client, pool, [StateType.PENDING, StateType.CANCELLING]):
         age = now - run.state.timestamp if run.state else timedelta()
         label = run.labels.get(WORKER_LABEL)
         if run.state_type is StateType.PENDING and label is None and age > _LOST_AFTER:
-            await _set(client, [run], AwaitingRetry(message="the worker that took it ended"))
+            await _set(client, [run], AwaitingRetry(message="its worker stopped before starting it"))
         if run.state_type is StateType.CANCELLING and label == worker and age > _DEAF_AFTER:
             if run.infrastructure_pid is not None:
                 end_run(int(run.infrastructure_pid), str(run.id))
-            await _set(client, [run], Cancelled(message=f"{worker} did not hear of it, and was told"))
+            await _set(
+                client, [run], Cancelled(message=f"cancelled by its agent because {worker} did not respond")
+            )
 
 
 async def _set(client: PrefectClient, runs: Iterable[FlowRun], state: State) -> int:

@@ -29,7 +29,7 @@ def trigger_for(place: ReleasePlace) -> DeploymentEventTrigger:
     names = f"event.resource.id[{len(root)}:].split('/')"
     return DeploymentEventTrigger(
         name=f"enginefarm: events of {place.url}",
-        description=f"Builds a release when {CREATED} tells of its {REQUEST_FILE}.",
+        description=f"Builds a release when the event {CREATED} reports its {REQUEST_FILE}.",
         expect={CREATED},
         match={"prefect.resource.id": f"{glob.escape(root)}*/*/{REQUEST_FILE}"},
         parameters={

@@ -18,11 +18,13 @@ import hashlib
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from tasks.children.canonical import CanonicalSource
 from tasks.children.counted import LEFT_OUT
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
+_PARSING = Lock()
 _DIGITS = 12
 
 
@@ -82,7 +84,16 @@ class Sources:
         return self.root.joinpath(*name.split("."))
 
 
-@cache
 def source_digest(programs: tuple[str, ...]) -> str:
-    """Return the digest of the code that counts for what `programs` make, see `tasks.children.counted`."""
+    """Return the digest of the code that counts for what `programs` make, see `tasks.children.counted`.
+
+    Several threads may ask at once. `reconcile` does, and CPython 3.11 sometimes raises SystemError ("AST
+    constructor recursion depth mismatch") if two of them parse source code at the same time.
+    """
+    with _PARSING:
+        return _digest(programs)
+
+
+@cache
+def _digest(programs: tuple[str, ...]) -> str:
     return Sources(_ROOT).digest(programs)

@@ -16,6 +16,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from typer.testing import CliRunner
 
+from agents.server.flow_runs import all_flow_runs
 from agents.server.release_runs import DEPLOYMENT
 from flows.cli.main import app
 from flows.server.automations import UNHEARD
@@ -145,7 +146,7 @@ def _tell(api: str, url: str, event: UUID | None = None) -> None:
 
 
 def _releases() -> list[dict[str, str]]:
-    found = [run.parameters.get("release", {}) for run in on_server(lambda client: client.read_flow_runs())]
+    found = [run.parameters.get("release", {}) for run in on_server(all_flow_runs)]
     return sorted((one for one in found if one.get("bucket") == "bucket"), key=lambda one: one["version"])
 
 

@@ -97,7 +97,7 @@ def test_prefects_server_is_away(world: World, cpu: Agent, gpu: Agent, how: str)
     for run in (stays, child.id):
         assert farm.until(run, "Cancelled", "Completed", "Failed").name == "Cancelled"
     if how == "killed":  # Prefect's own watch gives up; one that was not answered goes on
-        assert "did not hear of it" in str(farm.run(child.id).state)
+        assert "did not respond" in str(farm.run(child.id).state)
     wait_until(lambda: not lives(goes_on) and world.is_free(H100))
     assert world.engines(f"stays-{how}") == 0
     assert world.at_work() == []

@@ -14,6 +14,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.variables import Variable
 
+from agents.server.flow_runs import all_flow_runs
 from agents.server.pools import FarmPool
 from flows import reconcile as reconciling
 from flows.reconcile import Reconciled, reconcile
@@ -80,7 +81,7 @@ def _reconcile(budget: int, *places: str) -> dict[str, Reconciled]:
 def _runs() -> list[tuple[str, str]]:
     async def read(client: PrefectClient) -> list[tuple[str, str]]:
         ours = await client.read_deployment_by_name("build-release/farm")
-        runs = [run for run in await client.read_flow_runs() if run.deployment_id == ours.id]
+        runs = [run for run in await all_flow_runs(client) if run.deployment_id == ours.id]
         assert all(run.state_name in {"Scheduled", "Late"} for run in runs)
         return sorted((run.name, str(run.work_queue_name)) for run in runs)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Failed, Pending
 
@@ -48,7 +49,9 @@ def run_that_fails_with(error: FarmError) -> FlowRun:
             await fails_with.with_options(flow_run_name=name)(error)
         assert raised.value is error  # a caller in the same process gets the error itself
         async with get_client() as client:
-            return next(run for run in await client.read_flow_runs() if run.name == name)
+            named = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
+            (run,) = await client.read_flow_runs(flow_run_filter=named)
+            return run
 
     return asyncio.run(run())
 

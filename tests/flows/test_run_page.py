@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from prefect.artifacts import aupdate_progress_artifact
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
 
 from flows.build_release import build_release
@@ -32,8 +33,9 @@ def release(publish: Callable[..., ReleaseRef], demo_model: bytes) -> ReleaseRef
 
 async def pages() -> dict[UUID, Artifact]:
     """Return the progress of all such builds that the server knows, also of other tests."""
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[KEY]))
     async with get_client() as client:
-        return {one.id: one for one in await client.read_artifacts() if one.key == KEY}
+        return {page.id: page for page in await client.read_artifacts(artifact_filter=wanted)}
 
 
 async def shown(before: Iterable[UUID]) -> Artifact | None:

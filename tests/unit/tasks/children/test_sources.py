@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ast
+import gc
 import random
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tasks.children import sources
 from tasks.children.canonical import CanonicalSource
 from tasks.children.counted import BUILD, CONVERSION, LEFT_OUT
 from tasks.children.sources import Sources, source_digest
@@ -322,3 +326,21 @@ def test_our_modules_are_imported_by_from() -> None:
         if alias.name.partition(".")[0] in {"tasks", "agents", "flows"}
     ]
     assert imports == []
+
+
+def test_threads_may_ask_for_digests_at_the_same_time() -> None:
+    """CPython 3.11 parses one source at a time: a thread that the garbage collector lets in spoils it."""
+    sources._digest.cache_clear()
+    expected = [source_digest(programs) for programs in (CONVERSION, BUILD)]
+    sources._digest.cache_clear()
+
+    def let_others_in(*_: object) -> None:
+        time.sleep(0)
+
+    gc.callbacks.append(let_others_in)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            digests = list(threads.map(source_digest, (CONVERSION, BUILD) * 4))
+    finally:
+        gc.callbacks.remove(let_others_in)
+    assert digests == expected * 4
