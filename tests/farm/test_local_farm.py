@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
@@ -69,13 +70,11 @@ def _runs(environment: Mapping[str, str]) -> list[str]:
     return [given["release"]["model"] for given in parameters if "release" in given]
 
 
-@pytest.mark.killing
-def test_the_farm_runs_on_one_machine_and_leaves_nothing_behind(
-    home: Path, free_port: Callable[[], int]
-) -> None:
-    options = ["--port", str(free_port()), "--s3-port", str(free_port()), "--data", str(home)]
-    has_postgres = any(installed())
-    options += ["--postgres"] if has_postgres else []
+@contextmanager
+def _farm_on_one_machine(home: Path, ports: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """`enginefarm up`, which is up; nothing of it is left afterwards."""
+    options = ["--port", str(ports[0]), "--s3-port", str(ports[1]), "--data", str(home)]
+    options += ["--postgres"] if any(installed()) else []
     command = [sys.executable, "-m", "flows.cli.main", "up", *options]
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     with (home / "out").open("wb") as out:
@@ -83,7 +82,19 @@ def test_the_farm_runs_on_one_machine_and_leaves_nothing_behind(
     try:
         wait_until(lambda: farm.poll() is not None or "In another shell" in (home / "out").read_text())
         assert farm.poll() is None, (home / "out").read_text()
-        assert ("PostgreSQL" in (home / "out").read_text()) == has_postgres
+        yield farm
+    finally:
+        farm.kill()
+        farm.wait()
+        wait_until(lambda: not _processes(home))
+
+
+@pytest.mark.killing
+def test_the_farm_runs_on_one_machine_and_leaves_nothing_behind(
+    home: Path, free_port: Callable[[], int]
+) -> None:
+    with _farm_on_one_machine(home, [free_port(), free_port()]) as farm:
+        assert ("PostgreSQL" in (home / "out").read_text()) == any(installed())
         environment = os.environ | _environment(home)
         _only_with_the_password(home, environment)
         _uploads_become_runs_through_all_that_dies(home, environment)
@@ -92,9 +103,15 @@ def test_the_farm_runs_on_one_machine_and_leaves_nothing_behind(
         assert farm.wait(PATIENCE) == 0
         assert len(before) >= 3
         assert _processes(home) == {}
-    finally:
+
+
+@pytest.mark.killing
+def test_servers_and_agents_end_when_the_command_is_killed(home: Path, free_port: Callable[[], int]) -> None:
+    with _farm_on_one_machine(home, [free_port(), free_port()]) as farm:
+        started = _processes(home)
+        assert {"s3", "server", "cpu-agent", "s3-agent"} <= started.keys()
+        assert ("database" in started) == any(installed())
         farm.kill()
-        farm.wait()
         wait_until(lambda: not _processes(home))
 
 
@@ -129,6 +146,16 @@ def test_postgres_that_is_not_installed_is_said_with_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RequestInvalid, match="apt-get install postgresql"):
         own_database(tmp_path)
+
+
+@pytest.mark.skipif(not any(installed()), reason="no PostgreSQL is installed")
+def test_postgres_of_another_version_does_not_touch_a_cluster(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres/PG_VERSION").write_text("7\n", "utf-8")
+    with pytest.raises(RequestInvalid, match="PostgreSQL 7, which made") as refused:
+        own_database(tmp_path)
+    assert "apt-get install postgresql-7" in str(refused.value)
+    assert [path.name for path in (tmp_path / "postgres").iterdir()] == ["PG_VERSION"]
 
 
 def test_postgres_with_a_server_that_runs_already_is_refused(
