@@ -109,9 +109,9 @@ def test_s3_is_away(world: World, cpu: Agent, gpu: Agent, how: str) -> None:
     """One release is converted meanwhile, of one the engine is built; one run is cancelled."""
     farm, s3 = world.farm, world.s3
     built, _ = world.building(L4, f"built-{how}", "l4", seconds=_SHORT)
-    exports = cpu.text.count("'export-")
+    exports = cpu.text.count("'export'")
     converted = world.ask(world.publish(f"converted-{how}", "h100-sxm-80gb"))
-    wait_until(lambda: cpu.text.count("'export-") > exports, lambda: cpu.text)
+    wait_until(lambda: cpu.text.count("'export'") > exports, lambda: cpu.text)
     world.toolchain.becomes(build_seconds=0.0)
     builds = len(world.builds(L4)), len(world.builds(H100))
 
