@@ -172,7 +172,7 @@ class S3Agent:
             _LOG.info("%s is gone", printable_name(created.url))
             return
         key = f"s3:{created.bucket}/{created.key}@{content}"
-        with server_errors():
+        with server_errors(every_status=True):
             async with get_client() as client:
                 started = await start_release(client, release, idempotency_key=key, queue=priority, way="s3")
         _LOG.info("%s: run %s in the queue %s", printable_name(release.url), started.run.id, priority)

@@ -25,8 +25,11 @@ def is_away(error: httpx.TransportError | PrefectHTTPStatusError) -> bool:
 
 
 @contextmanager
-def server_errors() -> Iterator[None]:
+def server_errors(*, every_status: bool = False) -> Iterator[None]:
     """Raise errors of the farm for what Prefect's client raises inside.
+
+    Args:
+        every_status: whether each other status counts as unreachable, too: for callers that retry anyway.
 
     Raises:
         ServerUnreachable: the server does not answer, or is overloaded.
@@ -34,15 +37,15 @@ def server_errors() -> Iterator[None]:
     """
     try:
         yield
-    except httpx.HTTPError as error:
-        raise _unreachable(type(error).__name__) from error
-    except PrefectHTTPStatusError as error:
+    except PrefectHTTPStatusError as error:  # an HTTPError itself
         status = error.response.status_code
         if status in _DENIED:
             raise _denied() from error
-        if is_away(error):
+        if every_status or is_away(error):
             raise _unreachable(f"it answers {status}") from error
         raise
+    except httpx.HTTPError as error:
+        raise _unreachable(type(error).__name__) from error
     # Workaround (Prefect 3.8.8): its client turns any failure of its first call into a RuntimeError. Remove
     # when that call raises what others raise; 3.9.1 does not.
     except RuntimeError as error:
