@@ -64,7 +64,7 @@ def _types(graph: onnx.GraphProto) -> set[int]:
     """Return the element types in `graph` and the graphs in it, without its own inputs and outputs."""
     types = {tensor.data_type for tensor in graph.initializer}
     border = {value.name for value in (*graph.input, *graph.output)}
-    types |= {one.type.tensor_type.elem_type for one in graph.value_info if one.name not in border}
+    types |= {value.type.tensor_type.elem_type for value in graph.value_info if value.name not in border}
     for node in graph.node:
         for inner in subgraphs(node):
             values = (*inner.input, *inner.output)

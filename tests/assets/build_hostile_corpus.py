@@ -19,17 +19,17 @@ from tests.hostile.corpus import ATTACKS
 
 def main(root: Path) -> None:
     """Write every attack below the new folder `root`."""
-    told = {}
+    attacks = {}
     for number, (name, attack) in enumerate(ATTACKS.items()):
         folder = root / name.partition(":")[0] / f"{number:03}"
         folder.mkdir(parents=True)
         attack.make(folder)
-        told[str(folder.relative_to(root))] = {
+        attacks[str(folder.relative_to(root))] = {
             "attack": name,
             "refused": attack.error.__name__,
             "words": attack.words,
         }
-    (root / "attacks.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    (root / "attacks.json").write_text(json.dumps(attacks, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -144,14 +144,14 @@ class Heavy(tf.Module):
     )
     def serve(self, ids: Any, rows: Any) -> dict[str, Any]:
         x = tf.gather(self.words, ids) + self.places[:16]
-        one, two, three = tf.split(self.three, 3, axis=1)
+        first, second, third = tf.split(self.three, 3, axis=1)
         mean, variance = tf.nn.moments(self.kernel, [0, 1, 2], keepdims=True)
         standard = (self.kernel - mean) * tf.math.rsqrt(variance + 1e-5)
         image = tf.reshape(x, (-1, 4, 4, 64))
         _, looped = tf.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, y @ self.square), (0, rows))
         return {
             "scores": tf.matmul(x, self.words, transpose_b=True) + tf.reduce_sum(self.places),
-            "parts": x @ one - x @ two * tf.sigmoid(x @ three),
+            "parts": x @ first - x @ second * tf.sigmoid(x @ third),
             "halves": x @ tf.cast(self.half, tf.float32),
             "convolved": tf.nn.conv2d(image, standard, 1, "SAME"),
             "looped": tf.cond(tf.reduce_sum(rows) > 0, lambda: looped @ self.square, lambda: -looped),

@@ -29,8 +29,8 @@ def case(
 
     def serve(boxes: Any, scores: Any) -> dict[str, Any]:
         low, size = tf.split(tf.sigmoid(boxes) / 2, 2, axis=-1)
-        found = suppress(tf.concat([low, low + size], -1), scores)
-        return dict(zip(outputs.split(), found, strict=True))
+        selected = suppress(tf.concat([low, low + size], -1), scores)
+        return dict(zip(outputs.split(), selected, strict=True))
 
     specs = [tf.TensorSpec(boxes, tf.float32, "boxes"), tf.TensorSpec(scores, tf.float32, "scores")]
     CASES[name] = (serve, specs, _ONE_IMAGE if boxes[0] is None and len(boxes) == 2 else None)

@@ -69,8 +69,8 @@ def layers(
     def save(path: Path) -> None:
         inside = keras.Input(shape, name="a", dtype=dtype)
         outside = inside
-        for one in stack:
-            outside = one(outside)
+        for layer in stack:
+            outside = layer(outside)
         keras.Model(inside, outside).save(path.with_suffix(".keras"))
 
     form(name, shapes)(save)
@@ -108,9 +108,9 @@ def _attention(path: Path) -> None:
 
 @form("shared_layer")
 def _shared_layer(path: Path) -> None:
-    one, two = keras.Input((3,), name="one"), keras.Input((3,), name="two")
+    first, second = keras.Input((3,), name="one"), keras.Input((3,), name="two")
     score = keras.layers.Dense(2, name="score")
-    keras.Model({"one": one, "two": two}, [score(one), score(two)]).save(path.with_suffix(".keras"))
+    keras.Model({"one": first, "two": second}, [score(first), score(second)]).save(path.with_suffix(".keras"))
 
 
 @form("stateful")

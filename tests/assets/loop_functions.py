@@ -20,7 +20,7 @@ _VIDEOS = {"a": {"min": [1, 3, 8, 8, 3], "opt": [2, 4, 8, 8, 3], "max": [3, 5, 8
 _SERIES = {"a": {"min": [2, 3, 3], "opt": [2, 4, 3], "max": [2, 5, 3]}}
 
 
-def one(
+def unary(
     name: str,
     function: Callable[[Any], Any],
     shape: tuple[int | None, ...] = (None, 3),
@@ -48,20 +48,20 @@ def _step(total: Any, row: Any) -> Any:
 
 
 _START = tf.zeros([3])
-one("scan", lambda a: tf.scan(_step, a))
-one("scan_from_a_start", lambda a: tf.scan(_step, a, _START))
-one("scan_backwards", lambda a: tf.scan(_step, a, _START, reverse=True))
-one("scan_backwards_without_a_start", lambda a: tf.scan(_step, a, reverse=True))
-one("scan_of_fixed_length", lambda a: tf.scan(_step, a, reverse=True), (4, 3), None)
-one(
+unary("scan", lambda a: tf.scan(_step, a))
+unary("scan_from_a_start", lambda a: tf.scan(_step, a, _START))
+unary("scan_backwards", lambda a: tf.scan(_step, a, _START, reverse=True))
+unary("scan_backwards_without_a_start", lambda a: tf.scan(_step, a, reverse=True))
+unary("scan_of_fixed_length", lambda a: tf.scan(_step, a, reverse=True), (4, 3), None)
+unary(
     "scan_of_two",
     lambda a: tf.scan(lambda both, row: (_step(both[0], row), both[1] * 2), a, (_START, _START))[0],
 )
-one("scan_in_a_map", lambda a: tf.map_fn(lambda row: tf.scan(_step, row), a), (2, None, 3), _SERIES)
-one("scan_of_keras", lambda a: keras.ops.scan(lambda total, row: (_step(total, row), row), _START, a)[1])
-one("fold", lambda a: tf.foldr(_step, a))
-one("vectorised", lambda a: tf.vectorized_map(lambda row: tf.cumsum(row) * 2, a))
-one(
+unary("scan_in_a_map", lambda a: tf.map_fn(lambda row: tf.scan(_step, row), a), (2, None, 3), _SERIES)
+unary("scan_of_keras", lambda a: keras.ops.scan(lambda total, row: (_step(total, row), row), _START, a)[1])
+unary("fold", lambda a: tf.foldr(_step, a))
+unary("vectorised", lambda a: tf.vectorized_map(lambda row: tf.cumsum(row) * 2, a))
+unary(
     "resize_in_a_map",
     lambda a: tf.map_fn(lambda picture: tf.image.resize(picture, tf.shape(picture)[:2] * 2), a),
     (None, None, None, 3),
@@ -77,7 +77,7 @@ def _written(a: Any) -> Any:
     return loop[1].stack()
 
 
-one("while_without_a_limit", _written)
+unary("while_without_a_limit", _written)
 videos(
     "steps_of_pictures",
     kl.TimeDistributed(kl.Conv2D(4, 3, activation="relu")),
@@ -91,20 +91,20 @@ videos(
     kl.TimeDistributed(kl.Flatten()),
     kl.GRU(4),
 )
-one(
+unary(
     "switch",
     lambda a: tf.switch_case(
         tf.cast(tf.reduce_sum(a) > 0, tf.int32), [lambda: a * 2, lambda: a - 1, lambda: tf.exp(a)]
     ),
 )
-one(
+unary(
     "switch_in_a_loop",
     lambda a: tf.map_fn(
         lambda row: tf.switch_case(tf.cast(row[0] > 0, tf.int32), [lambda: row * 2, lambda: row - 1]), a
     ),
 )
 for _method, _antialias in (("lanczos3", False), ("bilinear", True), ("gaussian", False), ("area", False)):
-    one(
+    unary(
         f"any_size_by_{_method}",
         lambda a, method=_method, antialias=_antialias: tf.image.resize(
             a, (7, 9), method, antialias=antialias

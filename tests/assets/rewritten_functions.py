@@ -42,7 +42,7 @@ def case(
     return register
 
 
-def one(
+def unary(
     name: str,
     function: Callable[[Any], Any],
     shape: tuple[int | None, ...] = _ROWS,
@@ -65,7 +65,7 @@ def layer(
 ) -> None:
     """Register a Keras layer."""
     made.build((1, *(size or 16 for size in shape[1:])))
-    one(name, made, shape, corners=corners, holds=made)
+    unary(name, made, shape, corners=corners, holds=made)
 
 
 def weights(*shape: int) -> Any:
@@ -104,49 +104,53 @@ layer(
 )
 _plain = weights(3, 3, 3, 4)
 behind = lambda a: tf.nn.relu6(tf.nn.conv2d(a, _plain, 1, "SAME") + 3.0) / 6  # noqa: E731
-one("scalar_behind_convolution", behind, (None, None, None, 3), corners=_SIZES)
+unary("scalar_behind_convolution", behind, (None, None, None, 3), corners=_SIZES)
 _even = weights(4, 3, 5)
-one(
+unary(
     "dilated_even_kernel",
     lambda a: tf.nn.convolution(a, _even, padding="SAME", dilations=3),
     (None, None, 3),
     corners=_LENGTHS,
 )
 _fixed = weights(3, 3, 5)
-one(
+unary(
     "dilated_fixed_length", lambda a: tf.nn.convolution(a, _fixed, padding="SAME", dilations=2), (None, 32, 3)
 )
 
 # Resizing.
 for method in ("bilinear", "bicubic", "area", "lanczos3", "mitchellcubic"):
-    one(
+    unary(
         f"resize_{method}_antialias",
         lambda a, method=method: tf.image.resize(a, (7, 9), method=method, antialias=True),
         _IMAGE,
     )
 for method in ("bicubic", "area", "lanczos5", "gaussian", "nearest"):
-    one(f"resize_{method}", lambda a, method=method: tf.image.resize(a, (24, 20), method=method), _IMAGE)
-one("resize_nearest_twice", lambda a: tf.image.resize(a, (32, 24), method="nearest"), _IMAGE)
-one(
+    unary(f"resize_{method}", lambda a, method=method: tf.image.resize(a, (24, 20), method=method), _IMAGE)
+unary("resize_nearest_twice", lambda a: tf.image.resize(a, (32, 24), method="nearest"), _IMAGE)
+unary(
     "resize_nearest_dynamic",
     lambda a: tf.image.resize(a, tf.shape(a)[1:3] * 2, method="nearest"),
     (None, None, None, 3),
     corners=_SIZES,
 )
-one("resize_bicubic_v1", lambda a: tf.compat.v1.image.resize_bicubic(a, (24, 20), align_corners=True), _IMAGE)
+unary(
+    "resize_bicubic_v1", lambda a: tf.compat.v1.image.resize_bicubic(a, (24, 20), align_corners=True), _IMAGE
+)
 
 # Spectra.
-one(
+unary(
     "rfft", lambda a: tf.stack([tf.math.real(tf.signal.rfft(a)), tf.math.imag(tf.signal.rfft(a))]), (None, 60)
 )
-one("irfft", lambda a: tf.signal.irfft(tf.signal.rfft(a) * tf.complex(0.5, 0.25)), (None, 64))
-one("fft_ifft", lambda a: tf.math.imag(tf.signal.ifft(tf.signal.fft(tf.complex(a, a * a)) / 2.0)), (None, 64))
-one("rfft2d", lambda a: tf.abs(tf.signal.rfft2d(a)), (None, 8, 12))
-one("irfft2d", lambda a: tf.signal.irfft2d(tf.signal.rfft2d(a)), (None, 8, 12))
-one("stft", lambda a: tf.abs(tf.signal.stft(a, 64, 16)), (None, None), corners=_SOUNDS)
-one("stft_padded", lambda a: tf.abs(tf.signal.stft(a, 64, 16, pad_end=True)), (None, None), corners=_SOUNDS)
-one("istft", lambda a: tf.signal.inverse_stft(tf.signal.stft(a, 64, 16), 64, 16), (None, 400))
-one("dct", lambda a: tf.signal.idct(tf.signal.dct(a) * 2), (None, 40))
+unary("irfft", lambda a: tf.signal.irfft(tf.signal.rfft(a) * tf.complex(0.5, 0.25)), (None, 64))
+unary(
+    "fft_ifft", lambda a: tf.math.imag(tf.signal.ifft(tf.signal.fft(tf.complex(a, a * a)) / 2.0)), (None, 64)
+)
+unary("rfft2d", lambda a: tf.abs(tf.signal.rfft2d(a)), (None, 8, 12))
+unary("irfft2d", lambda a: tf.signal.irfft2d(tf.signal.rfft2d(a)), (None, 8, 12))
+unary("stft", lambda a: tf.abs(tf.signal.stft(a, 64, 16)), (None, None), corners=_SOUNDS)
+unary("stft_padded", lambda a: tf.abs(tf.signal.stft(a, 64, 16, pad_end=True)), (None, None), corners=_SOUNDS)
+unary("istft", lambda a: tf.signal.inverse_stft(tf.signal.stft(a, 64, 16), 64, 16), (None, 400))
+unary("dct", lambda a: tf.signal.idct(tf.signal.dct(a) * 2), (None, 40))
 layer(
     "mel_spectrogram",
     keras.layers.MelSpectrogram(
@@ -159,43 +163,43 @@ layer(
     ),
     (None, 400),
 )
-one(
+unary(
     "rotary",
     lambda a: tf.math.real(tf.complex(a[:, ::2], a[:, 1::2]) * tf.exp(tf.complex(0.0, tf.range(8.0)))),
     (None, 16),
 )
 
 # Elementwise.
-one("erfc", tf.math.erfc)
-one("log1p", lambda a: tf.math.log1p(tf.square(a)))
-one("expm1", tf.math.expm1)
-one("xlogy", lambda a: tf.math.xlogy(tf.nn.relu(a), tf.nn.relu(a)))
-one("xdivy", lambda a: tf.math.xdivy(tf.nn.relu(a), tf.nn.relu(a)))
-one("multiply_no_nan", lambda a: tf.math.multiply_no_nan(tf.math.log(a), tf.nn.relu(a)))
-one("cross", lambda a: tf.linalg.cross(a[:, :3], a[:, 3:]))
-one("prevent_gradient", lambda a: tf.raw_ops.PreventGradient(input=a) * 2)
-one("clip_by_global_norm", lambda a: tf.clip_by_global_norm([a], 1.0)[0][0])
-one("symmetric_pad", lambda a: tf.pad(a, [[0, 0], [2, 1]], "SYMMETRIC"))
-one("floor_division", lambda a: tf.cast(a * 9, tf.int32) // -4)
-one("where_of_infinities", lambda a: tf.nn.softmax(tf.where(a > 0, a, a - np.inf)))
-one("fake_quant", lambda a: tf.quantization.fake_quant_with_min_max_vars(a, -1.3, 2.0, narrow_range=True))
-one(
+unary("erfc", tf.math.erfc)
+unary("log1p", lambda a: tf.math.log1p(tf.square(a)))
+unary("expm1", tf.math.expm1)
+unary("xlogy", lambda a: tf.math.xlogy(tf.nn.relu(a), tf.nn.relu(a)))
+unary("xdivy", lambda a: tf.math.xdivy(tf.nn.relu(a), tf.nn.relu(a)))
+unary("multiply_no_nan", lambda a: tf.math.multiply_no_nan(tf.math.log(a), tf.nn.relu(a)))
+unary("cross", lambda a: tf.linalg.cross(a[:, :3], a[:, 3:]))
+unary("prevent_gradient", lambda a: tf.raw_ops.PreventGradient(input=a) * 2)
+unary("clip_by_global_norm", lambda a: tf.clip_by_global_norm([a], 1.0)[0][0])
+unary("symmetric_pad", lambda a: tf.pad(a, [[0, 0], [2, 1]], "SYMMETRIC"))
+unary("floor_division", lambda a: tf.cast(a * 9, tf.int32) // -4)
+unary("where_of_infinities", lambda a: tf.nn.softmax(tf.where(a > 0, a, a - np.inf)))
+unary("fake_quant", lambda a: tf.quantization.fake_quant_with_min_max_vars(a, -1.3, 2.0, narrow_range=True))
+unary(
     "fake_quant_per_channel",
     lambda a: tf.quantization.fake_quant_with_min_max_vars_per_channel(
         a, [-1.0, -2.0, -1.5], [1.0, 0.5, 2.0]
     ),
     (None, 3),
 )
-one("gelu_in_a_loop", lambda a: tf.map_fn(lambda row: tf.nn.gelu(row) + tf.reduce_sum(row), a), (None, 5))
+unary("gelu_in_a_loop", lambda a: tf.map_fn(lambda row: tf.nn.gelu(row) + tf.reduce_sum(row), a), (None, 5))
 
 # Images.
-one("hsv", lambda a: tf.image.rgb_to_hsv(tf.sigmoid(a)), _IMAGE)
-one("rgb", lambda a: tf.image.hsv_to_rgb(tf.sigmoid(a)), _IMAGE)
-one("saturation", lambda a: tf.image.adjust_saturation(tf.sigmoid(a), 1.5), _IMAGE)
-one(
+unary("hsv", lambda a: tf.image.rgb_to_hsv(tf.sigmoid(a)), _IMAGE)
+unary("rgb", lambda a: tf.image.hsv_to_rgb(tf.sigmoid(a)), _IMAGE)
+unary("saturation", lambda a: tf.image.adjust_saturation(tf.sigmoid(a), 1.5), _IMAGE)
+unary(
     "patches", lambda a: tf.image.extract_patches(a, [1, 3, 3, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"), _IMAGE
 )
-one("max_pool_argmax", lambda a: tf.nn.max_pool_with_argmax(a, 2, 2, "SAME")[0], _IMAGE)
+unary("max_pool_argmax", lambda a: tf.nn.max_pool_with_argmax(a, 2, 2, "SAME")[0], _IMAGE)
 
 
 @case(_IMAGE, (None, 4))
@@ -204,12 +208,12 @@ def crop_and_resize(a: Any, b: Any) -> dict[str, Any]:
 
 
 # Counts and tables.
-one("bincount", lambda a: tf.math.bincount(a, minlength=8, maxlength=8, axis=-1), dtype=tf.int32)
-one("bincount_flat", lambda a: tf.math.bincount(a, minlength=8, maxlength=8), dtype=tf.int32)
-one("category_encoding", keras.layers.CategoryEncoding(8, "multi_hot"), dtype=tf.int32)
-one("discretization", keras.layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0]))
-one("searchsorted", lambda a: tf.searchsorted(tf.constant([-1.0, 0.0, 1.0]), tf.reshape(a, [-1]), "right"))
-one("one_hot_of_negatives", lambda a: tf.one_hot(tf.cast(a * 3, tf.int32), 4))
+unary("bincount", lambda a: tf.math.bincount(a, minlength=8, maxlength=8, axis=-1), dtype=tf.int32)
+unary("bincount_flat", lambda a: tf.math.bincount(a, minlength=8, maxlength=8), dtype=tf.int32)
+unary("category_encoding", keras.layers.CategoryEncoding(8, "multi_hot"), dtype=tf.int32)
+unary("discretization", keras.layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0]))
+unary("searchsorted", lambda a: tf.searchsorted(tf.constant([-1.0, 0.0, 1.0]), tf.reshape(a, [-1]), "right"))
+unary("one_hot_of_negatives", lambda a: tf.one_hot(tf.cast(a * 3, tf.int32), 4))
 
 
 @case((None, 5), (None, 5), dtypes=(tf.int32, tf.float32))
@@ -222,7 +226,7 @@ def in_top_k(a: Any, b: Any) -> dict[str, Any]:
     return {"y": tf.math.in_top_k(b, a, 3)}
 
 
-one("approx_max_k", lambda a: tf.math.approx_max_k(a, 3)[0])
+unary("approx_max_k", lambda a: tf.math.approx_max_k(a, 3)[0])
 
 
 def _table(keys: Any, values: Any, default: Any) -> Any:
@@ -231,18 +235,18 @@ def _table(keys: Any, values: Any, default: Any) -> Any:
 
 _words = _table(tf.constant([0, 1, 5, -9], tf.int64), tf.constant([1.5, 2.5, 3.5, 4.5]), -1.0)
 _lookup = keras.layers.IntegerLookup(vocabulary=[3, 1, 70, 2, -5])
-one("table_of_numbers", _words.lookup, dtype=tf.int64, holds=_words)
-one("integer_lookup", lambda a: _lookup(a * 70 - 5 * (1 - a)), dtype=tf.int64, holds=_lookup)
+unary("table_of_numbers", _words.lookup, dtype=tf.int64, holds=_words)
+unary("integer_lookup", lambda a: _lookup(a * 70 - 5 * (1 - a)), dtype=tf.int64, holds=_lookup)
 
 # Matrices.
-one("diag", tf.linalg.diag)
-one("set_diag", lambda a: tf.linalg.set_diag(a, tf.ones(tf.shape(a)[:2])), (None, 5, 5))
-one("eye_of_batch", lambda a: tf.eye(tf.shape(a)[0]) @ a)
-one("inverse_of_3x3", lambda a: tf.linalg.inv(a + 4 * tf.eye(3)), (None, 3, 3))
-one("determinant", tf.linalg.det, (None, 3, 3))
-one("log_determinant", lambda a: tf.linalg.slogdet(a + 4 * tf.eye(3))[1], (None, 3, 3))
-one("solve", lambda a: tf.linalg.solve(a + 4 * tf.eye(2), a[:, :, :1]), (None, 2, 2))
-one("cumprod", lambda a: tf.math.cumprod(a, axis=1, exclusive=True, reverse=True))
-one("cumulative_logsumexp", lambda a: tf.math.cumulative_logsumexp(a, axis=1))
+unary("diag", tf.linalg.diag)
+unary("set_diag", lambda a: tf.linalg.set_diag(a, tf.ones(tf.shape(a)[:2])), (None, 5, 5))
+unary("eye_of_batch", lambda a: tf.eye(tf.shape(a)[0]) @ a)
+unary("inverse_of_3x3", lambda a: tf.linalg.inv(a + 4 * tf.eye(3)), (None, 3, 3))
+unary("determinant", tf.linalg.det, (None, 3, 3))
+unary("log_determinant", lambda a: tf.linalg.slogdet(a + 4 * tf.eye(3))[1], (None, 3, 3))
+unary("solve", lambda a: tf.linalg.solve(a + 4 * tf.eye(2), a[:, :, :1]), (None, 2, 2))
+unary("cumprod", lambda a: tf.math.cumprod(a, axis=1, exclusive=True, reverse=True))
+unary("cumulative_logsumexp", lambda a: tf.math.cumulative_logsumexp(a, axis=1))
 _dense = weights(3, 4)
-one("einsum_ellipsis", lambda a: tf.einsum("...sd,de->...se", a, _dense), (None, None, 3), corners=_LENGTHS)
+unary("einsum_ellipsis", lambda a: tf.einsum("...sd,de->...se", a, _dense), (None, None, 3), corners=_LENGTHS)

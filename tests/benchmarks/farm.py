@@ -169,11 +169,11 @@ def _idle(agent: int, gate: Gate) -> dict[str, Any]:
 
 
 def _family(root: int) -> list[int]:
-    found = [root]
-    for pid in found:
+    pids = [root]
+    for pid in pids:
         listed = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
-        found += map(int, listed.split())
-    return found
+        pids += map(int, listed.split())
+    return pids
 
 
 def _processor_seconds(pid: int) -> float:

@@ -27,7 +27,9 @@ def described(path: Path, opset: int) -> tuple[int, str]:
         array = onnx.numpy_helper.to_array(tensor)
         known[tensor.name] = _sha256(str((array.dtype, array.shape)).encode(), array.tobytes())
     for node in graph.node:
-        attributes = sorted((one.name, one.SerializeToString(deterministic=True)) for one in node.attribute)
+        attributes = sorted(
+            (attribute.name, attribute.SerializeToString(deterministic=True)) for attribute in node.attribute
+        )
         inputs = [known.get(name, name) for name in node.input]
         digest = _sha256(repr((node.domain, node.op_type, attributes, inputs)).encode())
         known.update({name: f"{digest} {index}" for index, name in enumerate(node.output)})

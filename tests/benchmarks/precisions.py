@@ -72,7 +72,7 @@ async def measure(name: str, work: Path) -> dict[str, Any]:
         rows = await compare_graph(
             graph.onnx, converted.reference, work=Workspace(folder=work, limits=_LIMITS)
         )
-        errors[precision.value] = max(one.relative for one in rows)
+        errors[precision.value] = max(row.relative for row in rows)
     return errors
 
 

@@ -139,8 +139,8 @@ def farm(precision: Precision, tolerance: float | None, graph: Path, samples: Pa
 
 def figures(graph: Path, result: Path, feeds: dict[str, Any]) -> dict[str, Any]:
     """Return error, top-1 and coverage of a quantised graph."""
-    wanted, found = _outputs(graph, feeds), _outputs(result, feeds)
-    pairs = list(zip(wanted, found, strict=True))
+    wanted, actual = _outputs(graph, feeds), _outputs(result, feeds)
+    pairs = list(zip(wanted, actual, strict=True))
     top1 = [float(np.mean(a.argmax(1) == b.argmax(1))) for a, b in pairs if a.ndim == _SCORES]
     model = onnx.load(result)
     makers = {name: node.op_type for node in model.graph.node for name in node.output}

@@ -16,7 +16,7 @@ config, profile = builder.create_builder_config(), builder.create_optimization_p
 config.num_compute_capabilities = 1
 config.set_compute_capability(trt.ComputeCapability.SM89, 0)
 for value in map(network.get_input, range(network.num_inputs)):
-    low, high = ([size if one < 0 else one for one in value.shape] for size in (1, 8))
+    low, high = ([size if dim < 0 else dim for dim in value.shape] for size in (1, 8))
     profile.set_shape(value.name, low, high, high)
 config.add_optimization_profile(profile)
 if builder.build_serialized_network(network, config) is None:

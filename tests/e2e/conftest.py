@@ -18,7 +18,7 @@ _ROOT = Path(__file__).parents[2]
 
 def _processes_below(folder: Path) -> list[str]:
     """Return the command lines of living processes that name `folder` in them or in their environment."""
-    found = []
+    commands = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_bytes()
@@ -26,8 +26,8 @@ def _processes_below(folder: Path) -> list[str]:
         except OSError:  # it has ended, or is not ours
             continue
         if str(folder).encode() in texts:
-            found.append(command.replace(b"\0", b" ").decode(errors="replace"))
-    return found
+            commands.append(command.replace(b"\0", b" ").decode(errors="replace"))
+    return commands
 
 
 @pytest.fixture

@@ -28,9 +28,9 @@ def test_the_steps_from_a_model_to_a_running_engine(
     run = readme_steps(tmp_path, s3_env, PREFECT_API_URL=prefect_server)
 
     run(sys.executable, "two_layers.py")
-    told = run("sh", "-ec", COMMANDS, ENGINEFARM_TOOLCHAINS=interpreter)
-    assert "/models/two-layers/1/ is complete." in told
-    assert "two-layers.plan: " in told
+    output = run("sh", "-ec", COMMANDS, ENGINEFARM_TOOLCHAINS=interpreter)
+    assert "/models/two-layers/1/ is complete." in output
+    assert "two-layers.plan: " in output
 
     once = run(interpreter, "run_once.py", PYTHONPATH=str(ROOT))
     wanted = run(sys.executable, "-c", SAVED_MODEL)

@@ -75,9 +75,9 @@ def test_a_form_that_is_filled_in_builds_engines(
             state = farm.until(run.id, "Completed", "Failed", "Crashed", seconds=300)
     assert state.name == "Completed", state.message
     built = list(farm.store.records(EngineRecord, model="digits", version="7"))
-    cells = {(one.options.precision, *map(str, one.target.compute_capabilities)) for one in built}
+    cells = {(engine.options.precision, *map(str, engine.target.compute_capabilities)) for engine in built}
     assert cells == {(Precision.FP32, "8.9"), (Precision.FP16, "8.9")}
-    assert {one.graph_verification.verdict for one in built} == {Verdict.PASSED}
+    assert {engine.graph_verification.verdict for engine in built} == {Verdict.PASSED}
     assert picture.stat().st_size < _LARGEST_PICTURE
     shutil.copy(picture, _PICTURE)
 
@@ -107,7 +107,7 @@ async def _register() -> object:
 
 async def _runs() -> list[FlowRun]:
     async with get_client() as client:
-        return [one for one in await client.read_flow_runs() if one.name == _NAME]  # schedules plan others
+        return [run for run in await client.read_flow_runs() if run.name == _NAME]  # schedules plan others
 
 
 def _fill_in(form: str, picture: Path) -> None:
@@ -118,7 +118,10 @@ def _fill_in(form: str, picture: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1000, "height": 1790})
-        page.on("request", lambda one: strangers.append(one.url) if "127.0.0.1" not in one.url else None)
+        page.on(
+            "request",
+            lambda request: strangers.append(request.url) if "127.0.0.1" not in request.url else None,
+        )
         page.set_default_timeout(_PATIENCE_MS)
         page.goto(form)
 

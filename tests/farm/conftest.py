@@ -60,8 +60,8 @@ def servers(prefect_server: str, s3_server: str, tmp_path_factory: pytest.TempPa
 def farm(servers: Farm) -> Farm:
     """The servers and the store, without the agents that other files of tests had."""
     on_server(clear)
-    for one in list(servers.store.records(Announcement)):
-        withdraw(servers.store, one.pool)
+    for announcement in list(servers.store.records(Announcement)):
+        withdraw(servers.store, announcement.pool)
     return servers
 
 

@@ -94,16 +94,20 @@ def test_agents_join_and_build_what_their_own_probe_finds(
     assert builds == {H100.uuid, SECOND_H100.uuid}
 
     pools = {pool_of(order.target) for order in wanted}
-    assert {one.pool for one in farm.store.records(Announcement)} == pools
+    assert {announcement.pool for announcement in farm.store.records(Announcement)} == pools
     assert "gpu-unheard-of-9000-trt10.13.3.9" in pools
-    found = on_server(lambda client: client.read_work_pools())
-    templates = {pool.name: pool.base_job_template for pool in found}
+    registered = on_server(lambda client: client.read_work_pools())
+    templates = {pool.name: pool.base_job_template for pool in registered}
     assert all(templates[pool] == LOCKED_TEMPLATE for pool in (*pools, CPU_POOL))
     # A worker that lost its server for a moment is replaced.
-    workers = wait_until(lambda: len(found := gpu.workers()) == 3 and found, lambda: gpu.text)
-    told = [environment_of(pid) for pid in workers]
-    assert sorted(one["CUDA_VISIBLE_DEVICES"] for one in told) == [H100.uuid, SECOND_H100.uuid, UNHEARD.uuid]
-    assert len({one["ENGINEFARM_TOOLCHAINS"] for one in told}) == 2
+    workers = wait_until(lambda: len(pids := gpu.workers()) == 3 and pids, lambda: gpu.text)
+    environments = [environment_of(pid) for pid in workers]
+    assert sorted(variables["CUDA_VISIBLE_DEVICES"] for variables in environments) == [
+        H100.uuid,
+        SECOND_H100.uuid,
+        UNHEARD.uuid,
+    ]
+    assert len({variables["ENGINEFARM_TOOLCHAINS"] for variables in environments}) == 2
     assert "NVIDIA Unheard-Of 9000 (14.2)" in gpu.text
     assert RTX in cpu.text
     _is_well(port, farm.folder / "heartbeat", workers=3)
@@ -132,17 +136,17 @@ def test_one_order_given_twice_at_once_is_built_once(
     order = orders.make(on_gpu(H100))
     with ThreadPoolExecutor() as both:
         runs = list(both.map(farm.submit, [order] * 2))
-    for one in runs:
-        farm.until(one, "Running", "Failed", "Crashed")
+    for run_id in runs:
+        farm.until(run_id, "Running", "Failed", "Crashed")
     wait_until(lambda: len(_starts(h100)) > begun, lambda: agents[0].text)
     time.sleep(1)  # the other one looks, too
-    assert [farm.run(one).state_name for one in runs] == ["Running"] * 2
+    assert [farm.run(run_id).state_name for run_id in runs] == ["Running"] * 2
     h100.goes_on()
-    assert [farm.until(one, "Completed", "Failed", "Crashed").name for one in runs] == ["Completed"] * 2
+    assert [farm.until(run_id, "Completed", "Failed", "Crashed").name for run_id in runs] == ["Completed"] * 2
 
     assert len([gpu for gpu in _starts(h100)[begun:] if gpu]) == 1  # what `goes_on` wrote has no GPU
     assert farm.record(order) is not None
-    assert len({farm.run(one).labels[WORKER_LABEL] for one in runs}) == 2
+    assert len({farm.run(run_id).labels[WORKER_LABEL] for run_id in runs}) == 2
 
 
 def test_a_release_is_watched_to_its_end(farm: Farm, agents: tuple[Agent, Agent, int]) -> None:
@@ -152,17 +156,17 @@ def test_a_release_is_watched_to_its_end(farm: Farm, agents: tuple[Agent, Agent,
     request = b"targets: rtx-sm89\nprecisions: [fp32, fp16]\n"
     farm.store.client.put_object(Bucket=release.bucket, Key=f"{release.key}build.yaml", Body=request)
 
-    told = run("submit", release.url, "--watch").splitlines()
+    watched = run("submit", release.url, "--watch").splitlines()
     names = {"digits-watched", "digits-watched-rtx-sm89-fp32", "digits-watched-rtx-sm89-fp16"}
-    number = told[0].split()[0]
-    assert told[0] == f"{number} digits-watched: Scheduled"
-    assert told[-1] == f"{number} digits-watched: Completed"
-    assert {line.split()[1] for line in told if " | " in line} == names
-    assert run("logs", number).splitlines()[-1] in told
+    number = watched[0].split()[0]
+    assert watched[0] == f"{number} digits-watched: Scheduled"
+    assert watched[-1] == f"{number} digits-watched: Completed"
+    assert {line.split()[1] for line in watched if " | " in line} == names
+    assert run("logs", number).splitlines()[-1] in watched
 
     async def read(client: PrefectClient) -> list[LogLine]:
-        found = await find_run(client, "digits-watched")
-        return [line async for line in log_lines(client, found, follow=False)]
+        watched = await find_run(client, "digits-watched")
+        return [line async for line in log_lines(client, watched, follow=False)]
 
     lines: list[LogLine] = on_server(read)
     assert [line.time for line in lines] == sorted(line.time for line in lines)
@@ -255,14 +259,15 @@ def test_an_upgraded_tensorrt_is_another_pool(
     assert "TargetUnavailable" in str(farm.until(refused, "Failed", "Completed").message)
 
     wait_until(
-        lambda: pool_of(new) in {one.pool for one in farm.store.records(Announcement)}, lambda: agents[0].text
+        lambda: pool_of(new) in {announcement.pool for announcement in farm.store.records(Announcement)},
+        lambda: agents[0].text,
     )
     order = orders.make(new)
     assert farm.until(farm.submit(order), "Completed", "Failed").name == "Completed"
     record = farm.record(order)
     assert record is not None
     assert record.target == new
-    assert pool_of(old) not in {one.pool for one in farm.store.records(Announcement)}
+    assert pool_of(old) not in {announcement.pool for announcement in farm.store.records(Announcement)}
 
 
 def test_an_agent_that_is_told_to_end_finishes_its_build(
@@ -289,9 +294,9 @@ def test_an_agent_that_is_told_to_end_finishes_its_build(
 def _is_waiting(late: UUID, *, behind: UUID, pool: str) -> None:
     """One build waits behind another, and it is known for how long, as others were built before."""
     pools = json.loads(run("status", "--json"))["pools"]
-    (found,) = [one for one in pools if one["name"] == pool]
-    assert [one["id"] for agent in found["agents"] for one in agent["runs"]] == [str(behind)]
-    (waiting,) = found["waiting"]
+    (status,) = [entry for entry in pools if entry["name"] == pool]
+    assert [active["id"] for agent in status["agents"] for active in agent["runs"]] == [str(behind)]
+    (waiting,) = status["waiting"]
     assert waiting["id"] == str(late)
     assert 0 < waiting["done_in_seconds"] < PATIENCE
 

@@ -84,7 +84,7 @@ def test_events_start_builds_where_that_is_asked_for(bare_server: str) -> None:
     assert place not in run("deploy", "--yes", "--json")
     for action in ("create", "keep"):
         changes = json.loads(run("deploy", "--yes", "--json", *options))
-        (change,) = [one for one in changes if place in one["name"]]
+        (change,) = [change for change in changes if place in change["name"]]
         assert (change["kind"], change["action"]) == ("automation", action)
 
     _tell(bare_server, f"{place}/m/1/saved_model/assets/build.yaml")  # refused by the server
@@ -104,12 +104,14 @@ def test_events_start_builds_where_that_is_asked_for(bare_server: str) -> None:
         await delete(client, DEPLOYMENT)
 
     on_server(operate)
-    (again,) = [one for one in json.loads(run("deploy", "--yes", "--json", *options)) if place in one["name"]]
+    (again,) = [
+        change for change in json.loads(run("deploy", "--yes", "--json", *options)) if place in change["name"]
+    ]
     assert (again["action"], again["details"]) == (
         "change",
         [f"{DEPLOYMENT} is not there yet", "disabled, and stays so"],
     )
-    assert {one["action"] for one in json.loads(run("deploy", "--json", *options))} == {"keep"}
+    assert {change["action"] for change in json.loads(run("deploy", "--json", *options))} == {"keep"}
 
 
 def test_an_automation_of_an_earlier_version_is_renamed(bare_server: str) -> None:
@@ -146,8 +148,11 @@ def _tell(api: str, url: str, event: UUID | None = None) -> None:
 
 
 def _releases() -> list[dict[str, str]]:
-    found = [run.parameters.get("release", {}) for run in on_server(all_flow_runs)]
-    return sorted((one for one in found if one.get("bucket") == "bucket"), key=lambda one: one["version"])
+    releases = [run.parameters.get("release", {}) for run in on_server(all_flow_runs)]
+    return sorted(
+        (release for release in releases if release.get("bucket") == "bucket"),
+        key=lambda release: release["version"],
+    )
 
 
 async def delete(client: PrefectClient, name: str) -> None:

@@ -115,7 +115,7 @@ def test_a_cell_that_fails_stops_no_other_and_says_how_to_mend_it(
         records = farm.store.records(EngineRecord, model="digits", version=version)
         assert [record.target.gpu for record in records] == [None]
 
-    (child,) = [one for one in children_of(farm, runs["fan-2"]) if "gpu:l4" in one.tags]
+    (child,) = [run for run in children_of(farm, runs["fan-2"]) if "gpu:l4" in run.tags]
     assert child.state_name == "Failed"
     assert '"of": "engine", "verdict": "failed"' in artifacts(child.id)["verification"]
     failures = artifacts(runs["fan-2"])["failures"]

@@ -44,8 +44,8 @@ def watched(farm: Farm) -> Iterator[None]:
     yield
 
     async def clear(client: PrefectClient) -> None:
-        for one in ours:
-            for automation in await client.read_automations_by_name(one.name):
+        for watch in ours:
+            for automation in await client.read_automations_by_name(watch.name):
                 await client.delete_automation(automation.id)
 
     on_server(clear)
@@ -64,10 +64,10 @@ def cut_power(agents: Iterable[Agent]) -> None:
 
 def _with_all_below(pids: set[int]) -> set[int]:
     parents: Mapping[int, int] = dict(_parents())
-    found = set(pids)
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+    tree = set(pids)
+    while more := {pid for pid, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    return tree
 
 
 def _parents() -> Iterator[tuple[int, int]]:
@@ -85,7 +85,7 @@ def unfinished(version: str) -> list[str]:
 
     runs: list[FlowRun] = on_server(read)
     assert runs
-    return [f"{one.name}: {one.state_name}" for one in runs if not is_final(one)]
+    return [f"{run.name}: {run.state_name}" for run in runs if not is_final(run)]
 
 
 @pytest.mark.usefixtures("watched")
@@ -103,16 +103,16 @@ def test_what_a_host_without_power_had_is_finished_by_another(
         wait_until(lambda: builds_on(toolchain, A10), toolchain.events)
         (child,) = children_of(farm, release)
         cut_power([cpu, gpu])
-    assert [farm.run(one).state_name for one in (release, child.id)] == ["Running"] * 2
+    assert [farm.run(run_id).state_name for run_id in (release, child.id)] == ["Running"] * 2
 
     toolchain.becomes(build_seconds=0.5)
     with (
         farm.agent("cpu", "--name", "bright"),
         farm.agent("gpu", "--name", "bright", toolchains=[toolchain]),
     ):
-        wait_until(lambda: all("Crashed" in farm.states(one) for one in (release, child.id)))
+        wait_until(lambda: all("Crashed" in farm.states(run_id) for run_id in (release, child.id)))
         assert farm.until(release, "Completed", "Failed").name == "Completed"
-    assert [one.id for one in children_of(farm, release)] == [child.id]
+    assert [run.id for run in children_of(farm, release)] == [child.id]
     assert farm.states(child.id).count("Completed") == 1
     assert len(list(farm.store.records(EngineRecord, model="digits", version="dark"))) == 1
     assert unfinished("dark") == []
@@ -139,15 +139,15 @@ def test_runs_that_wait_for_a_tensorrt_that_was_replaced_are_told_and_built_by_t
         toolchain.becomes(build_seconds=0.5)
         with farm.agent(*arguments, toolchains=[toolchain], **beats) as gpu:
             farm.online(gpu)
-            assert old not in {one.pool for one in farm.store.records(Announcement)}
-            told = wait_until(lambda: artifacts(release).get("waiting"), lambda: farm.states(release))
-            assert f"`{old}`: no agent is online. Start the agent" in told
+            assert old not in {announcement.pool for announcement in farm.store.records(Announcement)}
+            waiting = wait_until(lambda: artifacts(release).get("waiting"), lambda: farm.states(release))
+            assert f"`{old}`: no agent is online. Start the agent" in waiting
             assert f"Nobody takes the 2 runs that wait in {old}." in " ".join(run("status").split())
 
             message = str(farm.until(release, "Failed", "Completed").message)
             assert "TargetUnavailable" in message
             assert f"takes runs from the work pool {old}" in message
-            assert {one.state_name for one in children_of(farm, release)} == {"Cancelled"}
+            assert {run.state_name for run in children_of(farm, release)} == {"Cancelled"}
 
             retry(farm, release)
             assert farm.until(release, "Completed", "Failed").name == "Completed"

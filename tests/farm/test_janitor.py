@@ -62,11 +62,11 @@ def runs(bare_server: str) -> Iterator[Runs]:
         await register(client, CPU_POOL, ())
         return (await client.read_deployment_by_name("reconcile/farm")).id
 
-    found = Runs(deployment=on_server(prepare), made=[])
-    yield found
+    made = Runs(deployment=on_server(prepare), made=[])
+    yield made
 
     async def clear(client: PrefectClient) -> None:
-        for run in found.made:
+        for run in made.made:
             await client.delete_flow_run(run)
 
     on_server(clear)
@@ -76,8 +76,8 @@ def states(*wanted: UUID) -> list[str]:
     async def read(client: PrefectClient) -> list[str]:
         return [str((await client.read_flow_run(run)).state_name) for run in wanted]
 
-    found: list[str] = on_server(read)
-    return found
+    names: list[str] = on_server(read)
+    return names
 
 
 def test_children_end_with_their_parent_and_what_crashed_comes_again(
@@ -165,13 +165,13 @@ def test_a_build_that_somebody_starts_again_goes_on_without_its_parent(runs: Run
 def quick(runs: Runs) -> Iterator[Automations]:
     """The farm's automations, which wait less; gone at the end."""
     del runs
-    watches = [replace(one, name=f"quick {one.name}", seconds=_WITHIN) for one in WATCHES]
+    watches = [replace(watch, name=f"quick {watch.name}", seconds=_WITHIN) for watch in WATCHES]
     yield Automations(watches)
 
     async def clear(client: PrefectClient) -> None:
         for watch in watches:
-            for one in await client.read_automations_by_name(watch.name):
-                await client.delete_automation(one.id)
+            for automation in await client.read_automations_by_name(watch.name):
+                await client.delete_automation(automation.id)
 
     on_server(clear)
 
@@ -190,8 +190,8 @@ def beat(*runs: UUID) -> None:
 
 
 def test_runs_of_hosts_that_are_gone_come_again(runs: Runs, quick: Automations) -> None:
-    assert {one.action for one in on_server(quick.apply)} == {"create"}
-    assert {one.action for one in on_server(quick.apply)} == {"keep"}
+    assert {change.action for change in on_server(quick.apply)} == {"create"}
+    assert {change.action for change in on_server(quick.apply)} == {"keep"}
 
     async def prepare(client: PrefectClient) -> dict[str, UUID]:
         running = StateType.RUNNING
@@ -203,19 +203,19 @@ def test_runs_of_hosts_that_are_gone_come_again(runs: Runs, quick: Automations) 
             "over": await runs.make(client, running, StateType.COMPLETED),
         }
 
-    found = on_server(prepare)
-    beat(found["silent"], found["handed back"], found["over"])
+    made = on_server(prepare)
+    beat(made["silent"], made["handed back"], made["over"])
 
     async def hand_back(client: PrefectClient) -> None:
-        await client.set_flow_run_state(found["handed back"], AwaitingRetry(), force=True)
+        await client.set_flow_run_state(made["handed back"], AwaitingRetry(), force=True)
 
     on_server(hand_back)
-    lost = [found[name] for name in ("silent", "stuck", "unheard")]
-    wait_until(lambda: states(*lost) == ["Crashed", "Crashed", "Cancelled"], lambda: states(*found.values()))
-    assert states(found["handed back"], found["over"]) == ["AwaitingRetry", "Completed"]
+    lost = [made[name] for name in ("silent", "stuck", "unheard")]
+    wait_until(lambda: states(*lost) == ["Crashed", "Crashed", "Cancelled"], lambda: states(*made.values()))
+    assert states(made["handed back"], made["over"]) == ["AwaitingRetry", "Completed"]
 
     swept: Swept = on_server(sweep)
-    assert {found["silent"], found["stuck"]} <= set(swept.revived)
+    assert {made["silent"], made["stuck"]} <= set(swept.revived)
     assert states(*lost) == ["AwaitingRetry", "AwaitingRetry", "Cancelled"]
 
 
@@ -223,15 +223,15 @@ def test_an_automation_that_was_changed_is_put_right_and_stays_disabled(quick: A
     on_server(quick.apply)
 
     async def change(client: PrefectClient) -> None:
-        (one,) = await client.read_automations_by_name(f"quick {SILENT.name}")
-        await client.update_automation(one.id, replace(STUCK, name=one.name).automation())
-        await client.pause_automation(one.id)
+        (automation,) = await client.read_automations_by_name(f"quick {SILENT.name}")
+        await client.update_automation(automation.id, replace(STUCK, name=automation.name).automation())
+        await client.pause_automation(automation.id)
 
     on_server(change)
     first, *others = on_server(quick.apply)
-    assert (first.action, {one.action for one in others}) == ("change", {"keep"})
+    assert (first.action, {change.action for change in others}) == ("change", {"keep"})
     assert "disabled, and stays so" in first.details
-    assert {one.action for one in on_server(quick.plan)} == {"keep"}
+    assert {change.action for change in on_server(quick.plan)} == {"keep"}
 
     async def read(client: PrefectClient) -> Any:
         return (await client.read_automations_by_name(f"quick {SILENT.name}"))[0]

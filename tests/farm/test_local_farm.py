@@ -49,7 +49,7 @@ def _environment(home: Path) -> dict[str, str]:
 
 def _processes(home: Path) -> dict[str, int]:
     """The numbers of processes that hold the logs of the farm open, by the name of the log."""
-    found: dict[tuple[str, int], int] = {}
+    pids: dict[tuple[str, int], int] = {}
     for place in Path("/proc").glob("[0-9]*/fd/1"):
         try:
             log = place.readlink()
@@ -57,9 +57,9 @@ def _processes(home: Path) -> dict[str, int]:
         except OSError:
             continue
         if log.parent == home / "logs":
-            found.setdefault((log.stem, parent), int(place.parts[2]))
-    numbers = set(found.values())
-    return {name: number for (name, parent), number in found.items() if parent not in numbers}
+            pids.setdefault((log.stem, parent), int(place.parts[2]))
+    numbers = set(pids.values())
+    return {name: number for (name, parent), number in pids.items() if parent not in numbers}
 
 
 def _runs(environment: Mapping[str, str]) -> list[str]:
@@ -199,10 +199,10 @@ def test_a_part_is_kept_whatever_goes_wrong_after_its_start(
 
     part = Part(name="part", command=("sleep", "600"), after=fail)
     asyncio.run(_keep_through(LocalFarm(parts=(part,), logs=tmp_path, say=said.append), said))
-    told = "\n".join(said)
-    assert told.count("part ended with status") == 3
-    assert "part: OSError('no bucket')" in told
-    assert "wanted S3" in told
+    output = "\n".join(said)
+    assert output.count("part ended with status") == 3
+    assert "part: OSError('no bucket')" in output
+    assert "wanted S3" in output
 
 
 def test_one_page_says_where_everything_is(tmp_path: Path) -> None:

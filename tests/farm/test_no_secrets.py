@@ -83,26 +83,26 @@ def test_no_secret_is_written_down(
     assert not [error for error in failures if MARK.decode() in str(error)]
 
     asyncio.run(APILogHandler.aflush())
-    written = wait_until(lambda: (found := _written()) and _is_complete(found) and found)
+    written = wait_until(lambda: (columns := _written()) and _is_complete(columns) and columns)
     assert b"digits-good" in b"\n".join(written["flow_run.name"])
     assert b"Traceback (most recent call last)" in b"\n".join(written["log.message"])
     assert b"a place that ENGINEFARM_ALLOWED names" in b"\n".join(written["flow_run_state.message"])
     assert {"artifact.data", "events.payload", "flow_run.parameters", "task_run_state.name"} <= written.keys()
     assert secrets_in((place, data) for place, all_of_it in written.items() for data in all_of_it) == {}
-    assert secrets_in(one for one in all_of_store(releases) if not one[0].startswith("models/")) == {}
+    assert secrets_in(entry for entry in all_of_store(releases) if not entry[0].startswith("models/")) == {}
 
 
 def _written() -> dict[str, list[bytes]]:
-    found: dict[str, list[bytes]] = {}
+    columns: dict[str, list[bytes]] = {}
     for place, data in all_of_server():
-        found.setdefault(place, []).append(data)
-    return found
+        columns.setdefault(place, []).append(data)
+    return columns
 
 
 def _is_complete(written: dict[str, list[bytes]]) -> bool:
     """Whether the server has stored the events of what failed, which it does every few seconds."""
     runs = zip(written["flow_run.id"], written["flow_run.state_name"], strict=True)
     events = zip(written.get("events.resource_id", []), written.get("events.event", []), strict=True)
-    told = {place for place, event in events if event == b"prefect.flow-run.Failed"}
+    announced = {place for place, event in events if event == b"prefect.flow-run.Failed"}
     failed = {b"prefect.flow-run." + run for run, state in runs if state == b"Failed"}
-    return failed <= told
+    return failed <= announced

@@ -32,7 +32,7 @@ _AGENT = "host-cpu"
 def pool() -> dict[str, Any]:
     """The CPU pool, as `enginefarm status` tells it."""
     pools = json.loads(run("status", "--json"))["pools"]
-    return dict(next(one for one in pools if one["name"] == CPU_POOL))
+    return dict(next(pool for pool in pools if pool["name"] == CPU_POOL))
 
 
 @pytest.fixture
@@ -96,17 +96,17 @@ def test_runs_are_asked_for_watched_stopped_and_started_again(
 
     # What is more urgent stands before what was asked for earlier; nobody knows when it will be done.
     waiting = pool()["waiting"]
-    assert [(one["id"], one["queue"]) for one in waiting] == [
+    assert [(run["id"], run["queue"]) for run in waiting] == [
         (urgent["id"], "production"), (first["id"], "default")
     ]  # fmt: skip
-    assert all(one["age_seconds"] > 0 and one["done_in_seconds"] is None for one in waiting)
+    assert all(run["age_seconds"] > 0 and run["done_in_seconds"] is None for run in waiting)
     assert pool()["agents"] == []
 
     begun = datetime.now(UTC)
     agent()
-    (busy,) = wait_until(lambda: [one for one in pool()["agents"] if one["runs"]], pool, every=0.5)
+    (busy,) = wait_until(lambda: [agent for agent in pool()["agents"] if agent["runs"]], pool, every=0.5)
     assert (busy["name"], busy["online"]) == (_AGENT, True)
-    assert [one["id"] for one in busy["runs"]] == [urgent["id"]]
+    assert [run["id"] for run in busy["runs"]] == [urgent["id"]]
     since = datetime.fromisoformat(busy["runs"][0]["since"])
     assert begun < since <= datetime.now(UTC)
     assert "unknown" in run("status")
@@ -129,9 +129,9 @@ def test_runs_are_asked_for_watched_stopped_and_started_again(
         run("retry", urgent["id"])
     run("cancel", urgent["id"])
     with silent_s3.dropping():
-        told = run("logs", "-f", urgent["id"])
-    assert f"Worker '{_AGENT}' submitting flow run" in told
-    assert told.rstrip().endswith("Cancelled")
+        log = run("logs", "-f", urgent["id"])
+    assert f"Worker '{_AGENT}' submitting flow run" in log
+    assert log.rstrip().endswith("Cancelled")
 
 
 def state(run_id: str) -> str:

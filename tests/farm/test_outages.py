@@ -51,10 +51,10 @@ def world(
         ):
             boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
             store = Store.connect(f"s3://{bucket}")
-            told = environment(server, s3.url, store, folder)
-            farm = Farm(api=server.url, store=store, folder=folder, environment=told)
+            variables = environment(server, s3.url, store, folder)
+            farm = Farm(api=server.url, store=store, folder=folder, environment=variables)
             deploy = [str(Path(sys.executable).with_name("enginefarm")), "deploy", "--yes"]
-            subprocess.run(deploy, env=told, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(deploy, env=variables, cwd=folder, check=True, stdout=subprocess.DEVNULL)
             yield World(farm=farm, server=server, s3=s3, toolchain=toolchain)
     finally:
         server.kill()
@@ -158,17 +158,17 @@ def test_a_disk_is_full_and_a_build_takes_too_long(
         for free, step in ((40, "step probe"), (64, "build")):
             (small_disk / "ballast").unlink(missing_ok=True)
             (small_disk / "ballast").write_bytes(bytes((_DISK_KIB - free) << 10))
-            told = str(farm.until(world.ask(release), "Failed", "Completed", "Crashed").message)
-            assert "DiskFull" in told
-            assert step in told.split("DiskFull")[1]
-            assert f"free in {small_disk}" in told
+            message = str(farm.until(world.ask(release), "Failed", "Completed", "Crashed").message)
+            assert "DiskFull" in message
+            assert step in message.split("DiskFull")[1]
+            assert f"free in {small_disk}" in message
         (small_disk / "ballast").unlink()
 
         toolchain.becomes(build_seconds=_LONG)
         late = farm.until(world.ask(release), "Failed", "Completed", "Crashed")
         assert "ChildTimedOut" in str(late.message)
         assert "ENGINEFARM_CHILD_SECONDS" in str(late.message)
-        (building,) = [one["pid"] for one in toolchain.events() if one["event"] == "build starts"][-1:]
+        (building,) = [event["pid"] for event in toolchain.events() if event["event"] == "build starts"][-1:]
         assert not lives(building)
         assert world.is_free(A10)
         assert world.engines("small") == 0

@@ -81,9 +81,9 @@ def test_runs_of_other_queues_stay_behind() -> None:
         WorkerFlowRunResponse(work_pool_id=uuid4(), work_queue_id=queue, flow_run=FlowRun(flow_id=uuid4()))
         for queue in [production] * 6 + [nightly] * 6
     ]
-    orders = {tuple(one.flow_run.id for one in shuffled(shown)) for _ in range(50)}
+    orders = {tuple(run.flow_run.id for run in shuffled(shown)) for _ in range(50)}
     assert len(orders) > 1
     for order in orders:
-        assert set(order[:6]) == {one.flow_run.id for one in shown[:6]}
-        assert order[6:] == tuple(one.flow_run.id for one in shown[6:])
+        assert set(order[:6]) == {run.flow_run.id for run in shown[:6]}
+        assert order[6:] == tuple(run.flow_run.id for run in shown[6:])
     assert shuffled([]) == []

@@ -74,8 +74,8 @@ def _announce(bucket: str, age: timedelta) -> None:
 
 
 def _reconcile(budget: int, *places: str) -> dict[str, Reconciled]:
-    found = asyncio.run(reconcile(budget=budget, places=places))
-    return {one.url.removesuffix("/").split("/models/")[1]: one for one in found}
+    results = asyncio.run(reconcile(budget=budget, places=places))
+    return {result.url.removesuffix("/").split("/models/")[1]: result for result in results}
 
 
 def _runs() -> list[tuple[str, str]]:
@@ -90,20 +90,20 @@ def _runs() -> list[tuple[str, str]]:
 
 def test_what_s3_lacks_is_started_once_within_the_budget(bucket: str) -> None:
     _announce(bucket, timedelta(days=31))
-    assert all(one.run is None for one in _reconcile(1).values())  # its agents are gone
+    assert all(result.run is None for result in _reconcile(1).values())  # its agents are gone
     _announce(bucket, timedelta(days=1))
-    found = _reconcile(1)
+    results = _reconcile(1)
     assert _runs() == [("first-1", Priority.PRODUCTION)]
-    assert found["first/1"].lacks == (f"missing: rtx-sm89/{_TARGET.version} {Precision.FP32}",)
-    assert "RequestInvalid" in found["broken/1"].done
-    assert "no agent builds for l4" in found["elsewhere/1"].done
-    assert "budget" in found["old/1"].done
+    assert results["first/1"].lacks == (f"missing: rtx-sm89/{_TARGET.version} {Precision.FP32}",)
+    assert "RequestInvalid" in results["broken/1"].done
+    assert "no agent builds for l4" in results["elsewhere/1"].done
+    assert "budget" in results["old/1"].done
     again = _reconcile(20)
     assert again["first/1"].done == "a run is at it"
     assert "offered by no agent: l4" in again["new/1"].lacks
     nightly = [("new-1", Priority.NIGHTLY), ("old-1", Priority.NIGHTLY)]
     assert _runs() == [("first-1", Priority.PRODUCTION), *nightly]
-    assert all(one.run is None for one in _reconcile(20).values())
+    assert all(result.run is None for result in _reconcile(20).values())
     assert len(_runs()) == 3
 
 
@@ -129,7 +129,7 @@ def test_a_variable_on_the_server_names_the_places_before_the_agent_does(
     run("deploy", "--yes")
     Variable.set(RELEASES, [f"s3://{bucket}/models"], overwrite=True)
     assert _reconcile(1).keys() == set(_REQUESTS)
-    (kept,) = (one for one in json.loads(run("deploy", "--json")) if one["name"] == RELEASES)
+    (kept,) = (change for change in json.loads(run("deploy", "--json")) if change["name"] == RELEASES)
     assert (kept["action"], kept["details"]) == ("keep", ["set by an operator, and stays so"])
     Variable.set(RELEASES, "s3://one/place", overwrite=True)
     with pytest.raises(RequestInvalid, match=RELEASES):
@@ -141,7 +141,7 @@ def test_a_variable_on_the_server_names_the_places_before_the_agent_does(
 
 def test_a_night_waits_for_an_s3_that_is_away(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _announce(bucket, timedelta(days=1))
-    expected = {name: one.lacks for name, one in _reconcile(1).items()}
+    expected = {name: result.lacks for name, result in _reconcile(1).items()}
     asked: Counter[str] = Counter()
 
     def at_the_second_time(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -158,10 +158,10 @@ def test_a_night_waits_for_an_s3_that_is_away(bucket: str, monkeypatch: pytest.M
     monkeypatch.setattr(patience, "_BACKOFF", Backoff(first=0.05, longest=0.05))
     with pytest.raises(StoreUnreachable):
         _reconcile(1)  # on the command line
-    assert all("StoreUnreachable" in one.done for one in _reconcile(1).values())
+    assert all("StoreUnreachable" in result.done for result in _reconcile(1).values())
 
     asked.clear()
     monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", str(uuid4()))  # as an agent runs it
-    assert {name: one.lacks for name, one in _reconcile(1).items()} == expected
+    assert {name: result.lacks for name, result in _reconcile(1).items()} == expected
     assert len(asked) == 1 + len(_REQUESTS)
     assert set(asked.values()) == {2}

@@ -41,45 +41,45 @@ def make(bare_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         return await client.read_flow_run(made[-1])
 
     def make_one(*states: StateType) -> FlowRun:
-        found: FlowRun = on_server(lambda client: create(client, states))
-        return found
+        run: FlowRun = on_server(lambda client: create(client, states))
+        return run
 
     yield make_one
 
     async def clear(client: PrefectClient) -> None:
-        for one in made:
-            await client.delete_flow_run(one)
+        for run_id in made:
+            await client.delete_flow_run(run_id)
 
     on_server(clear)
 
 
-async def go_through(client: PrefectClient, one: UUID, *states: StateType) -> None:
+async def go_through(client: PrefectClient, run_id: UUID, *states: StateType) -> None:
     for state in states:
-        await client.set_flow_run_state(one, State(type=state), force=True)
+        await client.set_flow_run_state(run_id, State(type=state), force=True)
 
 
-async def _follow(client: PrefectClient, one: FlowRun) -> None:
-    async for _ in log_lines(client, one, follow=True):
+async def _follow(client: PrefectClient, flow_run: FlowRun) -> None:
+    async for _ in log_lines(client, flow_run, follow=True):
         pass
 
 
-async def _wait_while_it_comes_again(client: PrefectClient, one: FlowRun) -> FlowRun:
-    waits = asyncio.create_task(runs.wait(client, one))
-    follows = asyncio.create_task(_follow(client, one))
+async def _wait_while_it_comes_again(client: PrefectClient, flow_run: FlowRun) -> FlowRun:
+    waits = asyncio.create_task(runs.wait(client, flow_run))
+    follows = asyncio.create_task(_follow(client, flow_run))
     await asyncio.sleep(0.5)
-    assert one.id in (await sweep(client)).revived
+    assert flow_run.id in (await sweep(client)).revived
     await asyncio.sleep(0.5)
     assert not waits.done()
     assert not follows.done()
-    await go_through(client, one.id, StateType.RUNNING, StateType.COMPLETED)
+    await go_through(client, flow_run.id, StateType.RUNNING, StateType.COMPLETED)
     await follows
     return await waits
 
 
 def test_who_waits_waits_until_a_crashed_run_has_come_again(make: Callable[..., FlowRun]) -> None:
-    one = make(*_CRASH)
-    ended = on_server(lambda client: _wait_while_it_comes_again(client, one))
-    assert (ended.id, ended.state_type) == (one.id, StateType.COMPLETED)
+    crashed = make(*_CRASH)
+    ended = on_server(lambda client: _wait_while_it_comes_again(client, crashed))
+    assert (ended.id, ended.state_type) == (crashed.id, StateType.COMPLETED)
 
 
 def test_nobody_waits_for_what_crashed_too_often_or_finds_no_agent(
@@ -96,16 +96,16 @@ def test_nobody_waits_for_what_crashed_too_often_or_finds_no_agent(
 
 
 def test_a_crashed_run_that_is_cancelled_never_comes_again(make: Callable[..., FlowRun]) -> None:
-    one, spent = make(*_CRASH), make(*_CRASH * MAX_CRASHES)
-    assert f"{one.id} {one.name}: Cancelled" in run("cancel", str(one.id))
+    crashed, spent = make(*_CRASH), make(*_CRASH * MAX_CRASHES)
+    assert f"{crashed.id} {crashed.name}: Cancelled" in run("cancel", str(crashed.id))
     assert "had already finished" in run("cancel", str(spent.id))
-    assert not {one.id, spent.id} & set(on_server(sweep).revived)
+    assert not {crashed.id, spent.id} & set(on_server(sweep).revived)
 
 
 def test_a_cancel_holds_though_an_agent_starts_the_run_at_that_moment(
     make: Callable[..., FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = make(*_CRASH)
+    crashed = make(*_CRASH)
 
     async def cancel(client: PrefectClient) -> list[FlowRun]:
         set_state = client.set_flow_run_state
@@ -116,7 +116,7 @@ def test_a_cancel_holds_though_an_agent_starts_the_run_at_that_moment(
             await set_state(run, AwaitingRetry(), force=True)
 
         monkeypatch.setattr(client, "set_flow_run_state", set_and_revive)
-        return await runs.cancel(client, one)
+        return await runs.cancel(client, crashed)
 
     (ended,) = on_server(cancel)
     assert ended.state_type is StateType.CANCELLED

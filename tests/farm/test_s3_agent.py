@@ -110,9 +110,9 @@ def _what_is_no_release(world: World) -> None:
     for body in bodies:
         world.send(body)
     wait_until(world.is_quiet)
-    found = world.buried()
-    assert found.keys() == bodies.keys()
-    assert all(bodies[body] in reason for body, reason in found.items()), found
+    buried = world.buried()
+    assert buried.keys() == bodies.keys()
+    assert all(bodies[body] in reason for body, reason in buried.items()), buried
     assert world.names() == before
 
 
@@ -177,10 +177,10 @@ def test_a_message_is_held_as_long_as_somebody_works_on_it(
 
 def test_a_queue_without_dead_letters_or_without_itself_is_refused(sqs: SQSClient, s3_server: str) -> None:
     url = sqs.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"]
-    for queue, found in ((url, "redrive policy"), (f"{s3_server}/123456789012/none", "no such queue")):
+    for queue, message in ((url, "redrive policy"), (f"{s3_server}/123456789012/none", "no such queue")):
         arguments = ["agent", "s3", "--queue", queue, "--releases", "s3://b"]
         command = [sys.executable, "-m", "flows.cli.main", *arguments]
         environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 10
-        assert found in done.stderr
+        assert message in done.stderr

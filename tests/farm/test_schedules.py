@@ -41,6 +41,6 @@ def test_schedules_are_planned(bare_server: str) -> None:
 def test_a_server_that_is_away_is_not_judged() -> None:
     away = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
     with temporary_settings(away):
-        found = asyncio.run(check_schedules())
-    assert found.level is Level.ABSENT
-    assert found.text.startswith("not seen: ")
+        check = asyncio.run(check_schedules())
+    assert check.level is Level.ABSENT
+    assert check.text.startswith("not seen: ")

@@ -28,7 +28,7 @@ _RELEASE = "s3://enginefarm/models/digits/1"
 
 
 @pytest.fixture
-def told(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Mapping[str, str]]:
+def shell(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Mapping[str, str]]:
     """What a shell is told of a farm that `enginefarm up` runs; it ends with Ctrl-C."""
     home, out = tmp_path / "farm", tmp_path / "out"
     ports = ["--port", str(free_port()), "--s3-port", str(free_port())]
@@ -56,14 +56,14 @@ def told(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Mapping[str, 
         farm.wait()
 
 
-def _engines(told: Mapping[str, str]) -> list[EngineRecord]:
-    with patch.dict(os.environ, told):
+def _engines(shell: Mapping[str, str]) -> list[EngineRecord]:
+    with patch.dict(os.environ, shell):
         return list(Store.connect("s3://enginefarm").records(EngineRecord, model="digits", version="1"))
 
 
-def _runs(told: Mapping[str, str]) -> list[tuple[str, str]]:
+def _runs(shell: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return how each run is tagged for its way in, and its state."""
-    with SyncPrefectClient(told["PREFECT_API_URL"], auth_string=told["PREFECT_API_AUTH_STRING"]) as client:
+    with SyncPrefectClient(shell["PREFECT_API_URL"], auth_string=shell["PREFECT_API_AUTH_STRING"]) as client:
         runs = client.read_flow_runs()
     return [
         (tag.removeprefix("way:"), str(run.state_name))
@@ -71,22 +71,22 @@ def _runs(told: Mapping[str, str]) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def test_an_upload_and_a_schedule_end_in_engines(told: Mapping[str, str], tmp_path: Path) -> None:
+def test_an_upload_and_a_schedule_end_in_engines(shell: Mapping[str, str], tmp_path: Path) -> None:
     release = tmp_path / "release"
     release.mkdir()
     shutil.copy(_MODEL, release)
     (release / "build.yaml").write_text("targets: [rtx-sm89]\nprecisions: [fp32]\n", "utf-8")
-    subprocess.run([_PROGRAM, "publish", str(release), _RELEASE], env=told, check=True)
-    (first,) = wait_until(lambda: _engines(told), lambda: _runs(told), every=0.5)
-    wait_until(lambda: ("s3", "Completed") in _runs(told), lambda: _runs(told), every=0.5)
+    subprocess.run([_PROGRAM, "publish", str(release), _RELEASE], env=shell, check=True)
+    (first,) = wait_until(lambda: _engines(shell), lambda: _runs(shell), every=0.5)
+    wait_until(lambda: ("s3", "Completed") in _runs(shell), lambda: _runs(shell), every=0.5)
 
-    with patch.dict(os.environ, told):
+    with patch.dict(os.environ, shell):
         client = boto3.session.Session().client("s3")
-    for one in client.list_objects_v2(Bucket="enginefarm", Prefix="engines/")["Contents"]:
-        client.delete_object(Bucket="enginefarm", Key=one["Key"])
-    assert _engines(told) == []
+    for listed in client.list_objects_v2(Bucket="enginefarm", Prefix="engines/")["Contents"]:
+        client.delete_object(Bucket="enginefarm", Key=listed["Key"])
+    assert _engines(shell) == []
     every_minute = ["deployment", "schedule", "create", "reconcile/farm", "--cron", "* * * * *"]
-    subprocess.run([sys.executable, "-m", "prefect", *every_minute], env=told, check=True)
-    (second,) = wait_until(lambda: _engines(told), lambda: _runs(told), every=0.5)
-    wait_until(lambda: ("schedule", "Completed") in _runs(told), lambda: _runs(told), every=0.5)
+    subprocess.run([sys.executable, "-m", "prefect", *every_minute], env=shell, check=True)
+    (second,) = wait_until(lambda: _engines(shell), lambda: _runs(shell), every=0.5)
+    wait_until(lambda: ("schedule", "Completed") in _runs(shell), lambda: _runs(shell), every=0.5)
     assert (second.key, second.attempt == first.attempt) == (first.key, False)

@@ -42,7 +42,7 @@ def use_toolchains(work_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
     del work_dir
 
     def name(*toolchains: StandIn) -> None:
-        paths = os.pathsep.join(str(one.interpreter) for one in toolchains)
+        paths = os.pathsep.join(str(toolchain.interpreter) for toolchain in toolchains)
         monkeypatch.setenv("ENGINEFARM_TOOLCHAINS", paths)
         settings.cache_clear()
 

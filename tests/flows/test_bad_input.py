@@ -64,7 +64,7 @@ def climbing_zip() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("request_text", "files", "wanted", "told"),
+    ("request_text", "files", "wanted", "message"),
     [
         long("", {"saved_model.zip": b"no archive"}, errors.ArchiveRefused, "saved_model.zip"),
         ("", {"saved_model.zip": climbing_zip()}, errors.ArchiveRefused, "escaped"),
@@ -83,17 +83,17 @@ def test_bad_releases(
     request_text: str | None,
     files: dict[str, bytes],
     wanted: type[FarmError],
-    told: str,
+    message: str,
 ) -> None:
     request = request_text if request_text is None or "targets" in request_text else REQUEST + request_text
     error = failure_of(publish(request, files))
     assert type(error) is wanted
-    assert told in str(error)
+    assert message in str(error)
     assert stored_keys("engines/") == stored_keys("conversions/") == stored_keys("blobs/") == []
 
 
 @pytest.mark.parametrize(
-    ("signature", "wanted", "told"),
+    ("signature", "wanted", "message"),
     [
         ("absent", errors.SignatureUnknown, "gelu"),
         long("strings", errors.ModelRefused, "text"),
@@ -106,12 +106,12 @@ def test_bad_models(
     models: Path,
     signature: str,
     wanted: type[FarmError],
-    told: str,
+    message: str,
 ) -> None:
     request = f"{REQUEST}signature: {signature}\n"
     error = failure_of(publish(request, {"saved_model.tar.gz": archive(models / "many")}))
     assert type(error) is wanted
-    assert told in str(error)
+    assert message in str(error)
     assert stored_keys("engines/") == stored_keys("conversions/") == stored_keys("blobs/") == []
 
 

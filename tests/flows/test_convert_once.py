@@ -29,8 +29,8 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EngineOrder, ...]]:
 
     async def note(run: tuple[EngineOrder, ...]) -> tuple[CellAnswer, ...]:
         orders.append(run)
-        found = [CellOutcome(key=order.key, plan=_NO_PLAN, built=False) for order in run]
-        return tuple(CellAnswer(order=one, outcome=of) for one, of in zip(run, found, strict=True))
+        outcomes = [CellOutcome(key=order.key, plan=_NO_PLAN, built=False) for order in run]
+        return tuple(CellAnswer(order=order, outcome=of) for order, of in zip(run, outcomes, strict=True))
 
     monkeypatch.setattr(release_flow, "_build_here", note)
     return orders
@@ -39,14 +39,14 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EngineOrder, ...]]:
 @pytest.fixture
 def one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Probe this host once for all runs, which is quicker."""
-    found: list[HostProbe] = []
+    probes: list[HostProbe] = []
     first = asyncio.Lock()
 
     async def probe(*args: Any, **named: Any) -> HostProbe:
         async with first:
-            if not found:
-                found.append(await probe_host(*args, **named))
-        return found[0]
+            if not probes:
+                probes.append(await probe_host(*args, **named))
+        return probes[0]
 
     monkeypatch.setattr(release_flow, "probe_host", probe)
 

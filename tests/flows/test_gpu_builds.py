@@ -65,12 +65,12 @@ def test_an_engine_is_built_and_verified_on_its_gpu(
     full = {"8.6.0": "8.6.0.12"}.get(version, version)
     for record in records:
         assert (record.target.gpu, str(record.target.version)) == (H100.name, full)
-        assert [str(one) for one in record.target.compute_capabilities] == ["9.0"]
+        assert [str(compute) for compute in record.target.compute_capabilities] == ["9.0"]
         assert record.key.startswith(f"engines/digits/1/h100-sxm-80gb/{full}/")
         verification = record.engine_verification
         assert verification.verdict is Verdict.PASSED
         assert f"engine on {H100.name} in tensorrt {full}" in verification.compared
-        assert {one.corner for one in verification.comparisons} == {"min", "opt", "max"}
+        assert {comparison.corner for comparison in verification.comparisons} == {"min", "opt", "max"}
         assert record.inputs[0].shape == (None, 8, 8, 1)
     assert [event["event"] for event in toolchain.events()] == ["build starts", "build ends"] * 3
     assert stored_keys("quarantine/") == []
@@ -127,9 +127,9 @@ def test_a_wrong_engine_goes_to_quarantine_and_can_be_seen_again(
     toolchain.becomes(wrong=1.0)  # the engine in quarantine stays as wrong as it was built
     again = command("reproduce", key, "--store", store, "--keep", str(tmp_path / "kept"))
     assert isinstance(again.exception, VerificationFailed), again.output
-    for one in record.verification.comparisons if record.verification else ():
-        row = next(line for line in again.output.splitlines() if one.corner in line.split())
-        assert row.count(f"{one.relative:.2e}") == 2, "as far off as it was then"
+    for comparison in record.verification.comparisons if record.verification else ():
+        row = next(line for line in again.output.splitlines() if comparison.corner in line.split())
+        assert row.count(f"{comparison.relative:.2e}") == 2, "as far off as it was then"
     kept = {name: tmp_path / "kept" / f"{name}.npz" for name in ("reference", "actual", "again")}
     for expected, then, now in zip(*map(read_reference, kept.values()), strict=True):
         wrong = {"scores": expected.outputs["scores"] * np.float32(1.5)}

@@ -93,7 +93,7 @@ def test_each_ending_is_told_and_leaves_the_host_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "wanted", "retryable", "told"),
+    ("behaviour", "wanted", "retryable", "message"),
     [
         ({"gpus": ()}, errors.TargetUnavailable, False, "this host can build for rtx-sm120"),
         ({"driver": 999}, errors.GpuUnavailable, True, "CUDA error 999"),
@@ -103,7 +103,7 @@ def test_a_host_without_the_gpu_says_so_before_it_converts(
     behaviour: dict[str, object],
     wanted: type[FarmError],
     retryable: bool,  # noqa: FBT001 (a column)
-    told: str,
+    message: str,
     stand_in: Callable[..., StandIn],
     use_toolchains: Callable[..., None],
     publish: Callable[..., ReleaseRef],
@@ -115,7 +115,7 @@ def test_a_host_without_the_gpu_says_so_before_it_converts(
     before = stored_keys("conversions/")  # of other models
     error = error_of(release)
     assert (type(error), error.retryable) == (wanted, retryable)
-    assert told in error.found
+    assert message in error.found
     assert stored_keys("conversions/") == before
 
     toolchain.becomes(**ORDINARY)

@@ -48,7 +48,7 @@ def test_profiles_and_portable_plans(
         assert verified.verdict is Verdict.PASSED
         # TensorFlow is asked once for the same shapes: opt is min here, and the second min the first max.
         corners = ["min/opt", "max/min 2", "opt 2", "max 2"]
-        assert [one.corner for one in verified.comparisons] == corners
+        assert [comparison.corner for comparison in verified.comparisons] == corners
         assert record.layers is None
         assert "built without a GPU" in record.no_layers
     again = asyncio.run(build_release(outcome.release))
@@ -83,7 +83,7 @@ def test_plans_of_a_gpu_are_verified_in_every_profile_and_tell_their_layers(
     assert record.options.refittable
     assert record.engine_verification.verdict is Verdict.PASSED
     corners = ["min", "opt", "max", "min 2", "opt 2/max 2"]
-    assert [one.corner for one in record.engine_verification.comparisons] == corners
+    assert [comparison.corner for comparison in record.engine_verification.comparisons] == corners
     assert {case.name for case in record.profile.cases} >= set(corners)
     assert record.no_layers == ""
     capsys.readouterr()

@@ -37,8 +37,8 @@ AGENT = Announcement(pool=POOL, offer=OFFER, host="h", seen="2026-11-26T00:00:00
 async def _page(client: PrefectClient) -> str:
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["waiting"]))
     (page,) = [
-        one.data for one in await client.read_artifacts(artifact_filter=wanted)
-        if one.flow_run_id == UUID(str(runtime.flow_run.id))
+        artifact.data for artifact in await client.read_artifacts(artifact_filter=wanted)
+        if artifact.flow_run_id == UUID(str(runtime.flow_run.id))
     ]  # fmt: skip
     return str(page)
 
@@ -80,16 +80,16 @@ async def waits(store: str, patience: float, seconds: float) -> str:
 
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(
-    ("announced", "patience", "found"),
+    ("announced", "patience", "message"),
     [(True, 100.0, "for 101 s, and it is announced"), (False, 1000.0, "for 31 s, and it is not announced")],
 )
-def test_waiting_has_an_end(s3_env: str, *, announced: bool, patience: float, found: str) -> None:
+def test_waiting_has_an_end(s3_env: str, *, announced: bool, patience: float, message: str) -> None:
     if announced:
         announce(Store.connect(f"s3://{s3_env}"), AGENT)
-    with pytest.raises(TargetUnavailable, match=found) as told:
+    with pytest.raises(TargetUnavailable, match=message) as caught:
         asyncio.run(waits(f"s3://{s3_env}", patience, seconds=500))
-    assert "enginefarm agent gpu" in told.value.fix
-    assert "enginefarm retry" in told.value.fix
+    assert "enginefarm agent gpu" in caught.value.fix
+    assert "enginefarm retry" in caught.value.fix
 
 
 @pytest.mark.usefixtures("clock")

@@ -53,7 +53,9 @@ async def _write_while_another_does(database: Path, *, freeing: bool) -> None:
             other.execute("BEGIN IMMEDIATE")
             begun = await _statements(connection)
             writing = asyncio.create_task(connection.execute(_INSERT, {"x": 2}))
-            await until(lambda: any(one.startswith("insert") for one in begun), "SQLite to begin to write")
+            await until(
+                lambda: any(statement.startswith("insert") for statement in begun), "SQLite to begin to write"
+            )
             kept.clear()
             gc.collect()
             other.rollback()

@@ -60,8 +60,8 @@ def artifacts(*keys: str) -> dict[str, Artifact]:
         async with get_client() as client:
             return await client.read_artifacts(artifact_filter=wanted)
 
-    found = sorted(asyncio.run(read()), key=lambda one: str(one.created))
-    return {str(one.key): one for one in found}
+    newest_last = sorted(asyncio.run(read()), key=lambda artifact: str(artifact.created))
+    return {str(artifact.key): artifact for artifact in newest_last}
 
 
 def test_an_engine_on_its_gpu_is_measured_drawn_and_shown(

@@ -48,7 +48,7 @@ def wrong_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     async def lower_wrongly(*args: Any, **named: Any) -> LoweredGraph:
         graph = await lower(*args, **named)
         model = onnx.load(graph.onnx)
-        weights = [one for one in model.graph.initializer if len(one.dims) > 1][-1]
+        weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) > 1][-1]
         changed = numpy_helper.to_array(weights)[..., ::-1].copy()
         weights.CopyFrom(numpy_helper.from_array(changed, weights.name))
         onnx.save(model, graph.onnx)
@@ -125,9 +125,9 @@ def test_a_graph_that_is_off(release: ReleaseRef, stored_keys: Keys, tmp_path: P
     again = command("reproduce", record.key, "--store", store, "--keep", str(tmp_path / "kept"))
     assert isinstance(again.exception, VerificationFailed)
     assert again.exception.exit_code == error.exit_code
-    for one in record.verification.comparisons if record.verification else ():
-        row = next(line for line in again.output.splitlines() if line.startswith(f"{one.corner} "))
-        assert row.count(f"{one.relative:.2e}") == 2, "as far off as it was then"
+    for comparison in record.verification.comparisons if record.verification else ():
+        row = next(line for line in again.output.splitlines() if line.startswith(f"{comparison.corner} "))
+        assert row.count(f"{comparison.relative:.2e}") == 2, "as far off as it was then"
     for name in ("actual", "again"):
         for then, now in zip(
             read_reference(tmp_path / "kept/actual.npz"),

@@ -64,5 +64,5 @@ def test_a_mixed_model_is_held_to_its_own_arithmetic(
         assert checked.verdict is Verdict.PASSED
         assert checked.tolerance == record.options.tolerance == DEFAULT_TOLERANCES[Precision.BF16]
         assert "computes this model in BF16 as the model says" in checked.compared
-        assert max(one.noise for one in checked.comparisons) > 1e-4
-        assert [(one.name, one.dtype) for one in record.outputs] == [("scores", "float32")]
+        assert max(comparison.noise for comparison in checked.comparisons) > 1e-4
+        assert [(output.name, output.dtype) for output in record.outputs] == [("scores", "float32")]

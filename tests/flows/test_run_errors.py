@@ -88,8 +88,8 @@ def test_each_cell_of_a_failed_release_keeps_its_own_error() -> None:
     cells = {"l4 fp16": REFUSED, "rtx-sm89 fp32": CRASHED}
     error = error_of(run_that_fails_with(CellsFailed(wanted="2", found="0", fix="see", cells=cells)).state)
     assert isinstance(error, CellsFailed)
-    assert {cell: (type(one), one.texts()) for cell, one in error.cells.items()} == {
-        cell: (type(one), one.texts()) for cell, one in cells.items()
+    assert {cell: (type(failure), failure.texts()) for cell, failure in error.cells.items()} == {
+        cell: (type(failure), failure.texts()) for cell, failure in cells.items()
     }
 
 

@@ -40,9 +40,9 @@ async def pages() -> dict[UUID, Artifact]:
 
 async def shown(before: Iterable[UUID]) -> Artifact | None:
     """Return the one that is new."""
-    found = [one for number, one in (await pages()).items() if number not in set(before)]
-    assert len(found) <= 1
-    return found[0] if found else None
+    new = [page for number, page in (await pages()).items() if number not in set(before)]
+    assert len(new) <= 1
+    return new[0] if new else None
 
 
 async def run_of(artifact: Artifact) -> str:

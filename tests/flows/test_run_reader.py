@@ -35,8 +35,8 @@ async def _read_all() -> None:
         impatient = asyncio.create_task(reader.read(runs[0]))
         await asyncio.sleep(0)
         impatient.cancel()
-        found = await asyncio.gather(*(reader.read(run) for run in (*runs, unknown)))
-        assert [one and one.id for one in found] == [*runs, None]
+        read = await asyncio.gather(*(reader.read(run) for run in (*runs, unknown)))
+        assert [run and run.id for run in read] == [*runs, None]
         assert asked == ["/api/flow_runs/filter"] * 2
 
         again = await reader.read(runs[1])
@@ -54,8 +54,8 @@ async def _read_in_vain() -> None:
     async with get_client() as client:
         client._client.base_url = httpx.URL("http://127.0.0.1:9/api/")
         reader = RunReader(client)
-        found = await asyncio.gather(*(reader.read(uuid4()) for _ in range(3)), return_exceptions=True)
-        assert [type(one) for one in found] == [httpx.ConnectError] * 3
+        answers = await asyncio.gather(*(reader.read(uuid4()) for _ in range(3)), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [httpx.ConnectError] * 3
 
 
 def test_all_who_wait_hear_that_the_server_is_away() -> None:

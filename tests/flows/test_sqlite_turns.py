@@ -70,9 +70,9 @@ def test_without_turns_they_fail(url: str) -> None:
         both_have_read = asyncio.Barrier(2)
         return await _many(AioSqliteConfiguration(url), both_have_read.wait)
 
-    failed = [one for one in asyncio.run(in_pairs()) if isinstance(one, Exception)]
+    failed = [answer for answer in asyncio.run(in_pairs()) if isinstance(answer, Exception)]
     assert failed
-    assert all("database is locked" in str(one) for one in failed)
+    assert all("database is locked" in str(error) for error in failed)
 
 
 async def _nest(database: AioSqliteConfiguration, *, in_a_task: bool) -> int:

@@ -51,45 +51,45 @@ def cell(
     return make
 
 
-def overwrite(one: Cell, key: str, data: bytes) -> None:
-    s3_client().put_object(Bucket=one.order.store.removeprefix("s3://"), Key=key, Body=data)
+def overwrite(of_cell: Cell, key: str, data: bytes) -> None:
+    s3_client().put_object(Bucket=of_cell.order.store.removeprefix("s3://"), Key=key, Body=data)
 
 
-def stored(one: Cell, key: str) -> bytes:
-    answer = s3_client().get_object(Bucket=one.order.store.removeprefix("s3://"), Key=key)
+def stored(of_cell: Cell, key: str) -> bytes:
+    answer = s3_client().get_object(Bucket=of_cell.order.store.removeprefix("s3://"), Key=key)
     return answer["Body"].read()
 
 
-def timings(one: Cell, ref: BlobRef | None) -> dict[str, Any]:
+def timings(of_cell: Cell, ref: BlobRef | None) -> dict[str, Any]:
     """Return what the stand-in's cache holds: a kernel and its time by layer."""
     assert ref is not None
-    entries: dict[str, Any] = json.loads(stored(one, ref.key))["entries"]
+    entries: dict[str, Any] = json.loads(stored(of_cell, ref.key))["entries"]
     return entries
 
 
 def test_builds_on_two_boards_at_once_lose_nothing(cell: Callable[..., Cell], stored_keys: Keys) -> None:
-    one, other = cell(gpus=(H100,)), cell(gpus=(SECOND_H100,))
-    began = one.run("Abs")
+    first, other = cell(gpus=(H100,)), cell(gpus=(SECOND_H100,))
+    began = first.run("Abs")
 
     async def both() -> list[Done]:
         starts = (
-            await one.start(one.graph("Abs", "Relu", "Relu")),
+            await first.start(first.graph("Abs", "Relu", "Relu")),
             await other.start(other.graph("Abs", "Sigmoid")),
         )
         return await asyncio.gather(
-            *(each.finish(*start) for each, start in zip((one, other), starts, strict=True))
+            *(each.finish(*start) for each, start in zip((first, other), starts, strict=True))
         )
 
     done = asyncio.run(both())
     assert all(each.timing.used == began.timing.left for each in done), "also that of another board"
-    own = [timings(one, each.timing.left) for each in done]
+    own = [timings(first, each.timing.left) for each in done]
     (key,) = stored_keys("timing/")
-    shared = timings(one, BlobRef(**json.loads(stored(one, key))["cache"]))
-    assert len(timings(one, began.timing.left)) == 2
+    shared = timings(first, BlobRef(**json.loads(stored(first, key))["cache"]))
+    assert len(timings(first, began.timing.left)) == 2
     assert len(shared) == 4
     assert shared.keys() == own[0].keys() | own[1].keys()
-    later = one.run("Abs", "Relu", "Sigmoid")
-    assert timings(one, later.timing.left) == shared, "nothing had to be measured"
+    later = first.run("Abs", "Relu", "Sigmoid")
+    assert timings(first, later.timing.left) == shared, "nothing had to be measured"
 
 
 def test_none_measures_everything_and_keeps_nothing(cell: Callable[..., Cell], stored_keys: Keys) -> None:
@@ -109,17 +109,17 @@ def test_gpu_models_do_not_share(cell: Callable[..., Cell], stored_keys: Keys) -
 def test_another_models_cache_in_this_ones_place_is_not_used(
     cell: Callable[..., Cell], stored_keys: Keys
 ) -> None:
-    one, other = cell(gpus=(H100,)), cell(gpus=(L4,))
+    h100, other = cell(gpus=(H100,)), cell(gpus=(L4,))
     other.run("Abs")
     (foreign,) = stored_keys("timing/")
-    one.run("Abs")
+    h100.run("Abs")
     (ours,) = set(stored_keys("timing/")) - {foreign}
-    overwrite(one, ours, json.dumps(json.loads(stored(one, foreign)) | {"key": ours}).encode())
+    overwrite(h100, ours, json.dumps(json.loads(stored(h100, foreign)) | {"key": ours}).encode())
 
-    again = one.run("Abs", weight=2.0)
+    again = h100.run("Abs", weight=2.0)
     assert again.timing.used is None
     assert again.timing.notes == (f"the record {ours} cannot be read",)
-    assert one.run("Abs", weight=3.0).timing.used == again.timing.left
+    assert h100.run("Abs", weight=3.0).timing.used == again.timing.left
 
 
 @pytest.mark.parametrize(
@@ -128,26 +128,26 @@ def test_another_models_cache_in_this_ones_place_is_not_used(
 def test_a_damaged_cache_is_dropped_with_a_note_and_replaced(
     damage: str, note: str, cell: Callable[..., Cell], stored_keys: Keys
 ) -> None:
-    one = cell(version="8.6.0")
-    left = one.run("Abs").timing.left
+    old = cell(version="8.6.0")
+    left = old.run("Abs").timing.left
     assert left is not None
     (key,) = stored_keys("timing/")
     if damage == "record":
-        overwrite(one, key, b"{")
+        overwrite(old, key, b"{")
     elif damage == "blob":
-        overwrite(one, left.key, b"x" * left.size)
+        overwrite(old, left.key, b"x" * left.size)
     else:  # whole bytes of another TensorRT
-        data = stored(one, left.key).replace(b"8.6.0.12", b"8.6.1.99")
+        data = stored(old, left.key).replace(b"8.6.0.12", b"8.6.1.99")
         ref = blob_ref(data)
-        overwrite(one, ref.key, data)
-        document = json.loads(stored(one, key)) | {"cache": {"sha256": ref.sha256, "size": ref.size}}
-        overwrite(one, key, json.dumps(document).encode())
+        overwrite(old, ref.key, data)
+        document = json.loads(stored(old, key)) | {"cache": {"sha256": ref.sha256, "size": ref.size}}
+        overwrite(old, key, json.dumps(document).encode())
 
-    cold = one.run("Abs", weight=2.0)
+    cold = old.run("Abs", weight=2.0)
     assert cold.timing.used is None
     (said,) = cold.timing.notes
     assert note in said
-    assert one.run("Abs", weight=3.0).timing.used == cold.timing.left
+    assert old.run("Abs", weight=3.0).timing.used == cold.timing.left
 
 
 @pytest.mark.parametrize("what", ["find_timing", "share_timing"])
@@ -169,8 +169,8 @@ def test_where_a_cache_makes_the_build_fail_it_is_built_without_and_replaced(
     error: type[ChildCrashed | BuildRefused], cell: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stand-in runs every kernel, so that a build fails with this cache has to be arranged."""
-    one = cell()
-    poison = one.run("Abs").timing.left
+    h100 = cell()
+    poison = h100.run("Abs").timing.left
 
     async def fail_with_poison(job: EngineJob, **named: Any) -> BuiltEngine:
         timing = job.timing
@@ -179,19 +179,19 @@ def test_where_a_cache_makes_the_build_fail_it_is_built_without_and_replaced(
         return await build_engine(job, **named)
 
     monkeypatch.setattr("tasks.build.build_engine", fail_with_poison)
-    cold = one.run("Relu")
+    cold = h100.run("Relu")
     assert cold.timing.used is None
     (note,) = cold.timing.notes
     assert "a kernel that does not run" in note
-    assert one.run("Relu", weight=2.0).timing.used == cold.timing.left != poison
+    assert h100.run("Relu", weight=2.0).timing.used == cold.timing.left != poison
 
 
 def test_a_reproducible_build_repeats_the_one_that_it_names(
     cell: Callable[..., Cell], stored_keys: Keys
 ) -> None:
-    one, other_board = cell(gpus=(H100,)), cell(gpus=(SECOND_H100,))
+    board, other_board = cell(gpus=(H100,)), cell(gpus=(SECOND_H100,))
     asked: dict[str, Any] = {"timing": TimingMode.REPRODUCIBLE}
-    first, second = one.run("Abs", "Relu", **asked), one.run("Abs", "Relu", **asked)
+    first, second = board.run("Abs", "Relu", **asked), board.run("Abs", "Relu", **asked)
     assert first.plan != second.plan, "kernels are chosen anew"
     left = first.timing.left
     assert left is not None
@@ -199,15 +199,15 @@ def test_a_reproducible_build_repeats_the_one_that_it_names(
     assert sum(key.endswith(f"/{left.sha256}.json") for key in keys) == 1
 
     named = asked | {"timing_cache": left.sha256}
-    for each in (one, other_board):
+    for each in (board, other_board):
         again = each.run("Abs", "Relu", **named)
         assert again.plan == first.plan
         assert again.timing == TimingUse(mode=TimingMode.REPRODUCIBLE, used=left, left=None)
     assert stored_keys("timing/") == keys
     with pytest.raises(TimingCacheMiss, match="with `timing: reproducible` and no `timing_cache` makes one"):
-        one.run("Abs", "Sigmoid", **named)
+        board.run("Abs", "Sigmoid", **named)
     with pytest.raises(TimingCacheMiss):
-        one.run("Abs", "Relu", precision=Precision.TF32, **named)
+        board.run("Abs", "Relu", precision=Precision.TF32, **named)
     with pytest.raises(NotStored, match="for NVIDIA L4"):
         cell(gpus=(L4,)).run("Abs", "Relu", **named)
 
@@ -218,28 +218,28 @@ def test_a_reproducible_build_is_refused_where_there_is_none(cell: Callable[...,
 
 
 def test_a_host_that_does_not_tell_its_cuda_has_no_cache(cell: Callable[..., Cell]) -> None:
-    one = cell()
-    one.site = replace(one.site, cuda=None)
-    assert one.run("Abs").timing.notes == ("this host's NVIDIA driver does not tell its version of CUDA",)
+    h100 = cell()
+    h100.site = replace(h100.site, cuda=None)
+    assert h100.run("Abs").timing.notes == ("this host's NVIDIA driver does not tell its version of CUDA",)
     with pytest.raises(RequestInvalid, match="does not tell"):
-        one.run("Abs", timing=TimingMode.REPRODUCIBLE)
+        h100.run("Abs", timing=TimingMode.REPRODUCIBLE)
 
 
 def test_a_driver_that_changed_since_the_probe_gets_no_timings_under_the_old_ones_key(
     cell: Callable[..., Cell], stored_keys: Keys
 ) -> None:
-    one = cell()
-    one.site = replace(one.site, cuda="12.9")
-    (note,) = one.run("Abs").timing.notes
+    h100 = cell()
+    h100.site = replace(h100.site, cuda="12.9")
+    (note,) = h100.run("Abs").timing.notes
     assert "a build with CUDA 13.0" in note
     assert stored_keys("timing/") == []
 
 
 def test_caches_are_listed_and_dropped(cell: Callable[..., Cell], stored_keys: Keys) -> None:
-    one = cell()
-    one.run("Abs")
+    h100 = cell()
+    h100.run("Abs")
     (key,) = stored_keys("timing/")
-    runner, store = CliRunner(env={"COLUMNS": "200"}), one.order.store
+    runner, store = CliRunner(env={"COLUMNS": "200"}), h100.order.store
     listed = runner.invoke(app, ["timing", "list", "--store", store])
     assert all(word in listed.output for word in (H100.name, "10.13.3.9", "13.0", key))
     documents = json.loads(runner.invoke(app, ["timing", "list", "--json", "--store", store]).output)
@@ -247,4 +247,4 @@ def test_caches_are_listed_and_dropped(cell: Callable[..., Cell], stored_keys: K
     assert runner.invoke(app, ["timing", "drop", key, "--store", store]).exit_code == 0
     assert stored_keys("timing/") == []
     assert isinstance(runner.invoke(app, ["timing", "drop", key, "--store", store]).exception, NotStored)
-    assert one.run("Abs", weight=2.0).timing.used is None
+    assert h100.run("Abs", weight=2.0).timing.used is None

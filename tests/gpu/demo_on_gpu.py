@@ -67,7 +67,7 @@ async def examine() -> dict[str, Any]:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "gpus": sorted({gpu.name for probe in host.toolchains for gpu in probe.gpus}),
             "toolchains": [f"{probe.toolchain.flavour} {probe.version}" for probe in host.toolchains],
-            "broken": [one.error.found for one in host.broken],
+            "broken": [toolchain.error.found for toolchain in host.broken],
             "verified_on_gpu": [
                 record.key for record in own if record.engine_verification.verdict is Verdict.PASSED
             ],
@@ -106,7 +106,9 @@ def main() -> None:
     (options.output / "demo.md").write_text(f"{title}\n\n{text}\n", "utf-8")
     sys.stdout.write(text + "\n")
     flips = figures["refused_flips"]
-    sound = len(flips) == len(figures["verified_on_gpu"]) > 0 and all(len(one) == 4 for one in flips.values())
+    sound = len(flips) == len(figures["verified_on_gpu"]) > 0 and all(
+        len(flip) == 4 for flip in flips.values()
+    )
     sys.exit(0 if sound else 1)
 
 

@@ -147,14 +147,14 @@ async def _building(stage: Stage) -> AsyncIterator[tuple[asyncio.Task[BuiltEngin
 
 def _children(stage: Stage) -> list[int]:
     """Return the processes in which TensorRT builds below the folder of `stage`."""
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = path.read_bytes().split(b"\0")
             ours = any(word.startswith(bytes(stage.work)) for word in words)
             if ours and b"tasks.tensorrt.inside.build" in words:
-                found.append(int(path.parent.name))
-    return found
+                pids.append(int(path.parent.name))
+    return pids
 
 
 @asynccontextmanager

@@ -48,7 +48,7 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
         host = await probe_host(
             settings().interpreters, work=Workspace(folder=work, limits=settings().limits)
         )
-        target = next(one for one in host.targets() if one.flavour is Flavour.TENSORRT)
+        target = next(target for target in host.targets() if target.flavour is Flavour.TENSORRT)
         gpus = [gpu for probe in host.toolchains for gpu in probe.gpus]
         figures |= {
             "gpus": [gpu.name for gpu in gpus],
@@ -65,7 +65,7 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
             return figures
 
         stage = Stage(
-            subjects={one.name: one for one in made},
+            subjects={subject.name: subject for subject in made},
             target=target,
             host=host,
             work=work,
@@ -96,7 +96,7 @@ async def _matrix(
     refused: list[dict[str, str]] = []
     started = time.monotonic()
 
-    async def one(subject: Subject) -> None:
+    async def take(subject: Subject) -> None:
         from flows.build_release import build_release  # noqa: PLC0415 (see above)
         from tasks.domain.overrides import Overrides  # noqa: PLC0415
 
@@ -113,11 +113,13 @@ async def _matrix(
                 figures["engines"], figures["refused"] = records_json(engines), refused
                 _write(figures, options.output)
 
-        asked = [one for one in PRECISIONS if one in options.precisions]
-        int8 = [one for one in asked if one is Precision.INT8]  # is measured meanwhile
-        await asyncio.gather(cells(*[one for one in asked if one not in int8]), cells(*int8))
+        asked = [precision for precision in PRECISIONS if precision in options.precisions]
+        int8 = [precision for precision in asked if precision is Precision.INT8]  # is measured meanwhile
+        await asyncio.gather(
+            cells(*[precision for precision in asked if precision not in int8]), cells(*int8)
+        )
 
-    await asyncio.gather(*(one(subject) for subject in made))
+    await asyncio.gather(*(take(subject) for subject in made))
     figures["matrix_seconds"] = round(time.monotonic() - started, 1)
     figures["table"] = table(engines, refused)
 
@@ -147,10 +149,10 @@ def main() -> None:
     text = "\n".join(figures["table"])
     (options.output / "farm.md").write_text(f"{title}\n\n{text}\n", "utf-8")
     sys.stdout.write(text + "\n")
-    scenarios = {name: one for name, one in figures.items() if isinstance(one, dict)}
+    scenarios = {name: figure for name, figure in figures.items() if isinstance(figure, dict)}
     sys.stdout.write(json.dumps(scenarios, indent=1) + "\n")
-    sound = all(one["as it must be"] for one in scenarios.values())
-    passed = all(one["engine_verification"]["verdict"] == Verdict.PASSED for one in figures["engines"])
+    sound = all(scenario["as it must be"] for scenario in scenarios.values())
+    passed = all(engine["engine_verification"]["verdict"] == Verdict.PASSED for engine in figures["engines"])
     sys.exit(0 if figures["engines"] and passed and sound else 1)
 
 

@@ -48,11 +48,11 @@ class Detector(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec((None, 64, 64, 3), tf.float32, "image")])
     def __call__(self, image: Any) -> dict[str, Any]:
         """Return what is found in each picture."""
-        found = tf.reshape(self.features(image), (-1, _CELLS * _CELLS, 4 + _CLASSES))
-        places = tf.sigmoid(found[..., :4])
+        cells = tf.reshape(self.features(image), (-1, _CELLS * _CELLS, 4 + _CLASSES))
+        places = tf.sigmoid(cells[..., :4])
         low, size = places[..., :2] * 0.7, places[..., 2:] * 0.3
         boxes = tf.concat([low, low + size], -1)[:, :, None, :]
-        scores = tf.sigmoid(4 * found[..., 4:])
+        scores = tf.sigmoid(4 * cells[..., 4:])
         names = ("boxes", "scores", "classes", "count")
         kept = tf.image.combined_non_max_suppression(boxes, scores, 10, 10, 0.5, 0.3)
         return dict(zip(names, kept, strict=True))

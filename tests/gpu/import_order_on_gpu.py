@@ -54,13 +54,13 @@ def examine(interpreter: str) -> dict[str, dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         plan = Path(folder) / "small.plan"
         subprocess.run([interpreter, "-c", _PLAN, str(plan)], check=True)
-        told = {}
+        cases = {}
         for name, lines in _CASES.items():
             command = [interpreter, "-c", "\n".join((*lines, _READ)), str(plan)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             said = [line for line in done.stdout.splitlines() if line in {"builder", "engine"}]
-            told[name] = {"status": done.returncode, "reached": (said or ["imports"])[-1]}
-    return told
+            cases[name] = {"status": done.returncode, "reached": (said or ["imports"])[-1]}
+    return cases
 
 
 def main() -> None:
@@ -70,11 +70,11 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    told = examine(options.toolchain)
-    text = json.dumps(told, indent=1) + "\n"
+    cases = examine(options.toolchain)
+    text = json.dumps(cases, indent=1) + "\n"
     (options.output / "import_order.json").write_text(text, "utf-8")
     sys.stdout.write(text)
-    sys.exit(0 if all(case["reached"] == "engine" for name, case in told.items() if "C++" in name) else 1)
+    sys.exit(0 if all(case["reached"] == "engine" for name, case in cases.items() if "C++" in name) else 1)
 
 
 if __name__ == "__main__":

@@ -34,13 +34,13 @@ async def plan_forms(stage: Stage) -> dict[str, Any]:
         "plain": job,
         "two profiles": replace(job, further_profiles=(further,)),
         "refittable": replace(job, refittable=True),
-        **{name: replace(job, compatibility=one) for name, one in compatible.items()},
+        **{name: replace(job, compatibility=compatibility) for name, compatibility in compatible.items()},
     }
-    told = {
+    results = {
         name: await _built(stage, form, reference, record.options.tolerance) for name, form in forms.items()
     }
     needed = ("plain", "two profiles", "refittable", "ampere_plus")
-    return {"as it must be": all(told[name].get("right") for name in needed), **told}
+    return {"as it must be": all(results[name].get("right") for name in needed), **results}
 
 
 def _larger(shape: ShapeRange) -> ShapeRange:
@@ -53,7 +53,7 @@ async def _built(stage: Stage, job: EngineJob, reference: Path, tolerance: float
     limits = settings().limits
     try:
         built = await build_engine(job, work=Workspace(folder=stage.work, limits=limits))
-        told: dict[str, Any] = {
+        result: dict[str, Any] = {
             "KiB": built.ref.size >> 10,
             "layers": None
             if built.layers is None
@@ -67,4 +67,7 @@ async def _built(stage: Stage, job: EngineJob, reference: Path, tolerance: float
     except FarmError as error:
         return {"error": f"{type(error).__name__}: {error}"}
     worst = max(row.relative for row in rows)
-    return told | {"error against TensorFlow": worst, "right": worst <= tolerance and bool(told["layers"])}
+    return result | {
+        "error against TensorFlow": worst,
+        "right": worst <= tolerance and bool(result["layers"]),
+    }

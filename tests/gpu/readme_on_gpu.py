@@ -42,15 +42,15 @@ def examine(toolchain: str, folder: Path) -> dict[str, Any]:
     run = readme_steps(folder, _BUCKET)
     inside = {"PYTHONPATH": str(ROOT), "EXTRA_PYTHONPATH": str(ROOT)}
     run(sys.executable, "two_layers.py")
-    told = run("sh", "-ec", COMMANDS, ENGINEFARM_TOOLCHAINS=toolchain)
+    output = run("sh", "-ec", COMMANDS, ENGINEFARM_TOOLCHAINS=toolchain)
     (keras,) = json.loads(run(sys.executable, "-c", _KERAS))
     (engine,) = json.loads(run(toolchain, "-c", _ENGINE, **inside).splitlines()[-1])
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commands": [line for line in told.splitlines() if line.isascii()],
+        "commands": [line for line in output.splitlines() if line.isascii()],
         "run_once.py": run(toolchain, "run_once.py", **inside).splitlines(),
         "serve.py": run(toolchain, "serve.py", **inside).splitlines(),
-        "largest difference": max(abs(one - other) for one, other in zip(keras, engine, strict=True)),
+        "largest difference": max(abs(score - other) for score, other in zip(keras, engine, strict=True)),
         "largest score": max(map(abs, keras)),
     }
 
@@ -65,12 +65,12 @@ def main() -> None:
     with demo_world(), tempfile.TemporaryDirectory() as folder:
         del os.environ["ENGINEFARM_STORE"]
         s3_client().create_bucket(Bucket=_BUCKET)
-        found = examine(options.toolchain, Path(folder))
-    text = json.dumps(found, indent=1) + "\n"
+        figures = examine(options.toolchain, Path(folder))
+    text = json.dumps(figures, indent=1) + "\n"
     (options.output / "readme.json").write_text(text, "utf-8")
     sys.stdout.write(text)
     served = [f"{batch} ({batch}, 10) float32" for batch in (1, 2, 3, 4)]
-    sys.exit(0 if found["serve.py"] == served and found["largest difference"] < 1e-5 else 1)
+    sys.exit(0 if figures["serve.py"] == served and figures["largest difference"] < 1e-5 else 1)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def main() -> None:
     again, graph, why = 0.0, None, ""
     for _ in range(_ROUNDS):
         with Engine.open(plan) as engine, Engine.open(plan) as beside:
-            again = max(again, *(error_of(one.run(inputs), first) for one in (engine, beside)))
+            again = max(again, *(error_of(runner.run(inputs), first) for runner in (engine, beside)))
             graph, why = graph_answer(engine, inputs)
     after = free_memory()
     cuda.memcpy_dtoh(back, held)

@@ -82,7 +82,7 @@ async def two_requests(stage: Stage) -> dict[str, Any]:
     outcomes = await asyncio.gather(*asked)
     built = [cell.built for outcome in outcomes for cell in outcome.cells]
     keys = {cell.key for outcome in outcomes for cell in outcome.cells}
-    stored = [one.key for one in stage.store.records(EngineRecord, model="digits", version="twice")]
+    stored = [record.key for record in stage.store.records(EngineRecord, model="digits", version="twice")]
     sound = sorted(built) == [False, True] and set(stored) == keys and len(stored) == 1
     return {"as it must be": sound, "built": built, "stored": stored}
 
@@ -133,11 +133,13 @@ async def wrong_engine(stage: Stage) -> dict[str, Any]:
                 built, stage.site, evidence, work=Workspace(folder=stage.work, limits=settings().limits)
             )
     except GateError as error:
-        found = [
-            one for one in stage.store.records(QuarantineRecord, model="attention") if one.plan == built.ref
+        records = [
+            record
+            for record in stage.store.records(QuarantineRecord, model="attention")
+            if record.plan == built.ref
         ]
-        where = [str(one.departure) for one in found]
-        return {"as it must be": len(found) == 1, "error": str(error), "departure": where}
+        where = [str(record.departure) for record in records]
+        return {"as it must be": len(records) == 1, "error": str(error), "departure": where}
     return {"as it must be": False, "error": "the engine passed"}
 
 

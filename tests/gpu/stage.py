@@ -48,8 +48,8 @@ class Stage:
 
     def engine(self, model: str, precision: Precision) -> EngineRecord:
         """Return the record of an engine that was built before."""
-        found = self.store.records(EngineRecord, model=model, version="1")
-        return next(one for one in found if one.options.precision == precision)
+        records = self.store.records(EngineRecord, model=model, version="1")
+        return next(record for record in records if record.options.precision == precision)
 
     def files(self, record: EngineRecord) -> tuple[Path, Path]:
         """Return new files with its plan and its reference."""

@@ -16,13 +16,13 @@ _COLUMNS = (
 def table(engines: Iterable[EngineRecord], refused: Iterable[dict[str, str]]) -> list[str]:
     """Return one row per engine, and one for each that was refused, with the reason."""
     rows = [
-        f"| {' | '.join(_row(one))} |"
-        for one in sorted(
-            engines, key=lambda one: (one.model.lower(), list(_ORDER).index(one.options.precision))
+        f"| {' | '.join(_row(engine))} |"
+        for engine in sorted(
+            engines, key=lambda engine: (engine.model.lower(), list(_ORDER).index(engine.options.precision))
         )
     ]
     rows += [
-        f"| {one['model']} | {one['precision']} | {one['error']}: {one['text'][:300]} |" for one in refused
+        f"| {row['model']} | {row['precision']} | {row['error']}: {row['text'][:300]} |" for row in refused
     ]
     return [f"| {' | '.join(_COLUMNS)} |", "|" + "---|" * len(_COLUMNS), *rows]
 
@@ -30,23 +30,23 @@ def table(engines: Iterable[EngineRecord], refused: Iterable[dict[str, str]]) ->
 _ORDER = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
 
 
-def _row(one: EngineRecord) -> Iterable[str]:
-    small, large = (_case(one, name) for name in ("min", "max"))
-    memory, quiet = one.profile.memory, one.profile.quiet
+def _row(engine: EngineRecord) -> Iterable[str]:
+    small, large = (_case(engine, name) for name in ("min", "max"))
+    memory, quiet = engine.profile.memory, engine.profile.quiet
     return (
-        one.model,
-        str(one.options.precision),
-        f"{one.seconds['build']:.1f}",
-        f"{one.plan.size / (1 << 20):.2f}",
-        _coverage(one),
-        _worst(one.graph_verification),
-        _worst(one.engine_verification),
-        _top1(one.engine_verification),
+        engine.model,
+        str(engine.options.precision),
+        f"{engine.seconds['build']:.1f}",
+        f"{engine.plan.size / (1 << 20):.2f}",
+        _coverage(engine),
+        _worst(engine.graph_verification),
+        _worst(engine.engine_verification),
+        _top1(engine.engine_verification),
         _latency(small),
         _latency(large),
         "" if large is None else f"{large.items_per_second:.0f}",
         "" if memory is None else f"{memory.used:.0f}",
-        "" if large is None else f"{max(case.over_bare for case in one.profile.cases):+.1%}",
+        "" if large is None else f"{max(case.over_bare for case in engine.profile.cases):+.1%}",
         "" if quiet is None else {True: "yes", False: "no", None: "not known"}[quiet.quiet],
     )
 
@@ -60,8 +60,8 @@ def _latency(case: Case | None) -> str:
 
 
 def _coverage(record: EngineRecord) -> str:
-    one = record.quantisation
-    return "" if one is None else f"{one.quantised} of {one.quantisable}"
+    quantisation = record.quantisation
+    return "" if quantisation is None else f"{quantisation.quantised} of {quantisation.quantisable}"
 
 
 def _worst(verification: Verification) -> str:
@@ -69,5 +69,5 @@ def _worst(verification: Verification) -> str:
 
 
 def _top1(verification: Verification) -> str:
-    shares = [one.top1 for one in verification.comparisons if one.top1 is not None]
+    shares = [comparison.top1 for comparison in verification.comparisons if comparison.top1 is not None]
     return f"{min(shares):.2f}" if shares else ""

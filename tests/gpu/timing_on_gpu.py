@@ -122,7 +122,7 @@ async def examine(options: argparse.Namespace) -> dict[str, Any]:
         host = await probe_host(
             settings().interpreters, work=Workspace(folder=work, limits=settings().limits)
         )
-        target = next(one for one in host.targets() if one.flavour is Flavour.TENSORRT)
+        target = next(target for target in host.targets() if target.flavour is Flavour.TENSORRT)
         gpus = [gpu for probe in host.toolchains if target in probe.targets() for gpu in probe.gpus]
         first, second = (publish(model, seed, device_slug(target), work) for seed in (1, 2))
         rows = []
@@ -149,7 +149,7 @@ def row(cold: EngineRecord, warm: EngineRecord) -> dict[str, Any]:
         "precision": cold.options.precision,
         "cold s": round(cold.seconds["build"], 2),
         "warm s": round(warm.seconds["build"], 2),
-        "load s": [round(one.seconds["load"], 2) for one in (cold, warm)],
+        "load s": [round(build.seconds["load"], 2) for build in (cold, warm)],
         "faster": round(cold.seconds["build"] / warm.seconds["build"], 1),
         "bytes": {name: None if ref is None else ref.size for name, ref in refs.items()},
         "notes": [*cold.timing.notes, *warm.timing.notes],
@@ -196,15 +196,15 @@ def figures(model: str, target: EngineTarget, rows: list[dict[str, Any]]) -> dic
     }
 
 
-def write(found: dict[str, Any], output: Path) -> None:
+def write(figures: dict[str, Any], output: Path) -> None:
     """Write what is known so far."""
-    (output / "timing.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    (output / "timing.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
     """Return the builds as lines of Markdown."""
     head = "| precision | cold build s | other weights, with its timings s | times faster |"
-    lines = [f"| {one['precision']} | {one['cold s']} | {one['warm s']} | {one['faster']} |" for one in rows]
+    lines = [f"| {row['precision']} | {row['cold s']} | {row['warm s']} | {row['faster']} |" for row in rows]
     return [head, "|---|---|---|---|", *lines]
 
 
@@ -220,13 +220,13 @@ def main() -> None:
     os.environ["ENGINEFARM_TOOLCHAINS"] = options.toolchain
     with demo_world(), temporary_server():
         os.environ["ENGINEFARM_STORE"] = f"s3://{_BUCKET}"
-        found = asyncio.run(examine(options))
-    text = "\n".join(table(found["builds"]))
-    write(found, options.output)
-    title = f"{found['model']} on {found['gpu']}, TensorRT {found['tensorrt']}, {found['date']}"
+        figures = asyncio.run(examine(options))
+    text = "\n".join(table(figures["builds"]))
+    write(figures, options.output)
+    title = f"{figures['model']} on {figures['gpu']}, TensorRT {figures['tensorrt']}, {figures['date']}"
     (options.output / "timing.md").write_text(f"{title}\n\n{text}\n", "utf-8")
     sys.stdout.write(text + "\n")
-    sys.exit(0 if all(one["faster"] >= _FASTER for one in found["builds"]) else 1)
+    sys.exit(0 if all(build["faster"] >= _FASTER for build in figures["builds"]) else 1)
 
 
 if __name__ == "__main__":

@@ -119,10 +119,10 @@ def _cuMemGetInfo_v2(free: Any, total: Any) -> int:  # noqa: N802
 
 def _cuDeviceGetAttribute(value: Any, attribute: Any, device: Any) -> int:  # noqa: N802
     major, _, minor = boards()[_number(device)].compute.partition(".")
-    found = {_MAJOR: major, _MINOR: minor}.get(_number(attribute))
-    if found is None:
+    number = {_MAJOR: major, _MINOR: minor}.get(_number(attribute))
+    if number is None:
         return 1
-    value._obj.value = int(found)
+    value._obj.value = int(number)
     return 0
 
 

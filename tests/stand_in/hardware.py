@@ -61,15 +61,15 @@ def boards() -> list[Board]:
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
         return all_of_them
-    found = []
+    visible = []
     for name in wanted.split(","):
         if name.isdigit() and int(name) < len(all_of_them):
-            found.append(all_of_them[int(name)])
+            visible.append(all_of_them[int(name)])
         elif any(board.uuid == name for board in all_of_them):
-            found += [board for board in all_of_them if board.uuid == name]
+            visible += [board for board in all_of_them if board.uuid == name]
         else:
             break  # what follows an unknown name is not visible
-    return found
+    return visible
 
 
 class _Thread(threading.local):

@@ -50,13 +50,13 @@ def _nvmlDeviceGetHandleByUUID(uuid: bytes, device: Any) -> int:  # noqa: N802
     return 0
 
 
-def _nvmlDeviceGetComputeRunningProcesses_v3(device: Any, count: Any, found: Any) -> None:  # noqa: N802
+def _nvmlDeviceGetComputeRunningProcesses_v3(device: Any, count: Any, infos: Any) -> None:  # noqa: N802
     del device
     driver = sys.modules.get("pycuda.driver")
     own = [os.getpid()] if CONFIG["management"]["shows_own"] and driver and driver._initialised else []
     processes = [*CONFIG["management"]["others"], *own]
     for place, pid in enumerate(processes):
-        found[place].pid = pid
+        infos[place].pid = pid
     count._obj.value = len(processes)
 
 

@@ -61,11 +61,17 @@ def _extend(document: Any, value: Any) -> None:
 def unknown_keys(document: Any, place: str = "") -> list[str]:
     """Return where in `document` there is a key that today's version does not know."""
     if isinstance(document, list):
-        return [one for index, item in enumerate(document) for one in unknown_keys(item, f"{place}[{index}]")]
+        return [
+            unknown
+            for index, item in enumerate(document)
+            for unknown in unknown_keys(item, f"{place}[{index}]")
+        ]
     if not isinstance(document, dict):
         return []
     here = [place or "."] if UNKNOWN in document else []
-    return here + [one for key, value in document.items() for one in unknown_keys(value, f"{place}.{key}")]
+    return here + [
+        unknown for key, value in document.items() for unknown in unknown_keys(value, f"{place}.{key}")
+    ]
 
 
 def next_major(data: bytes) -> bytes:

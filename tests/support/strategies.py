@@ -98,10 +98,10 @@ def built(cls: type) -> st.SearchStrategy[Any]:
         return _KNOWN[cls, ""]
     hints = typing.get_type_hints(cls)
     parts = {
-        one.name: _KNOWN[cls, one.name]
-        if (cls, one.name) in _KNOWN
-        else of(hints[one.name], unique=(cls, one.name) in _UNIQUE)
-        for one in fields(cls)
+        field.name: _KNOWN[cls, field.name]
+        if (cls, field.name) in _KNOWN
+        else of(hints[field.name], unique=(cls, field.name) in _UNIQUE)
+        for field in fields(cls)
     }
     return st.fixed_dictionaries(parts).map(partial(_tried, cls)).filter(lambda made: made is not None)
 

@@ -112,8 +112,8 @@ def test_every_command_has_its_row() -> None:
 def test_every_command_that_a_document_names_exists(document: str) -> None:
     names = set(commands_of(app, "enginefarm"))
     groups = {name.rpartition(" ")[0] for name in names}
-    told = re.findall(r"(?<![\w/-])enginefarm [a-z][a-z0-9|-]*(?: [a-z][a-z0-9|-]+)?", code_of(document))
-    for command in told:
+    commands = re.findall(r"(?<![\w/-])enginefarm [a-z][a-z0-9|-]*(?: [a-z][a-z0-9|-]+)?", code_of(document))
+    for command in commands:
         first, *rest = command.removeprefix("enginefarm ").split(" ")
         if f"enginefarm {first}" in groups:
             for second in (rest or [""])[0].split("|"):

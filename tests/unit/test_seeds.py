@@ -48,7 +48,7 @@ def draws_without_a_seed(tree: ast.Module) -> Iterator[str]:
 def test_numbers_are_drawn_from_a_seed_that_no_other_test_draws_from() -> None:
     files = (path for path in TESTS.rglob("*.py") if path != RANDOM_ON_PURPOSE)
     draws = {str(path): list(draws_without_a_seed(ast.parse(path.read_text("utf-8")))) for path in files}
-    assert {path: found for path, found in draws.items() if found} == {}
+    assert {path: lines for path, lines in draws.items() if lines} == {}
 
 
 @pytest.mark.parametrize(

@@ -35,14 +35,14 @@ ALLOWED = {
 def times_in(code: str) -> list[str]:
     """Return the times that `code` depends on, without those in programs that it holds as text."""
     without_programs = re.sub(r'"""\n?(import|from) .*?"""', "", code, flags=re.DOTALL)
-    return [found[0] for found in A_TIME.finditer(without_programs)]
+    return [match[0] for match in A_TIME.finditer(without_programs)]
 
 
 def test_no_test_waits_or_asserts_by_the_clock() -> None:
     files = {str(path.relative_to(TESTS)): path for path in TESTS.rglob("*.py") if path != Path(__file__)}
     looked_at = files.keys() - ALLOWED.keys() - {name for name in files if name.startswith(LEFT_OUT)}
-    found = {name: times_in(files[name].read_text("utf-8")) for name in sorted(looked_at)}
-    assert {name: times for name, times in found.items() if times} == {}
+    by_file = {name: times_in(files[name].read_text("utf-8")) for name in sorted(looked_at)}
+    assert {name: times for name, times in by_file.items() if times} == {}
     assert files.keys() >= ALLOWED.keys()
 
 

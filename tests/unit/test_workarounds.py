@@ -49,18 +49,18 @@ def workarounds() -> list[Workaround]:
         ":!*.md",
         ":!justfile",
     ]
-    found = []
+    workarounds = []
     for name in subprocess.run(
         listed, cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines():
         path = ROOT / name
         if path.suffix in {".py", ".toml", ".yaml", ".yml", ".service", ".Dockerfile"} and path.exists():
-            found += comments(name, path.read_text("utf-8").splitlines())
-    return found
+            workarounds += comments(name, path.read_text("utf-8").splitlines())
+    return workarounds
 
 
 def comments(name: str, lines: list[str]) -> list[Workaround]:
-    found = []
+    workarounds = []
     for number, line in enumerate(lines):
         indent, mark, _ = line.partition("# Workaround")
         if mark and not indent.strip():
@@ -70,8 +70,8 @@ def comments(name: str, lines: list[str]) -> list[Workaround]:
                     break
                 block.append(later.strip())
             text = " ".join(part.removeprefix("# ") for part in block)
-            found.append(Workaround(f"{name}:{number + 1}", text))
-    return found
+            workarounds.append(Workaround(f"{name}:{number + 1}", text))
+    return workarounds
 
 
 ALL = workarounds()
@@ -82,17 +82,17 @@ def minor(text: str) -> tuple[int, ...]:
 
 
 def test_files_that_are_there_for_prefects_sake_say_so() -> None:
-    assert {one.file for one in ALL} >= DISTURBED
+    assert {workaround.file for workaround in ALL} >= DISTURBED
 
 
-@pytest.mark.parametrize("workaround", ALL, ids=[one.place for one in ALL])
+@pytest.mark.parametrize("workaround", ALL, ids=[each.place for each in ALL])
 def test_a_workaround_names_its_version_and_when_it_may_go(workaround: Workaround) -> None:
     form = FORM.fullmatch(workaround.text)
     assert form is not None, workaround.text
     assert re.search(r"Remove .*when .+\.$", form["text"]), workaround.text
 
 
-@pytest.mark.parametrize("workaround", ALL, ids=[one.place for one in ALL])
+@pytest.mark.parametrize("workaround", ALL, ids=[each.place for each in ALL])
 def test_an_upgrade_of_prefect_looks_at_each_workaround(workaround: Workaround) -> None:
     """After an upgrade: check whether it is still needed. Remove it, or raise the version that it names."""
     form = FORM.fullmatch(workaround.text)

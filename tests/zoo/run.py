@@ -55,7 +55,7 @@ class Sources:
 def jobs(models: list[ZooModel]) -> list[list[ZooModel]]:
     """Return what a worker takes at once: one large model, or several small ones that one child makes."""
     grouped = []
-    for builder, rows in itertools.groupby(models, key=lambda one: one.builder):
+    for builder, rows in itertools.groupby(models, key=lambda model: model.builder):
         count = 1 if builder == "applications" else _TOGETHER
         grouped += [list(some) for some in _batched(list(rows), count)]
     return grouped
@@ -100,11 +100,11 @@ def take(job: list[ZooModel], the_bench: Bench, sources: Sources, work: Path) ->
 
 def _failure(made: Path, model: ZooModel, output: str) -> dict[str, str] | None:
     """Return why the model was not made; None where it was."""
-    told = made / FAILURE
-    if not told.exists() and (made / model.form.value).exists():
+    failure = made / FAILURE
+    if not failure.exists() and (made / model.form.value).exists():
         return None
-    found = told.read_text("utf-8")[-_LAST_OUTPUT:] if told.exists() else output
-    return {"step": "make", "class": "not made", "wanted": "", "found": found, "fix": ""}
+    text = failure.read_text("utf-8")[-_LAST_OUTPUT:] if failure.exists() else output
+    return {"step": "make", "class": "not made", "wanted": "", "found": text, "fix": ""}
 
 
 def run(models: list[ZooModel], the_bench: Bench, sources: Sources, results: Results, workers: int) -> None:

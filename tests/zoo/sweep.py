@@ -55,7 +55,7 @@ async def bench(interpreter: str, precisions: tuple[Precision, ...], limits: Lim
     """Return the bench with the TensorRT-RTX that `interpreter` has."""
     toolchain = Toolchain(interpreter=interpreter, flavour=Flavour.RTX)
     probe = await probe_toolchain(toolchain, work=Workspace(folder=work, limits=limits))
-    target = next(one for one in probe.targets() if one.compute_capabilities == (COMPUTE,))
+    target = next(target for target in probe.targets() if target.compute_capabilities == (COMPUTE,))
     return Bench(toolchain=toolchain, target=target, precisions=precisions, limits=limits)
 
 
@@ -92,19 +92,19 @@ async def sweep(model: ZooModel, made: Path, bench: Bench, work: Path) -> dict[s
 async def _take(model: ZooModel, made: Path, bench: Bench, work: Path, row: _Row) -> None:
     limits = bench.limits
     with row.timed("preflight"):
-        found = await preflight_model(
+        checked = await preflight_model(
             LocalModel(format=model.form, path=made / model.form.value),
             work=Workspace(folder=work, limits=limits),
         )
     with row.timed("export"):
-        saved_model = await export_saved_model(found, work=Workspace(folder=work, limits=limits))
+        saved_model = await export_saved_model(checked, work=Workspace(folder=work, limits=limits))
     with row.timed("convert"):
         opset, converted = await _converted(model, saved_model, made, bench, work)
     row.figures |= {
         "opset": opset,
         "peak_mib": round(converted.peak_mib),
-        "inputs": [one.name for one in converted.inputs],
-        "outputs": [one.name for one in converted.outputs],
+        "inputs": [tensor.name for tensor in converted.inputs],
+        "outputs": [tensor.name for tensor in converted.outputs],
     }
     base: LoweredGraph | None = None
     for precision in bench.precisions:
@@ -160,8 +160,11 @@ def _figures(verification: Verification) -> dict[str, Any]:
         "verdict": verification.verdict.value,
         "reason": verification.reason,
         "error": None if worst is None else worst.relative,
-        "noise": max((one.noise for one in verification.comparisons), default=None),
-        "top1": min((one.top1 for one in verification.comparisons if one.top1 is not None), default=None),
+        "noise": max((comparison.noise for comparison in verification.comparisons), default=None),
+        "top1": min(
+            (comparison.top1 for comparison in verification.comparisons if comparison.top1 is not None),
+            default=None,
+        ),
     }
 
 

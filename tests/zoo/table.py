@@ -38,10 +38,10 @@ def surprise(model: ZooModel, row: dict[str, Any]) -> str | None:
     """Return in what `row` is not what the table of models promises; None where it is."""
     error = row.get("error")
     if model.refused:
-        found = "nothing" if error is None else f"{error['class']}: {error['found']}"
+        outcome = "nothing" if error is None else f"{error['class']}: {error['found']}"
         right = error is not None and error["class"] == model.refused
         named = error is not None and model.reason in f"{error['wanted']} {error['found']} {error['fix']}"
-        return None if right and named else f"wanted {model.refused} for {model.reason}, found {found}"
+        return None if right and named else f"wanted {model.refused} for {model.reason}, found {outcome}"
     if error is not None:
         return f"{error['step']}: {error['class']}: {error['found']}"
     for precision in (key for key in ("fp32", "fp16") if key in row):
@@ -163,5 +163,5 @@ def _yes(figures: dict[str, Any] | None) -> str:
 
 def _refused_line(row: dict[str, Any]) -> str:
     error = row.get("error", {"class": "none", "found": ""})
-    found = " ".join(error["found"].split()).replace("|", "\\|")
-    return f"| {row['model']} | {error['class']} | {found[:_FOUND]} |"
+    text = " ".join(error["found"].split()).replace("|", "\\|")
+    return f"| {row['model']} | {error['class']} | {text[:_FOUND]} |"

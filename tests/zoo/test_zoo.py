@@ -35,11 +35,11 @@ def sweep(output: Path, *options: str) -> dict[str, Any]:
     return rows(output)
 
 
-def assert_as_good_as_kept(found: dict[str, Any]) -> None:
+def assert_as_good_as_kept(swept: dict[str, Any]) -> None:
     kept = rows(KEPT)
     worse = {
         name: text
-        for name, row in found.items()
+        for name, row in swept.items()
         if (text := surprise(MODELS[name], row)) and surprise(MODELS[name], kept[name]) is None
     }
     assert worse == {}
@@ -66,9 +66,9 @@ def test_the_document_is_of_the_table() -> None:
 
 @pytest.mark.long
 def test_a_sample_of_the_models_goes_through_the_farm(tmp_path: Path) -> None:
-    found = sweep(tmp_path / "zoo.json", "--workers", "1", "--precisions", "fp32", "--models", *SAMPLE)
-    assert set(found) == set(SAMPLE)
-    assert {name: surprise(MODELS[name], row) for name, row in found.items()} == dict.fromkeys(SAMPLE)
+    swept = sweep(tmp_path / "zoo.json", "--workers", "1", "--precisions", "fp32", "--models", *SAMPLE)
+    assert set(swept) == set(SAMPLE)
+    assert {name: surprise(MODELS[name], row) for name, row in swept.items()} == dict.fromkeys(SAMPLE)
 
 
 @pytest.mark.timeout(4 * 3600)
@@ -77,6 +77,6 @@ def test_the_zoo(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     if folder is None:
         pytest.skip("give --zoo DIR to take every model through the farm")
     options = ("--hub", str(folder / "hub"), "--wheels", str(folder / "wheels"))
-    found = sweep(tmp_path / "zoo.json", *options)
-    assert set(found) == set(MODELS)
-    assert_as_good_as_kept(found)
+    swept = sweep(tmp_path / "zoo.json", *options)
+    assert set(swept) == set(MODELS)
+    assert_as_good_as_kept(swept)

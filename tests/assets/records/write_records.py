@@ -116,12 +116,12 @@ def _quarantine(store: Any, engine: Any, folder: Path) -> None:
         toolchain=engine.toolchain,
         plan=folder / "plan",
     )
-    for one in (suspect, built):
+    for refused in (suspect, built):
         try:
             gate.require_pass(verification, "the graph")
         except _module("tasks.domain.errors").GateError as error:
             parameters = inspect.signature(module._quarantine).parameters
-            module._quarantine(one, error, *(None for _ in list(parameters)[2:]))
+            module._quarantine(refused, error, *(None for _ in list(parameters)[2:]))
 
 
 def _timing(store: Any, engine: Any, folder: Path) -> None:

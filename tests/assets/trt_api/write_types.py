@@ -67,7 +67,7 @@ def named(name: str, *, taken: bool) -> str:
         return "Dims | Sequence[int]" if taken else "Dims"
     if name in NUMBERS:
         return name if taken else NUMBERS[name]
-    known = {one: one for one in (*CLASSES, *ENUMS, *PLAIN)} | GENERIC
+    known = {type_name: type_name for type_name in (*CLASSES, *ENUMS, *PLAIN)} | GENERIC
     return known.get(name, known.get(name.lower(), "Any"))
 
 
@@ -75,12 +75,12 @@ def signatures(owner: str, name: str, doc: str) -> Iterator[str]:
     """The definitions that a docstring of pybind11 begins with."""
     lines = re.findall(rf"^(?:\d+\. )?{re.escape(name)}(\(.*\)) -> (.+)$", doc, re.MULTILINE)
     texts = [re.sub(r"= ?<[^>]*>", "= ...", given) for given, _ in lines]
-    found = dict.fromkeys(
+    definitions = dict.fromkeys(
         definition(owner, name, text, line[1]) for text, line in zip(texts, lines, strict=True)
     )
-    for one in found:
-        yield ("    @overload\n" if len(found) > 1 else "") + one
-    if not found and name != "__init__":
+    for source in definitions:
+        yield ("    @overload\n" if len(definitions) > 1 else "") + source
+    if not definitions and name != "__init__":
         yield f"    def {name}(self, *args: Any, **kwargs: Any) -> Any: ..."
 
 
@@ -95,19 +95,19 @@ def definition(owner: str, name: str, given: str, gives: str) -> str:
     from_end = len(arguments) - len(function.args.defaults)
     method = bool(arguments) and arguments[0].arg == "self"
     words = ["self"] if method or not owner else []
-    for index, one in enumerate(arguments):
+    for index, argument in enumerate(arguments):
         if not (method and index == 0):
             default = " = ..." if index >= from_end else ""
-            type_ = annotation(one.annotation, taken=owner not in CALLED_BACK)
-            words.append(f"{one.arg}: {type_}{default}")
+            type_ = annotation(argument.annotation, taken=owner not in CALLED_BACK)
+            words.append(f"{argument.arg}: {type_}{default}")
     static = "" if method or not owner else "    @staticmethod\n"
     return f"{static}    def {name}({', '.join(words)}) -> {annotation(function.returns, taken=False)}: ..."
 
 
-def members(owner: str, found: type, names: set[str]) -> Iterator[str]:
+def members(owner: str, cls: type, names: set[str]) -> Iterator[str]:
     """The lines of a class."""
     for name in sorted(names):
-        member = getattr(found, name, None)
+        member = getattr(cls, name, None)
         if isinstance(member, property):
             _, _, gives = (member.fget.__doc__ or "").strip().rpartition("-> ")
             try:
@@ -128,17 +128,17 @@ def stub(trt: Any, listing: dict[str, Any] | None) -> Iterator[str]:
     yield HEAD
     here = [name for name in (*CLASSES, *ENUMS) if hasattr(trt, name) and (not listing or name in listing)]
     for name in here:
-        found = getattr(trt, name)
+        cls = getattr(trt, name)
         if name in ENUMS:
             yield f"class {name}:\n    __members__: ClassVar[Mapping[str, {name}]]"
             yield "    value: int\n    name: str\n    def __int__(self) -> int: ..."
-            yield from (f"    {member}: ClassVar[{name}]" for member in sorted(found.__members__))
+            yield from (f"    {member}: ClassVar[{name}]" for member in sorted(cls.__members__))
             continue
-        names = {one for one in dir(found) if not one.startswith("_")}
+        names = {attribute for attribute in dir(cls) if not attribute.startswith("_")}
         names &= set(listing[name]) if listing else names
         yield f"class {name}:"
-        yield from signatures(name, "__init__", found.__init__.__doc__ or "")
-        yield from members(name, found, names)
+        yield from signatures(name, "__init__", cls.__init__.__doc__ or "")
+        yield from members(name, cls, names)
     yield "class Functions:"
     for name in FUNCTIONS:
         yield from signatures("", name, getattr(trt, name).__doc__ or "")

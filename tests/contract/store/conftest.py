@@ -111,8 +111,8 @@ def radosgw(
 def server(request: pytest.FixtureRequest) -> Server:
     if request.param == "moto":
         return Server(name="moto", url=request.getfixturevalue("s3_server"))
-    found: Server = request.getfixturevalue(request.param)
-    return found
+    server: Server = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture

@@ -65,5 +65,5 @@ def test_pools_and_tags_tell_device_and_version() -> None:
 def test_devices_are_selected_among_all_agents() -> None:
     newer = replace(TENSORRT, version=TensorRTVersion.parse("11.4.0.106"))
     targets, missing = select((TENSORRT, newer, newer, RTX), ("h100-sxm-80gb", "rtx-sm86-sm89", "l4"))
-    assert [str(one.version) for one in targets] == ["10.13.3.9", "11.4.0.106", "1.7.1.116"]
+    assert [str(target.version) for target in targets] == ["10.13.3.9", "11.4.0.106", "1.7.1.116"]
     assert missing == ("l4",)

@@ -121,9 +121,9 @@ def test_a_listing_can_be_narrowed(store: Store, engine_record: EngineRecord) ->
     keys = _fill(store, engine_record, 12)
     assert list(store.records(EngineRecord, model="m")) == []
     of_model, of_version = store.records(EngineRecord, model="m1"), store.records(EngineRecord, version="v2")
-    assert [one.key for one in of_model] == [key for key in keys if "/m1/" in key]
-    assert [one.key for one in of_version] == [key for key in keys if "/v2/" in key]
-    assert [one.key for one in store.records(EngineRecord, model="m0", version="v1")] == [
+    assert [record.key for record in of_model] == [key for key in keys if "/m1/" in key]
+    assert [record.key for record in of_version] == [key for key in keys if "/v2/" in key]
+    assert [record.key for record in store.records(EngineRecord, model="m0", version="v1")] == [
         key for key in keys if "/m0/v1/" in key
     ]
 

@@ -100,17 +100,17 @@ def test_a_server_that_swallows_connections_is_given_up_soon(
         deaf.listen(0)
         # With its queue full the kernel answers no further connection, as a firewall would.
         waiting = [socket.socket() for _ in range(3)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(deaf.getsockname())
+        for connection in waiting:
+            connection.setblocking(False)
+            connection.connect_ex(deaf.getsockname())
         use_endpoint(f"http://127.0.0.1:{deaf.getsockname()[1]}")
         store = Store.connect("s3://models")
         with pytest.raises(StoreUnreachable, match="timeout"):
             store.find(engine_record.key, EngineRecord)
         config: Any = store.client.meta.config
         assert config.connect_timeout * config.retries["total_max_attempts"] <= _SOON
-        for one in waiting:
-            one.close()
+        for connection in waiting:
+            connection.close()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://", "http://[::1"])

@@ -46,9 +46,9 @@ def lease_of(store: Store, *, key: str = KEY) -> Lease:
 def all_at_once(calls: list[Callable[[], bool]]) -> list[bool]:
     start = Barrier(len(calls))
 
-    def call(one: Callable[[], bool]) -> bool:
+    def call(take: Callable[[], bool]) -> bool:
         start.wait()
-        return one()
+        return take()
 
     with ThreadPoolExecutor(len(calls)) as threads:
         return list(threads.map(call, calls))
@@ -197,7 +197,7 @@ def failing_once(store: Store, failure: FarmError) -> tuple[list[str], int]:
     async def make() -> str:
         tries.append("")
         if len(tries) == 1:
-            await asyncio.to_thread(wait_until, lambda: sum(one._seen is not None for one in leases) == 2)
+            await asyncio.to_thread(wait_until, lambda: sum(lease._seen is not None for lease in leases) == 2)
             raise failure
         return "made"
 

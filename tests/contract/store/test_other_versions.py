@@ -166,7 +166,7 @@ def test_a_record_of_an_earlier_commit_wins_against_a_later_builder(store: Store
     assert bytes_at(store, _ENGINE) == files[_ENGINE]
 
 
-@pytest.mark.parametrize("commit", [one for one in COMMITS if any("leases" in key for key in files_of(one))])
+@pytest.mark.parametrize("commit", [sha for sha in COMMITS if any("leases" in key for key in files_of(sha))])
 def test_a_lease_of_an_earlier_commit_is_waited_for_and_its_failure_is_read(
     store: Store, commit: str
 ) -> None:

@@ -82,13 +82,13 @@ def test_a_failure_is_kept_once_and_another_beside_it(
     assert isinstance(doubtful, VerificationInconclusive)
     built = replace(suspect, target=engine_record.target, plan=suspect.onnx.with_name("plan"))
     refusal(built, 0.5)
-    found = list(store.records(QuarantineRecord))
-    assert len({one.key for one in found}) == 4
-    assert {one.verification.verdict for one in found if one.verification} == {
+    records = list(store.records(QuarantineRecord))
+    assert len({record.key for record in records}) == 4
+    assert {record.verification.verdict for record in records if record.verification} == {
         Verdict.FAILED,
         Verdict.INCONCLUSIVE,
     }
-    (engine,) = (one for one in found if one.subject is Subject.ENGINE)
+    (engine,) = (record for record in records if record.subject is Subject.ENGINE)
     assert engine.plan == blob_ref(b"plan")
     assert f"/{engine_record.target.version}/" in engine.key
 

@@ -105,12 +105,12 @@ def test_an_upload_that_was_cut_off_can_be_repeated(
     assert fetch_release(store.client, ref, tmp_path / "fetched").format is ModelFormat.KERAS
 
 
-@pytest.mark.parametrize(("path", "found"), [("model.keras", "other bytes"), ("model.h5", "does not hold")])
+@pytest.mark.parametrize(("path", "message"), [("model.keras", "other bytes"), ("model.h5", "does not hold")])
 def test_what_others_left_there_is_not_overwritten(
-    store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path, path: str, found: str
+    store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path, path: str, message: str
 ) -> None:
     upload(path, b"theirs")
-    with pytest.raises(RequestInvalid, match=found):
+    with pytest.raises(RequestInvalid, match=message):
         publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
     with pytest.raises(ReleaseIncomplete):
         read_request_text(store.client, ref)
@@ -130,7 +130,7 @@ def test_without_its_request_file_a_release_is_incomplete(
 
 
 @pytest.mark.parametrize(
-    ("paths", "found"),
+    ("paths", "message"),
     [
         ((), "build.yaml"),
         (("weights.bin", "docs/readme.md"), "build.yaml, docs/, weights.bin"),
@@ -141,13 +141,13 @@ def test_without_its_request_file_a_release_is_incomplete(
     ],
 )
 def test_a_release_has_exactly_one_model(
-    store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path, paths: tuple[str, ...], found: str
+    store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path, paths: tuple[str, ...], message: str
 ) -> None:
     for path in (*paths, "build.yaml"):
         upload(path, b"x")
     with pytest.raises(ReleaseIncomplete) as caught:
         fetch_release(store.client, ref, tmp_path / "fetched")
-    assert caught.value.found == found
+    assert caught.value.found == message
 
 
 def test_folder_marks_of_consoles_are_passed_over(

@@ -80,7 +80,7 @@ def test_many_processes_add_at_once_and_nothing_is_lost(store: Store, tmp_path: 
     lines = sorted(f"line-{number}" for number in range(_WRITERS))
     assert sorted(line for line, _ in rows) == lines
     assert words_in(store, tmp_path).split("\n") == lines
-    assert [one.key for one in store.records(TimingRecord)] == [H100.shared], "one record"
+    assert [record.key for record in store.records(TimingRecord)] == [H100.shared], "one record"
 
 
 def test_the_first_cache_and_one_that_began_with_it_need_no_merge(
@@ -209,7 +209,7 @@ def test_a_named_cache_lies_beside_the_shared_one(
     standing = find_timing(store, named.key, H100)
     assert standing is not None
     assert standing.record == named
-    assert {one.key for one in store.records(TimingRecord)} == {H100.shared, named.key}
+    assert {record.key for record in store.records(TimingRecord)} == {H100.shared, named.key}
 
 
 def test_a_dropped_cache_is_gone(store: Store, cache: Callable[[str], CacheFile], merger: Merger) -> None:

@@ -84,18 +84,18 @@ def called(node: ast.expr) -> str:
 
 def touches(source: str) -> set[Touch]:
     """Everything of TensorRT that `source` touches."""
-    found = set()
+    touched = set()
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Attribute) or is_special(node.attr):
             continue
         receiver = node.value
         if called(receiver) == "trt":
-            found.add(Touch("", node.attr, node.lineno))
+            touched.add(Touch("", node.attr, node.lineno))
         elif isinstance(receiver, ast.Attribute) and called(receiver.value) == "trt":
-            found.add(Touch(receiver.attr, node.attr, node.lineno))
+            touched.add(Touch(receiver.attr, node.attr, node.lineno))
         elif called(receiver) in CLASS_OF:
-            found.add(Touch(CLASS_OF[called(receiver)], node.attr, node.lineno))
-    return found
+            touched.add(Touch(CLASS_OF[called(receiver)], node.attr, node.lineno))
+    return touched
 
 
 def is_special(name: str) -> bool:
@@ -106,9 +106,9 @@ def missing(touched: set[Touch], version: str) -> list[str]:
     """What of `touched` TensorRT `version` does not have."""
     listing = json.loads((LISTINGS / f"{version}.json").read_text("utf-8"))
     return [
-        f"line {one.line}: {one.owner or 'trt'}.{one.attribute}"
-        for one in sorted(touched, key=lambda one: one.line)
-        if one.attribute not in (listing if not one.owner else listing.get(one.owner, ()))
+        f"line {touch.line}: {touch.owner or 'trt'}.{touch.attribute}"
+        for touch in sorted(touched, key=lambda touch: touch.line)
+        if touch.attribute not in (listing if not touch.owner else listing.get(touch.owner, ()))
     ]
 
 
@@ -214,9 +214,9 @@ def test_objects_have_the_names_that_the_check_goes_by() -> None:
 
 def test_what_is_touched_is_not_nothing() -> None:
     everything = {
-        (one.owner, one.attribute)
+        (touch.owner, touch.attribute)
         for path in INSIDE.rglob("*.py")
-        for one in touches(path.read_text("utf-8"))
+        for touch in touches(path.read_text("utf-8"))
     }
     assert {
         ("Builder", "build_serialized_network"),

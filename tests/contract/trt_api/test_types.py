@@ -103,7 +103,14 @@ def problems(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
     options = ["--strict", "--no-error-summary", "--no-warn-unused-ignores", "--follow-imports=silent"]
     options += ["--disable-error-code=import-not-found"]  # pycuda is not here
-    command = [sys.executable, "-m", "mypy", "--config-file=", *options, *(one.name for one in packages)]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file=",
+        *options,
+        *(package.name for package in packages),
+    ]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False,
         env={"MYPYPATH": str(ROOT), "PATH": ""},
@@ -119,9 +126,9 @@ def test_every_call_has_the_types_that_tensorrt_takes(problems: list[str]) -> No
 
 @pytest.mark.parametrize("stub", STUBS.values())
 def test_wrong_calls_are_found(problems: list[str], stub: str) -> None:
-    found = {
+    lines = {
         int(line)
         for line in re.findall(rf"^{stub}/wrong\.py:(\d+): error", "\n".join(problems), re.MULTILINE)
     }
     first = WRONG.splitlines().index("    config.set_flag(1)") + 2  # one line more is imported
-    assert found == set(range(first, len(WRONG.splitlines()) + 2))
+    assert lines == set(range(first, len(WRONG.splitlines()) + 2))

@@ -72,13 +72,15 @@ class World:
 
     def children(self, run: UUID) -> list[FlowRun]:
         parent = self.farm.run(run)
-        found: list[FlowRun] = on_server(lambda client: runs.with_children(client, parent))
-        return found[1:]
+        family: list[FlowRun] = on_server(lambda client: runs.with_children(client, parent))
+        return family[1:]
 
     def builds(self, gpu: StandInGpu) -> list[int]:
         """The processes of all builds that have begun on `gpu`."""
         events = self.toolchain.events()
-        return [one["pid"] for one in events if one["event"] == "build starts" and one["gpu"] == gpu.uuid]
+        return [
+            event["pid"] for event in events if event["event"] == "build starts" and event["gpu"] == gpu.uuid
+        ]
 
     def engines(self, version: str) -> int:
         """How many engines of a version are published."""

@@ -34,8 +34,8 @@ async def clear(client: PrefectClient) -> None:
     """Let the server forget what the farm registered."""
     for deployment in await client.read_deployments():
         await client.delete_deployment(deployment.id)
-    for one in await client.read_work_pools():
-        await client.delete_work_pool(one.name)
+    for pool in await client.read_work_pools():
+        await client.delete_work_pool(pool.name)
     for automation in await client.read_automations():
         await client.delete_automation(automation.id)
     for variable in await client.read_variables():

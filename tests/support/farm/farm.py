@@ -46,11 +46,11 @@ def lives(pid: int) -> bool:
 
 def processes(**environment: str) -> set[int]:
     """The living processes that were started with these variables."""
-    found = set()
+    pids = set()
     for folder in Path("/proc").glob("[0-9]*"):
         if environment.items() <= environment_of(int(folder.name)).items():
-            found.add(int(folder.name))
-    return found
+            pids.add(int(folder.name))
+    return pids
 
 
 @dataclass(kw_only=True)
@@ -99,7 +99,7 @@ class Farm:
 
     def start(self, *arguments: str, toolchains: Sequence[StandIn] = (), **more: str) -> Agent:
         log = self.folder / f"agent-{len(self._agents)}.log"
-        named = os.pathsep.join(str(one.interpreter) for one in toolchains)
+        named = os.pathsep.join(str(toolchain.interpreter) for toolchain in toolchains)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [Path(sys.executable).with_name("enginefarm"), "agent", *arguments],
@@ -146,8 +146,8 @@ class Farm:
         return run
 
     def run(self, run: UUID) -> FlowRun:
-        found: FlowRun = on_server(lambda client: client.read_flow_run(run))
-        return found
+        flow_run: FlowRun = on_server(lambda client: client.read_flow_run(run))
+        return flow_run
 
     def until(self, run: UUID, *states: str, seconds: float = PATIENCE) -> State[Any]:
         """Return the state of `run` once it is called one of `states`."""
@@ -159,15 +159,15 @@ class Farm:
         logs = "\n".join
         state: State[Any] = wait_until(
             there,
-            lambda: f"{self.run(run).state!r}\n" + logs(one.text[-3000:] for one in self._agents),
+            lambda: f"{self.run(run).state!r}\n" + logs(agent.text[-3000:] for agent in self._agents),
             seconds=seconds,
         )
         return state
 
     def states(self, run: UUID) -> list[str]:
         """The names of all states that `run` had."""
-        found: list[State[Any]] = on_server(lambda client: client.read_flow_run_states(run))
-        return [str(state.name) for state in sorted(found, key=lambda state: state.timestamp)]
+        states: list[State[Any]] = on_server(lambda client: client.read_flow_run_states(run))
+        return [str(state.name) for state in sorted(states, key=lambda state: state.timestamp)]
 
     def record(self, order: EngineOrder) -> EngineRecord | None:
         return self.store.find(order.key, EngineRecord)

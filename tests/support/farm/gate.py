@@ -68,8 +68,8 @@ class Gate:
         """Count what `data` asks for; return the line that it begins, which the next one goes on with."""
         self.sent += len(data)
         *lines, last = (line + data).split(b"\r\n")
-        for found in filter(None, map(_REQUEST.search, lines)):
-            self.requests[_NUMBER.sub("…", f"{found[1].decode()} {found[2].decode()}")] += 1
+        for match in filter(None, map(_REQUEST.search, lines)):
+            self.requests[_NUMBER.sub("…", f"{match[1].decode()} {match[2].decode()}")] += 1
         return last[-_LONGEST_LINE:]
 
     async def _copy(
@@ -92,8 +92,8 @@ class Gate:
     async def _break_once_open(self, writer: asyncio.StreamWriter) -> None:
         while self._silent:  # noqa: ASYNC110 (it is opened from another thread)
             await asyncio.sleep(_POLL_SECONDS)
-        for one in (writer, *self._through):
-            one.transport.abort()
+        for stream in (writer, *self._through):
+            stream.transport.abort()
 
 
 @contextmanager

@@ -48,21 +48,24 @@ def artifacts(run: UUID) -> Mapping[str, str]:
 
     async def read(client: PrefectClient) -> dict[str, str]:
         own = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
-        found = await client.read_artifacts(artifact_filter=own)
-        return {str(one.key): str(one.data) for one in sorted(found, key=lambda one: str(one.created))}
+        shown = await client.read_artifacts(artifact_filter=own)
+        return {
+            str(artifact.key): str(artifact.data)
+            for artifact in sorted(shown, key=lambda artifact: str(artifact.created))
+        }
 
-    found: dict[str, str] = on_server(read)
-    return found
+    texts: dict[str, str] = on_server(read)
+    return texts
 
 
 def children_of(farm: Farm, run: UUID) -> list[FlowRun]:
     """The runs that a run asked for."""
     parent = farm.run(run)
-    found: list[FlowRun] = on_server(lambda client: runs.with_children(client, parent))
-    return found[1:]
+    family: list[FlowRun] = on_server(lambda client: runs.with_children(client, parent))
+    return family[1:]
 
 
 def builds_on(toolchain: StandIn, gpu: StandInGpu) -> int:
     """How many builds have begun on `gpu`."""
     events = toolchain.events()
-    return sum(one["event"] == "build starts" and one["gpu"] == gpu.uuid for one in events)
+    return sum(event["event"] == "build starts" and event["gpu"] == gpu.uuid for event in events)

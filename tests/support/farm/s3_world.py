@@ -55,20 +55,20 @@ class World:
 
     def is_quiet(self) -> bool:
         """Whether the queue has nothing left, nor in anybody's hands."""
-        found = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["All"])["Attributes"]
-        left = found["ApproximateNumberOfMessages"], found["ApproximateNumberOfMessagesNotVisible"]
+        attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["All"])["Attributes"]
+        left = attributes["ApproximateNumberOfMessages"], attributes["ApproximateNumberOfMessagesNotVisible"]
         return left == ("0", "0")
 
     def buried(self) -> dict[str, str]:
         """The reason of each dead letter by its body; they are gone afterwards."""
-        found = {}
+        reasons = {}
         while messages := self.sqs.receive_message(
             QueueUrl=self.dead_letters, MessageAttributeNames=["All"], MaxNumberOfMessages=10
         ).get("Messages"):
             for message in messages:
-                found[message["Body"]] = message["MessageAttributes"]["reason"]["StringValue"]
+                reasons[message["Body"]] = message["MessageAttributes"]["reason"]["StringValue"]
                 self.sqs.delete_message(QueueUrl=self.dead_letters, ReceiptHandle=message["ReceiptHandle"])
-        return found
+        return reasons
 
     def runs(self) -> list[FlowRun]:
         """The runs that were started, in their order."""
@@ -95,7 +95,7 @@ class World:
         return [run.parameters["release"] for run in self.runs()]
 
     def names(self) -> list[str]:
-        return [f"{one['model']}/{one['version']}" for one in self.releases()]
+        return [f"{release['model']}/{release['version']}" for release in self.releases()]
 
     def health(self) -> dict[str, Any]:
         """What the agent says of itself."""

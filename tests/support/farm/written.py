@@ -38,9 +38,9 @@ def all_of_server() -> Iterator[tuple[str, bytes]]:
     try:
         tables = database.execute("select name from sqlite_master where type = 'table'").fetchall()
         for table in (row[0].decode() for row in tables):
-            found = database.execute(f'select * from "{table}"')  # noqa: S608 (its own names)
-            names = [column[0] for column in found.description]
-            for row in found:
+            cursor = database.execute(f'select * from "{table}"')  # noqa: S608 (its own names)
+            names = [column[0] for column in cursor.description]
+            for row in cursor:
                 for name, value in zip(names, row, strict=True):
                     if isinstance(value, bytes):
                         yield f"{table}.{name}", value

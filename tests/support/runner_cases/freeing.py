@@ -54,7 +54,7 @@ def case_everything_is_freed_while_the_error_is_still_looked_at() -> None:
         work()
     assert caught.value.__traceback__ is not None
     gc.collect()
-    assert [one() for one in kept] == [None, None]
+    assert [reference() for reference in kept] == [None, None]
     assert memory.count() == 0
 
 
@@ -108,13 +108,18 @@ def case_the_context_of_the_user_stays_the_current_one() -> None:
 
 def case_engines_beside_each_other_on_one_gpu_and_on_two() -> None:
     data, x = product_plan(), batch(3)
-    with nothing_left(), opened(data) as one, opened(data) as two, opened(data, gpu_index=1) as other:
+    with (
+        nothing_left(),
+        opened(data) as first_runner,
+        opened(data) as second_runner,
+        opened(data, gpu_index=1) as third_runner,
+    ):
         for rows in (1, 3, 2):
-            for runner in (one, two, other):
+            for runner in (first_runner, second_runner, third_runner):
                 y = runner.run({"x": x[:rows]})["y"]
                 check_product(y, x[:rows])
-        with one.bind({"x": batch(2)}) as first, other.bind({"x": batch(3)}) as last:
+        with first_runner.bind({"x": batch(2)}) as first, third_runner.bind({"x": batch(3)}) as last:
             first.enqueue()
             last.enqueue()
             assert (first.fetch()["y"].shape, last.fetch()["y"].shape) == ((2, 5), (3, 5))
-            check_product(two.run({"x": x})["y"], x)
+            check_product(second_runner.run({"x": x})["y"], x)

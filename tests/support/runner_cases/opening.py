@@ -73,7 +73,7 @@ def case_a_fetched_plan_runs_in_three_lines() -> None:
     x = batch(2)
     with nothing_left(), fetched(product_plan()) as path, Engine.open(path) as engine:
         outputs = engine.run({"x": x})
-        assert [one.name for one in engine.inputs + engine.outputs] == ["x", "y"]
+        assert [tensor.name for tensor in engine.inputs + engine.outputs] == ["x", "y"]
         assert engine.profiles[0]["x"].max == (4, 3)
         with engine.bind({"x": x}, graph=True) as bound:
             bound.enqueue()
@@ -102,7 +102,7 @@ def case_what_is_hashed_is_what_tensorrt_gets() -> None:
 
     with fetched(product_plan()) as path, patched(Path, read_bytes=read), Engine.open(path):
         pass
-    assert [one.name for one in reads if one.name == "net.plan"] == ["net.plan"]
+    assert [path.name for path in reads if path.name == "net.plan"] == ["net.plan"]
 
 
 def case_a_digest_does_instead_of_a_record() -> None:

@@ -80,7 +80,7 @@ def case_another_thread() -> None:
     import threading  # noqa: PLC0415
 
     with opened(product_plan()) as runner:
-        found: list[str] = []
+        texts: list[str] = []
 
         def use() -> None:
             inputs = {"x": batch(1)}
@@ -89,12 +89,12 @@ def case_another_thread() -> None:
                 refusal(InputInvalid, runner.bind, inputs),
                 refusal(InputInvalid, runner.close),
             )
-            found.extend(error.found for error in errors)
+            texts.extend(error.found for error in errors)
 
         thread = threading.Thread(target=use)
         thread.start()
         thread.join()
-        assert found == ["another thread"] * 3
+        assert texts == ["another thread"] * 3
         assert runner.run({"x": batch(1)})
 
 

@@ -112,18 +112,18 @@ def case_what_is_copied_is_page_locked_and_on_the_stream_of_the_run() -> None:
 
 
 def case_shapes_that_stay_are_not_set_again() -> None:
-    told: list[Any] = []
+    shapes: list[Any] = []
     real = trt.IExecutionContext.set_input_shape
 
     def tell(self: Any, name: str, shape: Any) -> bool:
-        told.append(shape)
+        shapes.append(shape)
         return bool(real(self, name, shape))
 
     with patched(trt.IExecutionContext, set_input_shape=tell), opened(product_plan()) as runner:
         for rows in (2, 2, 2, 3, 3):
             x = batch(rows)
             check_product(runner.run({"x": x})["y"], x)
-    assert told == [(2, 3), (3, 3)]
+    assert shapes == [(2, 3), (3, 3)]
 
 
 def case_the_profile_that_fits_is_chosen() -> None:

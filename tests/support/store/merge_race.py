@@ -33,7 +33,7 @@ def cache_of(lines: set[str], folder: Path) -> CacheFile:
 
 async def merge(first: CacheFile, second: CacheFile) -> CacheFile:
     """Return what both hold."""
-    lines = {line for one in (first, second) for line in one.path.read_text("utf-8").split("\n")}
+    lines = {line for text in (first, second) for line in text.path.read_text("utf-8").split("\n")}
     return cache_of(lines, first.path.parent)
 
 

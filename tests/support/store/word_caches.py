@@ -39,7 +39,7 @@ class Merger:
         self.calls += 1
         if self._failure is not None:
             raise self._failure
-        words = {word for one in (first, second) for word in one.path.read_text("utf-8").split()}
+        words = {word for text in (first, second) for word in text.path.read_text("utf-8").split()}
         path = self._folder / f"merged-{self.calls}"
         path.write_text(" ".join(sorted(words)), "utf-8")
         return CacheFile(path=path, ref=blob_ref(path.read_bytes()))

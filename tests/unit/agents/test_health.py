@@ -92,15 +92,15 @@ def test_the_port_has_nothing_else(request_bytes: bytes, free_port: Callable[[],
 def test_a_port_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(RequestInvalid, match=f"port {port} of the loopback") as told:
+        with pytest.raises(RequestInvalid, match=f"port {port} of the loopback") as caught:
             asyncio.run(Health(port=port).show(lambda: WELL))
-    assert "--health-port" in str(told.value)
+    assert "--health-port" in str(caught.value)
 
 
 def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RequestInvalid, match="heartbeat") as told:
+    with pytest.raises(RequestInvalid, match="heartbeat") as caught:
         asyncio.run(Health(file=tmp_path / "none" / "beat").show(lambda: WELL))
-    assert os.strerror(errno.ENOENT) in str(told.value)
+    assert os.strerror(errno.ENOENT) in str(caught.value)
 
 
 def test_a_task_that_hangs_is_seen(free_port: Callable[[], int], tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def test_a_lock_is_free_again_once_its_process_is_killed(
     os.close(descriptor)
 
 
-@pytest.mark.parametrize(("told", "status"), [({}, 0), ({PARENT_VARIABLE: "1"}, -signal.SIGKILL)])
-def test_a_process_whose_agent_died_first_ends(told: dict[str, str], status: int) -> None:
+@pytest.mark.parametrize(("variables", "status"), [({}, 0), ({PARENT_VARIABLE: "1"}, -signal.SIGKILL)])
+def test_a_process_whose_agent_died_first_ends(variables: dict[str, str], status: int) -> None:
     command = [sys.executable, "-c", "from agents.processes import die_with_parent; die_with_parent()"]
     passed = {name: value for name, value in os.environ.items() if name != PARENT_VARIABLE}
-    assert subprocess.run(command, cwd=_ROOT, check=False, env=passed | told).returncode == status
+    assert subprocess.run(command, cwd=_ROOT, check=False, env=passed | variables).returncode == status

@@ -91,11 +91,11 @@ def test_a_prefix_leads_nowhere_else(prefix: str) -> None:
 
 
 def test_shapes_replace_those_of_the_request() -> None:
-    one, other = (ShapeRange(min=(1, n), opt=(1, n), max=(1, n)) for n in (4, 5))
-    request = BuildRequest(inputs={"x": one, "y": one})
-    assert Overrides(inputs={"y": other}).applied_to(request).inputs == {"x": one, "y": other}
+    first, other = (ShapeRange(min=(1, n), opt=(1, n), max=(1, n)) for n in (4, 5))
+    request = BuildRequest(inputs={"x": first, "y": first})
+    assert Overrides(inputs={"y": other}).applied_to(request).inputs == {"x": first, "y": other}
     with pytest.raises(RequestInvalid, match="x has its shapes either"):
-        Overrides(inputs={"x": other}).applied_to(BuildRequest(profiles=({"x": one}, {"x": other})))
+        Overrides(inputs={"x": other}).applied_to(BuildRequest(profiles=({"x": first}, {"x": other})))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_places_that_are_not_allowed(
 
 
 @pytest.mark.parametrize(
-    ("said", "asked", "found"),
+    ("said", "asked", "effective"),
     [
         (Priority.PRODUCTION, Priority.DEFAULT, Priority.PRODUCTION),
         (Priority.PRODUCTION, Priority.NIGHTLY, Priority.NIGHTLY),
@@ -138,7 +138,7 @@ def test_places_that_are_not_allowed(
     ],
 )
 def test_the_requests_own_priority_counts_where_none_is_asked_for(
-    said: Priority, asked: Priority, found: Priority
+    said: Priority, asked: Priority, effective: Priority
 ) -> None:
     request = BuildRequest(priority=said)
-    assert Overrides(priority=asked).applied_to(request).priority is found
+    assert Overrides(priority=asked).applied_to(request).priority is effective

@@ -45,19 +45,21 @@ def test_versions_stand_in_one_table() -> None:
         assert SERVICES[name]["image"] == image
     farm = {f"enginefarm/{name}": " ".join(left_out) for name, left_out in VERSIONS["farm"].items()}
     gpu = {f"enginefarm/gpu-trt{major}": row for major, row in VERSIONS["gpu"].items()}
-    built = {one["image"]: one["build"]["args"] for one in SERVICES.values() if "build" in one}
+    built = {
+        service["image"]: service["build"]["args"] for service in SERVICES.values() if "build" in service
+    }
     assert built.keys() == farm.keys() | gpu.keys()
     for image, left_out in farm.items():
         assert built[image] == {**VERSIONS["arguments"], "LEFT_OUT": left_out}
     for image, row in gpu.items():
         uv = {"UV_VERSION": VERSIONS["arguments"]["UV_VERSION"]}
         assert built[image] == {**uv, "LEFT_OUT": farm["enginefarm/server"], **row}
-    used = {one["image"] for one in SERVICES.values()}
+    used = {service["image"] for service in SERVICES.values()}
     assert used == set(VERSIONS["services"].values()) | built.keys()
 
 
 def test_what_an_image_does_without_is_in_the_lock() -> None:
-    locked = {one["name"] for one in tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]}
+    locked = {package["name"] for package in tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]}
     assert {name for left_out in VERSIONS["farm"].values() for name in left_out} <= locked
 
 
@@ -102,27 +104,29 @@ def test_nothing_is_open_to_other_machines() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert not service.get("privileged")
         assert "latest" not in service["image"]
-        assert "volumes" not in service or not any(one.startswith(("/", ".")) for one in service["volumes"])
+        assert "volumes" not in service or not any(
+            volume.startswith(("/", ".")) for volume in service["volumes"]
+        )
 
 
 def test_no_secret_stands_in_the_file() -> None:
     secrets = COMPOSE["secrets"].keys()
     for service in SERVICES.values():
         assert set(service.get("secrets", [])) <= secrets
-        told = service.get("environment", {})
-        assert not secrets & told.keys()
+        variables = service.get("environment", {})
+        assert not secrets & variables.keys()
         assert all(
-            value.startswith("/run/secrets/") for name, value in told.items() if name.endswith("_FILE")
+            value.startswith("/run/secrets/") for name, value in variables.items() if name.endswith("_FILE")
         )
     server = SERVICES["server"]["secrets"]
     assert "PREFECT_SERVER_API_AUTH_STRING" in server
-    agents = [one for one in SERVICES.values() if "agent" in (one.get("command") or [])]
+    agents = [service for service in SERVICES.values() if "agent" in (service.get("command") or [])]
     assert len(agents) == 6
-    assert all("PREFECT_API_AUTH_STRING" in one["secrets"] for one in agents)
+    assert all("PREFECT_API_AUTH_STRING" in agent["secrets"] for agent in agents)
 
 
 def test_docker_asks_every_agent_how_it_is() -> None:
-    agents = [one for one in SERVICES.values() if "agent" in (one.get("command") or [])]
+    agents = [service for service in SERVICES.values() if "agent" in (service.get("command") or [])]
     for service in agents:
         port = " ".join(service["command"]).replace("=", " ").partition("--health-port ")[2].split()[0]
         assert f"http://127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][-1]
@@ -130,7 +134,11 @@ def test_docker_asks_every_agent_how_it_is() -> None:
 
 def test_docker_waits_for_what_an_agent_lets_end() -> None:
     commands: dict[str, Callable[..., None]] = {"cpu": agent.cpu, "gpu": agent.gpu}
-    agents = [one for one in SERVICES.values() if (one.get("command") or [])[:2] == ["enginefarm", "agent"]]
+    agents = [
+        service
+        for service in SERVICES.values()
+        if (service.get("command") or [])[:2] == ["enginefarm", "agent"]
+    ]
     kinds = [service["command"][2] for service in agents]
     assert set(kinds) == {*commands, "s3"}
     for kind, service in zip(kinds, agents, strict=True):
@@ -147,7 +155,7 @@ def test_secrets_are_made_once_and_become_variables(tmp_path: Path) -> None:
         subprocess.run([sys.executable, INFRA / "make_secrets.py", folder], check=True)
     assert folder.stat().st_mode & 0o777 == 0o700
     made = {path.name: path.read_text() for path in folder.iterdir()}
-    assert {Path(one["file"]).name for one in COMPOSE["secrets"].values()} == made.keys()
+    assert {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()} == made.keys()
     assert f":{made['POSTGRES_PASSWORD']}@" in made["PREFECT_API_DATABASE_CONNECTION_URL"]
     (folder / "ODD").write_text("a b'\"$HOME;\n")
     show = "import json, os; print(json.dumps({**os.environ}))"

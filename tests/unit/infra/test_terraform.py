@@ -82,13 +82,13 @@ def test_each_kind_of_process_may_do_what_it_does() -> None:
     documents = dict(_blocks("data", "aws_iam_policy_document"))
     assert documents.keys() == ALLOWED.keys() | {"tls_only"}
     for name, allowed in ALLOWED.items():
-        found: dict[str, set[str]] = {}
+        actions: dict[str, set[str]] = {}
         for statement in _statements(name):
             assert statement.get("effect", "Allow") == "Allow"
             resources = statement["resources"]
             for resource in resources if isinstance(resources, list) else [resources]:
-                found.setdefault(resource, set()).update(statement["actions"])
-        assert found == allowed, name
+                actions.setdefault(resource, set()).update(statement["actions"])
+        assert actions == allowed, name
 
 
 def test_no_star_stands_for_an_action_or_for_a_place() -> None:
@@ -108,7 +108,10 @@ def test_only_the_bucket_of_this_account_may_notify() -> None:
     assert statement["principals"] == [
         {"type": "Service", "identifiers": ["s3.amazonaws.com"], "__is_block__": True}
     ]
-    assert {one["variable"] for one in statement["condition"]} == {"aws:SourceArn", "aws:SourceAccount"}
+    assert {condition["variable"] for condition in statement["condition"]} == {
+        "aws:SourceArn",
+        "aws:SourceAccount",
+    }
 
 
 def test_dead_letters_and_notifications_are_those_of_the_agent() -> None:
@@ -121,11 +124,11 @@ def test_dead_letters_and_notifications_are_those_of_the_agent() -> None:
 
 
 def test_agents_may_write_every_folder_of_the_store() -> None:
-    (found,) = (document["locals"][0] for document in DOCUMENT if "written_by_agents" in str(document))
+    (folders,) = (document["locals"][0] for document in DOCUMENT if "written_by_agents" in str(document))
     architecture = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     described = set(re.findall(r"^    (\w+)/\S+", architecture, re.MULTILINE))
-    assert {"blobs", "engines"} <= described <= set(found["written_by_agents"])
-    assert set(found["deleted_by_agents"]) <= set(found["written_by_agents"])
+    assert {"blobs", "engines"} <= described <= set(folders["written_by_agents"])
+    assert set(folders["deleted_by_agents"]) <= set(folders["written_by_agents"])
 
 
 def test_what_it_refers_to_is_there() -> None:

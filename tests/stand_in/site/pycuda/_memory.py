@@ -88,8 +88,8 @@ def _copy(function: str, stream: int, target: Any, source: Any) -> None:
 
     def work() -> None:
         into, out_of = (
-            _bytes(one) if isinstance(one, np.ndarray) else memory.at(int(one), size)
-            for one in (target, source)
+            _bytes(place) if isinstance(place, np.ndarray) else memory.at(int(place), size)
+            for place in (target, source)
         )
         into[:] = out_of
 

@@ -209,7 +209,7 @@ def _kernels(model: ModelProto) -> ModelProto:
     Where `fused` is set the node is right as soon as its result is an output: nothing is fused over it then.
     """
     kept = {info.name for info in model.graph.output}
-    at = next((one for one in model.graph.node if one.op_type == CONFIG["wrong_at"]), None)
+    at = next((node for node in model.graph.node if node.op_type == CONFIG["wrong_at"]), None)
     if at is None or (CONFIG["fused"] and at.output[0] in kept):
         return model
     spoilt = ModelProto()

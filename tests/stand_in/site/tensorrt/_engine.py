@@ -91,9 +91,11 @@ class ICudaEngine(Strict):
     def __init__(self, header: dict[str, Any], graph: bytes, logger: Any) -> None:
         self._header, self._graph, self._logger = header, graph, logger
         self._model = onnx.load_from_string(graph)
-        weights = {one.name for one in self._model.graph.initializer}
-        self._inputs = {one.name: one for one in self._model.graph.input if one.name not in weights}
-        self._tensors = self._inputs | {one.name: one for one in self._model.graph.output}
+        weights = {tensor.name for tensor in self._model.graph.initializer}
+        self._inputs = {
+            tensor.name: tensor for tensor in self._model.graph.input if tensor.name not in weights
+        }
+        self._tensors = self._inputs | {tensor.name: tensor for tensor in self._model.graph.output}
         self.name, self.num_io_tensors = header["name"], len(self._tensors)
         self.num_layers = len(header["layers"])
         self.num_optimization_profiles = max(len(header["profiles"]), 1)
@@ -182,8 +184,8 @@ class EngineInspector(Strict):
         return {
             "Name": name,
             "LayerType": node.op_type,
-            "Inputs": [{"Name": one} for one in node.input],
-            "Outputs": [{"Name": one} for one in node.output],
+            "Inputs": [{"Name": name} for name in node.input],
+            "Outputs": [{"Name": name} for name in node.output],
             "TacticName": f"stand_in_{node.op_type.lower()}",
             "Metadata": "",
         }

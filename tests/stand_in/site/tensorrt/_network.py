@@ -14,7 +14,7 @@ from ._types import data_type
 def dimensions(info: ValueInfoProto) -> tuple[int, ...]:
     """Return a shape, -1 for what is not known."""
     shape = info.type.tensor_type.shape
-    return tuple(one.dim_value if one.HasField("dim_value") else -1 for one in shape.dim)
+    return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in shape.dim)
 
 
 class ITensor(Strict):
@@ -102,9 +102,9 @@ class INetworkDefinition(Strict):
         self._model = model
         graph = shape_inference.infer_shapes(model, data_prop=True).graph
         tensors = _tensors(graph)
-        weights = {one.name for one in graph.initializer}
-        self._inputs = [tensors[one.name] for one in graph.input if one.name not in weights]
-        self._outputs = [tensors[one.name] for one in graph.output]
+        weights = {tensor.name for tensor in graph.initializer}
+        self._inputs = [tensors[tensor.name] for tensor in graph.input if tensor.name not in weights]
+        self._outputs = [tensors[tensor.name] for tensor in graph.output]
         self._layers = [
             ILayer(
                 node.name or f"(Unnamed Layer* {number})",
@@ -119,9 +119,9 @@ class INetworkDefinition(Strict):
 
 
 def _tensors(graph: GraphProto) -> dict[str, ITensor]:
-    found = {info.name: ITensor(info) for info in graph.value_info}
-    found |= {info.name: ITensor(info, goes_in=True) for info in graph.input}
-    return found | {info.name: ITensor(info, comes_out=True) for info in graph.output}
+    tensors = {info.name: ITensor(info) for info in graph.value_info}
+    tensors |= {info.name: ITensor(info, goes_in=True) for info in graph.input}
+    return tensors | {info.name: ITensor(info, comes_out=True) for info in graph.output}
 
 
 class IOptimizationProfile(Strict):

@@ -90,7 +90,7 @@ class OnnxParser(Strict):
         return self._take(graph)
 
     def _take(self, model: onnx.ModelProto) -> bool:
-        opset = max(one.version for one in model.opset_import if not one.domain)
+        opset = max(opset.version for opset in model.opset_import if not opset.domain)
         if MAJOR < 10 and opset > _NEWEST_OF_8:
             ctypes.string_at(0)
         for number, node in enumerate(model.graph.node):

@@ -92,7 +92,9 @@ def read_cache(data: bytes) -> ITimingCache | None:
 
 def key_of(node: NodeProto, shapes: str) -> str:
     """Return the key of a layer: what it computes, not its name."""
-    attributes = b"".join(sorted(one.SerializeToString(deterministic=True) for one in node.attribute))
+    attributes = b"".join(
+        sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+    )
     return hashlib.sha256(f"{node.op_type} {shapes} ".encode() + attributes).hexdigest()[:32]
 
 

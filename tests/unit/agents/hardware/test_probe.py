@@ -40,7 +40,7 @@ def probe(tmp_path: Path) -> Probe:
 
 
 def gpus_of(host: HostProbe) -> tuple[ProbedGpu, ...]:
-    return next(one.gpus for one in host.toolchains if one.toolchain.flavour is Flavour.TENSORRT)
+    return next(probed.gpus for probed in host.toolchains if probed.toolchain.flavour is Flavour.TENSORRT)
 
 
 def devices_of(host: HostProbe) -> list[str]:
@@ -50,8 +50,8 @@ def devices_of(host: HostProbe) -> list[str]:
 def test_gpus_are_what_the_driver_says(stand_in: MakeStandIn, probe: Probe) -> None:
     there = (H100, L4, SECOND_H100)
     host = probe(stand_in(gpus=there).interpreter)
-    found = [(gpu.index, gpu.name, gpu.uuid, str(gpu.compute), gpu.memory_mib) for gpu in gpus_of(host)]
-    assert found == [
+    gpus = [(gpu.index, gpu.name, gpu.uuid, str(gpu.compute), gpu.memory_mib) for gpu in gpus_of(host)]
+    assert gpus == [
         (index, gpu.name, gpu.uuid, gpu.compute, gpu.memory_mib) for index, gpu in enumerate(there)
     ]
     assert devices_of(host) == ["h100-sxm-80gb", "l4"]
@@ -75,7 +75,7 @@ def test_gpus_that_are_hidden_are_not_there(
 
 
 @pytest.mark.parametrize(
-    ("told", "name", "slug"),
+    ("reported", "name", "slug"),
     [
         (MIG_SLICE.name, MIG_SLICE.name, "h100-80gb-hbm3-mig-1g-10gb"),
         # Should a driver name a slice like its whole: the UUIDs still tell.
@@ -83,9 +83,9 @@ def test_gpus_that_are_hidden_are_not_there(
     ],
 )
 def test_a_slice_of_a_gpu_never_passes_for_the_whole(
-    told: str, name: str, slug: str, stand_in: MakeStandIn, probe: Probe
+    reported: str, name: str, slug: str, stand_in: MakeStandIn, probe: Probe
 ) -> None:
-    host = probe(stand_in(gpus=(replace(MIG_SLICE, name=told),)).interpreter)
+    host = probe(stand_in(gpus=(replace(MIG_SLICE, name=reported),)).interpreter)
     (gpu,) = gpus_of(host)
     assert (gpu.name, gpu.uuid, gpu.memory_mib) == (name, MIG_SLICE.uuid, 9856)
     assert devices_of(host) == [slug]
@@ -116,9 +116,9 @@ def test_a_folder_of_environments_is_each_of_them(
 
     host = probe(folder)
     versions = {
-        one.toolchain.interpreter: str(one.version)
-        for one in host.toolchains
-        if one.toolchain.flavour is Flavour.TENSORRT
+        probed.toolchain.interpreter: str(probed.version)
+        for probed in host.toolchains
+        if probed.toolchain.flavour is Flavour.TENSORRT
     }
     assert versions == {str(paths[0]): "10.13.3.9", str(paths[1]): "8.6.0.12"}
     assert host.broken == ()

@@ -128,7 +128,7 @@ def test_a_message_may_hold_several_and_some_that_cannot_be_read() -> None:
     bad = _record("aws:s3", "ObjectCreated:Put", "b", "%ff/build.yaml")
     half = _record("ceph:s3", "ObjectCreated:Put", "b", "\ud800/build.yaml")
     read = read_notification(json.dumps({"Records": [first, odd, bad, second, half, first]}))
-    assert [one.key for one in read.created] == ["models/m/1/build.yaml", "models/m/2/build.yaml"]
+    assert [created.key for created in read.created] == ["models/m/1/build.yaml", "models/m/2/build.yaml"]
     assert [reason.split(" ")[0] for reason in read.unreadable] == [
         "ValueError", "UnicodeDecodeError", "UnicodeEncodeError",
     ]  # fmt: skip
@@ -166,8 +166,8 @@ def test_a_request_file_elsewhere_is_refused(url: str) -> None:
 
 def test_places_may_lie_in_each_other() -> None:
     inner = ReleasePlace.from_url("s3://releases/models/team/")
-    found = release_of(CreatedObject(bucket="releases", key="models/team/m/1/build.yaml"), [MODELS, inner])
-    assert found == ReleaseRef(bucket="releases", prefix="models/team", model="m", version="1")
+    release = release_of(CreatedObject(bucket="releases", key="models/team/m/1/build.yaml"), [MODELS, inner])
+    assert release == ReleaseRef(bucket="releases", prefix="models/team", model="m", version="1")
 
 
 @pytest.mark.parametrize(

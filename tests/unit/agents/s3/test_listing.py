@@ -31,8 +31,8 @@ class World:
         self.started: list[str] = []
         now = datetime.now(UTC)
         keys = [f"models/{name}/1/build.yaml" for name in "abc"]
-        found = [Listed(key=key, size=1, modified=now, etag="e") for key in keys]
-        monkeypatch.setattr(agent, "request_files", lambda *_, **__: found)
+        listed = [Listed(key=key, size=1, modified=now, etag="e") for key in keys]
+        monkeypatch.setattr(agent, "request_files", lambda *_, **__: listed)
         monkeypatch.setattr(agent, "content_of", self.content_of)
         monkeypatch.setattr(agent, "priority_of", lambda _: Priority.DEFAULT)
         monkeypatch.setattr(agent, "get_client", nullcontext)

@@ -69,7 +69,7 @@ def engines(record: EngineRecord) -> FittedTable:
         quantisation=quantisation, key=record.key.replace("fp16-0", "fp16-f"),
     )  # fmt: skip
     records = [record, long]
-    names = short_names(one.key for one in records)
+    names = short_names(record.key for record in records)
     return engine_table(records, title="Engines", names=names, hint="--wide shows everything")
 
 

@@ -42,7 +42,7 @@ def test_production_comes_first_then_the_newest() -> None:
         for version, day in days.items()
     ]
     for order in permutations(needs):
-        assert [one.release.ref.version for one in in_turn(order)] == wanted
+        assert [need.release.ref.version for need in in_turn(order)] == wanted
 
 
 def test_an_engine_of_todays_tools_answers_its_own_cell_only(engine_record: EngineRecord) -> None:

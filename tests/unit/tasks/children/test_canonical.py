@@ -93,7 +93,7 @@ def test_every_change_of_code_counts(before: str, after: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("spelling", "other"),
     [
         ("'it' 's'", '"its"'),
         ("f'a' f'{b}' 'c'", 'f"a{b}c"'),
@@ -103,12 +103,12 @@ def test_every_change_of_code_counts(before: str, after: str) -> None:
         ("(1, 2)", "1, 2"),
     ],
 )
-def test_spellings_of_one_value_are_equal(one: str, other: str) -> None:
-    assert form(f"x = {one}") == form(f"x = {other}")
+def test_spellings_of_one_value_are_equal(spelling: str, other: str) -> None:
+    assert form(f"x = {spelling}") == form(f"x = {other}")
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("value", "other"),
     [
         ("1", "True"),
         ("1", "1.0"),
@@ -122,8 +122,8 @@ def test_spellings_of_one_value_are_equal(one: str, other: str) -> None:
         ("(1, 2)", "[1, 2]"),
     ],
 )
-def test_other_values_differ(one: str, other: str) -> None:
-    assert form(f"x = {one}") != form(f"x = {other}")
+def test_other_values_differ(value: str, other: str) -> None:
+    assert form(f"x = {value}") != form(f"x = {other}")
 
 
 def test_definitions_have_no_order_but_what_runs_on_import_has() -> None:
@@ -135,8 +135,8 @@ def test_definitions_have_no_order_but_what_runs_on_import_has() -> None:
 
 
 def test_of_an_error_its_class_counts_and_its_prose_does_not() -> None:
-    def refusing(error: str, found: str) -> str:
-        return f"def f(): raise {error}(wanted='a', found={found}, fix='b')"
+    def refusing(error: str, text: str) -> str:
+        return f"def f(): raise {error}(wanted='a', found={text}, fix='b')"
 
     assert form(refusing("Refused", "f'none in {1}'")) == form(refusing("Refused", "'nothing'"))
     assert form(refusing("Refused", "''")) != form(refusing("Invalid", "''"))
@@ -157,9 +157,9 @@ def test_a_module_used_as_a_value_stands_for_its_code() -> None:
             source, is_module=lambda name: name[-1] in "85", digest=lambda _: digest
         ).statements
 
-    one = read("from tasks.inside import trt8\nfamilies = {8: trt8}", "abc")
-    assert one == read("from tasks.families import trt5\nfamilies = {8: trt5}", "abc")
-    assert one != read("from tasks.inside import trt8\nfamilies = {8: trt8}", "def")
+    original = read("from tasks.inside import trt8\nfamilies = {8: trt8}", "abc")
+    assert original == read("from tasks.families import trt5\nfamilies = {8: trt5}", "abc")
+    assert original != read("from tasks.inside import trt8\nfamilies = {8: trt8}", "def")
     named = read("from tasks.inside import trt8\nx = trt8.build(1)", "abc")
     assert named == read("from tasks.inside.other import build\nx = build(1)", "")
 

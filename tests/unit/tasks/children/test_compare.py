@@ -114,13 +114,13 @@ def test_a_reference_file_is_read_back_exactly(tmp_path: Path) -> None:
         for name, size in (("min", 1), ("opt", 4), ("max", 8))
     ]
     write_reference(tmp_path / "reference.npz", corners)
-    found = read_reference(tmp_path / "reference.npz")
-    assert [corner.name for corner in found] == ["min", "opt", "max"]
-    for wanted, read in zip(corners, found, strict=True):
+    read_back = read_reference(tmp_path / "reference.npz")
+    assert [corner.name for corner in read_back] == ["min", "opt", "max"]
+    for wanted, read in zip(corners, read_back, strict=True):
         assert read.noise == wanted.noise
-        for one, other in ((wanted.inputs, read.inputs), (wanted.outputs, read.outputs)):
-            assert list(one) == list(other)
-            for name, values in one.items():
+        for written, other in ((wanted.inputs, read.inputs), (wanted.outputs, read.outputs)):
+            assert list(written) == list(other)
+            for name, values in written.items():
                 assert other[name].dtype == values.dtype
                 np.testing.assert_array_equal(other[name], values)
 

@@ -7,9 +7,9 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("module", "found"), [("tasks.tensorflow.plan_child", "False"), ("tasks.charts.draw", "True")]
+    ("module", "loaded"), [("tasks.tensorflow.plan_child", "False"), ("tasks.charts.draw", "True")]
 )
-def test_children_that_load_tensorflow_do_not_load_matplotlib_with_it(module: str, found: str) -> None:
+def test_children_that_load_tensorflow_do_not_load_matplotlib_with_it(module: str, loaded: str) -> None:
     program = (
         "import sys; from tasks.children.entry import _imported\n"
         f"_imported({module!r})\n"
@@ -18,4 +18,4 @@ def test_children_that_load_tensorflow_do_not_load_matplotlib_with_it(module: st
         "print(sys.modules['matplotlib'] is not None)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{found}\n"
+    assert done.stdout == f"{loaded}\n"

@@ -54,10 +54,10 @@ def attempts(tmp_path: Path, workdir: Path) -> Iterator[dict[str, Any]]:
         )
         name = f"enginefarm-test-{os.getpid()}"
         addresses: tuple[Any, ...] = (("127.0.0.1", 0), ("127.0.0.1", 0), f"\0{name}", str(folder / "socket"))
-        for one, address in zip((tcp, udp, abstract, unix), addresses, strict=True):
-            one.bind(address)
-        for one in (tcp, abstract, unix):
-            one.listen()
+        for server, address in zip((tcp, udp, abstract, unix), addresses, strict=True):
+            server.bind(address)
+        for server in (tcp, abstract, unix):
+            server.listen()
         yield {
             "tcp": tcp.getsockname()[1],
             "udp": udp.getsockname()[1],

@@ -276,10 +276,10 @@ def test_a_changed_line_counts_for_what_it_makes(
 
 def test_families_that_exchange_their_code_count(tree: Path, before: tuple[str, str]) -> None:
     """They have the same names; a set of functions alone would not see it."""
-    one = file_of(tree, "tasks.tensorrt.inside.families.trt10")
+    file = file_of(tree, "tasks.tensorrt.inside.families.trt10")
     other = file_of(tree, "tasks.tensorrt.inside.families.trt11")
-    texts = one.read_text("utf-8"), other.read_text("utf-8")
-    one.write_text(texts[1], "utf-8")
+    texts = file.read_text("utf-8"), other.read_text("utf-8")
+    file.write_text(texts[1], "utf-8")
     other.write_text(texts[0], "utf-8")
     assert digests(tree)[1] != before[1]
 

@@ -31,9 +31,9 @@ REQUEST = BuildRequest(precisions=(Precision.FP32, Precision.FP8), samples="samp
 def test_all_leaves_out_what_cannot_be_and_tells_it() -> None:
     cells, skipped = cells_of(REQUEST, (OLD, NEW))
     assert cells == ((OLD, Precision.FP32), (NEW, Precision.FP32), (NEW, Precision.FP8))
-    (one,) = skipped
-    assert (one.device, one.precision) == ("rtx-sm75", Precision.FP8)
-    assert one.reason == "fp8 needs compute capability 8.9, and this is 7.5"
+    (cell,) = skipped
+    assert (cell.device, cell.precision) == ("rtx-sm75", Precision.FP8)
+    assert cell.reason == "fp8 needs compute capability 8.9, and this is 7.5"
 
 
 def test_a_named_target_that_cannot_is_refused_before_anything_is_built() -> None:
@@ -53,7 +53,7 @@ def tensorrt(version: str, gpu: str, compute: str) -> EngineTarget:
 
 SAME = Compatibility(hardware=HardwareLevel.SAME_COMPUTE_CAPABILITY)
 AMPERE = Compatibility(version=True, hardware=HardwareLevel.AMPERE_PLUS)
-H100_8, H100_10 = (tensorrt(one, "NVIDIA H100 PCIe", "9.0") for one in ("8.6.0.12", "10.13.3.9"))
+H100_8, H100_10 = (tensorrt(version, "NVIDIA H100 PCIe", "9.0") for version in ("8.6.0.12", "10.13.3.9"))
 T4 = tensorrt("10.13.3.9", "Tesla T4", "7.5")
 
 
@@ -76,7 +76,7 @@ def test_plans_that_a_family_does_not_make_are_left_out_with_the_reason(
     asked: BuildRequest, target: EngineTarget, reason: str | None
 ) -> None:
     cells, skipped = cells_of(asked, (target,)) if reason is None else ((), ())
-    assert [one for one, _ in cells] == ([target] if reason is None else [])
+    assert [cell_target for cell_target, _ in cells] == ([target] if reason is None else [])
     assert not skipped
     if reason is not None:
         with pytest.raises(TargetUnavailable) as caught:

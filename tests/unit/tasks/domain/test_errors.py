@@ -133,6 +133,6 @@ def test_a_name_stays_on_its_line(text: str) -> None:
 )
 def test_users_and_passwords_of_urls_are_not_shown(text: str, shown: str) -> None:
     error = DiskFull(wanted=text, found=text, fix=text)
-    for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 (our own bytes)
-        assert (one.wanted, one.found, one.fix) == (shown, shown, shown)
-        assert str(one) == f"wanted {shown}; found {shown}. To fix: {shown}"
+    for copy in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 (our own bytes)
+        assert (copy.wanted, copy.found, copy.fix) == (shown, shown, shown)
+        assert str(copy) == f"wanted {shown}; found {shown}. To fix: {shown}"

@@ -41,21 +41,21 @@ KEYS = st.sampled_from([conversion_key, build_key])
 @given(st.data(), KEYS)
 def test_each_part_that_differs_makes_another_key(data: st.DataObject, key: Any) -> None:
     strategies = parameters(key)
-    one = data.draw(st.fixed_dictionaries(strategies))
+    parts = data.draw(st.fixed_dictionaries(strategies))
     name = data.draw(st.sampled_from(sorted(strategies)))
-    other = one | {name: data.draw(strategies[name])}
+    other = parts | {name: data.draw(strategies[name])}
     if name == "plugin_ops":  # their order decides nothing
-        assume(sorted(one[name]) != sorted(other[name]))
-    assume(one[name] != other[name])
-    assert key(**one) != key(**other)
-    assert re.fullmatch(r"[0-9a-f]{64}", key(**one))
+        assume(sorted(parts[name]) != sorted(other[name]))
+    assume(parts[name] != other[name])
+    assert key(**parts) != key(**other)
+    assert re.fullmatch(r"[0-9a-f]{64}", key(**parts))
 
 
 @_FEW
 @given(st.data(), KEYS)
 def test_the_order_of_names_makes_no_other_key(data: st.DataObject, key: Any) -> None:
-    one = data.draw(st.fixed_dictionaries(parameters(key)))
-    assert key(**one) == key(**{name: unordered(value) for name, value in reversed(one.items())})
+    parts = data.draw(st.fixed_dictionaries(parameters(key)))
+    assert key(**parts) == key(**{name: unordered(value) for name, value in reversed(parts.items())})
 
 
 @_FEW

@@ -193,7 +193,7 @@ def test_an_order_names_the_same_engine_for_another_release_with_the_same_bytes(
 ) -> None:
     request = BuildRequest(samples="samples.npz", tolerances={Precision.FP16: 5e-2}, workspace_mib=64)
     renamed = replace(release, ref=replace(release.ref, model="copy", version="v1"))
-    one, other, newer = (
+    original, other, newer = (
         order_for(
             store="s3://farm",
             release=each,
@@ -205,13 +205,13 @@ def test_an_order_names_the_same_engine_for_another_release_with_the_same_bytes(
         )
         for each, version in ((release, "1"), (renamed, "1"), (release, "2"))
     )
-    assert one.options.tolerance == 5e-2
-    assert one.options.samples == "1" * 64
-    assert one.options.shapes == conversion.shapes
-    assert one.build_key == other.build_key != newer.build_key
-    assert one.tools == {**conversion.tools, "enginefarm-build": "1"}
-    assert one.key == f"engines/resnet/v7/l4/10.13.3.9/fp16-{one.build_key[:12]}.json"
-    assert other.key == f"engines/copy/v1/l4/10.13.3.9/fp16-{one.build_key[:12]}.json"
+    assert original.options.tolerance == 5e-2
+    assert original.options.samples == "1" * 64
+    assert original.options.shapes == conversion.shapes
+    assert original.build_key == other.build_key != newer.build_key
+    assert original.tools == {**conversion.tools, "enginefarm-build": "1"}
+    assert original.key == f"engines/resnet/v7/l4/10.13.3.9/fp16-{original.build_key[:12]}.json"
+    assert other.key == f"engines/copy/v1/l4/10.13.3.9/fp16-{original.build_key[:12]}.json"
 
 
 def test_a_single_file_is_told_from_a_folder_of_its_name(release: Release) -> None:

@@ -36,8 +36,8 @@ def states(
 
 
 def test_alone_on_the_gpu_it_was_quiet() -> None:
-    found = judge_quiet(states(), PID, {"opt": 0.01, "max": -0.02})
-    assert (found.quiet, found.reason) == (True, "no other process was on the GPU")
+    judged = judge_quiet(states(), PID, {"opt": 0.01, "max": -0.02})
+    assert (judged.quiet, judged.reason) == (True, "no other process was on the GPU")
 
 
 def test_a_container_may_number_this_process_otherwise() -> None:
@@ -46,36 +46,36 @@ def test_a_container_may_number_this_process_otherwise() -> None:
 
 @pytest.mark.parametrize("seen", [{"before": (7,)}, {"after": (7,)}, {"before": (7,), "own": 99_000}])
 def test_another_process_is_found_whenever_it_is_there(seen: dict[str, tuple[int, ...]]) -> None:
-    found = judge_quiet(states(**seen), PID, {})  # type: ignore[arg-type]
-    assert found.quiet is False
-    assert "other processes were on the GPU: 7" in found.reason
+    judged = judge_quiet(states(**seen), PID, {})  # type: ignore[arg-type]
+    assert judged.quiet is False
+    assert "other processes were on the GPU: 7" in judged.reason
 
 
 def test_where_processes_are_hidden_an_empty_memory_shows_that_there_were_none() -> None:
-    found = judge_quiet(states(own=None), PID, {})
-    assert found.quiet is True
-    assert "memory was empty" in found.reason
+    judged = judge_quiet(states(own=None), PID, {})
+    assert judged.quiet is True
+    assert "memory was empty" in judged.reason
 
 
 def test_where_processes_are_hidden_and_memory_is_in_use_nothing_is_known() -> None:
     first, *others = states(own=None)
-    found = judge_quiet([replace(first, used_mib=900.0), *others], PID, {})
-    assert found.quiet is None
-    assert "shows no processes" in found.reason
+    judged = judge_quiet([replace(first, used_mib=900.0), *others], PID, {})
+    assert judged.quiet is None
+    assert "shows no processes" in judged.reason
 
 
 def test_without_the_library_nothing_is_known_but_a_drift_shows() -> None:
     assert judge_quiet([], PID, {"opt": 0.0}).quiet is None
-    found = judge_quiet([], PID, {"opt": 0.0, "max": 0.2})
-    assert found.quiet is False
-    assert found.reason == "the times at max moved by +20.0% while they were taken"
+    judged = judge_quiet([], PID, {"opt": 0.0, "max": 0.2})
+    assert judged.quiet is False
+    assert judged.reason == "the times at max moved by +20.0% while they were taken"
 
 
 def test_work_of_others_shows_before_and_after_but_not_while_this_one_works() -> None:
     first, *others = states(own=None)
-    found = judge_quiet([replace(first, busy_percent=40), *others], PID, {})
-    assert found.quiet is False
-    assert found.reason == "the GPU was busy 40 % of the time before the measurement"
+    judged = judge_quiet([replace(first, busy_percent=40), *others], PID, {})
+    assert judged.quiet is False
+    assert judged.reason == "the GPU was busy 40 % of the time before the measurement"
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_work_of_others_shows_before_and_after_but_not_while_this_one_works() ->
 def test_heat_spoils_the_figures_and_the_power_limit_is_the_cards_own(
     reasons: tuple[str, ...], held_back: str
 ) -> None:
-    busy = [replace(one, throttled=reasons) if one.moment == "busy" else one for one in states()]
-    found = judge_quiet(busy, PID, {})
-    assert found.quiet is not bool(held_back)
-    assert held_back in found.reason
+    busy = [replace(state, throttled=reasons) if state.moment == "busy" else state for state in states()]
+    judged = judge_quiet(busy, PID, {})
+    assert judged.quiet is not bool(held_back)
+    assert held_back in judged.reason
 
 
 def test_a_driver_that_says_nothing_shows_nothing() -> None:

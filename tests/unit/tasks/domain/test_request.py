@@ -111,8 +111,8 @@ def test_a_plugin_is_a_file_name_and_a_digest(change: dict[str, Any]) -> None:
 
 
 def test_operations_of_all_plugins_stay_in_the_graph() -> None:
-    one, two = replace(PLUGIN, ops=("Roi", "Nms")), replace(PLUGIN, library="lib2.so", ops=("Nms",))
-    assert BuildRequest(plugins=(one, two)).plugin_ops == ("Nms", "Roi")
+    first, second = replace(PLUGIN, ops=("Roi", "Nms")), replace(PLUGIN, library="lib2.so", ops=("Nms",))
+    assert BuildRequest(plugins=(first, second)).plugin_ops == ("Nms", "Roi")
 
 
 def test_tolerances_are_given_or_those_of_the_precision() -> None:

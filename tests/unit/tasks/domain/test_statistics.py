@@ -15,10 +15,10 @@ TIMES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=200)
 def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
     values: list[float], percent: int
 ) -> None:
-    found = percentile(values, percent)
-    assert found in values
-    assert sum(value <= found for value in values) * 100 >= percent * len(values)
-    below = [value for value in values if value < found]
+    limit = percentile(values, percent)
+    assert limit in values
+    assert sum(value <= limit for value in values) * 100 >= percent * len(values)
+    below = [value for value in values if value < limit]
     assert len(below) * 100 < percent * len(values)
 
 
@@ -47,11 +47,11 @@ def test_without_values_there_is_no_percentile() -> None:
 
 @given(TIMES)
 def test_a_summary_is_in_order(values: list[float]) -> None:
-    found = summary(values)
-    assert list(found) == ["min", "mean", "p50", "p90", "p99"]
-    assert found["min"] <= found["p50"] <= found["p90"] <= found["p99"] <= max(values)
-    assert found["min"] * (1 - 1e-9) <= found["mean"] <= max(values) * (1 + 1e-9)
-    assert found["p50"] == median(values)
+    times = summary(values)
+    assert list(times) == ["min", "mean", "p50", "p90", "p99"]
+    assert times["min"] <= times["p50"] <= times["p90"] <= times["p99"] <= max(values)
+    assert times["min"] * (1 - 1e-9) <= times["mean"] <= max(values) * (1 + 1e-9)
+    assert times["p50"] == median(values)
 
 
 @pytest.mark.parametrize(

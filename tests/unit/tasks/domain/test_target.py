@@ -145,9 +145,9 @@ def test_each_family_has_opsets_and_an_unknown_one_is_told(target: EngineTarget)
     for (flavour, major), family in gpu_table().families.items():
         version = TensorRTVersion(major=major, minor=0, patch=0, build=0)
         gpu = None if flavour is Flavour.RTX else target.gpu
-        one = replace(target, flavour=flavour, gpu=gpu, version=version)
-        assert base_opsets(one)[0] == 17
-        assert max(base_opsets(one)) <= family.opset
+        of_family = replace(target, flavour=flavour, gpu=gpu, version=version)
+        assert base_opsets(of_family)[0] == 17
+        assert max(base_opsets(of_family)) <= family.opset
         assert graph_opset(17, Precision.INT8) <= family.opset
     with pytest.raises(ToolchainBroken, match=r"tensorrt 99\.0\.0\.0"):
         base_opsets(replace(target, version=TensorRTVersion.parse("99.0.0.0")))
@@ -173,9 +173,9 @@ def test_tensorrt_8_never_gets_an_opset_on_which_it_crashes(target: EngineTarget
 def test_what_hardware_or_tensorrt_lacks_is_told(
     target: EngineTarget, version: str, compute: str, precision: Precision, reason: str | None
 ) -> None:
-    one = replace(
+    changed = replace(
         target,
         version=TensorRTVersion.parse(version),
         compute_capabilities=(ComputeCapability.parse(compute),),
     )
-    assert unsupported_precision(one, precision) == reason
+    assert unsupported_precision(changed, precision) == reason

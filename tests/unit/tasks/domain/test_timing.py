@@ -29,9 +29,9 @@ CHANGED: dict[str, Any] = {
 
 @pytest.fixture
 def key(target: EngineTarget) -> TimingCacheKey:
-    found = timing_key(target, CUDA)
-    assert found is not None
-    return found
+    cache_key = timing_key(target, CUDA)
+    assert cache_key is not None
+    return cache_key
 
 
 def test_every_part_of_the_key_is_a_cache_of_its_own(key: TimingCacheKey) -> None:
@@ -49,12 +49,12 @@ def test_keys_are_readable(key: TimingCacheKey) -> None:
 
 def test_where_there_is_no_cache_the_reason_is_told(target: EngineTarget) -> None:
     rtx = replace(target, flavour=Flavour.RTX, gpu=None)
-    for one, cuda, reason in (
+    for untimed, cuda, reason in (
         (rtx, CUDA, "measures no kernels"),
         (target, None, "does not tell its version"),
     ):
-        assert timing_key(one, cuda) is None
-        assert reason in why_untimed(one, cuda)
+        assert timing_key(untimed, cuda) is None
+        assert reason in why_untimed(untimed, cuda)
     assert why_untimed(target, CUDA) == ""
 
 
@@ -83,9 +83,9 @@ def test_only_reproducible_builds_have_their_timings_in_the_build_key(
         BuildRequest(timing=TimingMode.REPRODUCIBLE, timing_cache="b" * 64),
     ]
     orders = [order(request, release, conversion, target) for request in requests]
-    assert [one.timing for one in orders] == [request.timing for request in requests]
+    assert [order.timing for order in orders] == [request.timing for request in requests]
     assert orders[0].build_key == orders[1].build_key
-    assert len({one.build_key for one in orders}) == 4
+    assert len({order.build_key for order in orders}) == 4
 
 
 @pytest.mark.parametrize("digest", ["", "A" * 64, "a" * 63, "a" * 65, "sha256:" + "a" * 64])

@@ -32,10 +32,10 @@ def test_the_work_is_done_low_and_the_weights_take_half_the_space(
 ) -> None:
     half = lowered(network)
     image = np.random.default_rng(3).normal(size=(2, 3, 8, 8)).astype(np.float32)
-    (wanted,), (found,) = run_graph(network, {"image": image}), run_graph(half, {"image": image})
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, wanted, atol=close)
-    assert not np.array_equal(found, wanted)
+    (wanted,), (actual,) = run_graph(network, {"image": image}), run_graph(half, {"image": image})
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, wanted, atol=close)
+    assert not np.array_equal(actual, wanted)
     for operation in ("Conv", "Relu", "MatMul", "Softmax"):
         assert set(input_types(half, operation)) == {low.onnx}
     assert {tensor.data_type for tensor in half.graph.initializer} == {low.onnx}
@@ -67,8 +67,8 @@ def test_operations_without_a_low_form_keep_single(
         assert input_types(half, operation)[:inputs] == [TensorProto.FLOAT] * inputs, operation
     assert set(input_types(half, "Mul")) == {low.onnx}
     feeds = {"x": np.array([1, -3, 2, 0.5], np.float32)}
-    for wanted, found in zip(run_graph(model, feeds), run_graph(half, feeds), strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for wanted, actual in zip(run_graph(model, feeds), run_graph(half, feeds), strict=True):
+        np.testing.assert_array_equal(actual, wanted)
 
 
 def test_bodies_stay_single_and_captures_are_cast(
@@ -105,8 +105,8 @@ def test_bodies_stay_single_and_captures_are_cast(
     for sign in (1, -1):
         x = sign * np.array([[1, 2], [0.5, 3]], np.float32)
         feeds = {"x": x, "go": np.array(True)}
-        (wanted,), (found,) = run_graph(model, feeds), run_graph(half, feeds)
-        np.testing.assert_allclose(found, wanted, atol=close)
+        (wanted,), (actual,) = run_graph(model, feeds), run_graph(half, feeds)
+        np.testing.assert_allclose(actual, wanted, atol=close)
 
 
 def test_taken_names_and_outputs_that_are_read_again(parse: Parse, run_graph: Run, lowered: Lower) -> None:
@@ -121,8 +121,8 @@ def test_taken_names_and_outputs_that_are_read_again(parse: Parse, run_graph: Ru
         """
     )
     feeds = {"x": np.array([1, -2, 3], np.float32)}
-    for wanted, found in zip(run_graph(model, feeds), run_graph(lowered(model), feeds), strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for wanted, actual in zip(run_graph(model, feeds), run_graph(lowered(model), feeds), strict=True):
+        np.testing.assert_array_equal(actual, wanted)
 
 
 def test_a_graph_of_integers_stays_as_it_is(parse: Parse, lowered: Lower) -> None:

@@ -39,9 +39,9 @@ def test_masks_give_finite_attention(
         hide = np.array([[0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]], bool)
         feeds = {"x": np.full((3, 4), -7, np.float32), "hide": hide}
         (wanted,) = run_graph(model, feeds)
-        (found,) = run_rounding(lowered(model), feeds)
-        assert np.isfinite(found).all()
-        np.testing.assert_allclose(found[[0, 2]], wanted[[0, 2]], atol=close / 2)
+        (actual,) = run_rounding(lowered(model), feeds)
+        assert np.isfinite(actual).all()
+        np.testing.assert_allclose(actual[[0, 2]], wanted[[0, 2]], atol=close / 2)
 
 
 def test_a_mask_made_from_shapes_alone_stays_finite(
@@ -65,9 +65,9 @@ def test_a_mask_made_from_shapes_alone_stays_finite(
         never=np.array([False]),
     )
     feeds = {"x": np.random.default_rng(3).normal(size=(6, 6)).astype(np.float32) - 9}
-    (wanted,), (found,) = run_rounding(model, feeds), run_rounding(lowered(model), feeds)
-    np.testing.assert_allclose(found, wanted, atol=close)
-    assert found[0, 0] == 1
+    (wanted,), (actual,) = run_rounding(model, feeds), run_rounding(lowered(model), feeds)
+    np.testing.assert_allclose(actual, wanted, atol=close)
+    assert actual[0, 0] == 1
 
 
 def test_sizes_are_not_computed_low(parse: Parse, run_rounding: Run, lowered: Lower) -> None:
@@ -92,9 +92,9 @@ def test_sizes_are_not_computed_low(parse: Parse, run_rounding: Run, lowered: Lo
         two=np.float32(2),
         one=np.float32(1),
     )
-    (found,) = run_rounding(lowered(model), {"x": np.full((2050, 1), 9, np.float32)})
-    assert found.shape == (4101,)
-    assert (found == 3).all()
+    (actual,) = run_rounding(lowered(model), {"x": np.full((2050, 1), 9, np.float32)})
+    assert actual.shape == (4101,)
+    assert (actual == 3).all()
 
 
 def test_a_size_that_is_held_within_wide_bounds_is_no_mask(
@@ -118,8 +118,8 @@ def test_a_size_that_is_held_within_wide_bounds_is_no_mask(
         last=np.array([1], np.int64),
         least=np.float32(-(2**31)),
     )
-    (found,) = run_rounding(lowered(model), {"x": np.full((4101, 1), 9, np.float32)})
-    assert found.shape == (4101,)
+    (actual,) = run_rounding(lowered(model), {"x": np.full((4101, 1), 9, np.float32)})
+    assert actual.shape == (4101,)
 
 
 @pytest.mark.parametrize("arguments", ["warm, , scales", "warm, , , sizes", "warm, roi, scales"])
@@ -142,9 +142,9 @@ def test_resize_keeps_its_output_size(
         roi=np.zeros(0, np.float32),
     )
     feeds = {"x": np.random.default_rng(4).normal(size=(1, 2, 7, 11)).astype(np.float32)}
-    (wanted,), (found,) = run_graph(model, feeds), run_graph(lowered(model), feeds)
-    assert found.shape == wanted.shape == (1, 2, 30, 1023)
-    np.testing.assert_allclose(found, wanted, atol=2 * close)
+    (wanted,), (actual,) = run_graph(model, feeds), run_graph(lowered(model), feeds)
+    assert actual.shape == wanted.shape == (1, 2, 30, 1023)
+    np.testing.assert_allclose(actual, wanted, atol=2 * close)
 
 
 def test_bounds_keep_the_range(parse: Parse, run_rounding: Run, low: LowFloat, lowered: Lower) -> None:

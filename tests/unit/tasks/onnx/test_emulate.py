@@ -93,8 +93,8 @@ def test_low_inputs_outputs_weights_and_bodies(run_graph: Run, low: LowFloat) ->
         wanted = low.rounded(product.astype(np.float32) + x.astype(np.float32))
     # onnxruntime gives BF16 outputs to NumPy in no type of its own: the FP32 output says the same.
     del model.graph.output[1]
-    (found,) = run_graph(model, {"first": first, "times": np.array(3)})
-    np.testing.assert_array_equal(found, np.maximum(wanted.astype(np.float32), 0))
+    (actual,) = run_graph(model, {"first": first, "times": np.array(3)})
+    np.testing.assert_array_equal(actual, np.maximum(wanted.astype(np.float32), 0))
 
 
 def test_graphs_in_fp32_and_int8_stay_as_they_are(parse: Parse, tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_it_is_given_as_bytes_with_weights_where_they_were(
     outside = where == "beside"
     onnx.save(model, tmp_path / "g.onnx", save_as_external_data=outside, location="w.bin", size_threshold=0)
     files = sorted(tmp_path.iterdir())
-    found = onnx.load_from_string(emulated(tmp_path / "g.onnx") or b"")
-    assert [tensor.data_type for tensor in found.graph.initializer] == [low.onnx]
-    assert bool(found.graph.initializer[0].external_data) == outside
+    emulation = onnx.load_from_string(emulated(tmp_path / "g.onnx") or b"")
+    assert [tensor.data_type for tensor in emulation.graph.initializer] == [low.onnx]
+    assert bool(emulation.graph.initializer[0].external_data) == outside
     assert sorted(tmp_path.iterdir()) == files
 
 

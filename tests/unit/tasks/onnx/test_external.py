@@ -87,10 +87,10 @@ def test_weights_lie_beside_the_graph_aligned_and_once(
     assert [path.name for path in single.onnx.parent.iterdir()] == ["model.onnx"]
     assert sorted(path.name for path in raw.parent.iterdir()) == ["model.onnx", WEIGHTS_FILE]
     tensors = onnx.load(beside.onnx, load_external_data=False).graph.initializer
-    where = [{entry.key: entry.value for entry in one.external_data} for one in tensors]
-    assert [bool(one) for one in where] == [len(tensor.dims) == 2 for tensor in tensors]
-    ranges = sorted((int(one["offset"]), int(one["length"])) for one in where if one)
-    assert {one["location"] for one in where if one} == {WEIGHTS_FILE}
+    where = [{entry.key: entry.value for entry in tensor.external_data} for tensor in tensors]
+    assert [bool(reference) for reference in where] == [len(tensor.dims) == 2 for tensor in tensors]
+    ranges = sorted((int(reference["offset"]), int(reference["length"])) for reference in where if reference)
+    assert {reference["location"] for reference in where if reference} == {WEIGHTS_FILE}
     assert all(offset % 4096 == 0 for offset, _ in ranges)
     assert sum(ranges[-1]) == beside.weights.stat().st_size
 
@@ -98,10 +98,10 @@ def test_weights_lie_beside_the_graph_aligned_and_once(
 def test_one_file_and_two_files_are_the_same_graph(pair: tuple[LoweredGraph, LoweredGraph]) -> None:
     beside, single = pair
     assert beside.nodes == single.nodes
-    one, other = (onnx.load(graph.onnx).graph for graph in pair)
-    assert [node.op_type for node in one.node] == [node.op_type for node in other.node]
+    large, other = (onnx.load(graph.onnx).graph for graph in pair)
+    assert [node.op_type for node in large.node] == [node.op_type for node in other.node]
     weights = [
-        sorted(numpy_helper.to_array(t).tobytes() for t in graph.initializer) for graph in (one, other)
+        sorted(numpy_helper.to_array(t).tobytes() for t in graph.initializer) for graph in (large, other)
     ]
     assert weights[0] == weights[1]
     onnx.checker.check_model(str(beside.onnx), full_check=True)
@@ -131,7 +131,7 @@ def test_onnxruntime_and_tensorrt_read_it(
 def test_large_weights_stay_references_while_a_graph_is_open(raw: Path) -> None:
     with opened(raw) as (model, _):
         assert model.ByteSize() < 1 << 14
-        first = next(one for one in model.graph.initializer if one.name == "first")
+        first = next(tensor for tensor in model.graph.initializer if tensor.name == "first")
         assert numpy_helper.to_array(first).shape == (256, 256)
     assert not list(raw.parent.glob("scratch-*"))
 

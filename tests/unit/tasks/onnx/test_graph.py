@@ -166,5 +166,5 @@ def test_outputs_that_are_inputs_or_constants_keep_their_names(
     lowered = onnx.load(tmp_path / "lowered.onnx")
     assert interface(lowered.graph) == interface(model.graph)
     feeds = {"x": np.array([1, -2], np.float32), "unused": np.zeros(2, np.float32)}
-    for wanted, found in zip(run_graph(model, feeds), run_graph(lowered, feeds), strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for wanted, actual in zip(run_graph(model, feeds), run_graph(lowered, feeds), strict=True):
+        np.testing.assert_array_equal(actual, wanted)

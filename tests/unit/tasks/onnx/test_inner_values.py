@@ -40,32 +40,32 @@ def write_graph(folder: Path, kind: int = TensorProto.FLOAT) -> Path:
 
 
 def values_of(path: Path, x: np.ndarray, limits: Limits = LIMITS) -> dict[InnerTensor, np.ndarray]:
-    one, another = Corner("min", {"x": x[:1]}, {}, {}), Corner("opt", {"x": x}, {}, {})
-    write_reference(path.with_name("reference.npz"), [one, another])
-    found = asyncio.run(
+    smallest, another = Corner("min", {"x": x[:1]}, {}, {}), Corner("opt", {"x": x}, {}, {})
+    write_reference(path.with_name("reference.npz"), [smallest, another])
+    inner = asyncio.run(
         inner_values(
             path, path.with_name("reference.npz"), "opt", work=Workspace(folder=path.parent, limits=limits)
         )
     )
-    assert found.corner == "opt"
-    with np.load(found.file) as arrays:
-        return {tensor: arrays[str(place)] for place, tensor in enumerate(found.tensors)}
+    assert inner.corner == "opt"
+    with np.load(inner.file) as arrays:
+        return {tensor: arrays[str(place)] for place, tensor in enumerate(inner.tensors)}
 
 
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
 def test_floats_between_the_nodes_in_their_order(tmp_path: Path, kind: int) -> None:
     x = np.arange(12, dtype=helper.tensor_dtype_to_np_dtype(kind)).reshape(3, 4)
-    found = values_of(write_graph(tmp_path, kind), x)
-    assert list(found) == [
+    inner = values_of(write_graph(tmp_path, kind), x)
+    assert list(inner) == [
         InnerTensor(tensor="double", node="twice", op="Mul"),
         InnerTensor(tensor="root", node="rooted", op="Sqrt"),
     ]
-    double, root = found.values()
+    double, root = inner.values()
     np.testing.assert_array_equal(double, 2 * x)
     np.testing.assert_array_equal(root, np.sqrt(2 * x.astype(np.float32)).astype(x.dtype))
 
 
 def test_of_more_than_fits_tensors_are_left_out_evenly(tmp_path: Path) -> None:
     x = np.zeros((4 << 20, 4), np.float32)  # 64 MiB a tensor, and an eighth of the memory for them
-    found = values_of(write_graph(tmp_path), x, Limits(memory_mib=800, seconds=60))
-    assert [tensor.tensor for tensor in found] == ["double"]
+    inner = values_of(write_graph(tmp_path), x, Limits(memory_mib=800, seconds=60))
+    assert [tensor.tensor for tensor in inner] == ["double"]

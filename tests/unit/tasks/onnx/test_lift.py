@@ -124,8 +124,8 @@ def test_only_the_rounding_is_gone(mixed: ModelProto, run_graph: Run, close: flo
     for flag in (True, False):
         asked = feeds | {"flag": np.array(flag)}
         pairs = list(zip(run_graph(mixed, asked), run_graph(model, asked), strict=True))
-        assert all(wanted.dtype == found.dtype for wanted, found in pairs)
-        errors = [float(np.abs(wanted - found).max() / np.abs(wanted).max()) for wanted, found in pairs]
+        assert all(wanted.dtype == actual.dtype for wanted, actual in pairs)
+        errors = [float(np.abs(wanted - actual).max() / np.abs(wanted).max()) for wanted, actual in pairs]
         assert max(errors) < 2 * close
         assert errors[0] > 0
 
@@ -142,8 +142,8 @@ def test_a_lifted_graph_stays_as_it_is(mixed: ModelProto, run_graph: Run, tmp_pa
         "given": rng.normal(size=(5, 4)).astype(np.float16),
         "flag": np.array(True),
     }
-    for one, other in zip(run_graph(once, feeds), run_graph(twice, feeds), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for first, other in zip(run_graph(once, feeds), run_graph(twice, feeds), strict=True):
+        np.testing.assert_array_equal(first, other)
 
 
 def test_an_fp32_graph_is_not_touched(network: ModelProto, tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ def test_numbers_and_engines(
     rng = np.random.default_rng(8)
     for batch in (1, 4, 8):
         feeds = {"x": rng.normal(size=(batch, 6, 8)).astype(np.float32)}
-        (wanted,), (found,) = run_graph(model, feeds), run_graph(low_model, feeds)
-        error = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+        (wanted,), (actual,) = run_graph(model, feeds), run_graph(low_model, feeds)
+        error = float(np.abs(actual - wanted).max() / np.abs(wanted).max())
         assert 0 < error < (5e-3 if low.name == "fp16" else 4e-2)
     onnx.save(low_model, tmp_path / "low.onnx")
     built = build_rtx(tmp_path / "low.onnx", (6, 8))

@@ -44,8 +44,8 @@ def test_numbers_bodies_and_names_stay(parse: Parse, run_graph: Run) -> None:
     means = [node for node in all_nodes(lifted.graph) if node.op_type == "ReduceMean"]
     assert [len(node.input) for node in means] == [2, 2]  # since opset 18 the axes are an input
     feeds = {"x": np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32), "times": np.array(3)}
-    for wanted, found in zip(run_graph(model, feeds), run_graph(lifted, feeds), strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for wanted, actual in zip(run_graph(model, feeds), run_graph(lifted, feeds), strict=True):
+        np.testing.assert_array_equal(actual, wanted)
 
 
 def test_a_graph_that_is_new_enough_stays(parse: Parse) -> None:
@@ -58,7 +58,7 @@ def test_other_domains_stay() -> None:
     text = '<ir_version: 8, opset_import: ["" : 17, "plugins" : 3]> g (float[n] x) => (float[n] y)'
     model = onnx.parser.parse_model(text + "{ z = Relu (x) y = plugins.Roi <size = 3> (z) }")
     lifted = in_opset(model, 22)
-    assert {one.domain: one.version for one in lifted.opset_import} == {"": 22, "plugins": 3}
+    assert {opset.domain: opset.version for opset in lifted.opset_import} == {"": 22, "plugins": 3}
     assert lifted.graph.node[1] == model.graph.node[1]
 
 

@@ -82,7 +82,7 @@ def _document(record: EngineRecord) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    ("data", "message"),
     [
         (b"", "no JSON document"),
         (b"\xff\xfe", "no JSON document"),
@@ -95,14 +95,14 @@ def _document(record: EngineRecord) -> dict[str, Any]:
         (b'{"schema": "enginefarm.engine/1", "peak_mib": NaN}', "NaN is no number"),
     ],
 )
-def test_other_documents_are_refused(data: bytes, found: str) -> None:
+def test_other_documents_are_refused(data: bytes, message: str) -> None:
     with pytest.raises(RecordInvalid) as caught:
         engine_record_from_json(data)
-    assert found in caught.value.found
+    assert message in caught.value.found
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "message"),
     [
         ({"peak_mib": "812"}, "peak_mib"),
         ({"plan": {"sha256": "../../etc/passwd", "size": 1}}, "plan"),
@@ -110,15 +110,15 @@ def test_other_documents_are_refused(data: bytes, found: str) -> None:
     ],
 )
 def test_changed_records_are_refused_by_place(
-    engine_record: EngineRecord, change: dict[str, Any], found: str | None
+    engine_record: EngineRecord, change: dict[str, Any], message: str | None
 ) -> None:
     data = json.dumps(_document(engine_record) | change).encode()
-    if found is None:  # odd, but a text like any other
+    if message is None:  # odd, but a text like any other
         assert engine_record_from_json(data).source_revision == change["source_revision"]
         return
     with pytest.raises(RecordInvalid) as caught:
         engine_record_from_json(data)
-    assert found in caught.value.found
+    assert message in caught.value.found
 
 
 def test_a_number_too_large_for_a_float_is_refused(engine_record: EngineRecord) -> None:
@@ -156,7 +156,7 @@ def test_another_schema_is_no_newer_version(engine_record: EngineRecord, schema:
 
 
 @pytest.mark.parametrize(
-    ("place", "found"),
+    ("place", "message"),
     [
         (("options", "precision"), "options.precision: 'fp4'"),
         (("target", "flavour"), "target.flavour: 'fp4'"),
@@ -165,7 +165,7 @@ def test_another_schema_is_no_newer_version(engine_record: EngineRecord, schema:
     ],
 )
 def test_a_value_that_only_a_newer_version_knows_asks_for_an_update(
-    engine_record: EngineRecord, place: tuple[str, ...], found: str
+    engine_record: EngineRecord, place: tuple[str, ...], message: str
 ) -> None:
     document = _document(engine_record)
     *parents, last = place
@@ -175,7 +175,7 @@ def test_a_value_that_only_a_newer_version_knows_asks_for_an_update(
     inner[last] = "fp4"
     with pytest.raises(RecordInvalid) as caught:
         engine_record_from_json(json.dumps(document).encode())
-    assert found in caught.value.found
+    assert message in caught.value.found
     assert "update enginefarm on this host" in caught.value.fix
     assert caught.value.newer
 

@@ -148,10 +148,10 @@ def test_large_weights_are_beside_a_graph_that_is_as_simple_as_with_small_ones(
     # What follows from weights alone was computed: casts, moments, parts, sums.
     assert {"Cast", "Sqrt", "Split", "Slice", "ReduceMean", "ReduceSum"} & counts.keys() <= {"ReduceSum"}
     assert (counts["ReduceSum"], counts["Conv"], counts["Gather"], counts["Loop"]) == (1, 1, 1, 1)
-    large = {tuple(one.dims): one for one in graph.initializer if one.external_data}
+    large = {tuple(tensor.dims): tensor for tensor in graph.initializer if tensor.external_data}
     assert {(600, 64), (64, 600), (160, 160), (32, 64, 3, 3), (64, 288), (64, 576)} <= large.keys()
-    assert all(len(one.raw_data) < 1 << 16 for one in graph.initializer)
-    assert not any(one.raw_data for one in large.values())
+    assert all(len(tensor.raw_data) < 1 << 16 for tensor in graph.initializer)
+    assert not any(tensor.raw_data for tensor in large.values())
 
 
 def test_left_over_operations_are_named(many: Path, tmp_path: Path, limits: Limits) -> None:

@@ -157,5 +157,5 @@ def test_weights_move_by_one_step_and_back(dtype: str, arithmetic: Precision, st
     assert 0.4 < np.mean(change > 0) < 0.6, "not all in one direction"
     np.testing.assert_array_equal(np.isfinite(moved), np.isfinite(weights))
     assert flipped(moved, arithmetic).tobytes() == weights.tobytes()
-    one = weights[1, 1]
-    assert flipped(flipped(one, arithmetic), arithmetic).tobytes() == one.tobytes()
+    weight = weights[1, 1]
+    assert flipped(flipped(weight, arithmetic), arithmetic).tobytes() == weight.tobytes()

@@ -88,7 +88,7 @@ def test_it_becomes_an_engine_or_the_error_says_how(forms: dict[str, Any], name:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_become_an_engine_is_refused_with_the_way_out(forms: dict[str, Any], name: str) -> None:
-    error, found, fix = REFUSED[name]
+    error, message, fix = REFUSED[name]
     assert forms[name]["error"]["class"] == error
-    assert found in forms[name]["error"]["found"]
+    assert message in forms[name]["error"]["found"]
     assert fix in forms[name]["error"]["fix"]

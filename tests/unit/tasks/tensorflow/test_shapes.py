@@ -49,7 +49,7 @@ def test_samples_give_open_dimensions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("given", "message"),
     [
         ({"picture": _range((1,), (1,), (1,))}, "inputs.picture"),
         ({"image": _range((1, 3), (1, 3), (1, 3))}, "2 dimensions"),
@@ -59,10 +59,10 @@ def test_samples_give_open_dimensions() -> None:
         ),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(given: dict[str, ShapeRange], found: str) -> None:
+def test_shapes_that_do_not_fit_are_refused(given: dict[str, ShapeRange], message: str) -> None:
     with pytest.raises(RequestInvalid) as caught:
         effective_shapes((IMAGE,), given, {})
-    assert found in caught.value.found
+    assert message in caught.value.found
 
 
 SMALL, LARGE = _range((1, 1), (4, 16), (8, 64)), _range((1, 64), (1, 128), (4, 512))
@@ -70,10 +70,10 @@ SMALL, LARGE = _range((1, 1), (4, 16), (8, 64)), _range((1, 64), (1, 128), (4, 5
 
 def test_each_profile_has_shapes_of_every_input() -> None:
     asked = ({"text": SMALL}, {"text": LARGE})
-    (one, two), derived = effective_profiles((TEXT, FIXED), {}, asked, {})
-    assert list(one) == list(two) == ["text", "fixed"]
-    assert (one["text"], two["text"]) == (SMALL, LARGE)
-    assert one["fixed"] == two["fixed"] == _range((4,), (4,), (4,))
+    (first, second), derived = effective_profiles((TEXT, FIXED), {}, asked, {})
+    assert list(first) == list(second) == ["text", "fixed"]
+    assert (first["text"], second["text"]) == (SMALL, LARGE)
+    assert first["fixed"] == second["fixed"] == _range((4,), (4,), (4,))
     assert derived == ("fixed",)
 
 
@@ -89,7 +89,7 @@ def test_without_profiles_there_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "profiles", "found"),
+    ("given", "profiles", "message"),
     [
         ({}, ({"text": SMALL},), "none for image in profiles"),
         ({"image": SMALL}, ({"text": SMALL},), "2 dimensions"),
@@ -110,8 +110,8 @@ def test_without_profiles_there_is_one() -> None:
     ],
 )
 def test_profiles_that_do_not_fit_are_refused(
-    given: dict[str, ShapeRange], profiles: tuple[dict[str, ShapeRange], ...], found: str
+    given: dict[str, ShapeRange], profiles: tuple[dict[str, ShapeRange], ...], message: str
 ) -> None:
     with pytest.raises(RequestInvalid) as caught:
         effective_profiles((IMAGE, TEXT), given, profiles, {})
-    assert found in caught.value.found
+    assert message in caught.value.found

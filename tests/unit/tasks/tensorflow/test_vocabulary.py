@@ -70,8 +70,10 @@ def test_a_model_of_ids_alone_has_the_noise_of_its_weights(
         h5py.File(io.BytesIO(file.read())).visititems(
             lambda _, item: stored.append(item[()].tobytes()) if isinstance(item, h5py.Dataset) else None
         )
-    written = {numpy_helper.to_array(one).tobytes() for one in onnx.load(converted.onnx).graph.initializer}
-    large = {one for one in stored if len(one) > 3 * 4}
+    written = {
+        numpy_helper.to_array(tensor).tobytes() for tensor in onnx.load(converted.onnx).graph.initializer
+    }
+    large = {data for data in stored if len(data) > 3 * 4}
     assert len(large) == 2
     assert large <= written
 

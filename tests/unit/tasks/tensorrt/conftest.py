@@ -170,8 +170,8 @@ def job(rtx: Toolchain, rtx_target: Callable[..., EngineTarget]) -> Callable[...
 def build(tmp_path: Path, limits: Limits) -> Callable[[EngineJob], BuiltEngine]:
     """A function that builds a job below `tmp_path`."""
 
-    def run(one: EngineJob) -> BuiltEngine:
-        return asyncio.run(build_engine(one, work=Workspace(folder=tmp_path, limits=limits)))
+    def run(engine_job: EngineJob) -> BuiltEngine:
+        return asyncio.run(build_engine(engine_job, work=Workspace(folder=tmp_path, limits=limits)))
 
     return run
 

@@ -18,15 +18,15 @@ MANY_LAYERS = 500
 
 def processes_below(folder: Path) -> list[str]:
     """Command lines of live processes that name `folder`."""
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode()
         except OSError:  # it ended meanwhile
             continue
         if str(folder) in line:
-            found.append(line)
-    return found
+            pids.append(line)
+    return pids
 
 
 def test_cancelled_build_leaves_nothing(

@@ -45,7 +45,10 @@ def test_fp32_engine_with_dynamic_batch(build: Build, job: Job, conv_net: Graph,
 
 def test_fp32_is_not_tf32(build: Build, job: Job, conv_net: Graph) -> None:
     graph = conv_net()
-    plans = [build(job(graph, precision=one)).plan.read_bytes() for one in (Precision.FP32, Precision.TF32)]
+    plans = [
+        build(job(graph, precision=precision)).plan.read_bytes()
+        for precision in (Precision.FP32, Precision.TF32)
+    ]
     assert plans[0] != plans[1]
 
 
@@ -77,10 +80,10 @@ def tamper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
 def test_reference_is_of_what_was_built_not_of_the_file(
     build: Build, job: Job, conv_net: Graph, tamper: Callable[[str], None]
 ) -> None:
-    one = job(conv_net())
-    honest = build(one)
+    engine_job = job(conv_net())
+    honest = build(engine_job)
     tamper("data[:-1] + bytes([data[-1] ^ 1])")
-    changed = build(one)
+    changed = build(engine_job)
     assert changed.ref == honest.ref
     assert changed.ref != blob_ref(changed.plan.read_bytes())
 
@@ -96,7 +99,7 @@ def test_plan_that_is_cut_short_is_refused(
 
 def test_one_portable_plan_for_two_generations(build: Build, job: Job, conv_net: Graph) -> None:
     built = build(job(conv_net(), "8.9", "12.0"))
-    assert [one.sm for one in built.target.compute_capabilities] == ["sm89", "sm120"]
+    assert [compute.sm for compute in built.target.compute_capabilities] == ["sm89", "sm120"]
     assert built.plan.stat().st_size > 10_000
 
 
@@ -128,12 +131,12 @@ def test_hopper_is_refused_with_the_alternative(build: Build, job: Job, conv_net
 
 
 def test_another_version_than_wanted_is_refused(build: Build, job: Job, conv_net: Graph) -> None:
-    one = job(conv_net())
-    older = dataclasses.replace(one.target, version=TensorRTVersion.parse("1.6.0.1"))
+    engine_job = job(conv_net())
+    older = dataclasses.replace(engine_job.target, version=TensorRTVersion.parse("1.6.0.1"))
     with pytest.raises(TargetUnavailable) as caught:
-        build(dataclasses.replace(one, target=older))
+        build(dataclasses.replace(engine_job, target=older))
     assert "1.6.0.1" in caught.value.wanted
-    assert str(one.target.version) in caught.value.found
+    assert str(engine_job.target.version) in caught.value.found
 
 
 def test_damaged_and_empty_graphs_are_refused(

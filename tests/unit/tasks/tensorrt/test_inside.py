@@ -120,8 +120,8 @@ def test_build_number_comes_from_the_library() -> None:
 
 
 def test_nested_phases_are_one_fraction_that_never_falls() -> None:
-    told: list[float] = []
-    phases = NestedPhases(told.append)
+    fractions: list[float] = []
+    phases = NestedPhases(fractions.append)
     phases.start("build", None, 2)
     phases.start("optimise", "build", 4)
     for step in range(4):
@@ -135,10 +135,10 @@ def test_nested_phases_are_one_fraction_that_never_falls() -> None:
     phases.step("build", 1)
     phases.step("never started", 3)
     phases.finish("never started")
-    assert told[:4] == [0.125, 0.25, 0.375, 0.5]
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(1.0, abs=0.01)
-    assert len(told) <= 4 + 50
+    assert fractions[:4] == [0.125, 0.25, 0.375, 0.5]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1.0, abs=0.01)
+    assert len(fractions) <= 4 + 50
 
 
 def test_messages_are_shortened() -> None:
@@ -202,15 +202,15 @@ def test_warnings_do_not_hide_why_a_gpu_cannot_be_used() -> None:
 
 
 def test_progress_that_cannot_be_written_cancels_no_build() -> None:
-    told: list[float] = []
+    fractions: list[float] = []
 
     def advance(fraction: float) -> None:
         if fraction < 0.5:
             raise OSError(errno.ENOSPC, "No space left on device")
-        told.append(fraction)
+        fractions.append(fraction)
 
     monitor = progress_monitor(SimpleNamespace(IProgressMonitor=object), advance)
     monitor.phase_start("build", None, 4)
     assert [monitor.step_complete("build", step) for step in range(4)] == [True] * 4
     monitor.phase_finish("build")
-    assert told == [0.5, 0.75, 1.0]
+    assert fractions == [0.5, 0.75, 1.0]

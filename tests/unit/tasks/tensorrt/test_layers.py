@@ -41,7 +41,7 @@ class Runtime:
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def layers_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """A function that asks for the layers of a plan."""
     used: list[int] = []
     monkeypatch.setattr(layers, "use_gpu", used.append)
@@ -64,42 +64,42 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     return ask
 
 
-def test_the_document_is_json_that_no_terminal_obeys(told: Callable[..., str]) -> None:
-    document = told()
+def test_the_document_is_json_that_no_terminal_obeys(layers_of: Callable[..., str]) -> None:
+    document = layers_of()
     assert json.loads(document) == json.loads(TOLD)
     assert "\x1b" not in document
 
 
-def test_control_characters_in_strings_are_taken(told: Callable[..., str]) -> None:
-    document = told(tells='{"Layers": [{"Name": "one\ntwo\tthree"}]}')
+def test_control_characters_in_strings_are_taken(layers_of: Callable[..., str]) -> None:
+    document = layers_of(tells='{"Layers": [{"Name": "one\ntwo\tthree"}]}')
     assert json.loads(document) == {"Layers": [{"Name": "one\ntwo\tthree"}]}
 
 
-def test_a_plan_that_does_not_load_has_no_layers(told: Callable[..., str]) -> None:
+def test_a_plan_that_does_not_load_has_no_layers(layers_of: Callable[..., str]) -> None:
     with pytest.raises(NoLayersError, match="does not load the plan here: no message"):
-        told(b"other", messages=Messages(errors=["of the build"]))
+        layers_of(b"other", messages=Messages(errors=["of the build"]))
 
 
 @pytest.mark.parametrize("data", [b"plaN", b"pla", b"plan\0"])
 def test_other_bytes_than_were_built_are_never_given_to_tensorrt(
-    data: bytes, told: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    data: bytes, layers_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bytes] = []
     monkeypatch.setattr(Runtime, "deserialize_cuda_engine", lambda _, plan: seen.append(plan))
     with pytest.raises(DigestMismatch, match="the plan that was just built"):
-        told(data, built=b"plan")
+        layers_of(data, built=b"plan")
     assert seen == []
 
 
-def test_what_is_no_json_is_told(told: Callable[..., str]) -> None:
+def test_what_is_no_json_is_told(layers_of: Callable[..., str]) -> None:
     with pytest.raises(NoLayersError, match="gave no JSON"):
-        told(tells="Layer 1: conv")
+        layers_of(tells="Layer 1: conv")
 
 
-def test_a_gpu_that_is_gone_is_told(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_gone_is_told(layers_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_: int) -> None:
         raise GpuUnavailable(wanted="the GPU", found="that it is gone", fix="look for it")
 
     monkeypatch.setattr(layers, "use_gpu", gone)
     with pytest.raises(NoLayersError, match="that it is gone"):
-        told()
+        layers_of()

@@ -85,38 +85,38 @@ def departure(case: Path, stand_in: Callable[..., StandIn], tmp_path: Path) -> C
 
 
 def test_a_node_that_is_wrong_by_itself_is_found_with_one_build(departure: Callable[..., Departure]) -> None:
-    found = departure(wrong_at="Tanh", wrong=1.5)
-    assert found.at is not None
-    assert (found.at.tensor, found.at.node, found.at.op) == ("tanh", "node_Tanh", "Tanh")
-    assert found.relative == pytest.approx(0.5, rel=1e-3)
-    assert (found.corner, found.builds) == ("opt", 1)
-    assert "departs at tanh of node node_Tanh (Tanh), 5.0e-01 off" in str(found)
+    located = departure(wrong_at="Tanh", wrong=1.5)
+    assert located.at is not None
+    assert (located.at.tensor, located.at.node, located.at.op) == ("tanh", "node_Tanh", "Tanh")
+    assert located.relative == pytest.approx(0.5, rel=1e-3)
+    assert (located.corner, located.builds) == ("opt", 1)
+    assert "departs at tanh of node node_Tanh (Tanh), 5.0e-01 off" in str(located)
 
 
 @pytest.mark.parametrize("op", OPS)
 def test_a_fusion_that_is_wrong_is_found_by_keeping_one_tensor_at_a_time(
     departure: Callable[..., Departure], op: str
 ) -> None:
-    found = departure(wrong_at=op, wrong=1.5, fused=True)
-    assert found.at is not None
-    assert found.at.op == op
-    assert found.relative is None
-    assert 2 <= found.builds <= 4
-    assert "right where this is kept" in found.reason
+    located = departure(wrong_at=op, wrong=1.5, fused=True)
+    assert located.at is not None
+    assert located.at.op == op
+    assert located.relative is None
+    assert 2 <= located.builds <= 4
+    assert "right where this is kept" in located.reason
 
 
 def test_the_last_node_is_named_as_such(departure: Callable[..., Departure]) -> None:
-    found = departure(wrong_at="Add", wrong=1.5)
-    assert found.at is None
-    assert found.builds == 1
-    assert "in the last nodes" in found.reason
-    assert "was not found" in str(found)
+    located = departure(wrong_at="Add", wrong=1.5)
+    assert located.at is None
+    assert located.builds == 1
+    assert "in the last nodes" in located.reason
+    assert "was not found" in str(located)
 
 
 def test_an_engine_that_is_right_now_is_told_as_that(departure: Callable[..., Departure]) -> None:
-    found = departure()
-    assert found.at is not None
-    assert "right where this is kept" in found.reason
+    located = departure()
+    assert located.at is not None
+    assert "right where this is kept" in located.reason
 
 
 @pytest.mark.parametrize(
@@ -135,11 +135,11 @@ def test_what_was_not_looked_at_is_not_called_right(
     def trial(self: _Search, places: Collection[int]) -> _Trial:
         self.builds += 1
         alone = len(places) == 1
-        return _Trial(float(alone), {one: float(alone and one >= 5) for one in places})
+        return _Trial(float(alone), {place: float(alone and place >= 5) for place in places})
 
     monkeypatch.setattr(_Search, "_trial", trial)
     request = {"tensors": list("abcdefghijklmnop"), "most_builds": most, "seconds": 60, "tolerance": 0.1}
     corner = Corner("opt", {}, {}, {})
-    found = _Search(cast(Session, None), request, corner, {}, lambda *_: None).found()
-    assert found["place"] == place
-    assert said in found["reason"]
+    located = _Search(cast(Session, None), request, corner, {}, lambda *_: None).found()
+    assert located["place"] == place
+    assert said in located["reason"]

@@ -50,9 +50,9 @@ def has_driver() -> bool:
 
 
 def test_several_profiles_each_have_kernels_of_their_own(build: Build, job: Job, conv_net: Graph) -> None:
-    one = job(conv_net())
-    two = dataclasses.replace(one, further_profiles=(batch(8, 16, 32),))
-    single, double, again = (build(each).ref for each in (one, two, two))
+    engine_job = job(conv_net())
+    two = dataclasses.replace(engine_job, further_profiles=(batch(8, 16, 32),))
+    single, double, again = (build(each).ref for each in (engine_job, two, two))
     assert double.size > 1.8 * single.size
     assert double == again
 
@@ -131,21 +131,26 @@ def test_layers_are_told_only_where_the_plan_loads(build: Build, job: Job, conv_
 def test_a_plan_that_is_written_while_it_is_built_has_the_same_bytes(
     build: Build, job: Job, conv_net: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, plan = job(conv_net()), tmp_path / "whole.plan"
+    engine_job, plan = job(conv_net()), tmp_path / "whole.plan"
     monkeypatch.setattr(rtx_family, "write_plan", lambda _, *rest: write_whole(*rest))
-    request = build_request(one, plan) | {"onnx": str(one.onnx), "timing": None}
+    request = build_request(engine_job, plan) | {"onnx": str(engine_job.onnx), "timing": None}
     whole = build_child.main(request, lambda *_: None)["plan"]
-    built = build(one)
+    built = build(engine_job)
     assert (built.ref.sha256, built.ref.size) == (whole["sha256"], whole["size"])
     assert built.plan.read_bytes() == plan.read_bytes()
 
 
 def test_a_full_disk_is_told(job: Job, conv_net: Graph, tmp_path: Path, limits: Limits) -> None:
-    one = job(conv_net())
-    request = build_request(one, Path("/dev/full")) | {"layers": str(tmp_path / "none"), "timing": None}
+    engine_job = job(conv_net())
+    request = build_request(engine_job, Path("/dev/full")) | {
+        "layers": str(tmp_path / "none"),
+        "timing": None,
+    }
     with pytest.raises(DiskFull):
         asyncio.run(
-            run_child(child_program(one.toolchain, "build", None), request, workdir=tmp_path, limits=limits)
+            run_child(
+                child_program(engine_job.toolchain, "build", None), request, workdir=tmp_path, limits=limits
+            )
         )
 
 

@@ -100,8 +100,8 @@ def measure(
 
 
 def test_every_corner_and_the_batches_between_are_measured(measure: Callable[..., ProfiledEngine]) -> None:
-    found = measure(seconds=30.0)
-    profile = found.profile
+    profiled = measure(seconds=30.0)
+    profile = profiled.profile
     assert (profile.state, profile.reason) == (Measured.MEASURED, "")
     assert (profile.gpu, profile.tensorrt) == (H100.name, "10.13.3.9")
     assert [(case.name, case.batch) for case in profile.cases] == [
@@ -120,18 +120,18 @@ def test_every_corner_and_the_batches_between_are_measured(measure: Callable[...
 
 
 def test_the_layers_are_told_in_full_in_a_file(measure: Callable[..., ProfiledEngine]) -> None:
-    found = measure()
-    document = json.loads(found.paths["profile.json"].read_text("utf-8"))
-    assert found.profile.files.keys() == {"profile.json"}
+    profiled = measure()
+    document = json.loads(profiled.paths["profile.json"].read_text("utf-8"))
+    assert profiled.profile.files.keys() == {"profile.json"}
     cases = {case["name"]: case for case in document["cases"]}
     layers = cases["opt"]["layers"]
-    assert len({layer["name"] for layer in layers}) == len(layers) == found.profile.layer_count > 3
+    assert len({layer["name"] for layer in layers}) == len(layers) == profiled.profile.layer_count > 3
     assert all(layer["median_ms"] > 0 and layer["mean_ms"] > 0 for layer in layers)
-    opt = next(case for case in found.profile.cases if case.name == "opt")
+    opt = next(case for case in profiled.profile.cases if case.name == "opt")
     assert opt.layers_ms == pytest.approx(sum(layer["mean_ms"] for layer in layers))
-    assert sum(layer.share for layer in found.profile.layers) <= 1 + 1e-9
-    assert [layer.ms for layer in found.profile.layers] == sorted(
-        (layer.ms for layer in found.profile.layers), reverse=True
+    assert sum(layer.share for layer in profiled.profile.layers) <= 1 + 1e-9
+    assert [layer.ms for layer in profiled.profile.layers] == sorted(
+        (layer.ms for layer in profiled.profile.layers), reverse=True
     )
     assert [state["moment"] for state in document["states"]] == [
         "before", "opened", *["busy"] * len(cases), "after"

@@ -95,8 +95,8 @@ def test_build_runs_there(
     limits: Limits,
 ) -> None:
     """It has no TensorRT-RTX, and says so: everything before that ran."""
-    one = job(conv_net())
-    toolchain = Toolchain(interpreter=python_310, flavour=one.toolchain.flavour)
-    there = dataclasses.replace(one, toolchain=toolchain)
+    engine_job = job(conv_net())
+    toolchain = Toolchain(interpreter=python_310, flavour=engine_job.toolchain.flavour)
+    there = dataclasses.replace(engine_job, toolchain=toolchain)
     with pytest.raises(ToolchainBroken, match="No module named 'tensorrt_rtx'"):
         asyncio.run(build_engine(there, work=Workspace(folder=tmp_path, limits=limits)))

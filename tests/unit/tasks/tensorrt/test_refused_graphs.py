@@ -71,16 +71,16 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("nodes", "weights", "found", "fix"), REFUSED, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(("nodes", "weights", "message", "fix"), REFUSED, ids=lambda value: str(value)[:20])
 def test_node_operation_and_fix(
     refusal: Callable[..., BuildRefused],
     nodes: tuple[NodeProto, ...],
     weights: dict[str, np.ndarray],
-    found: str,
+    message: str,
     fix: str,
 ) -> None:
     error = refusal(*nodes, **weights)
-    assert error.found.startswith(found)
+    assert error.found.startswith(message)
     assert "ErrorCode." in error.found
     assert fix in error.fix
     assert "; " not in error.fix

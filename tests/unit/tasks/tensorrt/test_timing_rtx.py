@@ -58,7 +58,7 @@ def test_the_timing_cache_of_rtx_does_nothing(
         warnings.simplefilter("always")
         cache = empty_cache(config)
         write_cache(cache, tmp_path / "before")
-    assert any("no-ops" in str(one.message) for one in said)
+    assert any("no-ops" in str(warning.message) for warning in said)
     network = session.builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, session.logger)
     fixed = onnx.load(conv_net())

@@ -64,7 +64,7 @@ def test_driver_that_does_not_load_is_no_broken_toolchain(
 
 def test_rtx_builds_for_its_whole_table(rtx_probe: ToolchainProbe) -> None:
     targets = rtx_probe.targets()
-    assert [target.compute_capabilities for target in targets] == [(one,) for one in gpu_table().rtx]
+    assert [target.compute_capabilities for target in targets] == [(compute,) for compute in gpu_table().rtx]
     assert {target.gpu for target in targets} == {None}
 
 

@@ -41,8 +41,8 @@ PLAN = bytes(range(256)) * 4
 def verify_error(rtx: Toolchain, tmp_path: Path, limits: Limits) -> Callable[..., FarmError]:
     """A function that runs a plan that must fail, and returns the error."""
     reference = tmp_path / "reference.npz"
-    one = {"x": np.zeros((1, 3), np.float32)}
-    write_reference(reference, [Corner("min", one, one, {"x": 0.0})])
+    tensors = {"x": np.zeros((1, 3), np.float32)}
+    write_reference(reference, [Corner("min", tensors, tensors, {"x": 0.0})])
     plan = tmp_path / "engine.plan"
 
     def run(data: bytes, expected: BlobRef) -> FarmError:
@@ -148,7 +148,7 @@ def verify_engine_of(
     def run(
         *, rows: tuple[int, ...] = (1, 4, 8), dtype: type = np.float32, **what: Any
     ) -> tuple[Comparison, ...]:
-        one, built = build_on(stand_in(**what))
+        engine_job, built = build_on(stand_in(**what))
         session = onnxruntime.InferenceSession(str(conv_net(1)), providers=["CPUExecutionProvider"])
 
         def compute(inputs: Arrays) -> Arrays:
@@ -160,7 +160,7 @@ def verify_engine_of(
             corners.append(Corner(f"{count} rows", {"x": x}, compute({"x": x}), noise_of(compute, {"x": x})))
         write_reference(tmp_path / "reference.npz", corners)
         verifying = verify_engine(
-            one, built.plan, built.ref, tmp_path / "reference.npz",
+            engine_job, built.plan, built.ref, tmp_path / "reference.npz",
             actual=tmp_path / "actual.npz", gpu_index=0, work=Workspace(folder=tmp_path, limits=limits),
         )  # fmt: skip
         return asyncio.run(verifying)

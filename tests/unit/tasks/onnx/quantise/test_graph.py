@@ -27,8 +27,8 @@ Parse = Callable[..., onnx.ModelProto]
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scratch]:
     monkeypatch.chdir(tmp_path)
-    with scratch() as one:
-        yield one
+    with scratch() as new:
+        yield new
 
 
 def quantised(
@@ -77,7 +77,9 @@ def test_weights_are_rounded_by_channel_and_no_scale_is_zero(
 ) -> None:
     model = quantised(residual, room)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    kernel = next(numpy_helper.to_array(one) for one in residual.graph.initializer if one.name == "stem")
+    kernel = next(
+        numpy_helper.to_array(tensor) for tensor in residual.graph.initializer if tensor.name == "stem"
+    )
     assert not kernel[3].any()
     scale = weights["stem_scale"]
     assert scale.shape == (16,)
@@ -130,8 +132,8 @@ def test_attention_multiplies_two_activations(parse: Parse, room: Scratch, run_g
     products = [node for node in low.graph.node if node.op_type == "MatMul"]
     assert [made[name].op_type for node in products for name in node.input] == ["DequantizeLinear"] * 8
     feeds = {"x": rng.normal(size=(2, 6, 8)).astype(np.float32)}
-    (wanted,), (found,) = run_graph(model, feeds), run_graph(low, feeds)
-    np.testing.assert_allclose(found, wanted, atol=0.1)
+    (wanted,), (actual,) = run_graph(model, feeds), run_graph(low, feeds)
+    np.testing.assert_allclose(actual, wanted, atol=0.1)
     assert multiply_adds(model, {"x": (2, 6, 8)}) == {0: 768, 1: 768, 3: 576, 5: 576}
 
 
@@ -183,6 +185,6 @@ def test_one_weight_read_twice_is_stored_once(parse: Parse, room: Scratch) -> No
         w=weight,
     )
     low = quantised(model, room)
-    large = [one for one in low.graph.initializer if list(one.dims) == [200, 200]]
-    assert [one.data_type for one in large] == [TensorProto.INT8]
+    large = [tensor for tensor in low.graph.initializer if list(tensor.dims) == [200, 200]]
+    assert [tensor.data_type for tensor in large] == [TensorProto.INT8]
     assert large[0].data_location == TensorProto.DEFAULT  # 40 kB: only what is large is a reference

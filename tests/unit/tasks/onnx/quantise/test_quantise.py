@@ -78,8 +78,8 @@ def test_a_graph_is_quantised_as_far_as_it_can_be_and_becomes_an_engine(
     assert set(said.errors) == {Calibration.MINMAX, Calibration.ENTROPY, Calibration.PERCENTILE}
     assert said.errors[said.calibration] == min(said.errors.values())
     feeds = {"x": np.random.default_rng(2).normal(size=(8, 16, 8, 8)).astype(np.float32)}
-    (wanted,), (found,) = run_graph(residual, feeds), run_graph(onnx.load(graph.onnx), feeds)
-    assert 1e-5 < np.abs(found - wanted).max() / np.abs(wanted).max() < tolerance
+    (wanted,), (actual,) = run_graph(residual, feeds), run_graph(onnx.load(graph.onnx), feeds)
+    assert 1e-5 < np.abs(actual - wanted).max() / np.abs(wanted).max() < tolerance
     engine = build_rtx(graph.onnx, (16, 8, 8))
     assert engine["types"].count(typed) >= quantised
     assert engine["inputs"] == engine["outputs"] == ["DataType.FLOAT"]
@@ -88,9 +88,9 @@ def test_a_graph_is_quantised_as_far_as_it_can_be_and_becomes_an_engine(
 def test_the_same_samples_give_the_same_graph(
     residual: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = (in_process(residual, {"x": IMAGES}, tmp_path, monkeypatch) for _ in "ab")
-    assert one[0].SerializeToString() == two[0].SerializeToString()
-    assert one[1] == two[1]
+    first, second = (in_process(residual, {"x": IMAGES}, tmp_path, monkeypatch) for _ in "ab")
+    assert first[0].SerializeToString() == second[0].SerializeToString()
+    assert first[1] == second[1]
 
 
 def test_without_samples_nothing_is_started(residual: onnx.ModelProto, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_without_samples_nothing_is_started(residual: onnx.ModelProto, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("samples", "found"),
+    ("samples", "message"),
     [
         ({"other": IMAGES}, "only other"),
         ({"x": IMAGES[0]}, r"shape \(16, 8, 8\)"),
@@ -112,9 +112,9 @@ def test_without_samples_nothing_is_started(residual: onnx.ModelProto, tmp_path:
     ],
 )
 def test_samples_that_do_not_fit(
-    residual: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: Arrays, found: str
+    residual: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: Arrays, message: str
 ) -> None:
-    with pytest.raises(SamplesInvalid, match=found):
+    with pytest.raises(SamplesInvalid, match=message):
         in_process(residual, samples, tmp_path, monkeypatch)
 
 
@@ -153,8 +153,8 @@ def test_what_int8_cannot_hold_is_left_out_and_the_rest_stays(
     assert said["work"] == pytest.approx(4608 / 4640)
     assert said["errors"][Calibration.MINMAX] < 0.05
     assert [node.input[0] for node in low.graph.node if node.output[0] == "e"] == ["d"]
-    (wanted,), (found,) = run_graph(model, samples), run_graph(low, samples)
-    assert np.abs(found - wanted).max() < 0.1
+    (wanted,), (actual,) = run_graph(model, samples), run_graph(low, samples)
+    assert np.abs(actual - wanted).max() < 0.1
     # Where nothing may be left out, the error is there for the gate to see.
     _, all_of_it = in_process(model, samples, tmp_path, monkeypatch, tolerance=10.0)
     assert all_of_it["quantised"] == 3
@@ -192,7 +192,7 @@ def test_fixed_batches_several_inputs_and_rows_of_other_sizes(
     shape = ShapeRange(min=(4, 2, 8), opt=(4, 5, 8), max=(4, 20, 8))
     low, said = in_process(model, samples, tmp_path, monkeypatch, shapes={"x": shape})
     assert (said["quantised"], said["rows"]) == (1, 6)
-    scale = next(one for one in low.graph.initializer if one.name == "scaled_scale")
+    scale = next(tensor for tensor in low.graph.initializer if tensor.name == "scaled_scale")
     picked = samples["pick"][np.arange(6) % 3] + 1
     largest = np.abs(samples["x"][:, :5] * picked[:, None, None]).max()
     assert onnx.numpy_helper.to_array(scale) == pytest.approx(largest / 127)

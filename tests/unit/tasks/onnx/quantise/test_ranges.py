@@ -25,8 +25,8 @@ def test_minmax_keeps_every_value() -> None:
 
 
 def test_percentile_cuts_one_value_in_ten_thousand() -> None:
-    found = range_of(WITH_OUTLIER, Calibration.PERCENTILE)
-    assert 1e-5 < np.mean(np.abs(WITH_OUTLIER) > found) <= 1e-4
+    limit = range_of(WITH_OUTLIER, Calibration.PERCENTILE)
+    assert 1e-5 < np.mean(np.abs(WITH_OUTLIER) > limit) <= 1e-4
 
 
 def test_entropy_gives_up_an_outlier_for_the_many() -> None:

@@ -174,12 +174,16 @@ def test_a_signature_without_outputs(graph: Any) -> None:
 
 @pytest.mark.parametrize("name", ["many", "only_strings", "writes_on_load"])
 def test_what_tensorflow_saves_has_its_saver_apart(models: Path, name: str) -> None:
-    found = parse_saved_model(models / name).meta_graphs[0]
-    assert any(node.op == "SaveV2" for one in found.graph_def.library.function for node in one.node_def)
+    meta_graph = parse_saved_model(models / name).meta_graphs[0]
+    assert any(
+        node.op == "SaveV2"
+        for function in meta_graph.graph_def.library.function
+        for node in function.node_def
+    )
     if name == "many":
-        check_graph(found)
+        check_graph(meta_graph)
         return
-    _refused(found, "strings" if name == "only_strings" else "WriteFile")
+    _refused(meta_graph, "strings" if name == "only_strings" else "WriteFile")
 
 
 def test_functions_may_share_others_and_constants_may_repeat_a_value(graph: Any) -> None:

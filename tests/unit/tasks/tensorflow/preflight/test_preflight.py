@@ -97,10 +97,10 @@ def test_an_archive_becomes_a_folder_below_the_workdir(models: Path, tmp_path: P
     archive = tmp_path / "saved_model.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(models / "many", "inner/model")
-    found = _preflight(archive, tmp_path, limits)
-    assert found.format is ModelFormat.SAVED_MODEL
-    assert found.path.is_relative_to(tmp_path / "work")
-    assert (found.path / "saved_model.pb").read_bytes() == (models / "many" / "saved_model.pb").read_bytes()
+    checked = _preflight(archive, tmp_path, limits)
+    assert checked.format is ModelFormat.SAVED_MODEL
+    assert checked.path.is_relative_to(tmp_path / "work")
+    assert (checked.path / "saved_model.pb").read_bytes() == (models / "many" / "saved_model.pb").read_bytes()
 
 
 def test_links_that_leave_the_folder_are_refused(models: Path, tmp_path: Path, limits: Limits) -> None:

@@ -55,8 +55,8 @@ def test_what_tensorrt_refuses_has_a_way_out(loops: dict[str, Any], name: str) -
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_has_no_onnx_form_is_refused_with_the_way_out(loops: dict[str, Any], name: str) -> None:
-    found, fix = REFUSED[name]
+    message, fix = REFUSED[name]
     error = loops[name]["error"]
     assert error["class"] == "OperationUnsupported"
-    assert found in error["found"]
+    assert message in error["found"]
     assert fix in error["fix"]

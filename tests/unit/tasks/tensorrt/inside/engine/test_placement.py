@@ -127,9 +127,9 @@ def test_the_gate_gets_the_worst_of_each_figure() -> None:
     assert row["max_abs"] == pytest.approx(0.45)
     assert row["relative"] == pytest.approx(0.45 / 0.55)
     np.testing.assert_array_equal(actual["y"][3], np.array([0.0, 1.0], np.float32))
-    told = (Comparison(**row),)
-    assert judge(told, compared="", inputs="", tolerance=1.0).verdict is Verdict.PASSED
-    strict = judge(told, compared="", inputs="", tolerance=1.0, top1=Top1(least=0.9, asked=True))
+    comparisons = (Comparison(**row),)
+    assert judge(comparisons, compared="", inputs="", tolerance=1.0).verdict is Verdict.PASSED
+    strict = judge(comparisons, compared="", inputs="", tolerance=1.0, top1=Top1(least=0.9, asked=True))
     assert strict.verdict is Verdict.FAILED
 
 
