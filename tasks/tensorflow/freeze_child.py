@@ -24,6 +24,7 @@ from tensorflow.python.framework import tensor_util
 from tasks.children.weights import Scratch
 from tasks.domain.record import TensorSpec
 from tasks.tensorflow.failures_child import failures_named
+from tasks.tensorflow.needed_child import keep_needed
 from tasks.tensorflow.rewrites.lookup_tables import read_tables
 from tasks.tensorflow.weights_child import Weights, is_large
 
@@ -92,7 +93,17 @@ def _without_variables(function: Any, large: dict[str, Any]) -> Any:
             return tensor_pb2.TensorProto(dtype=dtype, tensor_shape=tf.TensorShape(shape).as_proto())
         return make_proto(values, dtype, shape, **options)
 
-    with patch.object(tensor_util, "make_tensor_proto", make):
+    inline = tf_freezing._run_inline_graph_optimization
+
+    def inline_needed(*arguments: Any) -> Any:
+        graph = inline(*arguments)
+        keep_needed(graph, [tensor.op.name for tensor in (*function.inputs, *function.outputs)])
+        return graph
+
+    with (
+        patch.object(tensor_util, "make_tensor_proto", make),
+        patch.object(tf_freezing, "_run_inline_graph_optimization", inline_needed),
+    ):
         graph, _ = tf_freezing._replace_variables_by_constants(_Captures(function, large))
     return tf2onnx.tf_loader.fix_freezing_errors_part2(graph)
 

@@ -26,6 +26,7 @@ from tasks.domain.layers import placed
 from tasks.tensorflow.failures_child import failures_named
 from tasks.tensorflow.fold_child import fold, reaching
 from tasks.tensorflow.freeze_child import FrozenGraph
+from tasks.tensorflow.optimiser_child import correct_passes
 from tasks.tensorflow.preflight.graph_rules import nearest_fix
 from tasks.tensorflow.rewrites.apply import FIRST, apply_rewrites
 from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
@@ -53,6 +54,7 @@ def _rewritten_functions(graph: Any) -> Any:
 
 
 tfonnx.resolve_functions = _rewritten_functions
+correct_passes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

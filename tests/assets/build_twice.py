@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.assets import build_tensorflow_models
-from tests.assets.convert_functions import cases_of, save, traced
+from tests.assets.convert_functions import module_of, save, traced
 
 _HERE = Path(__file__).parent
 
@@ -60,7 +60,7 @@ def _digest(weights: Iterator[Any]) -> str:
 
 def _functions(module: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield each case of a file for convert_functions.py, with the digest of its weights."""
-    for name, (function, specs, _) in cases_of(str(module)).items():
+    for name, (function, specs, _) in module_of(str(module)).CASES.items():
         if specs is None:
             save(function, None, folder / name)
             (path,) = folder.glob(f"{name}*")

@@ -2,8 +2,9 @@
 
 Usage: convert_functions.py MODULE FOLDER. MODULE is a file with `CASES`: name to (function, its specs, shapes
 of every input at min, opt and max, or None). Without specs the function is called with a path and writes a
-model itself, as a folder or beside it as `.keras` or `.h5`. FOLDER gets a SavedModel, a graph and a reference
-for each, and `converted.json` with the plan, or the error.
+model itself, as a folder or beside it as `.keras` or `.h5`. `COMPARED_ONLY` names those of which no engine is
+built, or is True. FOLDER gets a SavedModel, a graph and a reference for each, and `converted.json` with the
+plan, or the error.
 """
 
 from __future__ import annotations
@@ -30,16 +31,15 @@ def _report(phase: str, fraction: float) -> None:
     del phase, fraction
 
 
-def cases_of(path: str) -> dict[str, Any]:
-    """Return the cases of the file at `path`, whose layers and weights are the same in every run."""
+def module_of(path: str) -> Any:
+    """Return the file at `path` as a module, whose layers and weights are the same in every run."""
     seed_everything()
     spec = importlib.util.spec_from_file_location("cases", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    cases: dict[str, Any] = module.CASES
-    return cases
+    return module
 
 
 def traced(function: Any, specs: list[Any]) -> Any:
@@ -84,7 +84,9 @@ def convert(folder: Path, name: str, shapes: dict[str, Any] | None) -> dict[str,
 def main(module: str, folder: Path) -> None:
     """Convert every case of `module` into `folder`."""
     answers: dict[str, Any] = {}
-    for name, (function, specs, shapes) in cases_of(module).items():
+    cases = module_of(module)
+    compared_only = getattr(cases, "COMPARED_ONLY", ())
+    for name, (function, specs, shapes) in cases.CASES.items():
         started = time.monotonic()
         try:
             save(function, specs, folder / name)
@@ -92,6 +94,7 @@ def main(module: str, folder: Path) -> None:
         except FarmError as error:
             answers[name] = {"error": error.to_document()}
         answers[name]["total"] = time.monotonic() - started
+        answers[name]["compared_only"] = compared_only is True or name in compared_only
         gc.freeze()  # a child converts one model: the conversion looks for its garbage among that of no other
     (folder / "converted.json").write_text(json.dumps(answers))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.domain.errors import FarmError, ModelRefused
 from tasks.domain.layers import placed
+from tasks.tensorflow.preflight.graph_need import nodes_needed
 from tasks.tensorflow.preflight.graph_reach import (
     PlacedNode,
     nodes_of_restore,
@@ -62,14 +63,15 @@ def check_graph(graph: Any) -> None:
 
 
 def check_signature(graph: Any, name: str) -> Signature:
-    """Return signature `name` after checking everything that it reaches.
+    """Return signature `name` after checking everything that it runs, and what its outputs need.
 
     Raises:
         ModelRefused: as `check_graph`.
     """
     signature = read_signature(graph, name)
     _check_names(signature)
-    _check_nodes(nodes_of_signature(graph, name), _REFUSED + NOT_IN_AN_ENGINE, f"in signature {name}")
+    _check_nodes(nodes_of_signature(graph, name), _REFUSED, f"in signature {name}")
+    _check_nodes(nodes_needed(graph, name), NOT_IN_AN_ENGINE, f"in signature {name}")
     return signature
 
 

@@ -20,26 +20,26 @@ def nodes_run_by_load(graph: Any) -> Iterator[PlacedNode]:
     """
     named = {info.name for signature in graph.signature_def.values() for info in signature.outputs.values()}
     named |= {name for held in graph.collection_def.values() for name in held.node_list.value}
-    saver = {*_reached(graph, _save_roots(graph)), *_reached(graph, _restore_roots(graph))}
-    saver -= _reached(graph, named).keys()
+    saver = {*reached_from(graph, _save_roots(graph)), *reached_from(graph, _restore_roots(graph))}
+    saver -= reached_from(graph, named).keys()
     nodes = [node for node in graph.graph_def.node if node.name not in saver]
     yield from _closure(graph, nodes, _functions_run_by_load(graph.object_graph_def))
 
 
 def nodes_of_save(graph: Any) -> Iterator[PlacedNode]:
     """Yield what the main graph's saver runs to write a checkpoint, which the farm never does."""
-    yield from _closure(graph, _reached(graph, _save_roots(graph)).values(), set())
+    yield from _closure(graph, reached_from(graph, _save_roots(graph)).values(), set())
 
 
 def nodes_of_restore(graph: Any) -> Iterator[PlacedNode]:
     """Yield what the main graph's saver runs to read the checkpoint."""
-    yield from _closure(graph, _reached(graph, _restore_roots(graph)).values(), set())
+    yield from _closure(graph, reached_from(graph, _restore_roots(graph)).values(), set())
 
 
 def nodes_of_signature(graph: Any, name: str) -> Iterator[PlacedNode]:
     """Yield what signature `name` runs, by its declaration and by the object graph, which load prefers."""
     outputs = (info.name for info in graph.signature_def[name].outputs.values())
-    yield from _closure(graph, _reached(graph, outputs).values(), _functions_of_signature(graph, name))
+    yield from _closure(graph, reached_from(graph, outputs).values(), functions_of_signature(graph, name))
 
 
 def _save_roots(graph: Any) -> tuple[str, ...]:
@@ -50,8 +50,8 @@ def _restore_roots(graph: Any) -> tuple[str, ...]:
     return (graph.saver_def.restore_op_name, graph.saver_def.filename_tensor_name)
 
 
-def _reached(graph: Any, tensors: Iterable[str]) -> dict[str, Any]:
-    """Return the main graph's nodes that make `tensors`, by name."""
+def reached_from(graph: Any, tensors: Iterable[str]) -> dict[str, Any]:
+    """Return the main graph's nodes that run before `tensors` are there, by name."""
     by_name = {node.name: node for node in graph.graph_def.node}
     waiting = [_node_name(tensor) for tensor in tensors]
     reached: dict[str, Any] = {}
@@ -85,7 +85,8 @@ def _functions_run_by_load(objects: Any) -> set[str]:
     return _functions_called(objects, ids)
 
 
-def _functions_of_signature(graph: Any, name: str) -> set[str]:
+def functions_of_signature(graph: Any, name: str) -> set[str]:
+    """Return the functions of the object graph that compute signature `name`: load prefers them."""
     objects = graph.object_graph_def
     ids = {0}
     for step in ("signatures", name):

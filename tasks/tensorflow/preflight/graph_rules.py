@@ -89,8 +89,8 @@ NOT_IN_AN_ENGINE: tuple[OpRule, ...] = (
     _rule(
         r"Assign\w*|Resource(Scatter|Apply|SparseApply|StridedSliceAssign)\w*"
         r"|Scatter(Nd)?(Update|Add|Sub|Mul|Div|Min|Max)",
-        "changes a variable, and an engine has no state",
-        "return the new value as an output and take the old one as an input; stateful=False in RNN layers",
+        "changes a variable that an output depends on, and an engine has no state",
+        "return the new value as an output and take the old one as an input (Keras: no stateful=True)",
     ),
     _rule(
         r"LookupTable\w+|(Mutable|Anonymous|Mutable\w*|Anonymous\w*)?HashTable\w*|StaticHashTable\w*",

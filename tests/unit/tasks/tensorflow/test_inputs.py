@@ -32,7 +32,7 @@ MODELS: dict[str, tuple[list[str], list[str], bool]] = {
 }
 REFUSED = {
     "upsampling_without_size": ("ModelRefused", "in layer grow (UpSampling2D)", "fixed size"),
-    "stateful": ("ModelRefused", "AssignVariableOp (layer functional", "stateful=False"),
+    "stateful": ("ModelRefused", "AssignVariableOp (layer functional", "no stateful=True"),
     "subclassed_never_called": ("SignatureUnknown", "without signatures", "call a Keras model once"),
     "module_without_a_signature": ("SignatureUnknown", "without signatures", "input_signature="),
     "no_onnx_form": ("OperationUnsupported", "/whiten_", "outside the engine"),

@@ -1,0 +1,60 @@
+"""Models that TensorRT takes once their graph is right: each becomes an engine that matches TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.rounding import beyond_rounding
+
+COMPARED = ("dropout_in_lstm", "dropout_both_ways")
+"""Whose graphs have nothing that the same models have not without what is tried here."""
+BUILT = ("calls_are_counted", "split_heads", "cast_over_integers")
+REFUSED = {
+    "calls_count": ("AssignAddVariableOp", "take the old one as an input"),
+    "calls_count_in_a_loop": ("AssignAddVariableOp (layer map/while", "take the old one as an input"),
+}
+
+
+@pytest.fixture(scope="module")
+def answers(convert_functions: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """What became of every case, by name."""
+    return convert_functions("right_graph_functions.py")
+
+
+def test_every_case_is_here(answers: dict[str, Any]) -> None:
+    assert set(answers) == {*COMPARED, *BUILT, *REFUSED}
+
+
+@pytest.mark.parametrize("name", [*COMPARED, *BUILT])
+def test_the_graph_computes_what_tensorflow_computes(answers: dict[str, Any], name: str) -> None:
+    assert "error" not in answers[name]
+    corners = [corner for row in answers[name]["comparisons"] for corner in row["corner"].split("/")]
+    assert set(corners) == {"min", "opt", "max"}
+    assert all(row["values"] for row in answers[name]["comparisons"])
+    assert beyond_rounding(answers[name]["comparisons"]) == []
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_it_becomes_an_engine(answers: dict[str, Any], name: str) -> None:
+    assert answers[name]["engine"] == "built"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_an_engine_is_refused_with_the_way_out(answers: dict[str, Any], name: str) -> None:
+    operation, fix = REFUSED[name]
+    assert operation in answers[name]["error"]["found"]
+    assert fix in answers[name]["error"]["fix"]
+
+
+@pytest.mark.long
+def test_every_recurrent_layer_with_dropout_computes_what_tensorflow_computes(
+    convert_functions: Callable[[str], dict[str, Any]],
+) -> None:
+    answers = convert_functions("dropout_functions.py")
+    assert len(answers) >= 18
+    assert {name: answer["error"] for name, answer in answers.items() if "error" in answer} == {}
+    wrong = {name: beyond_rounding(answer["comparisons"]) for name, answer in answers.items()}
+    assert {name: rows for name, rows in wrong.items() if rows} == {}
