@@ -6,16 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.domain.digest import blob_ref
-from tasks.domain.errors import NotStored, ReleaseIncomplete, RequestInvalid
+from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import WEIGHTS_FILE, ConversionRecord
 from tasks.domain.release import REQUEST_FILE, Release, ReleaseRef
 from tasks.domain.request import BuildRequest
 from tasks.step import step
-from tasks.store.releases import fetch_release, read_request_text
-from tasks.store.request_file import parse_request
+from tasks.store.releases import fetch_release, how_to_correct, read_request, request_in
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store
 from tasks.tensorflow.models import LocalModel
@@ -59,22 +57,17 @@ async def fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
 
 def _fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
     client = s3_client()
-    # Read first: a wrong request is reported before gigabytes are fetched.
-    text = read_request_text(client, ref)
-    request = parse_request(text, source=f"{ref.url}{REQUEST_FILE}")
+    read_request(client, ref)  # first: a wrong request is reported before gigabytes are fetched
     release = fetch_release(client, ref, folder)
-    if release.digest_of(REQUEST_FILE) != blob_ref(text.encode()).sha256:
-        raise ReleaseIncomplete(
-            wanted=f"one {REQUEST_FILE} in {ref.url}",
-            found="it changed while the release was read",
-            fix="never change a release: publish a new version",
-        )
+    # It may have been replaced meanwhile: what counts is the file whose digest the record will have.
+    request = request_in(ref, (folder / REQUEST_FILE).read_bytes())
     present = [file.path for file in release.files]
     if request.samples is not None and request.samples not in present:
         raise RequestInvalid(
             wanted=f"the sample file {request.samples!r} that {REQUEST_FILE} names",
             found=f"a release of {', '.join(present)}",
-            fix="publish the file beside the model in a new version, or leave out `samples`",
+            fix=f"put the file into FOLDER beside {REQUEST_FILE}, or correct `samples` there; "
+            f"{how_to_correct(ref)}",
         )
     return FetchedRelease(release=release, request=request, folder=folder)
 

@@ -10,8 +10,7 @@ from tasks.domain.priority import Priority
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.release_place import CreatedObject, ReleasePlace
 from tasks.store.listing import Listed, pages
-from tasks.store.releases import read_request_text
-from tasks.store.request_file import parse_request
+from tasks.store.releases import read_request
 from tasks.store.s3 import s3_client, s3_errors
 
 
@@ -35,7 +34,7 @@ def priority_of(release: ReleaseRef) -> Priority:
         FarmError: as `s3_errors`.
     """
     try:
-        return parse_request(read_request_text(s3_client(), release)).priority
+        return read_request(s3_client(), release).priority
     except FarmError as error:
         if not error.about_request:
             raise

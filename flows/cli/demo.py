@@ -23,7 +23,7 @@ from tasks.domain.record import EngineRecord
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.request import BuildRequest
 from tasks.domain.target import EngineTarget, Flavour
-from tasks.store.releases import publish_release
+from tasks.store.publishing import publish_release
 from tasks.store.request_file import parse_request, render_request
 from tasks.store.s3 import s3_client
 

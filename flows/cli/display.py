@@ -90,7 +90,7 @@ def _engine_row(record: EngineRecord, name: str) -> tuple[str, ...]:
         record.options.precision,
         error_figure(record),
         quantised_text(record),
-        _size(record.plan.size),
+        size_text(record.plan.size),
         f"{record.seconds['build']:.1f} s",
         record.key,
     )
@@ -121,7 +121,8 @@ def _profile_table(rows: list[dict[str, str]], *, title: str) -> FittedTable:
     return FittedTable(title=title, columns=columns, rows=[tuple(row.values()) for row in rows])
 
 
-def _size(size: int) -> str:
+def size_text(size: int) -> str:
+    """Return `size`, in bytes, for people."""
     return f"{size / _KIB:.0f} KiB" if size < _KIB * _KIB else f"{size / _KIB / _KIB:.1f} MiB"
 
 

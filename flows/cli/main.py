@@ -29,7 +29,7 @@ from flows.cli.display import (
 from flows.cli.doctor import doctor
 from flows.cli.options import Json, Precisions, Release, Targets, Verbose, Wide
 from flows.cli.output import console, print_json, say, show
-from flows.cli.publish import publish
+from flows.cli.publish import check, publish, requests
 from flows.cli.run import run
 from flows.cli.runs import cancel, logs, retry, submit
 from flows.cli.status import status
@@ -163,7 +163,9 @@ def _add(command: Callable[..., None], panel: str, example: str = "") -> None:
     app.command(rich_help_panel=panel, epilog=f"Example: enginefarm {example}" if example else None)(command)
 
 
+_add(check, _BUILD, "check resnet-v7")
 _add(publish, _BUILD, "publish resnet-v7 s3://my-bucket/models/resnet/v7")
+_add(requests, _BUILD, "requests s3://my-bucket/models/resnet/v7")
 _add(doctor, _BUILD, "doctor --store s3://my-bucket --toolchain /opt/trt-10.13")
 app.add_typer(engines.app, name="engines", rich_help_panel=_STORED)
 _add(run, _STORED, "run resnet.plan --input images.npz --output scores.npz")

@@ -22,8 +22,7 @@ from tasks.domain.record import EngineRecord
 from tasks.domain.release import ReleaseRef
 from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePlace, release_of
 from tasks.domain.request import BuildRequest
-from tasks.store.releases import read_request_text
-from tasks.store.request_file import parse_request
+from tasks.store.releases import read_request
 from tasks.store.store import Store
 from tasks.tensorflow.models import conversion_tools
 from tasks.tensorrt.engine import graph_precision
@@ -136,8 +135,7 @@ def _lives(announcement: Announcement, now: datetime) -> bool:
 def _needs(release: ListedRelease, offers: Callable[[str], tuple[Offer, ...]]) -> ReleaseNeeds:
     try:
         store = Store.connect(settings().store_for(release.ref))
-        text = read_request_text(store.client, release.ref)
-        request = parse_request(text, source=f"{release.ref.url}build.yaml")
+        request = read_request(store.client, release.ref)
         targets, unoffered = select(offers(store.url), request.targets)
         if not targets:
             problem = f"no agent builds for {', '.join(unoffered)}"

@@ -41,7 +41,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   }
 }
 
-# A release never changes: with versions, what was overwritten is still there.
+# A release's model never changes: with versions, what was overwritten is still there.
 resource "aws_s3_bucket_versioning" "releases" {
   bucket = aws_s3_bucket.this["releases"].id
 

@@ -58,7 +58,7 @@ def cells_of(
             use others.
         TargetUnavailable: no cell is left, or the request itself names a target for one that cannot be.
     """
-    _check_request(request)
+    check_request(request)
     cells: list[Cell] = []
     skipped: list[SkippedCell] = []
     for target in targets:
@@ -78,8 +78,12 @@ def cells_of(
     return tuple(cells), tuple(skipped)
 
 
-def _check_request(request: BuildRequest) -> None:
-    """Refuse keys that do not go together."""
+def check_request(request: BuildRequest) -> None:
+    """Refuse keys that do not go together.
+
+    Raises:
+        RequestInvalid: INT8 or FP8 without samples, or a timing cache for builds that use others.
+    """
     if request.samples is None and not QUANTISED.isdisjoint(request.precisions):
         raise RequestInvalid(
             wanted="`samples` in build.yaml: int8 and fp8 measure ranges of values and errors on them",

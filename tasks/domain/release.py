@@ -10,6 +10,7 @@ from typing import ClassVar
 from tasks.domain.digest import document_digest
 
 REQUEST_FILE = "build.yaml"
+_FORMER_REQUEST = re.compile(r"requests/([1-9][0-9]{0,8})\.yaml")
 _BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 _PREFIX = r"^([^/]+(/[^/]+)*)?$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -98,6 +99,17 @@ class ReleaseRef:
     def url(self) -> str:
         """The release as people write it."""
         return f"s3://{self.bucket}/{self.key}"
+
+
+def former_request_path(number: int) -> str:
+    """Return where a release keeps the former version `number` of its request file, below its folder."""
+    return f"requests/{number}.yaml"
+
+
+def former_request_number(path: str) -> int | None:
+    """Return which former version of the request file `path`, below the folder, is; None if it is none."""
+    match = _FORMER_REQUEST.fullmatch(path)
+    return int(match[1]) if match else None
 
 
 def _fits(pattern: str, text: str) -> bool:

@@ -11,6 +11,15 @@ from tasks.domain.release import REQUEST_FILE, ModelFormat
 
 _LONGEST_PART = 255
 _SHOWN = 10
+_GRAPH_FILE = "saved_model.pb"
+_ENDINGS = {
+    ".keras": ModelFormat.KERAS,
+    ".h5": ModelFormat.H5,
+    ".hdf5": ModelFormat.H5,
+    ".tar.gz": ModelFormat.SAVED_MODEL_TAR,
+    ".tgz": ModelFormat.SAVED_MODEL_TAR,
+    ".zip": ModelFormat.SAVED_MODEL_ZIP,
+}
 
 
 def check_paths(paths: Iterable[str], *, place: str) -> None:
@@ -31,7 +40,7 @@ def check_paths(paths: Iterable[str], *, place: str) -> None:
             raise ArchiveRefused(
                 wanted=f"names in {place} that can be files below one folder",
                 found=f"{path!r}: {problem}",
-                fix="publish the model again in a new version without this object",
+                fix="remove or rename it; what is in S3 already needs a new version",
             )
 
 
@@ -63,12 +72,34 @@ def model_format(paths: Iterable[str], *, place: str) -> ModelFormat:
     forms = [form for form in ModelFormat if _holds(form, known)]
     if len(forms) == 1:
         return forms[0]
-    *others, last = (f"{form}/" if form is ModelFormat.SAVED_MODEL else str(form) for form in ModelFormat)
+    *others, last = map(_shown_form, ModelFormat)
     raise ReleaseIncomplete(
         wanted=f"one of {', '.join(others)} or {last} in {place}",
         found=f"{' and '.join(forms)} together" if forms else _list_names(known),
-        fix="publish a new version with exactly one model, named like this",
+        fix=((_renaming(known) if not forms else "") or "leave exactly one model there, named like this")
+        + "; what is in S3 already needs a new version",
     )
+
+
+def _shown_form(form: ModelFormat) -> str:
+    return f"{form}/" if form is ModelFormat.SAVED_MODEL else form
+
+
+def _renaming(paths: set[str]) -> str:
+    """Return what to rename so that the folder has a model; empty if that cannot be told."""
+    renames = set[tuple[str, str]]()
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        forms = [form for ending, form in _ENDINGS.items() if not folder and name.endswith(ending)]
+        renames |= {(path, _shown_form(form)) for form in forms}
+        if name == _GRAPH_FILE:
+            renames.add((folder.split("/")[0], _shown_form(ModelFormat.SAVED_MODEL)))
+    if len(renames) != 1:
+        return ""
+    ((actual, wanted),) = renames
+    if not actual:
+        return f"move {_GRAPH_FILE}, with variables/ and what else belongs to it, into a folder {wanted}"
+    return f"rename {printable_name(actual)} to {wanted}"
 
 
 def request_file_missing(place: str, paths: Iterable[str]) -> ReleaseIncomplete:

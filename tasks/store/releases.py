@@ -1,4 +1,4 @@
-"""Releases in S3: read without trust, written once."""
+"""Releases in S3, read without trust. `tasks.store.publishing` writes them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from botocore.exceptions import ClientError
 
 from tasks.children.disk import require_space
 from tasks.children.progress import report_progress
-from tasks.domain.digest import BlobRef
 from tasks.domain.errors import ArchiveRefused, ReleaseIncomplete, RequestInvalid
-from tasks.domain.release import REQUEST_FILE, Release, ReleaseFile, ReleaseRef
+from tasks.domain.release import REQUEST_FILE, Release, ReleaseFile, ReleaseRef, former_request_number
+from tasks.domain.request import BuildRequest
 from tasks.store.listing import Listed, pages
 from tasks.store.names import check_paths, model_format, request_file_missing
+from tasks.store.request_file import parse_request
 from tasks.store.s3 import is_missing, is_precondition_failed, s3_errors
-from tasks.store.transfer import Address, download, file_ref, put_if_absent, read_small, stored_ref
+from tasks.store.transfer import Address, download, read_small
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -26,27 +27,52 @@ _LARGEST_REQUEST = 1 << 20
 _PROGRESS_STEP = 0.01
 
 
-def read_request_text(client: S3Client, ref: ReleaseRef) -> str:
-    """Return the text of the release's `build.yaml`.
+def request_address(ref: ReleaseRef) -> Address:
+    """Return where the request file of the release lies."""
+    return Address(bucket=ref.bucket, key=f"{ref.key}{REQUEST_FILE}")
+
+
+def how_to_correct(ref: ReleaseRef) -> str:
+    """Return how a request is corrected whose release is in S3 already."""
+    return f"then `enginefarm publish FOLDER {ref.url} --replace-request`: the model is not uploaded again"
+
+
+def read_request_file(client: S3Client, ref: ReleaseRef) -> bytes:
+    """Return the bytes of the release's `build.yaml`.
 
     Raises:
         ReleaseIncomplete: there is none.
-        RequestInvalid: it is larger than 1 MiB, or not UTF-8.
+        RequestInvalid: it is larger than 1 MiB.
         NotStored: there is no such bucket.
         FarmError: as `s3_errors`.
     """
-    address = Address(bucket=ref.bucket, key=f"{ref.key}{REQUEST_FILE}")
-    data = read_small(client, address, most=_LARGEST_REQUEST, refusal=RequestInvalid)
+    data = read_small(client, request_address(ref), most=_LARGEST_REQUEST, refusal=RequestInvalid)
     if data is None:
         raise request_file_missing(ref.url, _some_paths(client, ref))
+    return data
+
+
+def read_request(client: S3Client, ref: ReleaseRef) -> BuildRequest:
+    """Return what the release's `build.yaml` asks for.
+
+    Raises:
+        RequestInvalid: it has a wrong key or value.
+        FarmError: as `read_request_file`.
+    """
+    return request_in(ref, read_request_file(client, ref))
+
+
+def request_in(ref: ReleaseRef, data: bytes) -> BuildRequest:
+    """Return what `data`, the request file of the release at `ref`, asks for.
+
+    Raises:
+        RequestInvalid: it has a wrong key or value; the error says how to correct it.
+    """
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RequestInvalid(
-            wanted=f"UTF-8 text in {address.url}",
-            found=str(error),
-            fix=f"publish a new version with a {REQUEST_FILE} written in an editor",
-        ) from error
+        return parse_request(data, source=request_address(ref).url)
+    except RequestInvalid as error:
+        fix = f"{error.fix}; {how_to_correct(ref)}"
+        raise RequestInvalid(wanted=error.wanted, found=error.found, fix=fix) from error
 
 
 def _some_paths(client: S3Client, ref: ReleaseRef) -> list[str]:
@@ -57,7 +83,8 @@ def _some_paths(client: S3Client, ref: ReleaseRef) -> list[str]:
 def fetch_release(client: S3Client, ref: ReleaseRef, into: Path) -> Release:
     """Download every object of the release at `ref` into the folder `into`, hashing on the way.
 
-    Each object is read in the version that was listed first, so that the files belong together.
+    Each object is read in the version that was listed first, so that the files belong together. The request
+    file is read as it is at that moment, since it may be replaced; its former versions are left out.
 
     Raises:
         ReleaseIncomplete: no model, several, no `build.yaml`, or an object changed meanwhile.
@@ -65,7 +92,7 @@ def fetch_release(client: S3Client, ref: ReleaseRef, into: Path) -> Release:
         DiskFull: the disk of `into` is too small.
         FarmError: as `s3_errors`.
     """
-    objects = _release_objects(client, ref)
+    objects = release_objects(client, ref)
     check_paths(objects, place=ref.url)
     form = model_format(objects, place=ref.url)
     into.mkdir(parents=True, exist_ok=True)
@@ -79,13 +106,21 @@ def fetch_release(client: S3Client, ref: ReleaseRef, into: Path) -> Release:
     return Release(ref=ref, format=form, files=tuple(files))
 
 
-def _release_objects(client: S3Client, ref: ReleaseRef) -> dict[str, Listed]:
-    """Return what the release holds by path; the empty objects with which consoles mark folders stay out."""
+def release_objects(client: S3Client, ref: ReleaseRef) -> dict[str, Listed]:
+    """Return what the release holds, by path.
+
+    Former versions of the request file stay out, as do the empty objects with which consoles mark folders.
+
+    Raises:
+        ArchiveRefused: more than 10,000 objects.
+        FarmError: as `s3_errors`.
+    """
     objects: dict[str, Listed] = {}
     for page in pages(client, ref.bucket, ref.key):
         for listed in page:
-            if not (listed.key.endswith("/") and listed.size == 0):
-                objects[listed.key.removeprefix(ref.key)] = listed
+            path = listed.key.removeprefix(ref.key)
+            if former_request_number(path) is None and not (listed.key.endswith("/") and listed.size == 0):
+                objects[path] = listed
         if len(objects) > _MOST_OBJECTS:
             raise ArchiveRefused(
                 wanted=f"at most {_MOST_OBJECTS} objects in {ref.url}",
@@ -117,16 +152,17 @@ def _fetch_file(
     client: S3Client, ref: ReleaseRef, path: Path, listed: Listed, received: Callable[[int], None]
 ) -> ReleaseFile:
     address = Address(bucket=ref.bucket, key=listed.key)
+    fixed = address != request_address(ref)
     path.parent.mkdir(parents=True, exist_ok=True)
     received(0)
     with s3_errors(f"to read {address.url}", folder=path.parent):
         try:
-            got = download(client, address, path, etag=listed.etag, received=received)
+            got = download(client, address, path, etag=listed.etag if fixed else None, received=received)
         except ClientError as error:
             if is_precondition_failed(error) or is_missing(error):
                 raise _changed(ref, address) from error
             raise
-    if got.ref.size != listed.size:
+    if fixed and got.ref.size != listed.size:
         raise _changed(ref, address)
     return ReleaseFile(
         path=listed.key.removeprefix(ref.key),
@@ -141,59 +177,5 @@ def _changed(ref: ReleaseRef, address: Address) -> ReleaseIncomplete:
     return ReleaseIncomplete(
         wanted=f"{ref.url} to stay as it is",
         found=f"{address.url} changed or went away while the release was read",
-        fix="wait until its upload has ended; publish changes as a new version",
-    )
-
-
-def publish_release(client: S3Client, ref: ReleaseRef, folder: Path) -> None:
-    """Upload the files of `folder` as the release `ref`, `build.yaml` last. Nothing is ever overwritten.
-
-    An upload that was cut off can be repeated: what is there already must be what `folder` holds.
-
-    Raises:
-        RequestInvalid: the release is there, or its folder in S3 holds something else.
-        ReleaseIncomplete: `folder` has no model, several, or no `build.yaml`.
-        ArchiveRefused: `folder` holds links, or a name that no release may hold.
-        FarmError: as `s3_errors`.
-    """
-    files = _local_files(folder)
-    check_paths(files, place=str(folder))
-    model_format(files, place=str(folder))
-    present = _release_objects(client, ref)
-    if REQUEST_FILE in present:
-        raise _already_there(ref, f"{REQUEST_FILE} of an earlier upload")
-    if strange := sorted(present.keys() - files.keys()):
-        raise _already_there(ref, f"{strange[0]!r}, which {folder} does not hold")
-    order = sorted(files, key=lambda path: (path == REQUEST_FILE, path))
-    for number, path in enumerate(order):
-        report_progress("publish", path, number / len(order))
-        address = Address(bucket=ref.bucket, key=f"{ref.key}{path}")
-        mine = file_ref(files[path])
-        if not put_if_absent(client, address, files[path], mine) and _standing(client, address) != mine:
-            raise _already_there(ref, f"{path!r} with other bytes")
-    report_progress("publish", REQUEST_FILE, 1.0)
-
-
-def _standing(client: S3Client, address: Address) -> BlobRef:
-    with s3_errors(f"to read {address.url}"):
-        return stored_ref(client, address)
-
-
-def _local_files(folder: Path) -> dict[str, Path]:
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise ArchiveRefused(
-                wanted=f"only files and folders in {folder}",
-                found=f"{path} is a link or a device",
-                fix="copy what the link points to in its place",
-            )
-    return files
-
-
-def _already_there(ref: ReleaseRef, existing: str) -> RequestInvalid:
-    return RequestInvalid(
-        wanted=f"nothing at {ref.url}: a release never changes",
-        found=existing,
-        fix="publish under a new version",
+        fix="wait until its upload has ended, then build again; publish another model as a new version",
     )

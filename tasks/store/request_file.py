@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.priority import Priority
+from tasks.domain.release import REQUEST_FILE
 from tasks.domain.request import BuildRequest, Calibration, Plugin, Precision, ShapeRange, TimingMode
 from tasks.store.plain_yaml import KeyPath, PlainYaml, Problem, dump_plain
 
@@ -51,16 +52,16 @@ _WANTED = {
 }
 
 
-def parse_request(text: str, *, source: str = "build.yaml") -> BuildRequest:
+def parse_request(data: str | bytes, *, source: str = REQUEST_FILE) -> BuildRequest:
     """Read a request; an empty file asks for the defaults.
 
     Besides the full form, `targets` and `precisions` may be one word, and the shapes of an input one list,
     which is then its only shape.
 
     Raises:
-        RequestInvalid: `text` is no request. The error names every problem with its line, and its fix.
+        RequestInvalid: `data` is no request. The error names every problem with its line, and its fix.
     """
-    file = PlainYaml(text)
+    file = PlainYaml(data if isinstance(data, str) else _text(data, source))
     document = _expanded(file.value)
     problems = sorted(
         dict.fromkeys((*file.problems, *_invalid(document, file))), key=lambda problem: problem.line
@@ -74,6 +75,20 @@ def parse_request(text: str, *, source: str = "build.yaml") -> BuildRequest:
     rows = [f"  {problem.place}{problem.actual}. Fix: {problem.fix}" for problem in problems[:_MOST_SHOWN]]
     listing = "\n".join((f"{len(problems)} problems:", *rows))
     raise RequestInvalid(wanted=wanted, found=listing, fix="change these lines")
+
+
+def _text(data: bytes, source: str) -> str:
+    """Return the text of a file, without the byte order mark that some editors write.
+
+    Raises:
+        RequestInvalid: it is not UTF-8.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestInvalid(
+            wanted=f"UTF-8 text in {source}", found=str(error), fix="save the file as UTF-8 in an editor"
+        ) from error
 
 
 def _whole(document: Any, wanted: str) -> BuildRequest:

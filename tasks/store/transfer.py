@@ -18,7 +18,14 @@ from botocore.response import StreamingBody
 from tasks.domain.backoff import Backoff
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable, StoreUnsafe
-from tasks.store.s3 import is_conflict, is_missing, is_missing_bucket, is_precondition_failed, s3_errors
+from tasks.store.s3 import (
+    is_conflict,
+    is_missing,
+    is_missing_bucket,
+    is_precondition_failed,
+    is_refused_write,
+    s3_errors,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -218,6 +225,22 @@ def put_if_absent(client: S3Client, address: Address, body: Path | bytes, ref: B
         found=f"other writes to the same key during {_CONFLICT_ATTEMPTS} attempts",
         fix="try again",
     )
+
+
+def put_if_unchanged(client: S3Client, address: Address, body: Path, *, etag: str) -> bool:
+    """Store `body` if `etag` is still what lies at `address`; return whether this call stored it.
+
+    Raises:
+        FarmError: as `s3_errors`.
+    """
+    with s3_errors(f"to replace {address.url}"):
+        try:
+            _put(client, address, body, file_ref(body), IfMatch=etag)  # radosgw wants the tag without quotes
+        except ClientError as error:
+            if not is_refused_write(error):
+                raise
+            return False
+    return True
 
 
 def store_unsafe(address: Address, problem: str) -> StoreUnsafe:

@@ -153,7 +153,7 @@ def test_a_night_waits_for_an_s3_that_is_away(bucket: str, monkeypatch: pytest.M
 
         return answer
 
-    for module, name in ((reconciling, "releases_below"), (missing_cells, "read_request_text")):
+    for module, name in ((reconciling, "releases_below"), (missing_cells, "read_request")):
         monkeypatch.setattr(module, name, at_the_second_time(getattr(module, name)))
     monkeypatch.setattr(patience, "_BACKOFF", Backoff(first=0.05, longest=0.05))
     with pytest.raises(StoreUnreachable):

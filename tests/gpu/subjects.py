@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.request import BuildRequest, Precision, ShapeRange
-from tasks.store.releases import publish_release
+from tasks.store.publishing import publish_release
 from tasks.store.request_file import render_request
 from tasks.store.s3 import s3_client
 

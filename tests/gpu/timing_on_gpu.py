@@ -36,7 +36,7 @@ from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.request import BuildRequest, Precision
 from tasks.domain.target import EngineTarget, Flavour
 from tasks.domain.timing import TimingRecord
-from tasks.store.releases import publish_release
+from tasks.store.publishing import publish_release
 from tasks.store.request_file import render_request
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store

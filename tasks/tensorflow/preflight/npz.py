@@ -16,8 +16,8 @@ _LIMITS = ArchiveLimits(members=1000, total=4 << 30)
 _VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def check_npz(path: Path) -> None:
-    """Hold the size of every array in the `.npz` at `path` against the bytes that are there for it.
+def check_npz(path: Path) -> list[str]:
+    """Hold the size of every array in the `.npz` at `path` against its bytes; return the names.
 
     Raises:
         ValueError: the file is no `.npz`, its archive is hostile, or an array is not what its header says.
@@ -33,6 +33,7 @@ def check_npz(path: Path) -> None:
                 if declared != info.file_size:
                     mismatch = f"{info.file_size} bytes for an array whose header declares {declared}"
                     raise ValueError(f"{info.filename}: {mismatch}")
+        return [info.filename.removesuffix(".npy") for info in packed.infolist()]
 
 
 def _declared_size(data: IO[bytes]) -> int:

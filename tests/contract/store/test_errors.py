@@ -14,7 +14,8 @@ from tasks.domain.digest import blob_ref
 from tasks.domain.errors import FarmError, NotStored, RequestInvalid, StoreDenied, StoreUnreachable
 from tasks.domain.record import EngineRecord
 from tasks.domain.release import ReleaseRef
-from tasks.store.releases import fetch_release, publish_release, read_request_text
+from tasks.store.publishing import publish_release
+from tasks.store.releases import fetch_release, read_request_file
 from tasks.store.store import Store
 
 _SOON = 15.0
@@ -33,7 +34,7 @@ def _calls(store: Store, record: EngineRecord, folder: Path) -> Iterator[Callabl
     yield lambda: store.commit(record, record.key)
     yield lambda: store.find(record.key, EngineRecord)
     yield lambda: list(store.records(EngineRecord))
-    yield lambda: read_request_text(store.client, ref)
+    yield lambda: read_request_file(store.client, ref)
     yield lambda: fetch_release(store.client, ref, folder / "fetched")
     yield lambda: publish_release(store.client, ref, release)
 

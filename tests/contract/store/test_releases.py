@@ -11,7 +11,8 @@ import pytest
 from tasks.children.progress import listening
 from tasks.domain.errors import ArchiveRefused, ReleaseIncomplete, RequestInvalid
 from tasks.domain.release import ModelFormat, ReleaseRef
-from tasks.store.releases import fetch_release, publish_release, read_request_text
+from tasks.store.publishing import publish_release
+from tasks.store.releases import fetch_release, read_request, read_request_file
 from tasks.store.store import Store
 
 _ODD_NAMES = (
@@ -58,7 +59,7 @@ def test_a_release_comes_back_as_it_was_published(store: Store, ref: ReleaseRef,
         **{name: name.encode() for name in _ODD_NAMES},
     }
     publish_release(store.client, ref, _write(tmp_path / "local", files))
-    assert read_request_text(store.client, ref) == "targets: all  # für alle\n"
+    assert read_request_file(store.client, ref) == files["build.yaml"]
     release = fetch_release(store.client, ref, tmp_path / "fetched")
     assert release.ref == ref
     assert release.format is ModelFormat.SAVED_MODEL
@@ -89,39 +90,12 @@ def test_progress_grows_over_the_whole_release(store: Store, ref: ReleaseRef, tm
     assert {"model.keras", "build.yaml"} == {phase for _, phase, _ in heard}
 
 
-def test_a_release_never_changes(store: Store, ref: ReleaseRef, tmp_path: Path) -> None:
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
-    with pytest.raises(RequestInvalid, match="new version"):
-        publish_release(store.client, ref, _write(tmp_path / "other", _KERAS | {"model.keras": b"new"}))
-    fetch_release(store.client, ref, tmp_path / "fetched")
-    assert (tmp_path / "fetched" / "model.keras").read_bytes() == _KERAS["model.keras"]
-
-
-def test_an_upload_that_was_cut_off_can_be_repeated(
-    store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path
-) -> None:
-    upload("model.keras", _KERAS["model.keras"])
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
-    assert fetch_release(store.client, ref, tmp_path / "fetched").format is ModelFormat.KERAS
-
-
-@pytest.mark.parametrize(("path", "message"), [("model.keras", "other bytes"), ("model.h5", "does not hold")])
-def test_what_others_left_there_is_not_overwritten(
-    store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path, path: str, message: str
-) -> None:
-    upload(path, b"theirs")
-    with pytest.raises(RequestInvalid, match=message):
-        publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
-    with pytest.raises(ReleaseIncomplete):
-        read_request_text(store.client, ref)
-
-
 def test_without_its_request_file_a_release_is_incomplete(
     store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path
 ) -> None:
     upload("model.keras", b"still uploading")
     for read in (
-        lambda: read_request_text(store.client, ref),
+        lambda: read_request_file(store.client, ref),
         lambda: fetch_release(store.client, ref, tmp_path / "fetched"),
     ):
         with pytest.raises(ReleaseIncomplete, match="last") as caught:
@@ -205,6 +179,21 @@ def test_a_release_that_changes_while_it_is_read_is_refused(
         fetch_release(store.client, ref, tmp_path / "fetched")
 
 
+def test_a_request_that_is_replaced_while_the_release_is_read_is_taken_as_it_is_then(
+    store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path
+) -> None:
+    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    replaced = b"precisions: [fp32]  # corrected meanwhile, and longer\n"
+
+    def replace(_step: str, _phase: str, _fraction: float) -> None:
+        upload("build.yaml", replaced)
+
+    with listening(replace):
+        release = fetch_release(store.client, ref, tmp_path / "fetched")
+    assert (tmp_path / "fetched/build.yaml").read_bytes() == replaced
+    assert release.digest_of("build.yaml") == hashlib.sha256(replaced).hexdigest()
+
+
 def test_a_neighbour_with_a_longer_name_is_not_read(
     store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path
 ) -> None:
@@ -220,18 +209,4 @@ def test_a_request_file_is_a_text_of_moderate_size(
 ) -> None:
     upload("build.yaml", data)
     with pytest.raises(RequestInvalid, match=r"build\.yaml"):
-        read_request_text(store.client, ref)
-
-
-def test_links_are_not_published(store: Store, ref: ReleaseRef, tmp_path: Path) -> None:
-    folder = _write(tmp_path / "local", _KERAS)
-    (folder / "link").symlink_to("/etc/passwd")
-    with pytest.raises(ArchiveRefused, match="link"):
-        publish_release(store.client, ref, folder)
-
-
-def test_a_folder_without_request_file_is_not_published(
-    store: Store, ref: ReleaseRef, tmp_path: Path
-) -> None:
-    with pytest.raises(ReleaseIncomplete, match=r"build\.yaml"):
-        publish_release(store.client, ref, _write(tmp_path / "local", {"model.h5": b"x"}))
+        read_request(store.client, ref)
