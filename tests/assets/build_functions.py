@@ -30,17 +30,24 @@ def _report(phase: str, fraction: float) -> None:
     del phase, fraction
 
 
-def _lowered(folder: Path, name: str, precision: str) -> str:
+def lowered(folder: Path, name: str, precision: str) -> str:
     """Return the graph of `name` in `precision`, made from that in FP32 where that is another."""
     lowered = str(folder / name / f"{precision}.onnx")
-    raw = str(folder / name / "model.onnx") if precision == "fp32" else _lowered(folder, name, "fp32")
+    raw = str(folder / name / "model.onnx") if precision == "fp32" else lowered(folder, name, "fp32")
     opset = graph_opset(_OPSET, Precision(precision))
     lowering = {"raw": raw, "lowered": lowered, "precision": precision, "opset": opset, "one_file": 1 << 30}
     lower_child.main(lowering, _report)
     return lowered
 
 
-def _engine(graph: str, plan: dict[str, Any], target: dict[str, Any], precision: str) -> str:
+def target_of(probed: dict[str, Any]) -> dict[str, Any]:
+    """Return the target to build for, with the library that was `probed`."""
+    return {key: probed[key] for key in ("version", "os", "architecture")} | {
+        "flavour": _MODULE, "gpu": None, "compute_capabilities": [_CAPABILITY],
+    }  # fmt: skip
+
+
+def engine(graph: str, plan: dict[str, Any], target: dict[str, Any], precision: str) -> str:
     """Build an engine of `graph`; return what became of it."""
     request = {
         "module": _MODULE, "target": target, "onnx": graph, "plan": f"{graph}.plan",
@@ -73,23 +80,20 @@ def _types(graph: onnx.GraphProto) -> set[int]:
 
 
 def _cell(folder: Path, name: str, plan: dict[str, Any], target: dict[str, Any], precision: str) -> Any:
-    graph, reference = _lowered(folder, name, precision), str(folder / f"{name}.npz")
+    graph, reference = lowered(folder, name, precision), str(folder / f"{name}.npz")
     types = _types(onnx.shape_inference.infer_shapes(onnx.load(graph)).graph)
     return {
         "graph": graph,
         "reference": reference,
         "types": sorted(onnx.TensorProto.DataType.Name(kind) for kind in types),
         "comparisons": _comparisons(graph, reference),
-        "engine": _engine(graph, plan, target, precision),
+        "engine": engine(graph, plan, target, precision),
     }
 
 
 def main(folder: Path, precisions: list[str]) -> None:
     """Compare and build every converted case."""
-    probed = probe.main({"module": _MODULE}, _report)
-    target = {key: probed[key] for key in ("version", "os", "architecture")} | {
-        "flavour": _MODULE, "gpu": None, "compute_capabilities": [_CAPABILITY],
-    }  # fmt: skip
+    target = target_of(probe.main({"module": _MODULE}, _report))
     answers: dict[str, Any] = {}
     for name, answer in json.loads((folder / "converted.json").read_text()).items():
         if "error" in answer:
@@ -102,10 +106,10 @@ def main(folder: Path, precisions: list[str]) -> None:
         converted = folder / name / "model.onnx"
         answers[name] = {"nodes": [node.op_type for node in onnx.load(converted).graph.node]}
         try:
-            lowered = _lowered(folder, name, "fp32")
-            answers[name]["comparisons"] = _comparisons(lowered, str(folder / f"{name}.npz"))
+            graph = lowered(folder, name, "fp32")
+            answers[name]["comparisons"] = _comparisons(graph, str(folder / f"{name}.npz"))
             if not answer["compared_only"]:
-                answers[name]["engine"] = _engine(lowered, plan, target, "fp32")
+                answers[name]["engine"] = engine(graph, plan, target, "fp32")
         except FarmError as error:
             answers[name]["engine"] = str(error)
     (folder / "built.json").write_text(json.dumps(answers))

@@ -171,16 +171,12 @@ unary(
 
 # Elementwise.
 unary("erfc", tf.math.erfc)
-unary("log1p", lambda a: tf.math.log1p(tf.square(a)))
-unary("expm1", tf.math.expm1)
-unary("xlogy", lambda a: tf.math.xlogy(tf.nn.relu(a), tf.nn.relu(a)))
 unary("xdivy", lambda a: tf.math.xdivy(tf.nn.relu(a), tf.nn.relu(a)))
 unary("multiply_no_nan", lambda a: tf.math.multiply_no_nan(tf.math.log(a), tf.nn.relu(a)))
 unary("cross", lambda a: tf.linalg.cross(a[:, :3], a[:, 3:]))
 unary("prevent_gradient", lambda a: tf.raw_ops.PreventGradient(input=a) * 2)
 unary("clip_by_global_norm", lambda a: tf.clip_by_global_norm([a], 1.0)[0][0])
 unary("symmetric_pad", lambda a: tf.pad(a, [[0, 0], [2, 1]], "SYMMETRIC"))
-unary("floor_division", lambda a: tf.cast(a * 9, tf.int32) // -4)
 unary("where_of_infinities", lambda a: tf.nn.softmax(tf.where(a > 0, a, a - np.inf)))
 unary("fake_quant", lambda a: tf.quantization.fake_quant_with_min_max_vars(a, -1.3, 2.0, narrow_range=True))
 unary(
@@ -214,11 +210,6 @@ unary("category_encoding", keras.layers.CategoryEncoding(8, "multi_hot"), dtype=
 unary("discretization", keras.layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0]))
 unary("searchsorted", lambda a: tf.searchsorted(tf.constant([-1.0, 0.0, 1.0]), tf.reshape(a, [-1]), "right"))
 unary("one_hot_of_negatives", lambda a: tf.one_hot(tf.cast(a * 3, tf.int32), 4))
-
-
-@case((None, 5), (None, 5), dtypes=(tf.int32, tf.float32))
-def segment_mean(a: Any, b: Any) -> dict[str, Any]:
-    return {"y": tf.math.unsorted_segment_mean(b[0], a[0], 3)}
 
 
 @case((None, 6), (None,), dtypes=(tf.float32, tf.int32))

@@ -134,6 +134,10 @@ _FIXED_SIZES = (
 _FIXED_LENGTH = "transform along an axis of fixed length: give fft_length (or the input's shape) as numbers"
 _LINEAR_ALGEBRA = "compute it before the export where it is constant, or outside the engine"
 _KNOWN_COUNT = "give the number of indices: minlength=n, maxlength=n; or use tf.reduce_sum(tf.one_hot(...))"
+_SEGMENTS = (
+    "use tf.math.unsorted_segment_sum (or _max, _mean, ...) with a number of segments that is constant or a "
+    "size, as in tf.shape(nodes)[0]: an engine has no tensors whose size depends on values"
+)
 _NO_XLA = "export again without jit_compile=True"
 _NEAREST: dict[str, str] = {
     "ScaleAndTranslate": _FIXED_SIZES,
@@ -153,6 +157,11 @@ _NEAREST: dict[str, str] = {
     ),
     **dict.fromkeys(("Unique", "UniqueV2"), "compute unique values outside the engine"),
     **dict.fromkeys(("Bincount", "DenseBincount"), _KNOWN_COUNT),
+    **{
+        f"{which}{kind}{version}": _SEGMENTS
+        for which, version in (("Segment", ""), ("Segment", "V2"), ("UnsortedSegment", ""))
+        for kind in ("Sum", "Mean", "Prod", "Max", "Min")
+    },
     "LabelEncoder": "map keys to numbers before the engine",
     "NonMaxSuppressionV5": "use soft_nms_sigma=0, or suppress outside the engine",
     "Cumprod": "multiply along an axis of fixed size",

@@ -1,8 +1,7 @@
-"""Counts and sums by index become comparisons with every index.
+"""Counts by index become comparisons with every index.
 
-tf2onnx writes them with `Unique` and scattered sums, and TensorRT has neither. CategoryEncoding,
-Discretization and the segment sums of recommenders need them. Where the number of indices is not known at
-conversion, nothing here serves.
+tf2onnx writes them with `Unique` and scattered sums, and TensorRT has neither. CategoryEncoding and
+Discretization need them. Where the number of indices is not known at conversion, nothing here serves.
 """
 
 from __future__ import annotations
@@ -33,24 +32,25 @@ def bincount(site: Site) -> list[Any] | None:
     return [tf.reduce_max(hits, over) if binary else tf.reduce_sum(hits, over)]
 
 
-@rewrites("UnsortedSegmentSum")
-def unsorted_segment_sum(site: Site) -> list[Any] | None:
-    """Return the sum of the rows of each segment, as a product with who belongs to which."""
-    data, segments, number = site.inputs
-    count = static_value(number)
-    if count is None or segments.shape.rank != 1 or data.shape.rank is None or not data.dtype.is_floating:
-        return None
-    rows = tf.reshape(data, [tf.shape(data)[0], -1])
-    sums = tf.matmul(_hits(segments, int(count), data.dtype), rows, transpose_a=True)
-    return [tf.reshape(sums, tf.concat([[int(count)], tf.shape(data)[1:]], 0))]
-
-
 @rewrites("Bucketize")
 def bucketize(site: Site) -> list[Any]:
     """Return how many boundaries are not above each value."""
     (x,) = site.inputs
     boundaries = tf.constant(site.attr("boundaries"), tf.float32)
     return [tf.reduce_sum(tf.cast(tf.cast(x, tf.float32)[..., None] >= boundaries, tf.int32), -1)]
+
+
+@rewrites("HistogramFixedWidth")
+def histogram(site: Site) -> list[Any] | None:
+    """Return how many values lie in each of the equal parts of a range; those outside count at its ends."""
+    values, ends, number = site.inputs
+    count = static_value(number)
+    if count is None:
+        return None
+    width = (ends[1] - ends[0]) / tf.cast(int(count), values.dtype)
+    steps = tf.minimum((tf.maximum(values, ends[0]) - ends[0]) / width, float(count) - 1)
+    hits = _hits(tf.reshape(steps, [-1]), int(count), site.op.outputs[0].dtype)
+    return [tf.reduce_sum(hits, 0)]
 
 
 @rewrites("LowerBound", "UpperBound")

@@ -13,14 +13,8 @@ from tasks.tensorflow.rewrites.rules import Site, rewrites
 
 @rewrites("Log1p")
 def log1p(site: Site) -> list[tf.Tensor]:
-    """Return log(1 + x), exact where 1 + x rounds: the quotient cancels the rounding of 1 + x."""
-    (x,) = site.inputs
-    unit = tf.ones((), x.dtype)
-    above = x + unit
-    step = above - unit
-    rounded = tf.equal(step, 0)
-    quotient = tf.math.log(above) * x / tf.where(rounded, unit, step)
-    return [tf.where(rounded, x, quotient)]
+    """Return log(1 + x)."""
+    return [_log_of_one_plus(site.inputs[0])]
 
 
 @rewrites("Expm1")
@@ -39,8 +33,21 @@ def zero_where_zero(site: Site) -> list[tf.Tensor]:
     safe = tf.where(nothing, tf.ones((), y.dtype), y)
     value = {
         "Xlogy": lambda: x * tf.math.log(safe),
-        "Xlog1py": lambda: x * tf.math.log(1 + safe),
+        "Xlog1py": lambda: x * _log_of_one_plus(safe),
         "Xdivy": lambda: x / safe,
         "MulNoNan": lambda: x * safe,
     }[site.op.type]()
     return [tf.where(nothing, tf.zeros((), value.dtype), value)]
+
+
+def _log_of_one_plus(x: tf.Tensor) -> tf.Tensor:
+    """Return log(1 + x), exact where 1 + x rounds: the factor cancels the rounding of 1 + x.
+
+    The factor is 1 where nothing is rounded, infinity included: infinity over itself is no number.
+    """
+    unit = tf.ones((), x.dtype)
+    above = x + unit
+    step = above - unit
+    vanishes = tf.equal(step, 0)
+    factor = tf.where(tf.equal(step, x), unit, x / tf.where(vanishes, unit, step))
+    return tf.where(vanishes, x, tf.math.log(above) * factor)

@@ -9,6 +9,17 @@ import numpy as np
 import tensorflow as tf
 
 _MOST_NODES = 200
+_KEEP_SIGNS = {
+    **dict.fromkeys(
+        ("Add", "AddV2", "AddN", "Mul", "FloorDiv", "TruncateDiv", "FloorMod", "Minimum", "Pack"), slice(None)
+    ),
+    **dict.fromkeys(
+        ("Sum", "Prod", "Max", "Min", "Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "StridedSlice",
+         "Slice", "GatherV2", "Tile", "ReverseV2", "Square", "Cumsum", "Cumprod"), slice(1)
+    ),
+    "ConcatV2": slice(-1),
+}  # fmt: skip
+"""What makes no negative number of numbers that are not negative, and which of its inputs these are."""
 _TWO_SIZES = (61, 67)
 
 
@@ -45,6 +56,29 @@ def run_for_sizes(tensors: list[Any], sizes: Any) -> Iterator[list[Any]]:
 def follows_from_shapes(tensor: Any) -> bool:
     """Say whether `tensor` is computed from constants and shapes alone."""
     return _shapes_read([tensor]) is not None
+
+
+def never_negative(tensor: Any) -> bool:
+    """Say whether every element of the integers `tensor` is surely 0 or more: sizes, and sums of them."""
+    waiting, seen = [tensor], set[str]()
+    while waiting:
+        tensor = waiting.pop()
+        kind = tensor.op.type
+        if kind in ("Shape", "ShapeN", "Size", "Rank") or tensor.dtype.is_unsigned or tensor.dtype.is_bool:
+            continue
+        if kind == "Const":
+            value = tf.get_static_value(tensor)
+            if value is None or (value < 0).any():
+                return False
+        elif kind == "Maximum":
+            if not any(never_negative(side) for side in tensor.op.inputs):
+                return False
+        elif kind not in _KEEP_SIGNS or len(seen) > _MOST_NODES:
+            return False
+        elif tensor.op.name not in seen:
+            seen.add(tensor.op.name)
+            waiting += list(tensor.op.inputs)[_KEEP_SIGNS[kind]]
+    return True
 
 
 def _shapes_read(tensors: list[Any]) -> list[Any] | None:

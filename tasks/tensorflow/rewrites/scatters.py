@@ -1,0 +1,134 @@
+"""Scattered sums become products with which row goes where: TensorFlow adds up what goes to the same place.
+
+ONNX's ScatterND overwrites, and tf2onnx writes it for `tf.scatter_nd`: confusion matrices, histograms, voxel
+grids and messages along edges were wrong as soon as two rows met. Its attribute `reduction` says to add, but
+TensorRT does not read it: TensorRT 10 refuses it.
+
+Into few places everything is summed by comparison with each place. Into many, rows that go to the same place
+are first summed among themselves; then it does not matter which of them is written last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
+from tasks.tensorflow.rewrites.values import static_value
+
+_FEW = 4096
+
+
+@rewrites("ScatterNd")
+def scatter_nd(site: Site) -> list[Any]:
+    """Return the sums of what goes to each place of a tensor of zeros."""
+    indices, updates, shape = site.inputs
+    return [_scattered(site, indices, updates, shape)]
+
+
+@rewrites("TensorScatterAdd", "TensorScatterSub")
+def scatter_add(site: Site) -> list[Any]:
+    """Return the tensor with what is scattered added or subtracted."""
+    tensor, indices, updates = site.inputs
+    sums = _scattered(site, indices, updates, tf.shape(tensor))
+    return [tensor + sums if site.op.type == "TensorScatterAdd" else tensor - sums]
+
+
+@rewrites("TensorScatterMax", "TensorScatterMin")
+def scatter_extreme(site: Site) -> list[Any]:
+    """Return the tensor with the largest (or smallest) of what it has and gets at each place."""
+    tensor, indices, updates = site.inputs
+    depth = _depth(site, indices)
+    above = site.op.type == "TensorScatterMax"
+    if not _apart(indices):
+        updates = _by_place(indices, updates, tf.shape(tensor), depth, largest if above else smallest)
+    choose = tf.maximum if above else tf.minimum
+    chosen = choose(tf.gather_nd(tensor, indices), updates)
+    return [tf.tensor_scatter_nd_update(tensor, indices, chosen)]
+
+
+def _scattered(site: Site, indices: Any, updates: Any, shape: Any) -> Any:
+    depth, size = _depth(site, indices), static_value(shape)
+    if updates.dtype.is_bool or updates.dtype.is_complex:
+        refuse(site)
+    if not _apart(indices):
+        if size is not None and size.size and np.prod(size[:depth]) <= _FEW:
+            places = tf.range(int(np.prod(size[:depth])))
+            rows = sums(places, _places(indices, shape, depth), _rows(indices, updates))
+            return tf.reshape(rows, shape)
+        updates = _by_place(indices, updates, shape, depth, sums)
+    return tf.tensor_scatter_nd_update(tf.zeros(shape, updates.dtype), indices, updates)
+
+
+def _by_place(
+    indices: Any, updates: Any, shape: Any, depth: int, combine: Callable[[Any, Any, Any], Any]
+) -> Any:
+    """Return `updates` with what goes to the same place combined, in each row that goes there."""
+    places = _places(indices, shape, depth)
+    return tf.reshape(combine(places, places, _rows(indices, updates)), tf.shape(updates))
+
+
+def sums(wanted: Any, places: Any, rows: Any) -> Any:
+    """Return for each of the `wanted` places the sum of the `rows` that have it among `places`."""
+    if not rows.dtype.is_floating or rows.shape[1] == 1:
+        return _reduced(wanted, places, rows, tf.reduce_sum, 0)
+    there = tf.equal(wanted[:, None], places[None, :])
+    return tf.matmul(tf.cast(there, rows.dtype), rows)
+
+
+def products(wanted: Any, places: Any, rows: Any) -> Any:
+    """Return the same for the products; 1 for none."""
+    return _reduced(wanted, places, rows, tf.reduce_prod, 1)
+
+
+def largest(wanted: Any, places: Any, rows: Any) -> Any:
+    """Return the same for the largest; the smallest number for none."""
+    return tf.maximum(_reduced(wanted, places, rows, tf.reduce_max, rows.dtype.min), rows.dtype.min)
+
+
+def smallest(wanted: Any, places: Any, rows: Any) -> Any:
+    """Return the same for the smallest; the largest number for none."""
+    return tf.minimum(_reduced(wanted, places, rows, tf.reduce_min, rows.dtype.max), rows.dtype.max)
+
+
+def _reduced(wanted: Any, places: Any, rows: Any, reduce: Callable[..., Any], nothing: Any) -> Any:
+    there = tf.equal(wanted[:, None], places[None, :])
+    return reduce(tf.where(there[..., None], rows[None], tf.constant(nothing, rows.dtype)), 1)
+
+
+def _depth(site: Site, indices: Any) -> int:
+    depth = indices.shape[-1] if indices.shape.rank else None
+    return refuse(site) if depth is None else int(depth)
+
+
+def _apart(indices: Any) -> bool:
+    """Say whether no two rows surely go to the same place."""
+    known = static_value(indices)
+    if known is None:
+        return bool(indices.shape.rank == 1 or (indices.shape[:-1].num_elements() or 0) == 1)
+    flat = known.reshape(-1, known.shape[-1])
+    return len(np.unique(flat, axis=0)) == len(flat)
+
+
+def _places(indices: Any, shape: Any, depth: int) -> Any:
+    """Return each row of `indices` as one number."""
+    rows = tf.reshape(indices, [-1, depth])
+    if depth == 1:
+        return tf.cast(rows[:, 0], tf.int32)
+    sizes = tf.cast(shape, tf.int32)
+    place = tf.cast(rows[:, 0], tf.int32)
+    for axis in range(1, depth):
+        place = place * sizes[axis] + tf.cast(rows[:, axis], tf.int32)
+    return place
+
+
+def _rows(indices: Any, updates: Any) -> Any:
+    """Return `updates` as a matrix, a row for each place of `indices`."""
+    if updates.shape.rank is not None and updates.shape.rank == (indices.shape.rank or 0) - 1:
+        return tf.reshape(updates, [-1, 1])
+    count = tf.reduce_prod(tf.shape(indices)[:-1])
+    inner = updates.shape[(indices.shape.rank or 1) - 1 :].num_elements() if updates.shape.rank else None
+    return tf.reshape(updates, [count, -1] if inner is None else [-1, inner])

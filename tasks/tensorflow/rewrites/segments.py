@@ -1,0 +1,62 @@
+"""Sums, means and extremes of segments, as layers of graph networks aggregate messages.
+
+tf2onnx writes them with `Unique`, which TensorRT has not. Who belongs to which segment is a comparison, whose
+size must follow from shapes; so the number of segments must do so, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
+from tasks.tensorflow.rewrites.scatters import largest, products, smallest, sums
+from tasks.tensorflow.rewrites.values import follows_from_shapes, static_value
+
+_WAYS = {"Sum": sums, "Mean": sums, "Prod": products, "Max": largest, "Min": smallest}
+
+
+@rewrites("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin",
+          "SegmentSumV2", "SegmentProdV2", "SegmentMaxV2", "SegmentMinV2")  # fmt: skip
+def of_given_number(site: Site) -> list[Any]:
+    """Return what each of the segments comes to; rows of segments below 0 belong to none."""
+    data, segments, number = site.inputs
+    if not follows_from_shapes(number) or data.dtype.is_complex:
+        refuse(site)
+    count = static_value(number)
+    return [_combined(site, data, segments, tf.cast(number, tf.int32) if count is None else int(count))]
+
+
+@rewrites("SegmentSum", "SegmentProd", "SegmentMax", "SegmentMin", "SegmentMean")
+def of_own_number(site: Site) -> list[Any]:
+    """Return the same for as many segments as the data say, if that is known; 0 or 1 for empty ones."""
+    data, segments = site.inputs
+    known = static_value(segments)
+    if known is None or not known.size or data.dtype.is_complex:
+        refuse(site)
+    count = int(known.max()) + 1
+    combined = _combined(site, data, segments, count)
+    counted = [int((known == segment).sum()) for segment in range(count)]
+    shape = [count] + [1] * (data.shape.rank - 1)
+    if site.op.type == "SegmentMean":
+        combined /= tf.constant([max(members, 1) for members in counted], data.dtype, shape)
+    elif site.op.type in ("SegmentMax", "SegmentMin") and not all(counted):
+        present = tf.constant([members > 0 for members in counted], tf.bool, shape)
+        combined = tf.where(present, combined, tf.zeros((), data.dtype))
+    return [combined]
+
+
+def _combined(site: Site, data: Any, segments: Any, count: Any) -> Any:
+    if segments.shape.rank is None or data.shape.rank is None:
+        refuse(site)
+    inner = data.shape[segments.shape.rank :]
+    size = -1 if inner.num_elements() is None else inner.num_elements()
+    rows = tf.reshape(data, [tf.size(segments), size])
+    places = tf.cast(tf.reshape(segments, [-1]), tf.int32)
+    combine = next(way for kind, way in _WAYS.items() if kind in site.op.type)
+    combined = combine(tf.range(count), places, rows)
+    rest = tf.shape(data)[segments.shape.rank :] if size == -1 else tf.constant(inner.as_list(), tf.int32)
+    result = tf.reshape(combined, tf.concat([tf.reshape(count, [1]), rest], 0))
+    result.set_shape(site.op.outputs[0].shape)
+    return result

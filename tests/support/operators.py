@@ -1,0 +1,138 @@
+"""Holds operations against TensorFlow, many in one process, on values at which graphs often differ.
+
+Usage: operators.py MODULE FOLDER. MODULE is a file with `CASES`: name to (function, sets of arrays for its
+arguments a, b, c). Each function is converted as the farm does it, open in every dimension in which its sets
+differ and in the first one, and runs on each set. FILE gets for each case its differences as text, or the
+error that refuses it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tasks.children.compare import Arrays
+from tasks.children.reference import Corner
+from tasks.children.weights import scratch
+from tasks.domain.errors import FarmError, OperationUnsupported
+from tasks.domain.record import TensorSpec
+from tasks.onnx.session_child import open_session, run_corner
+from tasks.tensorflow.freeze_child import freeze
+from tasks.tensorflow.graph_child import write_onnx
+from tests.support.seeds import seed_everything
+
+_OPSETS = (17, 18)
+_ROUNDING = 32 * 2.0**-23
+"""Of the largest value: what a few operations in another order may come to."""
+
+
+def _specs(sets: list[tuple[Any, ...]]) -> list[tf.TensorSpec]:
+    specs = []
+    for name, arrays in zip("abcd", zip(*sets, strict=True), strict=False):
+        shapes = {array.shape for array in arrays}
+        first = arrays[0].shape
+        dims = [
+            None if axis == 0 or len({shape[axis] for shape in shapes}) > 1 else size
+            for axis, size in enumerate(first)
+        ]
+        specs.append(tf.TensorSpec(dims, arrays[0].dtype, name))
+    return specs
+
+
+def _traced(function: Any, specs: list[tf.TensorSpec]) -> Any:
+    def serve(*arguments: Any) -> dict[str, Any]:
+        answer = function(*arguments)
+        answers = answer if isinstance(answer, (tuple, list)) else [answer]
+        return {f"y{index}": tf.identity(value) for index, value in enumerate(answers)}
+
+    return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
+
+
+def _spec(name: str, tensor: Any) -> TensorSpec:
+    shape = None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
+    return TensorSpec(name=name, dtype=tensor.dtype.name, shape=shape or ())
+
+
+def _written(function: Any, graph: Path) -> None:
+    names = {tensor.name.split(":")[0]: tensor for tensor in function.inputs}
+    inputs = tuple(_spec(name, tensor) for name, tensor in names.items() if len(name) == 1)
+    outputs = tuple(_spec(name, tensor) for name, tensor in function.structured_outputs.items())
+    for opset in _OPSETS:
+        try:
+            with scratch() as room:
+                frozen = freeze(function, inputs, outputs, {}, room)
+                write_onnx(frozen, graph, opset=opset, plugin_ops=frozenset())
+        except OperationUnsupported:
+            if opset == _OPSETS[-1]:
+                raise
+        else:
+            break
+
+
+def difference(expected: Any, actual: Any) -> str | None:
+    """Return what tells the two arrays apart beyond rounding; None if nothing does."""
+    if expected.shape != actual.shape:
+        return f"shape {actual.shape}, not {expected.shape}"
+    if expected.dtype.kind not in "fV" and expected.dtype.name != "bfloat16":
+        wrong = expected != actual
+    else:
+        wide, other = expected.astype(np.float64), actual.astype(np.float64)
+        finite = np.isfinite(wide)
+        scale = np.max(np.abs(wide[finite]), initial=0.0)
+        with np.errstate(invalid="ignore"):
+            near = np.abs(wide - other) <= _ROUNDING * scale
+        wrong = ~(near | (wide == other) | (np.isnan(wide) & np.isnan(other)))
+    if not wrong.any():
+        return None
+    place = tuple(int(index) for index in np.argwhere(wrong)[0])
+    count = int(np.count_nonzero(wrong))
+    return f"{count} of {expected.size} differ; at {place} {actual[place]!r}, not {expected[place]!r}"
+
+
+def _compared(function: Any, sets: list[tuple[Any, ...]], graph: Path) -> dict[str, Any]:
+    traced = _traced(function, _specs(sets))
+    _written(traced, graph)
+    session, differences = open_session(graph), []
+    for number, arrays in enumerate(sets):
+        fed: Arrays = dict(zip("abcd", arrays, strict=False))
+        expected = {name: value.numpy() for name, value in traced(*map(tf.constant, arrays)).items()}
+        actual = run_corner(session, Corner(str(number), fed, {}, {}), graph)
+        for name, value in expected.items():
+            text = difference(value, actual[name])
+            if text:
+                differences.append(f"{name} of set {number}: {text}")
+    return {"differences": differences, "shapes": _profile(sets)}
+
+
+def _profile(sets: list[tuple[Any, ...]]) -> dict[str, dict[str, list[int]]]:
+    """Return the smallest, first and largest sizes of every argument."""
+    profile = {}
+    for name, arrays in zip("abcd", zip(*sets, strict=True), strict=False):
+        sizes = np.array([array.shape for array in arrays])
+        corners = {"min": sizes.min(axis=0), "opt": sizes[0], "max": sizes.max(axis=0)}
+        profile[name] = {corner: [int(size) for size in dims] for corner, dims in corners.items()}
+    return profile
+
+
+def main(module: str, folder: Path) -> None:
+    """Compare every case of `module`."""
+    seed_everything()
+    answers: dict[str, Any] = {}
+    for name, (function, sets) in runpy.run_path(module)["CASES"].items():
+        try:
+            answers[name] = _compared(function, sets, folder / name / "model.onnx")
+        except FarmError as error:
+            answers[name] = {"error": error.to_document()}
+        gc.freeze()
+    (folder / "operators.json").write_text(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
