@@ -32,12 +32,12 @@ def _report(phase: str, fraction: float) -> None:
 
 def lowered(folder: Path, name: str, precision: str) -> str:
     """Return the graph of `name` in `precision`, made from that in FP32 where that is another."""
-    lowered = str(folder / name / f"{precision}.onnx")
+    path = str(folder / name / f"{precision}.onnx")
     raw = str(folder / name / "model.onnx") if precision == "fp32" else lowered(folder, name, "fp32")
     opset = graph_opset(_OPSET, Precision(precision))
-    lowering = {"raw": raw, "lowered": lowered, "precision": precision, "opset": opset, "one_file": 1 << 30}
+    lowering = {"raw": raw, "lowered": path, "precision": precision, "opset": opset, "one_file": 1 << 30}
     lower_child.main(lowering, _report)
-    return lowered
+    return path
 
 
 def target_of(probed: dict[str, Any]) -> dict[str, Any]:

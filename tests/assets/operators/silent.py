@@ -13,11 +13,10 @@ import tensorflow as tf
 _FLOATS = np.array([-np.inf, -3.5, -1.0, -1e-8, -0.0, 0.0, 1e-8, 0.25, 3e3, 3e38, np.inf, np.nan], np.float32)
 _WHOLE = np.array([-(2**31), -1000004, -17, -8, -1, 0, 1, 7, 8, 1000003, 2**31 - 1], np.int32)
 _IDS = np.array([-(2**62), -5, -1, 0, 3, 1000003, 2**40 + 1], np.int64)
-_DRAW = np.random.default_rng(1)
 
 
 def _rows(*shape: int) -> Any:
-    return _DRAW.standard_normal(shape).astype(np.float32)
+    return np.random.default_rng(shape).standard_normal(shape).astype(np.float32)
 
 
 def _images(*sizes: tuple[int, int]) -> list[tuple[Any, ...]]:
@@ -26,7 +25,9 @@ def _images(*sizes: tuple[int, int]) -> list[tuple[Any, ...]]:
 
 def _places(end: int, *counts: int) -> list[tuple[Any, ...]]:
     """Return rows and where each goes, several to the same place."""
-    return [(_rows(count, 3), _DRAW.integers(0, end, count).astype(np.int32)) for count in counts]
+    return [
+        (_rows(count, 3), np.random.default_rng(count).integers(0, end, count, np.int32)) for count in counts
+    ]
 
 
 _IMAGES = _images((8, 12), (19, 13), (30, 25), (1, 3))

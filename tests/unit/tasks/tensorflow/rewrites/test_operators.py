@@ -23,7 +23,7 @@ def compare(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Compare
 
     def run(script: str, *arguments: Path) -> None:
         environment = os.environ | {"PYTHONPATH": str(_ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = [sys.executable, _ROOT / "tests" / "support" / script, *arguments]
+        command: list[str | Path] = [sys.executable, _ROOT / "tests" / "support" / script, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]
 
