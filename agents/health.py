@@ -1,4 +1,4 @@
-"""How an agent is: for those that restart it where it is not well, and for people."""
+"""The health of an agent: for whatever restarts it when it hangs, and for people."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _LONGEST_LINE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How an agent is.
+    """The health of an agent.
 
     Attributes:
-        well: whether each of its workers lives; a server that is away is no fault of the agent's.
-        workers: what each does, by its name.
+        well: whether all its workers are alive; an outage of the server does not make an agent unhealthy.
+        workers: the state of each worker, by its name.
     """
 
     well: bool
     workers: Mapping[str, Mapping[str, Any]]
 
     def to_json(self) -> str:
-        """Return it with the time."""
+        """Return the report as JSON, with the current time."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return json.dumps({"well": self.well, "seen": now, "workers": self.workers})
 
@@ -47,18 +47,18 @@ class _Step:
 
 
 class Steps:
-    """By when each task of an agent must have taken its next step. Any thread may note one."""
+    """Deadlines for the next step of each task of an agent. Thread-safe."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Step] = {}
 
     def take(self, task: str, does: str, *, within: float) -> None:
-        """Note that `task` lives and what it `does` now, which takes `within` seconds at most."""
+        """Record that `task` is alive and what it `does` now; the next step is due `within` seconds."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._last[task] = _Step(does=does, since=now, until=time.monotonic() + within)
 
     def report(self) -> Report:
-        """Return how the agent is: well, unless a task should have taken its next step by now."""
+        """Return the agent's health: well, unless a task has missed a deadline."""
         last = self._last.copy()
         now = time.monotonic()
         return Report(
@@ -69,21 +69,21 @@ class Steps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Where an agent says how it is.
+    """Where an agent reports its health.
 
     Attributes:
-        file: rewritten every few seconds while the agent is well; its age tells whether it still is.
-        port: of the loopback, where `/healthz` answers 200 while the agent is well, else 503.
+        file: heartbeat file, rewritten every few seconds while the agent is well; it is stale otherwise.
+        port: port of the loopback where `/healthz` answers 200 while the agent is well, and 503 otherwise.
     """
 
     file: Path | None = None
     port: int | None = None
 
     async def show(self, report: Callable[[], Report]) -> None:
-        """Say what `report` returns until cancelled.
+        """Publish what `report` returns until cancelled.
 
         Raises:
-            RequestInvalid: the port is taken, or the file cannot be made.
+            RequestInvalid: the port is taken, or the file cannot be written.
         """
         if self.file is not None:
             _writable(self.file)
@@ -93,15 +93,15 @@ class Health:
             while True:
                 now = report()
                 if self.file is not None and now.well:
-                    with contextlib.suppress(OSError):  # a full disk: the file's age tells it
+                    with contextlib.suppress(OSError):  # a full disk: the file becomes stale
                         _replace(self.file, now.to_json())
                 await asyncio.sleep(_BEAT_SECONDS)
 
 
 class _Serve:
-    """Answers a request in the agent's own event loop.
+    """Answers health checks in the agent's own event loop.
 
-    A library's server in a thread of its own would still answer for an agent whose event loop hangs.
+    A server in a thread of its own would still answer for an agent whose event loop hangs.
     """
 
     def __init__(self, report: Callable[[], Report]) -> None:
@@ -135,19 +135,23 @@ async def _server(serve: _Serve, port: int) -> asyncio.Server:
         raise RequestInvalid(
             wanted=f"port {port} of the loopback for /healthz",
             found=str(error),
-            fix="give another one as --health-port: each agent of a host needs its own",
+            fix="give another --health-port: each agent on a host needs its own",
         ) from error
 
 
 def _writable(file: Path) -> None:
-    """Say that `file` cannot be made, before anything waits for it."""
+    """Check that `file` can be written, before anything waits for it.
+
+    Raises:
+        RequestInvalid: it cannot.
+    """
     try:
         _replace(file, "")
     except OSError as error:
         raise RequestInvalid(
             wanted=f"to write the heartbeat file {file}",
             found=str(error),
-            fix="give a file as --heartbeat whose folder is there and can be written",
+            fix="give a --heartbeat file in a folder that exists and is writable",
         ) from error
     file.unlink()
 

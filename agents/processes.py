@@ -1,7 +1,7 @@
-"""Processes that end with the one that started them, a parent for all orphans, and locks among processes.
+"""Child processes that end with their parent, cleanup of orphans, and locks between processes.
 
-What an agent starts must not go on without it: a build whose worker died would hold its GPU and be started a
-second time. Only the standard library: it runs before anything that takes long to load.
+A process that an agent started must not outlive it: a build whose worker died would keep its GPU while the
+run is restarted elsewhere. Imports only the standard library, because it runs before anything slow is loaded.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pathlib import Path
 from tasks.children.parent import die_with
 
 PARENT_VARIABLE = "ENGINEFARM_PARENT_PID"
-"""Names the process that a process of an agent ends with."""
+"""The variable with the id of the parent process that a process of an agent ends with."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def die_with_parent() -> None:
-    """Let the kernel kill this process when its parent ends, or now if that has ended.
+    """Have the kernel kill this process when its parent ends, or at once if the parent has ended already.
 
-    Does nothing in a process that no agent started.
+    Does nothing in a process that was not started by an agent.
     """
     parent = os.environ.get(PARENT_VARIABLE)
     if parent is not None:
@@ -35,10 +35,10 @@ def die_with_parent() -> None:
 
 
 def end_soon_after_sigterm(seconds: float) -> None:
-    """Kill this process `seconds` after SIGTERM came, if it is still there.
+    """Kill this process `seconds` after a SIGTERM, if it is still running.
 
-    A thread that waits for a silent S3 keeps Python from ending, for a minute. Works beside whatever handler
-    the process has for the signal; without one SIGTERM ends it at once.
+    A thread that waits for an unresponsive S3 keeps Python from exiting for a minute. Works together with any
+    handler that the process has for the signal; without a handler, SIGTERM ends the process at once.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -54,32 +54,32 @@ def end_soon_after_sigterm(seconds: float) -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of all processes below this one whose own parent ends."""
+    """Become the parent of all descendants whose own parent ends (the kernel's child subreaper)."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def children() -> set[int]:
-    """Return the process ids of this process' children, also of those that ended and were not waited for."""
+    """Return the process ids of this process's children, including zombies."""
     listed = Path(f"/proc/self/task/{os.getpid()}/children")
     return set(map(int, listed.read_text("ascii").split()))
 
 
 def end_children(*, but: set[int]) -> int:
-    """Kill all children but those named, and take leave of those that have ended; return how many were left.
+    """Kill and reap all children except `but`; return how many there were.
 
-    Their own children come to this process then, so call it until it returns 0.
+    This process then adopts their children, so call it until it returns 0.
     """
-    left = children() - but
-    for pid in left:
+    remaining = children() - but
+    for pid in remaining:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
-    return len(left)
+    return len(remaining)
 
 
 def end_run(pid: int, run: str) -> None:
-    """Kill the process `pid`, if it is that of the flow run with the id `run`."""
+    """Kill the process `pid`, if it belongs to the flow run with the id `run`."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
@@ -90,10 +90,10 @@ def end_run(pid: int, run: str) -> None:
 
 
 def try_lock(name: str) -> int | None:
-    """Return the descriptor that holds the lock `name` until it is closed; None if another process has it.
+    """Return a descriptor that keeps the lock `name` until it is closed; None if another process has it.
 
-    The lock is held among all processes of this user on this host. The kernel gives it back when the process
-    ends, however it ends.
+    The lock excludes all processes of this user on this host. The kernel releases it when the process ends,
+    however that happens.
     """
     path = Path(tempfile.gettempdir()) / name
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

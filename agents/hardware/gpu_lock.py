@@ -16,17 +16,17 @@ _POLL_SECONDS = 0.5
 
 @asynccontextmanager
 async def free_site(sites: Sequence[BuildSite]) -> AsyncIterator[BuildSite]:
-    """Give the first of `sites` whose GPU is free, and hold it; wait while all are in use. See `gpu_lock`."""
+    """Yield the first of `sites` whose GPU is free, with that GPU locked; wait while all are in use."""
     async with gpu_lock(*(site.gpu_uuid for site in sites)) as uuid:
         yield next(site for site in sites if site.gpu_uuid == uuid)
 
 
 @asynccontextmanager
 async def gpu_lock(*uuids: str | None) -> AsyncIterator[str | None]:
-    """Hold the first free GPU of `uuids` for this task, and give its UUID; None is always free.
+    """Lock the first free GPU of `uuids` for this task, and yield its UUID; None is always free.
 
-    It is held among all processes of this user on this host. The kernel gives it back when the process ends,
-    however it ends.
+    The lock excludes all processes of this user on this host. The kernel releases it when the process ends,
+    however that happens.
     """
     while (taken := _first_free(uuids)) is None:
         report_progress("wait for the GPU", " ".join(map(str, uuids)), 0.0)
@@ -40,7 +40,7 @@ async def gpu_lock(*uuids: str | None) -> AsyncIterator[str | None]:
 
 
 def _first_free(uuids: Iterable[str | None]) -> tuple[str | None, int | None] | None:
-    """Return a GPU and the descriptor that holds it; None where others hold them all."""
+    """Return a GPU and the descriptor of its lock; None if all are locked."""
     for uuid in uuids:
         if uuid is None:
             return None, None

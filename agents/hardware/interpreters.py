@@ -1,4 +1,4 @@
-"""Which interpreters an operator means."""
+"""Finds the Python interpreters that an operator names."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _PYTHON = "bin/python"
 
 
 def interpreters_at(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the Python interpreters that `paths` name, absolute, each once.
+    """Return the absolute paths of the Python interpreters that `paths` name, without duplicates.
 
     A path is an interpreter, the folder of an environment (with `bin/python` in it), or a folder of such
-    folders. One that is none of these stays as it is: whoever runs it tells what is wrong with it.
+    folders. Any other path is returned unchanged: running it shows what is wrong with it.
     """
     folders = (Path(path).expanduser().absolute() for path in paths)
     interpreters = (str(interpreter) for folder in folders for interpreter in _interpreters(folder))
@@ -22,5 +22,5 @@ def interpreters_at(paths: Iterable[str]) -> tuple[str, ...]:
 def _interpreters(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    own = path / _PYTHON
-    return [own] if own.exists() else sorted(path.glob(f"*/{_PYTHON}")) or [path]
+    interpreter = path / _PYTHON
+    return [interpreter] if interpreter.exists() else sorted(path.glob(f"*/{_PYTHON}")) or [path]

@@ -1,4 +1,4 @@
-"""What this host is: which toolchains work here, which GPUs they see, what they can build for.
+"""Probes this host: which toolchains work here, which GPUs they see, what they can build for.
 
 Identity comes from running each toolchain, never from a label.
 """
@@ -22,7 +22,7 @@ from tasks.tensorrt.toolchain import Toolchain, ToolchainProbe, probe_toolchain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenToolchain:
-    """A toolchain that was named and does not work, or not with this host's driver, with the reason."""
+    """A named toolchain that does not work here, or not with this host's driver, and the reason."""
 
     interpreter: str
     error: ToolchainBroken | GpuUnavailable
@@ -30,18 +30,18 @@ class BrokenToolchain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostProbe:
-    """What was found on this host.
+    """The result of probing this host.
 
     Attributes:
-        toolchains: those that work.
-        broken: interpreters that were named and hold no working TensorRT.
+        toolchains: the toolchains that work.
+        broken: named interpreters without a working TensorRT.
     """
 
     toolchains: tuple[ToolchainProbe, ...]
     broken: tuple[BrokenToolchain, ...]
 
     def targets(self) -> tuple[EngineTarget, ...]:
-        """Everything that this host can build for, each once."""
+        """Every target that this host can build for, without duplicates."""
         return tuple(dict.fromkeys(target for probe in self.toolchains for target in probe.targets()))
 
     def select(self, devices: Iterable[str]) -> tuple[EngineTarget, ...]:
@@ -50,7 +50,7 @@ class HostProbe:
         Several compute capabilities of TensorRT-RTX in one slug, as in `rtx-sm86-sm89`, are one target.
 
         Raises:
-            TargetUnavailable: a device that nothing here can build for.
+            TargetUnavailable: nothing here can build for one of the devices.
         """
         targets, missing = select((probe.offer for probe in self.toolchains), devices)
         if missing:
@@ -58,9 +58,9 @@ class HostProbe:
         return targets
 
     def sites_of(self, target: EngineTarget) -> tuple[BuildSite, ...]:
-        """Return where `target` can be built here: one toolchain, with each GPU that it can use for that.
+        """Return where `target` can be built here: one toolchain with each GPU that it can use for it.
 
-        One site without a GPU where the target has none here.
+        If this host has no GPU for the target, the result is one site without a GPU.
 
         Raises:
             TargetUnavailable: nothing here can build for it.
@@ -92,53 +92,54 @@ class HostProbe:
         return self.sites_of(target)[0]
 
     def _unavailable(self, missing: tuple[str, ...]) -> TargetUnavailable | GpuUnavailable:
-        """Return the error for devices that nothing here can build for; a driver may only be ill."""
-        known = ", ".join(sorted({device_slug(target) for target in self.targets()})) or "nothing"
-        ill = [broken.error for broken in self.broken if isinstance(broken.error, GpuUnavailable)]
+        """Return the error for devices that nothing here can build for; retryable if a driver failed."""
+        devices = ", ".join(sorted({device_slug(target) for target in self.targets()})) or "nothing"
+        failed = [broken.error for broken in self.broken if isinstance(broken.error, GpuUnavailable)]
         wanted, unknown_rtx = f"to build for {', '.join(missing)}", _unknown_rtx(missing)
-        if ill and not unknown_rtx:
-            return GpuUnavailable(wanted=wanted, found=ill[0].found, fix=ill[0].fix)
+        if failed and not unknown_rtx:
+            return GpuUnavailable(wanted=wanted, found=failed[0].found, fix=failed[0].fix)
         broken = "".join(f"; {each.interpreter} is broken: {each.error.found}" for each in self.broken)
         return TargetUnavailable(
             wanted=wanted,
-            found=f"this host can build for {known}{broken}",
+            found=f"this host can build for {devices}{broken}",
             fix=unknown_rtx
-            or "ask for one of those, or run on a host with that GPU, its toolchain in ENGINEFARM_TOOLCHAINS",
+            or "ask for one of those, or run on a host with that GPU and its toolchain in "
+            "ENGINEFARM_TOOLCHAINS",
         )
 
 
 def _unknown_rtx(devices: tuple[str, ...]) -> str:
-    """Return what to do about devices that TensorRT-RTX does not build for; empty where there are none."""
-    known = {f"rtx-{capability.sm}" for capability in gpu_table().rtx}
-    unknown = [device for device in devices if device.startswith("rtx-sm") and device not in known]
-    if not unknown:
+    """Return what to do about devices that TensorRT-RTX does not build for; empty if there are none."""
+    supported = {f"rtx-{capability.sm}" for capability in gpu_table().rtx}
+    unsupported = [device for device in devices if device.startswith("rtx-sm") and device not in supported]
+    if not unsupported:
         return ""
     return (
-        f"TensorRT-RTX builds for {', '.join(sorted(known))} and sets of these only, as in rtx-sm86-sm89: "
-        f"for {', '.join(unknown)} use TensorRT itself on a host with that GPU"
+        f"TensorRT-RTX builds for {', '.join(sorted(supported))} and sets of these only, as in "
+        f"rtx-sm86-sm89: for {', '.join(unsupported)} use TensorRT itself on a host with that GPU"
     )
 
 
 def _candidates(interpreters: Iterable[str]) -> list[Toolchain]:
     installed = (flavour for flavour in Flavour if find_spec(flavour.value))
-    own = [Toolchain(interpreter=sys.executable, flavour=flavour) for flavour in installed]
-    given = [Toolchain(interpreter=path, flavour=flavour) for path in interpreters for flavour in Flavour]
-    return own + given
+    in_farm = [Toolchain(interpreter=sys.executable, flavour=flavour) for flavour in installed]
+    named = [Toolchain(interpreter=path, flavour=flavour) for path in interpreters for flavour in Flavour]
+    return in_farm + named
 
 
-_known: dict[tuple[str, ...], HostProbe] = {}
+_probes: dict[tuple[str, ...], HostProbe] = {}
 
 
 async def probe_host(interpreters: tuple[str, ...], *, work: Workspace) -> HostProbe:
-    """Run the farm's own toolchains and those of `interpreters`, and return what works.
+    """Run the toolchains of the farm's own environment and of `interpreters`, and return what works.
 
-    A host does not change while a process runs, so the answer is kept, unless a driver did not work that may
-    work later; the process that builds looks again and refuses a target that is not the one asked for.
+    The result is cached for this process, unless a driver failed in a way that may be temporary. The process
+    that builds checks the target again, and refuses to build for another one.
     """
-    known = _known.get(interpreters)
-    if known is None or any(broken.error.retryable for broken in known.broken):
-        known = _known[interpreters] = await _probe(interpreters, work)
-    return known
+    probe = _probes.get(interpreters)
+    if probe is None or any(broken.error.retryable for broken in probe.broken):
+        probe = _probes[interpreters] = await _probe(interpreters, work)
+    return probe
 
 
 async def _probe(interpreters: tuple[str, ...], work: Workspace) -> HostProbe:

@@ -1,4 +1,4 @@
-"""Where on this host an engine can be run."""
+"""Finds the toolchains and GPUs of this host that can run an engine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tasks.tensorrt.toolchain import ProbedGpu, ToolchainProbe
 def sites_to_run(
     host: HostProbe, target: EngineTarget, *, gpu_index: int | None = None
 ) -> tuple[BuildSite, ...]:
-    """Return the toolchains and GPUs that run an engine for `target`, at least one; those with pycuda first.
+    """Return at least one toolchain and GPU that can run an engine for `target`; those with pycuda first.
 
     Args:
-        host: what was found here.
-        target: what the engine was built for.
-        gpu_index: the GPU to use, among the visible ones; None takes each that fits.
+        host: the probe of this host.
+        target: the target that the engine was built for.
+        gpu_index: the GPU to use, among the visible ones; None for every GPU that fits.
 
     Raises:
-        TargetUnavailable: no toolchain here has that TensorRT, or none that has it sees such a GPU.
+        TargetUnavailable: no toolchain here has that TensorRT and sees that kind of GPU.
     """
     fitting = tuple(
         BuildSite(toolchain=probe.toolchain, gpu_index=gpu.index, gpu_uuid=gpu.uuid)
@@ -35,14 +35,14 @@ def sites_to_run(
     device = "GPU" if gpu_index is None else f"GPU with index {gpu_index}"
     raise TargetUnavailable(
         wanted=f"to run an engine for {device_slug(target)} with {target.flavour} {target.version}",
-        found=f"no such {device} with that TensorRT on this host, which has {_found(host)}",
-        fix="run this on a host with that GPU, the toolchain that built the engine in ENGINEFARM_TOOLCHAINS "
-        "or given as --toolchain; `enginefarm doctor` lists what is here",
+        found=f"no such {device} with that TensorRT on this host, which has {_describe_toolchains(host)}",
+        fix="run this on a host with that GPU, and name the toolchain that built the engine in "
+        "ENGINEFARM_TOOLCHAINS or with --toolchain; `enginefarm doctor` lists what is here",
     )
 
 
 def _is_of(probe: ToolchainProbe, target: EngineTarget) -> bool:
-    """Say whether the toolchain has the TensorRT of `target`; the process that runs looks again."""
+    """Return whether the toolchain has the TensorRT of `target`; the process that runs it checks again."""
     wanted = target.flavour, target.version, target.os, target.architecture
     return (probe.toolchain.flavour, probe.version, probe.os, probe.architecture) == wanted
 
@@ -51,7 +51,7 @@ def _takes(target: EngineTarget, gpu: ProbedGpu) -> bool:
     return gpu.compute in target.compute_capabilities and target.gpu in (None, gpu.name)
 
 
-def _found(host: HostProbe) -> str:
+def _describe_toolchains(host: HostProbe) -> str:
     texts = []
     for probe in host.toolchains:
         gpus = ", ".join(gpu.name for gpu in probe.gpus) or "no GPU"

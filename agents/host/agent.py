@@ -76,7 +76,7 @@ class Agent:
             await asyncio.wait([stop, *supervising, *others], return_when=asyncio.FIRST_COMPLETED)
             for task in (*supervising, *others):
                 if task.done():
-                    task.result()  # none ends but by an error
+                    task.result()  # a task ends only with an error
             return await self._end(supervising)
         finally:
             for task in (*supervising, *others):
@@ -109,7 +109,7 @@ class Agent:
             async with asyncio.timeout(_HAND_BACK_SECONDS):
                 await asyncio.gather(*(supervisor.end() for supervisor in supervising.values()))
         except Exception as error:  # noqa: BLE001 (the agent stops all the same)
-            _LOG.warning("the server could not be told about runs that were stopped: %r", error)
+            _LOG.warning("the stopped runs could not be reported to the server: %r", error)
             return False
         return True
 
@@ -156,9 +156,9 @@ async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 
 async def _try(what: Awaitable[Any]) -> None:
-    """Await what is retried later anyway; a failure there must not end an agent's builds.
+    """Await what is retried later anyway; a failure here must not end the agent's builds.
 
-    A proxy may answer anything while its server restarts, and a run may be deleted meanwhile.
+    A proxy may return anything while its server restarts, and a run may have been deleted.
     """
     try:
         await what

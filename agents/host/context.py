@@ -41,7 +41,7 @@ class AgentContext:
         register: registers the farm's deployments in the pool of a worker.
         first_specs: the worker of each slot by the first probe.
         workspace: gives a probe its folder and limits.
-        forking: held while the agent itself starts a process, so that the process is not taken for an orphan.
+        forking: locked while the agent itself starts a process, so that it is not taken for an orphan.
     """
 
     name: str
@@ -55,7 +55,7 @@ class AgentContext:
     _served: dict[WorkerSlot, WorkerSpec] = field(default_factory=dict, init=False)
 
     async def find(self, slot: WorkerSlot, *, probe_again: bool) -> WorkerSpec:
-        """Return the worker for `slot`; with `probe_again` after a new probe of the host.
+        """Return the worker for `slot`; with `probe_again`, probe the toolchain first.
 
         Raises:
             FarmError: nothing works in the slot now.
@@ -71,13 +71,13 @@ class AgentContext:
         if spec is None:
             raise TargetUnavailable(
                 wanted=f"the GPU {slot.gpu_uuid}",
-                found="no such GPU any longer",
+                found="the GPU is no longer there",
                 fix="check it with nvidia-smi; the agent continues once it is back",
             )
         return spec
 
     async def prepare(self, spec: WorkerSpec, *, before: WorkerSpec | None) -> None:
-        """Create pool and deployments, and announce; withdraw what the slot was `before` if that has changed.
+        """Create the pool and deployments and announce the pool; withdraw the pool `before`, if it differs.
 
         Raises:
             FarmError: the server or the store does not answer, or the pool is not safe.
@@ -151,7 +151,7 @@ class AgentContext:
 
 @contextmanager
 def only_agent(name: str, slots: Iterable[WorkerSlot]) -> Iterator[None]:
-    """Be the only agent on this host called `name` with workers in `slots`.
+    """Ensure that this is the only agent on this host called `name` with workers in `slots`.
 
     Two agents would treat each other's runs as lost.
 
@@ -164,7 +164,7 @@ def only_agent(name: str, slots: Iterable[WorkerSlot]) -> Iterator[None]:
             if descriptor is None:
                 raise AgentRunning(
                     wanted=f"to serve {label} as {name}",
-                    found="an agent of this name that does so already",
+                    found="another agent of this name that serves it already",
                     fix="stop the other agent, or give this agent another --name",
                 )
             locks.callback(os.close, descriptor)

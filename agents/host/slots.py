@@ -1,4 +1,4 @@
-"""What a host runs workers for: each GPU with each TensorRT that sees it, TensorRT-RTX, or conversions."""
+"""Worker slots of a host: for each GPU and each TensorRT that sees it, TensorRT-RTX, and conversions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WorkerSlot:
 
     Attributes:
         label: its part of the worker's name, `gpu0` or `cpu`.
-        limit: how many runs the worker has at a time.
+        limit: how many runs the worker executes at a time.
         toolchain: what builds in the slot; None for conversions.
         gpu_uuid: the GPU that its runs see; None if they see all.
     """
@@ -32,14 +32,14 @@ class WorkerSlot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSpec:
-    """The worker to start in a slot, as the last probe says.
+    """The worker to start in a slot, according to the last probe.
 
     Attributes:
         slot: where it runs.
         host: the host's name.
         pool: the work pool.
         tags: the tags of its deployments.
-        offer: what it builds, as it is announced; None for conversions.
+        offer: the targets that it announces; None for conversions.
     """
 
     slot: WorkerSlot

@@ -45,7 +45,7 @@ class WorkerSupervisor:
         environment: environment variables of workers.
         end_orphans: kills what workers that ended have left running.
         spec: the worker of the slot, once it is known.
-        process: the worker's process, until it and its children are gone.
+        process: the worker's process, until it and its children have ended.
         state: the current state, for people.
     """
 

@@ -1,8 +1,8 @@
-"""The way in through S3: releases whose request file was created become runs of `build-release`.
+"""The S3 agent: starts a run of `build-release` for each release whose request file was uploaded.
 
-A message is deleted only after its run stands on Prefect's server, and a run has a key made of the request
-file's place and content: a message that comes twice or late builds nothing twice. What notifications lost is
-found by listing the places of releases.
+A message is deleted only after its run exists on Prefect's server. The idempotency key of a run is made of
+the request file's location and content, so a duplicate or late message builds nothing twice. Listings of the
+places of releases find what notifications missed.
 """
 
 from __future__ import annotations
@@ -31,30 +31,29 @@ from tasks.store.listing import Listed
 
 _LOG = logging.getLogger(__name__)
 _BACKOFF = Backoff(first=1.0, longest=60.0)
-_LONGEST_STEP = 600.0  # seconds; all calls give up long before
+_LONGEST_STEP = 600.0  # seconds; all calls time out long before
 
 
 class _Stopped(Exception):
-    """The agent was told to end while it waited for a server that is away."""
+    """The agent was asked to stop while it waited for a server that is down."""
 
 
-def _can_help_to_wait(error: FarmError) -> bool:
-    """Say whether the same call can succeed later, without a change of the release.
+def _is_worth_retrying(error: FarmError) -> bool:
+    """Return whether the same call can succeed later with the release unchanged.
 
-    An operator who registers the farm, or corrects a password, changes nothing about it.
+    That includes errors that an operator fixes, by registering the farm or correcting a password.
     """
     return error.retryable or isinstance(error, NotDeployed | ServerDenied)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3AgentSettings:
-    """What an operator decides.
+    """An operator's settings.
 
     Attributes:
-        places: where releases may lie; nothing outside is ever built.
-        list_seconds: how long to wait between two listings of `places`; 0 lists never.
-        list_window: how old a request file may be for a listing to care: older ones are a reconciliation's
-            business.
+        places: where releases may be; nothing outside is ever built.
+        list_seconds: how long to wait between two listings of `places`; 0 never lists.
+        list_window: the maximum age of a request file that a listing builds; `reconcile` handles older ones.
     """
 
     places: tuple[ReleasePlace, ...]
@@ -64,12 +63,12 @@ class S3AgentSettings:
 
 @dataclass(kw_only=True)
 class S3Agent:
-    """One agent. Several may share a queue.
+    """An S3 agent. Several may share a queue.
 
     Attributes:
-        queue: where notifications come from; None where the S3 server has no SQS: then only listings tell.
-        settings: what an operator decided.
-        steps: what it does, for its health.
+        queue: the source of notifications; None if the S3 server has no SQS, so that the agent only lists.
+        settings: the operator's settings.
+        steps: its progress, for its health.
     """
 
     queue: NotificationQueue | None
@@ -79,16 +78,16 @@ class S3Agent:
     _answered: set[tuple[str, Listed]] = field(default_factory=set, init=False)
 
     def stop(self) -> None:
-        """End `run` after the message at hand; one that waits for a server is handed back."""
+        """Stop `run` after the current message; a message that waits for a server is handed back."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Answer messages and list places until `stop` is called."""
+        """Process messages and list places until `stop` is called."""
         async with asyncio.TaskGroup() as group:
             if self.queue is not None:
                 group.create_task(self._answer_messages(self.queue))
             if self.settings.list_seconds:
-                group.create_task(self._list_again_and_again())
+                group.create_task(self._list_periodically())
 
     async def _answer_messages(self, queue: NotificationQueue) -> None:
         pauses = iter(_BACKOFF)
@@ -100,30 +99,30 @@ class S3Agent:
                     await self._take(queue, message)
             except FarmError as error:
                 pause = next(pauses)
-                _LOG.warning("%s; trying again in %.0f s", error, pause)
+                _LOG.warning("%s; retrying in %.0f s", error, pause)
                 self._at_queue("waits for S3 and SQS")
                 await self._sleep(pause)
             else:
                 pauses.reset()
 
     async def _take(self, queue: NotificationQueue, message: Message) -> None:
-        """Answer `message`, or hand it back."""
+        """Process `message`, or hand it back."""
         if self._stop.is_set():
             await queue.hide(message, 0)
             return
         try:
-            async with queue.held(message):
+            async with queue.extending_visibility(message):
                 await self._answer(queue, message)
         except _Stopped:
             await queue.hide(message, 0)
         except FarmError:
-            # Each time later; the redrive policy moves what fails too often.
+            # Linear backoff; the redrive policy moves what fails too often to the dead-letter queue.
             await queue.hide(message, min(60 * message.received, 900))
             raise
 
     async def _answer(self, queue: NotificationQueue, message: Message) -> None:
-        """Start what `message` asks for, and delete it; what can never be answered is a dead letter."""
-        self._at_queue("answers a message")
+        """Start what `message` asks for and delete it; move it to the dead letters if it never can be."""
+        self._at_queue("processes a message")
         notification = read_notification(message.body)
         reasons = list(notification.unreadable)
         for created in notification.created:
@@ -138,12 +137,12 @@ class S3Agent:
             await queue.delete(message)
 
     async def _build(self, created: CreatedObject, release: ReleaseRef) -> None:
-        """Start a run for `release`, however long S3 or Prefect's server are away.
+        """Start a run for `release`, however long S3 or Prefect's server is down.
 
         Raises:
-            RequestInvalid: Prefect's server will never take it.
-            FarmError: S3 answers, and refuses.
-            _Stopped: the agent is to end before that.
+            RequestInvalid: Prefect's server will never accept it.
+            FarmError: S3 refuses.
+            _Stopped: the agent was asked to stop first.
         """
         pauses = iter(_BACKOFF)
         while True:
@@ -151,25 +150,25 @@ class S3Agent:
             try:
                 return await self._start(created, release)
             except FarmError as error:
-                if not _can_help_to_wait(error):
+                if not _is_worth_retrying(error):
                     raise
-                _LOG.warning("%s; trying again in %.0f s", printable_name(str(error)), pause)
+                _LOG.warning("%s; retrying in %.0f s", printable_name(str(error)), pause)
             self._at_queue("waits for a server")
             await self._sleep(pause)
             if self._stop.is_set():
                 raise _Stopped
 
     async def _start(self, created: CreatedObject, release: ReleaseRef) -> None:
-        """Start a run for what lies at `created`, its request file, now; nothing where nothing does.
+        """Start a run for the request file `created`, unless it has been deleted.
 
         Raises:
-            FarmError: why not; whether waiting can help says `_can_help_to_wait`.
+            FarmError: no run was started; see `_is_worth_retrying`.
         """
         try:
             content = await asyncio.to_thread(content_of, created)
             priority = await asyncio.to_thread(priority_of, release)
         except NotStored:
-            _LOG.info("%s is gone", printable_name(created.url))
+            _LOG.info("%s was deleted", printable_name(created.url))
             return
         key = f"s3:{created.bucket}/{created.key}@{content}"
         with server_errors(every_status=True):
@@ -177,7 +176,7 @@ class S3Agent:
                 started = await start_release(client, release, idempotency_key=key, queue=priority, way="s3")
         _LOG.info("%s: run %s in the queue %s", printable_name(release.url), started.run.id, priority)
 
-    async def _list_again_and_again(self) -> None:
+    async def _list_periodically(self) -> None:
         while not self._stop.is_set():
             pause = self.settings.list_seconds
             for place in self.settings.places:
@@ -192,10 +191,10 @@ class S3Agent:
     async def _list(self, place: ReleasePlace) -> None:
         """Start a run for each request file below `place` that this agent has not seen in a listing.
 
-        One that S3 does not give is tried again at the next listing, and keeps no other from its run.
+        A file that cannot be read is retried at the next listing, and does not hold up the others.
 
         Raises:
-            FarmError: the place cannot be listed, or S3 or Prefect's server is away.
+            FarmError: the place cannot be listed, or S3 or Prefect's server is down.
         """
         since = datetime.now(UTC) - self.settings.list_window
         lists = partial(self.steps.take, "listing", f"lists {place.url}", within=_LONGEST_STEP)
@@ -208,12 +207,12 @@ class S3Agent:
                 return
             if (place.url, file) not in self._answered and await self._start_listed(created):
                 self._answered.add((place.url, file))
-        self._answered -= {known for known in self._answered if known[0] == place.url} - {
+        self._answered -= {answered for answered in self._answered if answered[0] == place.url} - {
             (place.url, file) for file in files
         }
 
     async def _start_listed(self, created: CreatedObject) -> bool:
-        """Start a run for `created`; return whether that is settled."""
+        """Start a run for `created`; return whether no retry is needed."""
         try:
             release = release_of(created, self.settings.places)
         except LocationUnknown:  # a file of that name in somebody's model
@@ -221,7 +220,7 @@ class S3Agent:
         try:
             await self._start(created, release)
         except FarmError as error:
-            if _can_help_to_wait(error):
+            if _is_worth_retrying(error):
                 raise
             _LOG.warning("%s: %s", printable_name(created.url), printable_name(str(error)))
             return isinstance(error, RequestInvalid)
@@ -231,6 +230,6 @@ class S3Agent:
         self.steps.take("queue", does, within=_LONGEST_STEP)
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait that long, or until the agent is to end."""
+        """Sleep, or return early if the agent is asked to stop."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)

@@ -1,7 +1,7 @@
-"""What notifications of S3 servers say, whoever sent them: which objects were created.
+"""Parses notifications of S3 servers of any kind: which objects were created.
 
-Nothing here asks a server. What a notification says is a hint: the object itself is looked at before anything
-is done about it.
+Nothing here contacts a server. A notification is only a hint: the agent looks at the object itself before it
+starts anything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SHOWN = 200
 
 
 def _quoted(key: str) -> str:
-    """Read a key as forms on web pages write it: `+` is a blank; slashes may be quoted or not."""
+    """Decode a key that is URL-encoded as in web forms: `+` is a space; slashes may be encoded or not."""
     return unquote_plus(key, errors="strict")
 
 
@@ -36,11 +36,11 @@ _READ_KEY: Mapping[str, Callable[[str], str]] = {"aws:s3": _quoted, "minio:s3": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """What one message says.
+    """The content of one message.
 
     Attributes:
-        created: the request files that were created, in the message's order; other objects stay out.
-        unreadable: why parts of it can never be read, for people; empty where all could be.
+        created: the request files that were created, in the message's order, without other objects.
+        unreadable: why parts of the message cannot be read, for people; empty if all parts can.
     """
 
     created: tuple[CreatedObject, ...] = ()
@@ -50,8 +50,8 @@ class Notification:
 def read_notification(body: str) -> Notification:
     """Read the body of a message: records of AWS, MinIO or Ceph, an event of EventBridge, or a test event.
 
-    Never raises for what a body holds: what cannot be read is told in the answer. What AWS' notification
-    service (SNS) passed on is read, too.
+    Never raises for malformed content: the result says what cannot be read. Messages that AWS's notification
+    service (SNS) forwarded are read, too.
     """
     document = _json(body)
     if isinstance(document, dict) and document.get("Type") == "Notification":
@@ -75,7 +75,7 @@ def read_notification(body: str) -> Notification:
 
 
 def _json(text: object) -> Any:
-    """Return the JSON document in `text`; None where there is none."""
+    """Return the JSON document in `text`; None if there is none."""
     if not isinstance(text, str):
         return None
     try:
@@ -85,7 +85,7 @@ def _json(text: object) -> Any:
 
 
 def _records(document: dict[str, Any]) -> Iterator[Any]:
-    """Yield the parts of which each tells of one object; a document without any is one itself."""
+    """Yield the records of a document, one per object; a document without records is itself one."""
     records = document.get("Records")
     if isinstance(records, list):
         yield from records
@@ -94,10 +94,10 @@ def _records(document: dict[str, Any]) -> Iterator[Any]:
 
 
 def _object_of(record: Any) -> CreatedObject | None:
-    """Return the object that was created; None where something else happened.
+    """Return the object that was created; None if the record reports something else.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError: the record has no form that is known.
+        AttributeError, KeyError, TypeError, ValueError: the record has no known form.
     """
     if not isinstance(record, dict):
         raise TypeError("no JSON object")
@@ -106,14 +106,14 @@ def _object_of(record: Any) -> CreatedObject | None:
         place, read_key = record["detail"], _plain
         is_created = record["detail-type"] == _CREATED_ON_EVENT_BRIDGE
     else:
-        # Ceph and MinIO write `s3:` before the name, as it stands in their configuration.
+        # Ceph and MinIO put `s3:` in front of the name, as their configuration does.
         is_created = record["eventName"].removeprefix("s3:").startswith(_CREATED)
         place, read_key = record["s3"], _reader(record["eventSource"])
     if not is_created:
         return None
     bucket, key = place["bucket"]["name"], place["object"]["key"]
     if not (isinstance(bucket, str) and bucket and isinstance(key, str) and key):
-        raise ValueError("no names of a bucket and an object")
+        raise ValueError("no names for the bucket and the object")
     created = CreatedObject(bucket=bucket, key=read_key(key))
     created.url.encode()  # half of a surrogate pair is no name
     return created
@@ -121,7 +121,7 @@ def _object_of(record: Any) -> CreatedObject | None:
 
 def _reader(source: object) -> Callable[[str], str]:
     if not isinstance(source, str) or source not in _READ_KEY:
-        raise ValueError(f"how {source!r} writes keys is not known")
+        raise ValueError(f"it is unknown how {source!r} encodes keys")
     return _READ_KEY[source]
 
 

@@ -1,4 +1,4 @@
-"""The queue in SQS that takes an S3 server's notifications, and its dead-letter queue."""
+"""The SQS queue that receives an S3 server's notifications, and its dead-letter queue."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 VISIBILITY_SECONDS = 60
-_WAIT_SECONDS = 10  # a stop waits for it, too
+_WAIT_SECONDS = 10  # stopping waits for it, too
 _MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message as it was received this time.
+    """A message, as it was received this time.
 
     Attributes:
         body: its text.
-        receipt: what SQS wants to be told of it.
-        received: how many times it was received, this one included.
+        receipt: SQS's receipt handle.
+        received: how many times it has been received, including this time.
     """
 
     body: str
@@ -45,12 +45,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationQueue:
-    """A queue, as `connect` found it. A client may be used by several threads.
+    """A queue that `connect` returned. Thread-safe.
 
     Attributes:
-        client: of SQS.
-        url: the queue.
-        dead_letters: URL of the queue for what can never be answered.
+        client: the SQS client.
+        url: URL of the queue.
+        dead_letters: URL of the queue for messages that can never be processed.
     """
 
     client: SQSClient
@@ -72,7 +72,7 @@ class NotificationQueue:
             if "deadLetterTargetArn" not in policy:
                 raise RequestInvalid(
                     wanted=f"a dead-letter queue behind {url}",
-                    found="no redrive policy: a message that nobody can read would come back for ever",
+                    found="no redrive policy: an unreadable message would be redelivered for ever",
                     fix="give the queue a RedrivePolicy, as infra/terraform does",
                 )
             *_, account, name = policy["deadLetterTargetArn"].split(":")
@@ -80,7 +80,7 @@ class NotificationQueue:
         return cls(client=client, url=url, dead_letters=dead_letters["QueueUrl"])
 
     async def receive(self) -> Message | None:
-        """Wait for a message, 10 s at most; None where none came.
+        """Wait up to 10 s for a message; return None if none arrives.
 
         Raises:
             FarmError: as `s3_errors`.
@@ -100,21 +100,21 @@ class NotificationQueue:
         return None
 
     async def delete(self, message: Message) -> None:
-        """Take a message that was answered out of the queue.
+        """Delete a message that has been processed.
 
         Raises:
             FarmError: as `s3_errors`.
         """
-        with _sqs_errors(f"to take a message out of {self.url}"):
+        with _sqs_errors(f"to delete a message of {self.url}"):
             await asyncio.to_thread(
                 self.client.delete_message, QueueUrl=self.url, ReceiptHandle=message.receipt
             )
 
     async def bury(self, message: Message, reason: str) -> None:
-        """Move a message that can never be answered to the dead-letter queue, with `reason` as attribute.
+        """Move a message to the dead-letter queue, with `reason` as an attribute.
 
         Raises:
-            FarmError: as `s3_errors`; the message stays, and is moved once it was received too often.
+            FarmError: as `s3_errors`; the message stays, and SQS moves it after too many receives.
         """
         text = printable_name(reason)[:_LONGEST_REASON]
         with _sqs_errors(f"to send to {self.dead_letters}"):
@@ -127,12 +127,12 @@ class NotificationQueue:
         await self.delete(message)
 
     async def hide(self, message: Message, seconds: int) -> None:
-        """Keep others from receiving the message for that long; 0 hands it back at once.
+        """Hide the message from other receivers for `seconds`; 0 hands it back at once.
 
         Raises:
             FarmError: as `s3_errors`.
         """
-        with _sqs_errors(f"to hold a message of {self.url}"):
+        with _sqs_errors(f"to hide a message of {self.url}"):
             await asyncio.to_thread(
                 self.client.change_message_visibility,
                 QueueUrl=self.url,
@@ -141,10 +141,10 @@ class NotificationQueue:
             )
 
     @asynccontextmanager
-    async def held(self, message: Message) -> AsyncIterator[None]:
-        """Keep others from receiving the message while the block runs, however long that takes.
+    async def extending_visibility(self, message: Message) -> AsyncIterator[None]:
+        """Hide the message from other receivers while the block runs, however long that takes.
 
-        SQS takes it back after 12 hours. A second answer to the same message does no harm.
+        SQS limits that to 12 hours. Processing a message twice does no harm.
         """
         renewing = asyncio.create_task(self._renew(message))
         try:
@@ -171,7 +171,7 @@ _CONFIG = Config(
 
 @contextmanager
 def _sqs_errors(wanted: str) -> Iterator[None]:
-    """Raise the farm's errors for botocore's, as `s3_errors`.
+    """Translate botocore's errors into the farm's, as `s3_errors`.
 
     Raises:
         RequestInvalid: there is no such queue.
@@ -186,7 +186,7 @@ def _sqs_errors(wanted: str) -> Iterator[None]:
             raise RequestInvalid(
                 wanted=wanted,
                 found="there is no such queue",
-                fix="correct --queue and AWS_DEFAULT_REGION, or make the queue (infra/terraform)",
+                fix="correct --queue and AWS_DEFAULT_REGION, or create the queue (infra/terraform)",
             ) from cause
         raise
     except (BotoCoreError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Request files as they lie in S3, for what starts builds: where they are, and what they say of a run."""
+"""Request files in S3, for everything that starts builds: where they are, and the priority they ask for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.store.s3 import s3_client, s3_errors
 
 
 def content_of(created: CreatedObject) -> str:
-    """Return S3's name for the object's content: its version, or its entity tag where there are none.
+    """Return S3's identifier of the object's content: its version, or its ETag if it has no version.
 
     Raises:
         FarmError: as `s3_errors`.
@@ -23,12 +23,12 @@ def content_of(created: CreatedObject) -> str:
     with s3_errors(f"to look at {created.url}"):
         answer = s3_client().head_object(Bucket=created.bucket, Key=created.key)
     version = answer.get("VersionId", "null")
-    # Where versions are suspended, every new content is version "null".
+    # If versioning is suspended, every new content is version "null".
     return version if version != "null" else answer["ETag"].strip('"')
 
 
 def priority_of(release: ReleaseRef) -> Priority:
-    """Return how soon the request of `release` wants it; what is no request has no wishes.
+    """Return the priority that the request of `release` asks for; the default if the request is invalid.
 
     Raises:
         FarmError: as `s3_errors`.
@@ -38,7 +38,7 @@ def priority_of(release: ReleaseRef) -> Priority:
     except FarmError as error:
         if not error.about_request:
             raise
-        return Priority.DEFAULT  # the run will say so, where people look
+        return Priority.DEFAULT  # the run will report what is wrong, where people look
 
 
 def request_files(
@@ -49,7 +49,7 @@ def request_files(
     Args:
         place: where to look.
         since: with a time zone.
-        at_page: is called for each thousand objects.
+        at_page: called for each thousand objects.
 
     Raises:
         FarmError: as `s3_errors`.

@@ -1,4 +1,4 @@
-"""Which Prefect servers the farm talks to. Who can call a server's API can run flows on its agents."""
+"""Which Prefect servers the farm may use. Whoever can call a server's API can run flows on its agents."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tasks.domain.errors import ServerUnreachable, ServerUnsafe
 
 
 def check_server(url: str | None, *, secret: bool, plain_http: Collection[str] = ()) -> str:
-    """Return the URL of Prefect's API at `url`, if the farm may talk to it.
+    """Return `url`, the URL of a Prefect API, if the farm may use it.
 
-    This machine's own loopback may be open: who is there can run programs anyway. Everywhere else a password
-    or key is wanted, and TLS, as the password and all orders would be readable on the way.
+    A server on the loopback may be open: its users can run programs anyway. All others need a password or
+    key, and TLS, because the password and all orders could be read in transit.
 
     Args:
-        url: what `PREFECT_API_URL` says; None where it is not set.
+        url: the value of `PREFECT_API_URL`; None if it is not set.
         secret: whether a password (`PREFECT_API_AUTH_STRING`) or key (`PREFECT_API_KEY`) is set.
-        plain_http: names of hosts that may be reached without TLS: a network of containers, a VPN.
+        plain_http: names of hosts that may be used without TLS: in a network of containers, or a VPN.
 
     Raises:
         ServerUnreachable: there is no URL.
-        ServerUnsafe: it is no http(s) URL, carries a password in itself, or asks for what is not set.
+        ServerUnsafe: it is no http(s) URL, contains a password, or lacks a password or TLS.
     """
     if not url:
         raise ServerUnreachable(
@@ -47,15 +47,15 @@ def check_server(url: str | None, *, secret: bool, plain_http: Collection[str] =
 def _check_remote(host: str, scheme: str, *, secret: bool, plain_http: Collection[str]) -> None:
     if not secret:
         raise ServerUnsafe(
-            wanted=f"a password for the Prefect server on {host}: who reaches it can run code on agents",
+            wanted=f"a password for the Prefect server on {host}: whoever reaches it can run code on agents",
             found="neither PREFECT_API_AUTH_STRING nor PREFECT_API_KEY is set",
             fix="start the server with PREFECT_SERVER_API_AUTH_STRING, and set PREFECT_API_AUTH_STRING here",
         )
     if scheme != "https" and host not in plain_http:
         raise ServerUnsafe(
-            wanted=f"https to the Prefect server on {host}: the password would be readable on the way",
+            wanted=f"https to the Prefect server on {host}: the password could be read in transit",
             found="plain http",
-            fix="put a proxy with TLS in front of the server or, if the network between is private, add "
+            fix="put a proxy with TLS in front of the server or, if the network in between is private, add "
             "the host to ENGINEFARM_PLAIN_HTTP",
         )
 

@@ -1,4 +1,4 @@
-"""What Prefect's client raises, as errors of the farm: the server is away, or it refuses."""
+"""Translates errors of Prefect's client into errors of the farm: the server is down, or it refuses."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from prefect.settings import get_current_settings
 from tasks.domain.errors import ServerDenied, ServerUnreachable
 
 NO_ANSWER = (httpx.TransportError, PrefectHTTPStatusError)
-"""What a client of Prefect's raises where it got no answer, or one that is no success."""
+"""What Prefect's client raises if it gets no response, or one that is no success."""
 
 _OVERLOADED = HTTPStatus.INTERNAL_SERVER_ERROR
 _DENIED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 def is_away(error: httpx.TransportError | PrefectHTTPStatusError) -> bool:
-    """Say whether the same call may succeed later: the server did not answer, or could not."""
+    """Return whether a retry may succeed: the server did not answer, or was overloaded."""
     return not isinstance(error, PrefectHTTPStatusError) or error.response.status_code >= _OVERLOADED
 
 
 @contextmanager
 def server_errors(*, every_status: bool = False) -> Iterator[None]:
-    """Raise errors of the farm for what Prefect's client raises inside.
+    """Translate errors of Prefect's client into errors of the farm.
 
     Args:
-        every_status: whether each other status counts as unreachable, too: for callers that retry anyway.
+        every_status: whether all other statuses count as unreachable, too: for callers that retry anyway.
 
     Raises:
         ServerUnreachable: the server does not answer, or is overloaded.
@@ -47,7 +47,7 @@ def server_errors(*, every_status: bool = False) -> Iterator[None]:
     except httpx.HTTPError as error:
         raise _unreachable(type(error).__name__) from error
     # Workaround (Prefect 3.8.8): its client turns any failure of its first call into a RuntimeError. Remove
-    # when that call raises what others raise; 3.9.1 does not.
+    # when that call raises the same errors as later calls; in 3.9.1 it does not.
     except RuntimeError as error:
         if isinstance(error.__cause__, Exception):
             raise _unreachable(type(error.__cause__).__name__) from error
@@ -66,7 +66,7 @@ def _denied() -> ServerDenied:
 
 def _unreachable(found: str) -> ServerUnreachable:
     return ServerUnreachable(
-        wanted=f"an answer of the Prefect server at {get_current_settings().api.url}",
+        wanted=f"an answer from the Prefect server at {get_current_settings().api.url}",
         found=found,
-        fix="see that the server runs, and that PREFECT_API_URL names it",
+        fix="check that the server is running and that PREFECT_API_URL names it",
     )

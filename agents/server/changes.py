@@ -1,4 +1,4 @@
-"""What `enginefarm deploy` would do, as values: each part says it, then does it."""
+"""What `enginefarm deploy` would do, as values: each part first plans its changes, then applies them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefect.client.orchestration import PrefectClient
 
 
 class Action(StrEnum):
-    """What happens to one thing on the server."""
+    """What happens to an object on the server."""
 
     CREATE = "create"
     CHANGE = "change"
@@ -20,13 +20,13 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One thing on Prefect's server, and what it needs to be as the farm wants it.
+    """The change that one object on Prefect's server needs.
 
     Attributes:
-        kind: what it is: `pool`, `queue`, `deployment`, `automation`, `variable`.
-        name: how the server calls it.
-        action: what would be, or was, done.
-        details: for people, one line each: what differs, or what an operator changed and keeps.
+        kind: `pool`, `queue`, `deployment`, `automation` or `variable`.
+        name: its name on the server.
+        action: what would be done, or was done.
+        details: lines for people: what differs, or what an operator changed and keeps.
     """
 
     kind: str
@@ -42,12 +42,12 @@ class Part(Protocol):
     """A part of the farm that is registered on Prefect's server."""
 
     async def plan(self, client: PrefectClient) -> Plan:
-        """Return what `apply` would do now. Changes nothing."""
+        """Return what `apply` would do now, without changing anything."""
 
     async def apply(self, client: PrefectClient) -> Plan:
-        """Create and change what is missing or differs, and return what was done."""
+        """Create what is missing and change what differs; return what was done."""
 
 
 def is_done(plan: Plan) -> bool:
-    """Say whether `plan` leaves everything as it is."""
+    """Return whether `plan` changes nothing."""
     return all(change.action is Action.KEEP for change in plan)

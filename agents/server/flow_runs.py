@@ -1,4 +1,4 @@
-"""Flow runs of the farm on Prefect's server: which flows are the farm's, and all runs that a filter names."""
+"""Flow runs of the farm on Prefect's server: their names and tags, and reading all runs of a filter."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ FLOWS = ("build-release", "build-engine", "reconcile")
 """The names of the farm's flows."""
 
 PARENT_TAG = "enginefarm-parent"
-"""With the id of the run that asked for it, the tag of each run of one cell."""
+"""The tag of each run of a cell, with the id of the run that submitted it."""
 
 DETACHED_TAG = "enginefarm-outlives"
-"""With the state in which its parent ended, the tag of a run that somebody started again after that."""
+"""The tag of a run that was restarted after its parent ended, with the id of the parent's final state."""
 
 WORKER_LABEL = "prefect.worker.name"
-"""The label with the name of the worker that took a run."""
+"""The label of a run with the name of the worker that took it."""
 
 TAKEN = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
-"""The states of a run that a worker has."""
+"""The states of a run that a worker has taken."""
 
 _PAGE = 200
 
 
 def cancel_of(run: FlowRun, why: str) -> State[Any]:
-    """Return the state that ends `run`.
+    """Return the state that cancels `run`.
 
-    One that waits has nobody who would hear of it: if an agent once had it and handed it back, Prefect would
-    leave it "Cancelling" until somebody takes it. One that crashed waits to be started again.
+    No agent would notice that a waiting run is Cancelling: if an agent once had it and handed it back,
+    Prefect would leave it so until another agent takes it. A crashed run waits as well: for its restart.
     """
     # Workaround (Prefect 3.8.8): a waiting run that a worker once had stays Cancelling. Remove when the
-    # server sets each run that waits to Cancelled.
+    # server sets every waiting run to Cancelled.
     waits = run.state_type in {StateType.SCHEDULED, StateType.CRASHED}
     return State(type=StateType.CANCELLED if waits else StateType.CANCELLING, message=why)
 
 
 def is_assigned_to(run: FlowRun, worker: str) -> bool:
-    """Say whether `run`, as it was just read, is one that `worker` has."""
+    """Return whether `worker` has taken `run`, which must have been read just now."""
     return run.state_type in TAKEN and run.labels.get(WORKER_LABEL) == worker
 
 
 def detached_tag(parent: FlowRun | None) -> str:
-    """Return the tag of a run that goes on though `parent` (None: deleted) ended as it has now."""
+    """Return the tag of a run that outlives `parent` (None: deleted) in its present state."""
     return f"{DETACHED_TAG}:{parent.state_id if parent else 'deleted'}"
 
 
@@ -62,17 +62,17 @@ def cell_run_name(order: EngineOrder) -> str:
 
 
 def release_tags(release: ReleaseRef) -> tuple[str, ...]:
-    """Return what runs about `release` are tagged with, for people and filters."""
+    """Return the tags of runs about `release`, for people and filters."""
     return f"model:{release.model}", f"version:{release.version}"
 
 
 def cell_tags(order: EngineOrder) -> tuple[str, ...]:
-    """Return what a run of one cell is tagged with, for people and filters."""
+    """Return the tags of a run of one cell, for people and filters."""
     return *release_tags(order.release.ref), f"gpu:{device_slug(order.target)}"
 
 
 async def all_flow_runs(client: PrefectClient, **filters: Any) -> list[FlowRun]:
-    """Return all runs that `filters`, as `read_flow_runs` takes them, name; the server gives pages."""
+    """Return all pages of `read_flow_runs` with these `filters`."""
     runs: list[FlowRun] = []
     while True:
         page = await client.read_flow_runs(**filters, limit=_PAGE, offset=len(runs))

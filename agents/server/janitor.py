@@ -1,7 +1,7 @@
-"""Puts right on Prefect's server what nobody else does: children of parents that ended, runs that crashed.
+"""Cleans up on Prefect's server: cancels children whose parent has ended, and restarts crashed runs.
 
-Every CPU agent does it, every few seconds; where two do it at once, that changes nothing. Prefect itself
-tells the children of a cancelled run half a minute later, and never starts a crashed run again.
+Every CPU agent does so every few seconds; doing it twice at once is harmless. Prefect itself cancels the
+children of a cancelled run half a minute later, and never restarts a crashed run.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from tasks.domain.errors import FarmError
 # within seconds, and the restarts when a deployment can ask for them.
 
 MAX_CRASHES = 3
-"""How often a run is started before its crash is its end."""
+"""A run that has crashed this often is not restarted."""
 
 _EVERY_SECONDS = 3.0
-_SLOWER = 10.0  # a sweep that takes long is followed by a pause of so many times that
+_SLOWER = 10.0  # after a slow sweep, the pause is this many times as long as the sweep took
 _REVIVED_FOR = timedelta(days=1)
 _PAGE = 200
 _ALIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
@@ -53,17 +53,17 @@ _ENDS_CHILDREN = {StateType.CANCELLED, StateType.CANCELLING, StateType.FAILED}
 _LOG = logging.getLogger(__name__)
 
 OnServer = Callable[[Callable[[PrefectClient], Awaitable[Any]]], Awaitable[Any]]
-"""Calls what it is given with a client of the farm's server."""
+"""Calls a function with a client of the farm's server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What one pass did.
+    """What one sweep did.
 
     Attributes:
-        cancelled: runs that it cancelled.
-        revived: runs that it had started again.
-        crashes: the ids of the crashed states that it saw, and whether their run had crashed too often.
+        cancelled: the runs that it cancelled.
+        revived: the runs that it restarted.
+        crashes: the ids of the crashed states that it saw, and whether each run has reached the crash limit.
     """
 
     cancelled: tuple[UUID, ...]
@@ -72,67 +72,67 @@ class Swept:
 
 
 async def run_janitor(on_server: OnServer) -> None:
-    """Sweep until cancelled; a server that is away only delays it, and one that is slow is asked less."""
-    known: Mapping[UUID, bool] = {}
+    """Sweep until cancelled. An outage of the server only delays it; a slow server is polled less often."""
+    crashes: Mapping[UUID, bool] = {}
     while True:
         started = time.monotonic()
         try:
-            known = (await on_server(partial(sweep, known=known))).crashes
+            crashes = (await on_server(partial(sweep, previous=crashes))).crashes
         except FarmError as error:
             _LOG.warning("%s", error)
-        except Exception:  # noqa: BLE001 (what is odd about somebody's run must not end an agent's builds)
-            _LOG.exception("the farm's runs could not be looked at")
+        except Exception:  # noqa: BLE001 (an unexpected state of a run must not end an agent's builds)
+            _LOG.exception("the farm's runs could not be cleaned up")
         await asyncio.sleep(max(_EVERY_SECONDS, _SLOWER * (time.monotonic() - started)))
 
 
-async def sweep(client: PrefectClient, *, known: Mapping[UUID, bool] = _NOTHING) -> Swept:
-    """Cancel children whose parent is gone or ended otherwise than completed; start crashed runs again.
+async def sweep(client: PrefectClient, *, previous: Mapping[UUID, bool] = _NOTHING) -> Swept:
+    """Cancel children whose parent was deleted or has not completed; restart crashed runs.
 
-    A crash of a build is looked at by its parent's state: nobody waits for a build whose parent has ended,
-    unless somebody started it again after that.
+    A crashed build is restarted only while its parent waits for it, or if a person restarted the build after
+    its parent had ended.
 
     Args:
         client: of the farm's server.
-        known: `crashes` of the sweep before, which are not asked for again.
+        previous: `crashes` of the previous sweep; their states are not read again.
     """
     now = datetime.now(UTC)
-    due = FlowRunFilterExpectedStartTime.model_validate({"before_": now})  # not the nights that are planned
+    due = FlowRunFilterExpectedStartTime.model_validate({"before_": now})  # not future runs of a schedule
     alive = [run for run in await _runs(client, _ALIVE, expected_start_time=due) if parent_of(run)]
     young = FlowRunFilterEndTime.model_validate({"after_": now - _REVIVED_FOR})
     crashed = await _runs(client, [StateType.CRASHED], end_time=young)
     parents = await _by_id(client, {parent_of(run) for run in (*alive, *crashed)} - {None})
-    crashes = await _crashes(client, (*crashed, *parents.values()), known)
+    crashes = await _crashes(client, (*crashed, *parents.values()), previous)
     cancelled, revived = [], []
     for run in alive:
         if _is_wanted(run, parents, crashes) is False:
-            cancelled += await _set(client, run, cancel_of(run, "Its parent ended."))
+            cancelled += await _set_state(client, run, cancel_of(run, "Its parent ended."))
     for run in crashed:
-        if _is_wanted(run, parents, crashes) and _comes_again(run, crashes):
+        if _is_wanted(run, parents, crashes) and _will_restart(run, crashes):
             message = f"It crashed: {run.state and run.state.message}"
-            revived += await _set(client, run, AwaitingRetry(message=message))
+            revived += await _set_state(client, run, AwaitingRetry(message=message))
     return Swept(cancelled=tuple(cancelled), revived=tuple(revived), crashes=crashes)
 
 
 def parent_of(run: FlowRun) -> UUID | None:
-    """Return the run that asked for `run`; None where none did."""
+    """Return the id of the run that submitted `run`; None if no run did."""
     for tag in run.tags:
         name, _, value = tag.partition(":")
         if name == PARENT_TAG:
-            with suppress(ValueError):  # somebody's hand
+            with suppress(ValueError):  # a tag that a person wrote
                 return UUID(value)
     return None
 
 
 async def will_restart(client: PrefectClient, run: FlowRun) -> bool:
-    """Say whether `run` crashed and is to be started again, unless its parent waits for it no more."""
+    """Return whether `run` crashed and will be restarted, if its parent still waits for it."""
     return _is_young_crash(run) and not await _reached_crash_limit(client, run)
 
 
 async def crash_limit_reached(client: PrefectClient, run: FlowRun) -> bool:
-    """Say whether `run` has crashed so often that it is not started again.
+    """Return whether `run` has crashed so often that it is not restarted.
 
-    Its number of runs does not tell: a run that crashes before it begins has none, and one that an agent
-    handed back has more.
+    Its run count does not say so: it is 0 for a run that crashed before it began, and too high for a run that
+    an agent handed back.
     """
     if run.state_type is not StateType.CRASHED:
         return False
@@ -141,14 +141,14 @@ async def crash_limit_reached(client: PrefectClient, run: FlowRun) -> bool:
 
 
 async def _crashes(
-    client: PrefectClient, runs: Iterable[FlowRun], known: Mapping[UUID, bool]
+    client: PrefectClient, runs: Iterable[FlowRun], previous: Mapping[UUID, bool]
 ) -> dict[UUID, bool]:
-    """Return of each crashed state of `runs` whether its run has given up; asks for those not `known`."""
+    """Return for each crashed state whether its run has reached the limit; read what `previous` lacks."""
     limit_reached: dict[UUID, bool] = {}
     for run in runs:
         state = run.state_id
         if run.state_type is StateType.CRASHED and state is not None and state not in limit_reached:
-            spent = known.get(state)
+            spent = previous.get(state)
             limit_reached[state] = await _reached_crash_limit(client, run) if spent is None else spent
     return limit_reached
 
@@ -160,8 +160,8 @@ async def _reached_crash_limit(client: PrefectClient, run: FlowRun) -> bool:
         return True
 
 
-def _comes_again(run: FlowRun, crashes: Mapping[UUID, bool]) -> bool:
-    """Say whether a crashed run is started again."""
+def _will_restart(run: FlowRun, crashes: Mapping[UUID, bool]) -> bool:
+    """Return whether a crashed run will be restarted."""
     return run.state is not None and not crashes.get(run.state.id, True) and _is_young_crash(run)
 
 
@@ -172,7 +172,7 @@ def _is_young_crash(run: FlowRun) -> bool:
 
 
 def _is_wanted(run: FlowRun, parents: Mapping[UUID, FlowRun], crashes: Mapping[UUID, bool]) -> bool | None:
-    """Say whether somebody waits for `run`; see `_waits`."""
+    """Return whether `run` is still wanted; None as in `_waits`."""
     parent = parent_of(run)
     if parent is None or detached_tag(parents.get(parent)) in run.tags:
         return True
@@ -180,14 +180,14 @@ def _is_wanted(run: FlowRun, parents: Mapping[UUID, FlowRun], crashes: Mapping[U
 
 
 def _waits(parent: FlowRun | None, crashes: Mapping[UUID, bool]) -> bool | None:
-    """Say whether `parent` waits for its children, or will once it is started again; None where it has built.
+    """Return whether `parent` waits for its children, or will after its restart; None if it has completed.
 
-    One that was deleted waits for nothing.
+    A parent that was deleted waits for nothing.
     """
     if parent is None or parent.state_type in _ENDS_CHILDREN:
         return False
     if parent.state_type is StateType.CRASHED:
-        return _comes_again(parent, crashes)
+        return _will_restart(parent, crashes)
     return None if parent.state_type is StateType.COMPLETED else True
 
 
@@ -201,7 +201,7 @@ async def _by_id(client: PrefectClient, wanted: Iterable[UUID | None]) -> dict[U
 
 
 async def _runs(client: PrefectClient, states: list[StateType], **more: Any) -> list[FlowRun]:
-    """Return the runs of the farm's flows in `states`; what moves meanwhile the next sweep sees."""
+    """Return the runs of the farm's flows in `states`; the next sweep sees what changes meanwhile."""
     waiting = await all_flow_runs(
         client,
         flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
@@ -212,8 +212,8 @@ async def _runs(client: PrefectClient, states: list[StateType], **more: Any) -> 
     return list({run.id: run for run in waiting}.values())
 
 
-async def _set(client: PrefectClient, run: FlowRun, state: State[Any]) -> list[UUID]:
-    """Set the state of `run`, unless it has another one by now than it was seen in; return its id, if so."""
+async def _set_state(client: PrefectClient, run: FlowRun, state: State[Any]) -> list[UUID]:
+    """Set the state of `run`, unless its state has changed meanwhile; return the id if it was set."""
     with suppress(ObjectNotFound):
         now = await client.read_flow_run(run.id)
         if now.state_type is not run.state_type:

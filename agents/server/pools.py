@@ -1,4 +1,4 @@
-"""Work pools: what agents take runs from, with a job template that lets no run say what is executed."""
+"""Work pools, from which agents take runs. Their job template does not let a run choose what is executed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOCKED_TEMPLATE = {
     "job_configuration": {"stream_output": True},
     "variables": {"type": "object", "properties": {}, "additionalProperties": False},
 }
-"""With Prefect's own, who reaches the API runs commands on agents through a run's `job_variables`."""
+"""With Prefect's own template, whoever reaches the API can run commands on agents, by `job_variables`."""
 
 POOL_TYPE = "process"
 _NAME = re.compile(rf"{CPU_POOL}|(gpu-.+|rtx)-trt[0-9].*")
@@ -32,19 +32,19 @@ _USUAL_BEAT = 30  # seconds
 
 
 def is_farm_pool(name: str) -> bool:
-    """Say whether a pool called `name` is one that agents of the farm make."""
+    """Return whether a pool called `name` is one that agents of the farm create."""
     return _NAME.fullmatch(name) is not None
 
 
 def agent_for(pool: str) -> str:
-    """Return the command that starts an agent which serves `pool`, for people."""
+    """Return the command that starts an agent for `pool`, for people."""
     return "enginefarm agent gpu" if pool.startswith("gpu-") else "enginefarm agent cpu"
 
 
 def is_online(worker: Worker) -> bool:
-    """Say whether the server hears of `worker`; the state that it gives it lags behind.
+    """Return whether `worker` sends heartbeats; the status that the server reports lags behind.
 
-    The clocks of this host and of the server's should agree within seconds.
+    The clocks of this host and of the server must agree within seconds.
     """
     seen = worker.last_heartbeat_time
     silent = timedelta(seconds=_MISSED_BEATS * (worker.heartbeat_interval_seconds or _USUAL_BEAT))
@@ -52,7 +52,7 @@ def is_online(worker: Worker) -> bool:
 
 
 async def workers_online(client: PrefectClient, pool: str) -> set[str]:
-    """Return the workers of `pool` that are online, by name; none where the server knows no such pool."""
+    """Return the names of the workers of `pool` that are online; none if the server has no such pool."""
     try:
         workers = await client.read_workers_for_work_pool(pool)
     except ObjectNotFound:
@@ -65,14 +65,14 @@ class FarmPool:
     """A work pool with its queues.
 
     Attributes:
-        name: how it is called.
+        name: its name.
     """
 
     name: str
 
     async def plan(self, client: PrefectClient) -> Plan:
-        """Return what `apply` would do now. Changes nothing."""
-        pool = await _read(client, self.name)
+        """Return what `apply` would do now, without changing anything."""
+        pool = await _pool_if_exists(client, self.name)
         if pool is None:
             paths = map(self._path, Priority)
             queues = (Change(kind="queue", name=path, action=Action.CREATE) for path in paths)
@@ -100,9 +100,9 @@ class FarmPool:
         return changes
 
     async def apply(self, client: PrefectClient) -> Plan:
-        """Create and change what is missing or differs, and return what was done.
+        """Create what is missing and change what differs; return what was done.
 
-        Others may do the same at the same moment.
+        Safe while other processes do the same.
         """
         plan = await self.plan(client)
         match plan[0].action:
@@ -131,28 +131,28 @@ class FarmPool:
         """Do as `apply`, for an agent that will take runs from the pool.
 
         Raises:
-            PoolUnsafe: the pool is there, and is not one that an agent may take runs from.
+            PoolUnsafe: the pool exists, and an agent may not take runs from it.
         """
-        pool = await _read(client, self.name)
+        pool = await _pool_if_exists(client, self.name)
         if pool is not None:
-            self._check(pool)
+            self._require_safe(pool)
         done = await self.apply(client)
-        self._check(await client.read_work_pool(self.name))
+        self._require_safe(await client.read_work_pool(self.name))
         return done
 
-    def _check(self, pool: WorkPool) -> None:
+    def _require_safe(self, pool: WorkPool) -> None:
         wanted = f"a work pool {self.name} whose job template lets no run name commands"
         if pool.type != POOL_TYPE:
             raise PoolUnsafe(
                 wanted=wanted,
                 found=f"a pool of the type {printable_name(pool.type)}",
-                fix="delete the pool: the agent makes it as it must be",
+                fix="delete the pool: the agent creates it correctly",
             )
         if not _is_locked(pool):
             raise PoolUnsafe(
                 wanted=wanted,
-                found="a template that is not the farm's: who reaches the API could run commands here",
-                fix="look who made the pool, then lock it with `enginefarm deploy`",
+                found="another template than the farm's: whoever reaches the API could run commands here",
+                fix="find out who created the pool, then lock it with `enginefarm deploy`",
             )
 
     def _path(self, queue: Priority) -> str:
@@ -160,14 +160,14 @@ class FarmPool:
 
 
 class KnownPools:
-    """The pool `enginefarm-cpu`, and all pools of builds that agents have made so far."""
+    """The pool `enginefarm-cpu`, and all pools for builds that agents have created so far."""
 
     async def plan(self, client: PrefectClient) -> Plan:
-        """Return what `apply` would do now. Changes nothing."""
+        """Return what `apply` would do now, without changing anything."""
         return [change for pool in await _pools(client) for change in await pool.plan(client)]
 
     async def apply(self, client: PrefectClient) -> Plan:
-        """Create and change what is missing or differs, and return what was done."""
+        """Create what is missing and change what differs; return what was done."""
         return [change for pool in await _pools(client) for change in await pool.apply(client)]
 
 
@@ -176,7 +176,7 @@ async def _pools(client: PrefectClient) -> list[FarmPool]:
     return [FarmPool(name=CPU_POOL), *(FarmPool(name=name) for name in sorted(names - {CPU_POOL}))]
 
 
-async def _read(client: PrefectClient, name: str) -> WorkPool | None:
+async def _pool_if_exists(client: PrefectClient, name: str) -> WorkPool | None:
     try:
         return await client.read_work_pool(name)
     except ObjectNotFound:
@@ -188,9 +188,9 @@ def _is_locked(pool: WorkPool) -> bool:
 
 
 def advice(pool: str, release: object = "RUN") -> str:
-    """Return what a person can do about builds of the run `release` in `pool`, which no agent serves."""
+    """Return what a person can do about builds of the run `release` in `pool`, if no agent serves it."""
     return (
         f"Start the agent that serves it: `{agent_for(pool)}` on a host with the GPU and TensorRT in the "
         f"pool's name. If TensorRT was upgraded or the GPU removed, run `enginefarm agent withdraw {pool}`, "
-        f"then `enginefarm retry {release}`, which selects from the agents of today."
+        f"then `enginefarm retry {release}`, which selects from the current agents."
     )

@@ -34,10 +34,10 @@ _LONGEST_ANSWER = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A run that was asked for.
+    """A run that was started, now or earlier.
 
     Attributes:
-        run: the run, as it is now.
+        run: the run in its present state.
         created: false if the same idempotency key had started it before.
     """
 
@@ -54,19 +54,19 @@ async def start_release(  # noqa: PLR0913 (what a run is started with)
     queue: Priority | None = None,
     way: str | None = None,
 ) -> Started:
-    """Start a run that builds `release`. With an idempotency key that is known, return the run that has it.
+    """Start a run that builds `release`. If a run has the idempotency key already, return that run.
 
     Args:
         client: of the farm's server.
         release: what to build.
-        idempotency_key: equal keys are one run.
-        overrides: what to build of it.
-        queue: the work queue that the run waits in; None for the deployment's default.
-        way: how the run came about, for people: a tag of the run.
+        idempotency_key: requests with equal keys start one run.
+        overrides: which part of it to build.
+        queue: the run's work queue; None for the deployment's default.
+        way: what started the run, for people: becomes a tag of the run.
 
     Raises:
         NotDeployed: the farm is not registered on this server.
-        RequestInvalid: the server will never take this run.
+        RequestInvalid: the server will never accept this run.
     """
     deployment = await release_deployment(client)
     before = await _run_of(client, idempotency_key)
@@ -74,7 +74,7 @@ async def start_release(  # noqa: PLR0913 (what a run is started with)
         run = await client.create_flow_run_from_deployment(
             deployment,
             parameters=_parameters(release, overrides),
-            name=release_run_name(release),  # until it starts it would have a random name of Prefect's
+            name=release_run_name(release),  # until it starts, it would have a random name
             tags=[f"way:{way}"] if way else None,
             work_queue_name=queue,
             idempotency_key=idempotency_key,
@@ -84,7 +84,7 @@ async def start_release(  # noqa: PLR0913 (what a run is started with)
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Raise RequestInvalid if the server will never take the parameters."""
+    """Raise RequestInvalid if the server will never accept the parameters."""
     try:
         yield
     except PrefectHTTPStatusError as error:
@@ -92,7 +92,7 @@ def _refusals() -> Iterator[None]:
         if status not in _REFUSED:
             raise
         raise RequestInvalid(
-            wanted=f"parameters that {DEPLOYMENT} takes",
+            wanted=f"parameters that {DEPLOYMENT} accepts",
             found=f"the server answers {status}: {_detail(error)}",
             fix="correct the value",
         ) from error
@@ -115,7 +115,7 @@ async def release_deployment(client: PrefectClient) -> UUID:
 
 
 def _parameters(release: ReleaseRef, overrides: Overrides) -> dict[str, Any]:
-    """Return the parameters of a run, as JSON has them."""
+    """Return the parameters of a run, ready for JSON."""
     return {
         "release": TypeAdapter(ReleaseRef).dump_python(release, mode="json"),
         "overrides": TypeAdapter(Overrides).dump_python(overrides, mode="json"),

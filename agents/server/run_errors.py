@@ -1,12 +1,12 @@
 """The error of a flow run, which travels with the run's state through Prefect's server.
 
 A state's message is for people. Programs (workers, the release that waits for its builds, the commands) read
-the document that the server stores beside it as the state's data. Prefect's client sends as data only the
-metadata of a result, so the error is sent as a result whose metadata is the document. Measured with Prefect
+the document that the server stores beside it as the state's data. Prefect's client sends only the metadata
+of a result as data, so the error is sent as a result whose metadata is the document. Measured with Prefect
 3.8.8: every call that returns a run returns the data. Prefect 3.9.1 has the same code (read, not run).
 
-The state keeps the name Failed. Prefect names events after states, and automations, ours and those of users,
-wait for `prefect.flow-run.Failed`.
+The state keeps the name Failed, because Prefect names events after states, and automations of the farm and of
+users wait for `prefect.flow-run.Failed`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _ErrorData(BaseModel):
     """What the server stores with the state.
 
     Attributes:
-        artifact_type: is taken out by the server; Prefect's UI lists no artifacts of this type.
+        artifact_type: removed by the server; Prefect's UI lists no artifacts of this type.
         farm_error: the error as `FarmError.to_document` writes it.
     """
 
@@ -36,7 +36,7 @@ class _ErrorData(BaseModel):
 def failed_with(error: FarmError) -> State[Any]:
     """Return the state of a run that failed with `error`, for people and programs."""
     data = _ErrorData(farm_error=error.to_document())
-    # Not validated: Prefect's own metadata has no room for a document.
+    # Not validated: Prefect's own metadata class has no field for a document.
     record: ResultRecord[FarmError] = ResultRecord.model_construct(metadata=data, result=error)
     record.mark_persisted()  # what is not persisted is not sent
     return Failed(message=f"{error.class_name}: {error}", data=record)
@@ -46,7 +46,7 @@ def error_of(state: State[Any] | None) -> FarmError | None:
     """Return the error that a run failed with, read from its state as the server returns it.
 
     Returns:
-        None if the run did not fail, failed with another exception, or ran code that left no document yet.
+        None if the run did not fail, failed with another exception, or ran code from before these documents.
     """
     if state is None or not state.is_failed() or not isinstance(state.data, dict):
         return None
@@ -61,11 +61,11 @@ def why_unsuccessful(run: FlowRun, *, wanted: str, fix: str) -> FarmError:
 
     Args:
         run: as the server returns it.
-        wanted: what it should have done, for an error that says nothing but its state.
-        fix: what to do then.
+        wanted: what it should have done, for `RunUnsuccessful`.
+        fix: what to do then, for `RunUnsuccessful`.
 
     Returns:
-        The error that it failed with; `RunUnsuccessful` with the text of its state where that is not there.
+        The error that it failed with, if its state has one; else `RunUnsuccessful` with the state's message.
     """
     error = error_of(run.state)
     if error is not None:

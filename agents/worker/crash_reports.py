@@ -1,7 +1,7 @@
 """Retries crash reports until the server is reachable.
 
-Prefect's worker only logs the failure. The run would then stay Running for ever: nothing executes it, and
-as its worker is alive, `lost_runs.sweep_runs` leaves it alone.
+Prefect's worker only logs that a report failed. The run would then stay Running for ever: nothing executes
+it, and because its worker is alive, `lost_runs.sweep_runs` leaves it alone.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from agents.server.away import NO_ANSWER, is_away
 from agents.server.flow_runs import is_assigned_to
 from agents.worker.pool_sharing import SharingWorker
 
-_AGAIN_SECONDS = 2.0
+_RETRY_SECONDS = 2.0
 
 
 # Workaround (Prefect 3.8.8): a worker that cannot report a crash logs that and forgets it. Remove when
-# `BaseWorker._propose_crashed_state` retries; that of 3.9.1 does not.
+# `BaseWorker._propose_crashed_state` retries; in 3.9.1 it does not.
 class ReportingWorker(SharingWorker):
-    """Waits with a report until the server is back, unless it is to end."""
+    """Retries a crash report until the server is back, unless the worker is draining."""
 
     _draining = False
 
@@ -38,17 +38,17 @@ class ReportingWorker(SharingWorker):
                 if not was_away or await self._has(flow_run):
                     crashed: State[Any] = Crashed(message=message)
                     await propose_state(client or self.client, crashed, flow_run_id=flow_run.id)
-            except (Abort, ObjectNotFound):  # it has ended, or was deleted
+            except (Abort, ObjectNotFound):  # the run has ended, or was deleted
                 return
             except NO_ANSWER as error:
-                self._logger.warning("the server does not know that %s crashed: %s", flow_run.name, error)
+                self._logger.warning("the crash of %s could not be reported: %s", flow_run.name, error)
                 if not is_away(error):
                     return
                 was_away = True
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return
 
     async def _has(self, flow_run: FlowRun) -> bool:
-        """Say whether a run is still this worker's: it may have been given to another one meanwhile."""
+        """Return whether this worker still has the run: another worker may have got it meanwhile."""
         return is_assigned_to(await self.client.read_flow_run(flow_run.id), self.name)

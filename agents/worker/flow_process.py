@@ -1,4 +1,4 @@
-"""The process of one flow run on an agent: Prefect's own engine, which ends with its worker, and in time.
+"""The process of one flow run on an agent: Prefect's engine, ending with its worker or soon after SIGTERM.
 
 Started as `python -m agents.worker.flow_process`.
 """
@@ -10,7 +10,7 @@ import runpy
 from agents.processes import die_with_parent, end_soon_after_sigterm
 
 _GRACE_SECONDS = 4.0
-"""A cancelled run has given back its lease by then; its builds end with it, within 5 s."""
+"""By then, a cancelled run has released its lease. Its builds end with it, within 5 s."""
 
 if __name__ == "__main__":
     die_with_parent()

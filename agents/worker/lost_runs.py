@@ -1,4 +1,4 @@
-"""Runs that a worker of this host had when it ended: the server does not know by itself."""
+"""Cleans up runs that a worker of this host had when it ended: the server does not notice by itself."""
 
 from __future__ import annotations
 
@@ -28,45 +28,45 @@ from agents.server.flow_runs import TAKEN, WORKER_LABEL, all_flow_runs, is_assig
 
 _LOG = logging.getLogger(__name__)
 _LOST_AFTER = timedelta(seconds=90)
-_DEAF_AFTER = timedelta(seconds=20)  # a worker that hears of a cancel has ended the run long before
+_UNNOTICED_AFTER = timedelta(seconds=20)  # a worker that notices a cancel has ended the run long before
 
 
 async def give_up_runs(client: PrefectClient, pool: str, worker: str) -> int:
-    """Set the runs that `worker` had to Crashed, or Cancelled where they were to be; return how many.
+    """Set the runs that `worker` had to Crashed, or to Cancelled if they were Cancelling; return how many.
 
-    Only for a worker that runs no more, nor anything that it started.
+    Call it only after the worker and all its child processes have ended.
     """
-    return await _set(client, await _runs_of(client, pool, worker), Crashed(message=f"{worker} ended"))
+    return await _set_states(client, await _runs_of(client, pool, worker), Crashed(message=f"{worker} ended"))
 
 
 async def hand_back_runs(client: PrefectClient, pool: str, worker: str) -> int:
-    """Set the runs that `worker` had so that another agent takes them; see `give_up_runs`."""
+    """Return the runs that `worker` had to the queue for other agents; see `give_up_runs`."""
     state: State[Any] = AwaitingRetry(message=f"handed back because {worker} was asked to stop")
-    return await _set(client, await _runs_of(client, pool, worker), state)
+    return await _set_states(client, await _runs_of(client, pool, worker), state)
 
 
 async def sweep_runs(client: PrefectClient, pool: str, worker: str) -> None:
     """Clean up runs of `pool` that nothing else cleans up.
 
-    A worker may have taken a run just before it was killed, before it could say so: the run goes back to the
-    queue. Or a run of `worker` should be cancelled and the worker did not notice, which happens after its
-    server was away for long: the run's process is killed.
+    If a worker was killed just after it took a run, before it could label the run, the run goes back to the
+    queue. If `worker` did not notice that its run was cancelled, as happens after a long outage of the
+    server, the run's process is killed.
     """
     now = datetime.now(UTC)
     for run in await _runs(client, pool, [StateType.PENDING, StateType.CANCELLING]):
         age = now - run.state.timestamp if run.state else timedelta()
         label = run.labels.get(WORKER_LABEL)
         if run.state_type is StateType.PENDING and label is None and age > _LOST_AFTER:
-            await _set(client, [run], AwaitingRetry(message="its worker stopped before starting it"))
-        if run.state_type is StateType.CANCELLING and label == worker and age > _DEAF_AFTER:
+            await _set_states(client, [run], AwaitingRetry(message="its worker stopped before starting it"))
+        if run.state_type is StateType.CANCELLING and label == worker and age > _UNNOTICED_AFTER:
             if run.infrastructure_pid is not None:
                 end_run(int(run.infrastructure_pid), str(run.id))
-            await _set(
+            await _set_states(
                 client, [run], Cancelled(message=f"cancelled by its agent because {worker} did not respond")
             )
 
 
-async def _set(client: PrefectClient, runs: Iterable[FlowRun], state: State) -> int:
+async def _set_states(client: PrefectClient, runs: Iterable[FlowRun], state: State) -> int:
     number = 0
     for run in runs:
         ending = run.state_type is StateType.CANCELLING

@@ -1,4 +1,4 @@
-"""The process of one worker on an agent: it ends with the agent.
+"""The process of one worker of an agent. It ends with the agent.
 
 Started as `python -m agents.worker.main JSON`, with a `WorkerOrder`.
 """
@@ -14,13 +14,13 @@ RETRIES = "PREFECT_CLIENT_MAX_RETRIES"
 
 
 def main() -> int:
-    """Take runs until told to end; return why, as `agents.worker.worker` says."""
+    """Take runs until asked to stop; return the status of `agents.worker.worker.serve`."""
     die_with_parent()
-    # For runs: they have work to lose.
-    # Workaround (Prefect 3.8.8): a worker with as many retries sleeps for minutes after its server has come
+    # The retries are for runs, which have work to lose.
+    # Workaround (Prefect 3.8.8): a worker with as many retries still sleeps for minutes after its server is
     # back. Remove when the pause between two retries has a limit.
     retries = os.environ.pop(RETRIES, None)
-    # Takes seconds, and reads Prefect's settings.
+    # The import takes seconds, and reads Prefect's settings.
     from agents.worker.worker import read_order, serve  # noqa: PLC0415
 
     return serve(read_order(sys.argv[1]), run_environment={} if retries is None else {RETRIES: retries})

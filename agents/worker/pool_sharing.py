@@ -1,7 +1,7 @@
-"""Workers that share a work pool: one that loses a run to another looks for the next one at once.
+"""Workers that share a work pool: a worker that loses a run to another polls again at once.
 
-All workers of a pool are shown the same runs, and the server gives each to one of them. Prefect's own workers
-all ask for the first one, and all but one of them wait for their next look.
+All workers of a pool are offered the same runs, and the server gives each run to one worker. Prefect's own
+workers all ask for the first run, and all but one of them wait for their next poll.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.workers.process import ProcessWorker
 
-_AGAIN_SECONDS = (0.1, 0.6)
+_RETRY_SECONDS = (0.1, 0.6)
 
 
 # Workaround (Prefect 3.8.8): idle workers of one pool all ask for the same run, and all but one wait for
 # their next poll. Remove when the server hands different runs to different workers.
 class SharingWorker(ProcessWorker):
-    """Takes the run that waits first; after another worker was faster, any of the same queue."""
+    """Takes the first waiting run; after it lost a run to another worker, a random run of the same queue."""
 
     _lost = False
 
     @classmethod
     def __dispatch_key__(cls) -> str:
-        return f"enginefarm-{cls.__name__}"  # Prefect's own class is not to be replaced
+        return f"enginefarm-{cls.__name__}"  # must not replace Prefect's own class
 
     async def _submit_scheduled_flow_runs(
         self, flow_run_response: list[WorkerFlowRunResponse]
@@ -40,12 +40,12 @@ class SharingWorker(ProcessWorker):
     async def _submit_run(self, flow_run: FlowRun) -> None:
         await super()._submit_run(flow_run)
         if self._lost:
-            await asyncio.sleep(random.uniform(*_AGAIN_SECONDS))  # noqa: S311
+            await asyncio.sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311
             await self.get_and_submit_flow_runs()
 
 
 def shuffled(runs: list[WorkerFlowRunResponse]) -> list[WorkerFlowRunResponse]:
-    """Return `runs` with those of the first one's queue in any order, before all others."""
+    """Return `runs` with those of the first run's queue in random order, before all others."""
     first = [run for run in runs if run.work_queue_id == runs[0].work_queue_id]
     random.shuffle(first)
     return first + [run for run in runs if run.work_queue_id != runs[0].work_queue_id]

@@ -1,4 +1,4 @@
-"""A worker of Prefect's for one work pool: it runs the farm's flows and nothing else, and can be drained."""
+"""A Prefect worker for one work pool that runs only the farm's flows and can be drained."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tasks.domain.errors import TargetUnavailable
 from tasks.domain.offer import CPU_POOL
 
 LOOK_AGAIN = 76
-"""How a worker ends whose toolchain is no longer what it was: a run found another TensorRT than its own."""
+"""The exit status of a worker whose toolchain was replaced: a run found another TensorRT version."""
 
 BEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
@@ -42,10 +42,10 @@ class WorkerOrder:
 
     Attributes:
         pool: the work pool that it takes runs from.
-        name: how the server and people know it.
-        limit: how many runs it has at a time.
-        flows: where the code of each flow is that it runs, by the flow's name.
-        beats: a descriptor, open for writing: a line of JSON goes there every `BEAT_SECONDS`.
+        name: its name on the server.
+        limit: how many runs it executes at a time.
+        flows: the entry point of each flow that it runs, by the flow's name.
+        beats: a descriptor, open for writing: it gets a heartbeat, a line of JSON, every `BEAT_SECONDS`.
     """
 
     pool: str
@@ -55,7 +55,7 @@ class WorkerOrder:
     beats: int
 
     def to_json(self) -> str:
-        """Return it as `read_order` reads it."""
+        """Return it as JSON for `read_order`."""
         return json.dumps(asdict(self))
 
 
@@ -65,11 +65,11 @@ def read_order(text: str) -> WorkerOrder:
 
 
 class FlowRefused(Exception):
-    """A run is not of the farm's own flows, or its deployment says what else to execute."""
+    """A run is not of one of the farm's flows, or its deployment wants to execute something else."""
 
 
 class FarmJob(ProcessJobConfiguration):
-    """What is executed for a run: always the farm's own code, whatever the pool or the deployment says."""
+    """The job of a run: always the farm's own code, whatever the pool or the deployment says."""
 
     flows: ClassVar[Mapping[str, str]] = {}
     run_environment: ClassVar[Mapping[str, str]] = {}
@@ -83,10 +83,10 @@ class FarmJob(ProcessJobConfiguration):
         worker_name: str | None = None,
         worker_id: UUID | None = None,
     ) -> None:
-        """Set command and environment.
+        """Set the command and the environment.
 
         Raises:
-            FlowRefused: the run is of another flow, or its deployment has steps of its own.
+            FlowRefused: the run is of another flow, or its deployment has pull steps.
         """
         entrypoint = self.flows.get(flow.name) if flow is not None else None
         if entrypoint is None or deployment is None or deployment.pull_steps:
@@ -102,7 +102,7 @@ class FarmJob(ProcessJobConfiguration):
 
 
 class FarmWorker(ReportingWorker):
-    """Prefect's process worker with the farm's own jobs, which waits for a server that is away."""
+    """Prefect's process worker with the farm's own jobs. It survives outages of the server."""
 
     job_configuration = FarmJob
 
@@ -113,7 +113,7 @@ class FarmWorker(ReportingWorker):
             limit=order.limit,
             create_pool_if_not_found=False,
         )
-        self._builds = order.pool != CPU_POOL  # there a release may name a target that nobody has
+        self._builds = order.pool != CPU_POOL  # in that pool, a release may name a target that nobody has
         self._draining = self._deaf = self._taking = False
         self.stale = False
         self._answered = time.monotonic()
@@ -124,21 +124,21 @@ class FarmWorker(ReportingWorker):
 
     @property
     def running(self) -> int:
-        """How many runs it has."""
+        """How many runs it is executing."""
         return self.limiter.borrowed_tokens if self.is_setup else 0
 
     async def until_drained(self) -> None:
-        """Return once it has no run and takes no more, or should be replaced."""
+        """Return once it has no runs and is draining or must be replaced."""
         while self.running or self._taking or not (self._draining or self._deaf):  # noqa: ASYNC110 (no event)
             await asyncio.sleep(_POLL_SECONDS)
         self._draining = True
 
     def beat(self) -> dict[str, float]:
-        """Return how many runs it has, and how many seconds ago the server last answered."""
+        """Return a heartbeat: how many runs it has, and how many seconds ago the server last answered."""
         return {"running": self.running, "answered": time.monotonic() - self._answered}
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Look for runs to take. A server that is away is asked again by the next call."""
+        """Poll for runs. If the server is down, the next poll retries."""
         if self._draining:
             return []
         self._taking = True
@@ -151,7 +151,7 @@ class FarmWorker(ReportingWorker):
         # Workaround (Prefect 3.8.8): a poll fails if it offers a run that this worker has not quite released.
         # Remove when 3.8 is no longer supported: 3.9 leaves that run for the next poll itself.
         except RuntimeError as error:
-            self._logger.info("the next look takes more: %s", error)
+            self._logger.info("left for the next poll: %s", error)
             return []
         finally:
             self._taking = False
@@ -159,13 +159,13 @@ class FarmWorker(ReportingWorker):
             # Workaround (Prefect 3.8.8): after a long outage a worker no longer notices that runs are
             # cancelled, so a new worker replaces it. Remove when 3.8 is no longer supported: 3.9 reconnects,
             # as its source says.
-            self._logger.warning("the server is back; this worker is replaced once it has no run")
+            self._logger.warning("the server is back; this worker is replaced once it has no runs")
             self._deaf = True
         self._answered = time.monotonic()
         return taken
 
     async def sync_with_backend(self) -> None:
-        """Tell the server that this worker lives; one that is away is told by the next call."""
+        """Send a heartbeat to the server. If the server is down, the next heartbeat retries."""
         # Workaround (Prefect 3.8.8): a worker ends after a dozen failed heartbeats. Remove when it retries
         # for ever.
         try:
@@ -179,10 +179,10 @@ class FarmWorker(ReportingWorker):
         configuration: ProcessJobConfiguration,
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
-        """Run a flow; see whether it found that the toolchain here has changed.
+        """Run a flow; drain if it reports that the toolchain here has changed.
 
-        Prefect reports a process that was killed here, and a second time after this call. By then the run may
-        have been given to another agent, so what the server knows is not reported again.
+        Prefect reports a killed process in this call, and again after it. By then another agent may have the
+        run, so the second report is suppressed once the server has the first.
         """
         # Workaround (Prefect 3.8.8): it reports a killed process twice. Remove when it reports it once.
         result = await super().run(flow_run, configuration, task_status)
@@ -197,11 +197,11 @@ class FarmWorker(ReportingWorker):
 
 
 def serve(order: WorkerOrder, *, run_environment: Mapping[str, str]) -> int:
-    """Take runs until SIGTERM comes and the last run has ended.
+    """Take runs until SIGTERM, and return once the last run has ended.
 
     Args:
-        order: which, and how many.
-        run_environment: variables of runs, beside this process' own.
+        order: the worker's order.
+        run_environment: variables of runs, beside this process's own.
 
     Returns:
         0, or `LOOK_AGAIN`.
@@ -232,6 +232,6 @@ async def _beat(worker: FarmWorker, descriptor: int) -> None:
 
 
 def describe(beat: Mapping[str, Any]) -> str:
-    """Return what a worker does, for people."""
+    """Return what a worker is doing, for people."""
     running = int(beat["running"])
     return f"{running} run{'' if running == 1 else 's'}" if running else "idle"

@@ -129,7 +129,7 @@ def test_children_end_with_their_parent_and_what_crashed_comes_again(
 
     async def again(client: PrefectClient) -> Swept:
         monkeypatch.setattr(client, "read_flow_run_states", None)  # each crash is asked for once
-        return await sweep(client, known=swept.crashes)
+        return await sweep(client, previous=swept.crashes)
 
     assert on_server(again) == Swept(cancelled=(), revived=())
 

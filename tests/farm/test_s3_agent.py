@@ -164,7 +164,7 @@ def test_a_message_is_held_as_long_as_somebody_works_on_it(
         world.send("work")
         message = await queue.receive()
         assert message is not None
-        async with queue.held(message):
+        async with queue.extending_visibility(message):
             await until(lambda: held_for == [12, 12], lambda: held_for)
             assert "Messages" not in world.sqs.receive_message(QueueUrl=world.queue)
         await queue.hide(message, 0)
