@@ -1,6 +1,9 @@
-"""URLs as people type them."""
+"""URLs of releases, places and stores, as people type them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
 
 from flows.settings import settings
 from tasks.domain.errors import RequestInvalid
@@ -8,44 +11,41 @@ from tasks.domain.release import ReleaseRef
 from tasks.domain.release_place import ReleasePlace
 from tasks.store.store import Store
 
+T = TypeVar("T")
+
 
 def release_at(url: str) -> ReleaseRef:
     """Return the release at `url`.
 
     Raises:
-        RequestInvalid: the URL has another form.
+        RequestInvalid: it is not the URL of a release.
     """
-    try:
-        return ReleaseRef.from_url(url)
-    except ValueError as error:
-        raise RequestInvalid(
-            wanted="a release as s3://BUCKET/PREFIX/MODEL/VERSION",
-            found=str(error),
-            fix="give the folder that holds build.yaml",
-        ) from error
+    wanted = "a release as s3://BUCKET/PREFIX/MODEL/VERSION"
+    return _parsed(ReleaseRef.from_url, url, wanted=wanted, fix="give the folder that holds build.yaml")
 
 
 def place_at(url: str) -> ReleasePlace:
     """Return the place of releases at `url`.
 
     Raises:
-        RequestInvalid: the URL has another form.
+        RequestInvalid: it is not the URL of a place.
     """
+    fix = "give the folder above the models: releases are <model>/<version>/ below it"
+    return _parsed(ReleasePlace.from_url, url, wanted="a place of releases as s3://BUCKET/PREFIX", fix=fix)
+
+
+def _parsed(parse: Callable[[str], T], url: str, *, wanted: str, fix: str) -> T:
     try:
-        return ReleasePlace.from_url(url)
+        return parse(url)
     except ValueError as error:
-        raise RequestInvalid(
-            wanted="a place of releases as s3://BUCKET/PREFIX",
-            found=str(error),
-            fix="give the folder above the models: releases are <model>/<version>/ below it",
-        ) from error
+        raise RequestInvalid(wanted=wanted, found=str(error), fix=fix) from error
 
 
 def store_at(url: str | None) -> Store:
-    """Return the store at `url`, or the one that the settings name.
+    """Return the store at `url`, or the store of the settings.
 
     Raises:
-        RequestInvalid: neither names one.
+        RequestInvalid: neither names a store.
     """
     url = url or settings().store
     if url is None:

@@ -1,4 +1,4 @@
-"""The flow that builds one cell, on the host that it runs on."""
+"""The flow that builds one cell, on the host where it runs."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ def _suspect(
 @flow(name="build-engine", flow_run_name=_run_name)
 @fails_with_its_error
 async def build_engine(order: EngineOrder) -> CellOutcome:
-    """Build, verify, measure and publish one engine, or find that it is there.
+    """Build, verify, measure and publish one engine, unless the store has it already.
 
-    Of all runs that want it at the same moment, on this host or others, one builds it and the others wait.
+    If several runs want the engine at the same time, on any hosts, one builds it and the others wait.
 
     Raises:
-        FarmError: the cell's own reason; nothing is published then.
+        FarmError: why the cell failed; nothing is published then.
     """
     if runtime.deployment.id is not None:
         be_patient(settings().s3_patience_seconds)
@@ -118,9 +118,9 @@ async def _build(order: EngineOrder, work: Workspace) -> CellOutcome:
 async def _verified(
     order: EngineOrder, conversion: FetchedConversion, site: BuildSite, job: EngineJob, work: Workspace
 ) -> VerifiedEngine:
-    """Build the plan, hold it against TensorFlow, and measure it.
+    """Build the plan, compare it with TensorFlow, and measure it.
 
-    The GPU is locked meanwhile, so of two builds on it the second begins with the timings of the first.
+    The GPU is locked meanwhile, so the second of two builds on it starts with the timings of the first.
     """
     evidence = _evidence(order, conversion)
     attempt = f"{runtime.flow_run.id}/{uuid.uuid4().hex}"  # who built it, as `find_engine` reads it

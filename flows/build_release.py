@@ -37,7 +37,7 @@ from tasks.tensorrt.site import build_tools
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """One order for each cell, the cells that cannot be, and how soon a farm builds the others."""
+    """One order for each cell, the skipped cells, and the priority of the builds on a farm."""
 
     orders: tuple[EngineOrder, ...]
     skipped: tuple[SkippedCell, ...]
@@ -51,14 +51,14 @@ def _run_name() -> str:
 @flow(name="build-release", flow_run_name=_run_name)
 @fails_with_its_error
 async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED) -> ReleaseOutcome:
-    """Build every engine that the release's request asks for and that the store does not hold.
+    """Build every engine that the release's request asks for and that the store does not have.
 
     Args:
-        release: where the release lies.
+        release: the place of the release in S3.
         overrides: what to build instead of what the request says.
 
     Raises:
-        FarmError: why the release cannot be built; `CellsFailed` where several cells fail.
+        FarmError: why the release cannot be built; `CellsFailed` if several cells fail.
     """
     if runs_on_farm():
         be_patient(settings().s3_patience_seconds)
@@ -79,7 +79,7 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
 
 
 async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Workspace) -> _Asked:
-    """Fetch and convert the release; return what is asked for of it."""
+    """Fetch and convert the release; return the orders for its cells."""
     fetched = await fetch(release, work.folder / "release")
     request = overrides.applied_to(fetched.request)
     cells, skipped = cells_of(request, await _targets(request, store, work))
@@ -108,7 +108,7 @@ async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Wo
 
 
 async def _targets(request: BuildRequest, store: str, work: Workspace) -> tuple[EngineTarget, ...]:
-    """Return what `request` names, of what agents build; of what this host builds where there are none."""
+    """Return the requested targets, among those of the farm's agents, or of this host without a farm."""
     if runs_on_farm():
         return await targets_of_farm(store, request.targets)
     host = await probe_host(settings().interpreters, work=work)
@@ -116,7 +116,7 @@ async def _targets(request: BuildRequest, store: str, work: Workspace) -> tuple[
 
 
 async def _build_here(orders: tuple[EngineOrder, ...]) -> tuple[CellAnswer, ...]:
-    """Build what is missing, a few at a time. One failing cell does not stop the others."""
+    """Build what is missing, a few cells at a time. A cell that fails does not stop the others."""
     gate = asyncio.Semaphore(settings().parallel_builds)
 
     async def build_cell(order: EngineOrder) -> CellAnswer:
@@ -134,7 +134,7 @@ async def _build_here(orders: tuple[EngineOrder, ...]) -> tuple[CellAnswer, ...]
 
 
 def _raise_failures(answers: tuple[CellAnswer, ...]) -> None:
-    """Raise the one error there is, or one that lists them all."""
+    """Raise the error if there is one, or a `CellsFailed` that lists several."""
     failed = [(answer.order, answer.outcome) for answer in answers if isinstance(answer.outcome, FarmError)]
     if len(failed) == 1:
         raise failed[0][1]
@@ -144,6 +144,6 @@ def _raise_failures(answers: tuple[CellAnswer, ...]) -> None:
         raise CellsFailed(
             wanted="every cell that the request asks for",
             found=f"{len(failed)} failed:\n" + "\n".join(lines),
-            fix="see each cell's own advice; the others are stored and will be found next time",
+            fix="follow the advice for each cell; all other engines are stored and will be found next time",
             cells=cells,
         )

@@ -1,6 +1,6 @@
-"""What logs hold: no password or signature, and tracebacks of the farm's own errors as details.
+"""Keeps passwords and signatures out of logs, and logs tracebacks of the farm's own errors as details.
 
-Prefect sends what flows log, tracebacks too, to its server.
+Prefect sends the logs of flows to its server, including tracebacks.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ _ON_CONSOLE: ContextVar[bool] = ContextVar("tracebacks_on_console", default=Fals
 
 
 def keep_logs_clean() -> None:
-    """Take secrets out of every log record of this process when it is made, whoever handles it then.
+    """Remove secrets from every log record of this process when it is created, before any handler sees it.
 
-    Errors of the farm say nothing secret themselves; those that they came from, which a traceback shows, may.
+    Errors of the farm contain no secrets themselves, but their causes, which a traceback shows, may.
     """
     logging.setLogRecordFactory(_clean_record)
 
 
 def keep_tracebacks_apart() -> None:
-    """Log the traceback of an error of ours at level DEBUG, beside what Prefect says of the error.
+    """Log the traceback of an error of the farm at level DEBUG, next to Prefect's own message about it.
 
-    The error says itself what was wanted, found and to do. The traceback is for developers: it reaches
-    Prefect's server whatever log level the process has, and is shown on request only.
+    The error itself says what was wanted, what was found and how to fix it. The traceback is for developers:
+    it reaches Prefect's server at any log level of the process, and is shown on request only.
     """
     for name in _RUN_LOGGERS:
         logging.getLogger(name).addFilter(_take_traceback_out)
 
 
 def show_tracebacks() -> None:
-    """Let the console of this process show tracebacks of the farm's own errors, too."""
+    """Show tracebacks of the farm's own errors on the console of this process, too."""
     _ON_CONSOLE.set(True)
 
 
 def log_traceback(error: FarmError) -> None:
     """Log where `error` was raised, as a detail of the flow run of this context."""
-    from prefect import get_run_logger  # noqa: PLC0415 (takes seconds; commands without Prefect go without)
+    from prefect import get_run_logger  # noqa: PLC0415 (takes seconds, which commands without Prefect save)
 
     get_run_logger().error("%s", error.class_name, exc_info=error, extra={_DETAIL_ONLY: True})
 
 
 def _take_traceback_out(record: logging.LogRecord) -> bool:
-    """Log the traceback in `record`, of an error of ours, by itself; say whether `record` is logged, too."""
+    """Log the traceback of an error of the farm separately; return whether to log `record`, too."""
     error = record.exc_info[1] if record.exc_info else None
     if record.levelno <= logging.DEBUG or not isinstance(error, FarmError):
         return True
@@ -72,7 +72,7 @@ def _clean_record(*arguments: Any, **named: Any) -> logging.LogRecord:
     record = _MADE_BEFORE(*arguments, **named)
     try:
         text = record.getMessage()
-    except (TypeError, ValueError):  # its handler will say so
+    except (TypeError, ValueError):  # the handler will report it
         return record
     clean = without_secrets(text)
     if clean != text:

@@ -1,4 +1,4 @@
-"""The nightly flow: what S3 shows to be missing is built."""
+"""The nightly flow: starts builds of the engines that are missing in S3."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Reconciled:
     """What was done about one place or release.
 
     Attributes:
-        url: the place or release.
-        lacks: what it lacks, a line each.
+        url: URL of the place or release.
+        lacks: what it lacks, one line each.
         done: what was done, for people.
-        run: the run that was started for it; None where none was.
+        run: the run that was started for it, if any.
     """
 
     url: str
@@ -72,17 +72,17 @@ async def reconcile(
         ),
     ] = (),
 ) -> list[Reconciled]:
-    """Find releases whose engines are missing or stale, by S3 alone, and start their builds.
+    """Find releases whose engines are missing or stale, from S3 alone, and start their builds.
 
     Args:
-        budget: how many builds to start at most; production first, then the newest releases.
+        budget: the maximum number of builds to start: production first, then the newest releases.
         places: where to look.
 
     Raises:
-        RequestInvalid: no place is named, or one has another form.
+        RequestInvalid: no place is named, or a place is malformed.
         LocationRefused: the operator does not allow a place.
         NotDeployed: the farm is not registered on this server.
-        FarmError: why a place could not be listed; the others are reconciled all the same.
+        FarmError: why a place could not be listed; all other places have been reconciled.
     """
     if runtime.deployment.id is not None:
         be_patient(settings().s3_patience_seconds)
@@ -93,13 +93,13 @@ async def reconcile(
         needs = await _needs(releases, now)
         done = await _start_all(client, needs, budget, now)
     done += [Reconciled(url=url, done=f"not listed: {error}") for url, error in away.items()]
-    await _show(done)
+    await _show_reconciled(done)
     for error in away.values():
         raise error
     return done
 
 
-async def _show(done: Sequence[Reconciled]) -> None:
+async def _show_reconciled(done: Sequence[Reconciled]) -> None:
     table = [
         {
             "release": entry.url,
@@ -115,14 +115,14 @@ async def _show(done: Sequence[Reconciled]) -> None:
 
 
 def _places(urls: Sequence[str]) -> list[ReleasePlace]:
-    """Return where to look.
+    """Return the places to look in.
 
     Raises:
         RequestInvalid, LocationRefused: as `reconcile`.
     """
     if not urls:
         raise RequestInvalid(
-            wanted="places of releases to look through",
+            wanted="places of releases to check",
             found=f"none: the parameter `places`, the variable {RELEASES} and ENGINEFARM_RELEASES are empty",
             fix=f"set {RELEASES} in Prefect's UI or ENGINEFARM_RELEASES on the CPU agents, or pause the "
             "schedule of reconcile/farm",
@@ -133,7 +133,7 @@ def _places(urls: Sequence[str]) -> list[ReleasePlace]:
 
 
 async def _listed(places: Sequence[ReleasePlace]) -> tuple[list[ListedRelease], dict[str, FarmError]]:
-    """Return the releases of all places, each once, and why some places cannot be listed."""
+    """Return the releases of all places, without duplicates, and why some places cannot be listed."""
     listed: dict[ReleaseRef, ListedRelease] = {}
     away: dict[str, FarmError] = {}
     for place in places:
@@ -146,33 +146,33 @@ async def _listed(places: Sequence[ReleasePlace]) -> tuple[list[ListedRelease], 
 
 
 async def _needs(releases: Sequence[ListedRelease], now: datetime) -> list[ReleaseNeeds]:
-    """Return what each release lacks; S3 is asked again for those of which it did not answer."""
-    known: dict[ReleaseRef, ReleaseNeeds] = {}
+    """Return what each release lacks; retry the releases for which S3 did not answer."""
+    results: dict[ReleaseRef, ReleaseNeeds] = {}
 
     def look() -> None:
-        left = [release for release in releases if release.ref not in known or known[release.ref].away]
-        known.update((needs.release.ref, needs) for needs in needs_of(left, now))
-        for needs in known.values():
+        pending = [release for release in releases if release.ref not in results or results[release.ref].away]
+        results.update((needs.release.ref, needs) for needs in needs_of(pending, now))
+        for needs in results.values():
             if needs.away is not None:
                 raise needs.away
 
-    with suppress(StoreUnreachable):  # it was away for too long, which stands in `problem`
+    with suppress(StoreUnreachable):  # it was down for too long, as `problem` says
         await retry_while_s3_is_down(look)
-    return in_turn(known.values())
+    return in_turn(results.values())
 
 
 async def _start_all(
     client: PrefectClient, needs: Sequence[ReleaseNeeds], budget: int, now: datetime
 ) -> list[Reconciled]:
-    """Start what is to be built, as far as the budget goes; return what was done about each release."""
+    """Start builds within the budget; return what was done about each release."""
     active = await _active(client, await release_deployment(client))
-    done, left = [], budget
+    done, remaining = [], budget
     for release_needs in needs:
-        answer = _why_not(release_needs, active, left)
+        answer = _why_not(release_needs, active, remaining)
         run = None
         if not answer:
             run, answer = await _start(client, release_needs, now)
-            left -= run is not None
+            remaining -= run is not None
         if release_needs.problem:
             get_run_logger().warning("%s: %s", release_needs.release.ref.url, release_needs.problem)
         url, lacks = release_needs.release.ref.url, tuple(rows(release_needs))
@@ -180,30 +180,30 @@ async def _start_all(
     return done
 
 
-def _why_not(needs: ReleaseNeeds, active: set[ReleaseRef], left: int) -> str:
-    """Return why no run is to be started; nothing where one is."""
+def _why_not(needs: ReleaseNeeds, active: set[ReleaseRef], budget: int) -> str:
+    """Return why no run is started; empty if a run must be started."""
     if needs.problem:
         return f"skipped: {needs.problem}"
     if not needs.is_to_build:
         return "update enginefarm on this host to judge the rest" if needs.newer else "complete"
     if needs.release.ref in active:
-        return "a run is at it"
-    return "" if left else "left for another night: the budget is spent"
+        return "a run is active already"
+    return "" if budget else "postponed: the budget is spent"
 
 
 async def _active(client: PrefectClient, deployment: UUID) -> set[ReleaseRef]:
-    """Return the releases that runs wait for or work on."""
+    """Return the releases of waiting and active runs."""
     states = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ACTIVE)))
     ours = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
     active: set[ReleaseRef] = set()
     for run in await all_flow_runs(client, flow_run_filter=states, deployment_filter=ours):
-        with suppress(ValidationError):  # somebody's hand: it will fail by itself
+        with suppress(ValidationError):  # parameters that a person wrote: the run itself will fail
             active.add(_RELEASE.validate_python(run.parameters.get("release")))
     return active
 
 
 async def _start(client: PrefectClient, needs: ReleaseNeeds, now: datetime) -> tuple[UUID | None, str]:
-    """Start a run for one release, once a day; return it, and what was done."""
+    """Start a run for a release, at most once a day; return the run and what was done."""
     ref = needs.release.ref
     queue = Priority.PRODUCTION if needs.priority is Priority.PRODUCTION else Priority.NIGHTLY
     key = f"reconcile:{ref.url}:{now.date().isoformat()}"
@@ -216,5 +216,5 @@ async def _start(client: PrefectClient, needs: ReleaseNeeds, now: datetime) -> t
         way="schedule",
     )
     if not started.created:
-        return None, f"asked for today already: {started.run.name}"
+        return None, f"started today already: {started.run.name}"
     return started.run.id, f"started in the queue {queue}"

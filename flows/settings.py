@@ -28,8 +28,8 @@ class Settings(BaseSettings):
     )
     toolchains: str = Field(
         default="",
-        description="Python interpreters that hold a TensorRT, beside the farm's own: paths of interpreters, "
-        "of environments or of folders of environments, separated by ':'",
+        description="Python interpreters with a TensorRT, in addition to the farm's own: paths of "
+        "interpreters, of environments or of folders of environments, separated by ':'",
     )
     work_dir: Path | None = Field(
         default=None, description="Folder for temporary files; default: the system's"
@@ -51,8 +51,8 @@ class Settings(BaseSettings):
     )
     releases: str = Field(
         default="",
-        description="Places in S3 (s3://BUCKET or s3://BUCKET/PREFIX) whose releases a reconciliation looks "
-        "through, separated by spaces",
+        description="Places in S3 (s3://BUCKET or s3://BUCKET/PREFIX) whose releases `reconcile` checks, "
+        "separated by spaces",
     )
     silent_seconds: float = Field(
         default=300,
@@ -62,13 +62,12 @@ class Settings(BaseSettings):
     agent_wait_seconds: float = Field(
         default=3600,
         gt=0,
-        description="How long a release waits for an agent of a pool that has none, seconds",
+        description="How long a release waits for an agent of a pool without agents, seconds",
     )
     s3_patience_seconds: float = Field(
         default=1800,
         ge=0,
-        description="How long a run of the farm waits for an S3 that does not answer, seconds; the command "
-        "line does not wait",
+        description="How long a run of the farm retries while S3 is down, seconds; the command line does not",
     )
     plain_http: str = Field(
         default="",
@@ -81,16 +80,16 @@ class Settings(BaseSettings):
         return Limits(memory_mib=self.child_memory_mib, seconds=self.child_seconds)
 
     def workspace(self) -> AbstractContextManager[Workspace]:
-        """A workspace for one run; its folder is removed afterwards. Raises DiskFull."""
+        """Return a workspace for one run; its folder is removed afterwards. Raises DiskFull."""
         return workspace(self.work_dir, self.limits)
 
     @property
     def interpreters(self) -> tuple[str, ...]:
-        """The toolchains' interpreters."""
+        """The interpreters of the toolchains."""
         return interpreters_at(path for path in self.toolchains.split(os.pathsep) if path)
 
     def store_for(self, release: ReleaseRef) -> str:
-        """Return the URL of the store for engines of `release`.
+        """Return the URL of the store for the engines of `release`.
 
         Raises:
             LocationRefused: the release or its store is in a place that is not allowed.
@@ -101,10 +100,10 @@ class Settings(BaseSettings):
         return store
 
     def check_allowed(self, url: str) -> None:
-        """Refuse a place in S3 that is not on the operator's list, if there is a list.
+        """Check that a place in S3 is on the operator's list, if there is a list.
 
         Raises:
-            LocationRefused: it is not.
+            LocationRefused: it is not on the list.
         """
         places = self.allowed.split()
         if places and not any(f"{url.rstrip('/')}/".startswith(f"{place.rstrip('/')}/") for place in places):
@@ -131,7 +130,7 @@ def settings() -> Settings:
     """Return the settings of this process, read once.
 
     Raises:
-        RequestInvalid: a variable has a value that it cannot have.
+        RequestInvalid: a variable has an invalid value.
     """
     try:
         return Settings()
@@ -142,5 +141,5 @@ def settings() -> Settings:
         raise RequestInvalid(
             wanted="usable ENGINEFARM_… variables",
             found="; ".join(lines),
-            fix="correct or unset them; flows/README.md lists what each may be",
+            fix="correct or unset them; flows/README.md lists the possible values",
         ) from error

@@ -1,4 +1,4 @@
-"""`enginefarm agent`: what runs on the hosts of a farm."""
+"""`enginefarm agent`: the agents on the hosts of a farm."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ import typer
 from agents.hardware.interpreters import interpreters_at
 from agents.hardware.probe import HostProbe, probe_host
 from agents.host.slots import WorkerSlot, WorkerSpec, cpu_slots, gpu_slots, spec_at
+from flows.addresses import store_at
 from flows.cli.agent_options import DrainSeconds, HealthPort, Heartbeat, Name
 from flows.cli.agent_s3 import s3
-from flows.cli.options import Toolchains
+from flows.cli.options import StoreUrl, Toolchains
 from flows.cli.output import say
-from flows.cli.withdraw import withdraw
 from flows.server.environment import agent_environment, prepare_prefect
 from flows.settings import settings
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import CPU_POOL
+from tasks.store import announcements
 from tasks.store.store import Store
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def gpu(  # noqa: PLR0913 (options of a command)
 ) -> None:
     """Build engines for this host's GPUs, with every TensorRT installed here."""
     joining = _join(name)
-    probe = _look(toolchain)
+    probe = _probe(toolchain)
     _serve(joining, probe, gpu_slots(probe, gpu or ()), drain_seconds, (heartbeat, health_port))
 
 
@@ -70,14 +71,14 @@ def cpu(  # noqa: PLR0913 (options of a command)
 ) -> None:
     """Convert models, distribute their builds, and build TensorRT-RTX engines."""
     joining = _join(name)
-    probe = _look(toolchain)
+    probe = _probe(toolchain)
     slots = cpu_slots(probe, releases=releases, builds=settings().parallel_builds)
     _serve(joining, probe, slots, drain_seconds, (heartbeat, health_port))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Joining:
-    """Which farm an agent joins, and as whom; `environment` is that of its workers."""
+    """The farm that an agent joins, and its name there; `environment` is that of its workers."""
 
     name: str
     store: Store
@@ -86,16 +87,16 @@ class _Joining:
 
 
 def _join(name: str | None) -> _Joining:
-    """Return what an agent needs to join a farm, before anything takes long."""
+    """Return what an agent needs to join a farm; checked before anything slow starts."""
     name, store, environment = _checked_name(name), _store(), agent_environment()
     prepare_prefect()
-    # Prefect takes seconds to import, and reads its settings then.
+    # Importing Prefect takes seconds, and reads its settings.
     from flows.server.client import farm_api  # noqa: PLC0415
 
     return _Joining(name=name, store=store, api=farm_api(), environment=environment)
 
 
-def _look(toolchains: list[str] | None) -> HostProbe:
+def _probe(toolchains: list[str] | None) -> HostProbe:
     interpreters = interpreters_at((*settings().interpreters, *(toolchains or ())))
     with settings().workspace() as work:
         return asyncio.run(probe_host(interpreters, work=work))
@@ -123,7 +124,7 @@ def _serve(
         first_specs=_first_specs(probe, slots, joining.name),
         workspace=settings().workspace,
     )
-    _show(joining, probe, host.first_specs)
+    _show_joining(joining, probe, host.first_specs)
     with only_agent(host.name, slots):
         shown = Health(file=health[0], port=health[1])
         status = asyncio.run(_run(host, joining.environment, drain_seconds, shown))
@@ -160,7 +161,7 @@ def _checked_name(name: str | None) -> str:
     name = name or socket.gethostname()
     if _NAME.fullmatch(name) is None:
         raise RequestInvalid(
-            wanted="a name for this host of letters, digits, '.', '_' and '-', at most 63",
+            wanted="a name for this host: at most 63 letters, digits, '.', '_' and '-'",
             found=repr(name),
             fix="give another --name",
         )
@@ -171,21 +172,21 @@ def _store() -> Store:
     url = settings().store
     if url is None:
         raise RequestInvalid(
-            wanted="the farm's store, where agents say what they build",
+            wanted="the farm's store, where agents announce what they build",
             found="ENGINEFARM_STORE is not set",
-            fix="set it to s3://BUCKET or s3://BUCKET/PREFIX, the same on every host of the farm",
+            fix="set it to s3://BUCKET or s3://BUCKET/PREFIX, with the same value on every host of the farm",
         )
     return Store.connect(url)
 
 
-def _show(joining: _Joining, probe: HostProbe, specs: Mapping[WorkerSlot, WorkerSpec]) -> None:
-    lines = [f"{joining.name} joins {joining.api} and {joining.store.url}", *map(_line, specs.values())]
+def _show_joining(joining: _Joining, probe: HostProbe, specs: Mapping[WorkerSlot, WorkerSpec]) -> None:
+    lines = [f"{joining.name} joins {joining.api} and {joining.store.url}", *map(_describe, specs.values())]
     lines += [f"left out: {broken.interpreter}: {broken.error}" for broken in probe.broken]
     for line in lines:
         say(line)
 
 
-def _line(spec: WorkerSpec) -> str:
+def _describe(spec: WorkerSpec) -> str:
     slot = spec.slot
     line = f"{slot.label}: {slot.limit} at a time from {spec.pool}"
     if spec.offer is None or slot.toolchain is None:
@@ -201,4 +202,19 @@ def _line(spec: WorkerSpec) -> str:
 
 
 app.command()(s3)
-app.command()(withdraw)
+
+
+@app.command()
+def withdraw(
+    pool: Annotated[str, typer.Argument(help="Work pool, as `enginefarm status` shows it.")],
+    *,
+    store: StoreUrl = None,
+) -> None:
+    """Stop sending builds to a pool whose hosts are gone for good.
+
+    Stored engines do not change. Releases that wait for the pool give up within a minute. If an agent of
+    the pool starts again, it announces the pool itself.
+    """
+    place = store_at(store)
+    announcements.withdraw(place, pool)
+    say(f"{pool} is no longer announced in {place.url}.")

@@ -1,4 +1,4 @@
-"""`enginefarm agent s3`: releases that are uploaded start their own builds."""
+"""`enginefarm agent s3`: builds releases when they are uploaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agents.s3.agent import S3AgentSettings
 
 _INTERRUPTED = 130
-# An agent waits by itself for a server that is away; the client's own retries would only hold up its end.
+# The agent itself retries while a server is down; the client's own retries would only delay its stop.
 _CLIENT_RETRIES = "2"
 
 Queue = Annotated[
@@ -61,11 +61,12 @@ def s3(  # noqa: PLR0913 (options of a command)
 
     Needs PREFECT_API_URL, and a farm that `enginefarm deploy` registered there.
     """
-    _check(queue, list_every)
+    _require_source(queue, list_every)
+    _check_server()
     places = tuple(map(place_at, releases))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    # Prefect takes seconds to import, and reads its settings then.
+    # Importing Prefect takes seconds, and reads its settings.
     from agents.health import Health  # noqa: PLC0415
     from agents.s3.agent import S3AgentSettings  # noqa: PLC0415
 
@@ -74,12 +75,11 @@ def s3(  # noqa: PLR0913 (options of a command)
     asyncio.run(_serve(queue, wanted, Health(file=heartbeat, port=health_port)))
 
 
-def _check(queue: str | None, list_every: float) -> None:
-    """Tell Prefect what it must know before it is imported, and see that there is something to do.
+def _require_source(queue: str | None, list_every: float) -> None:
+    """Check that the agent has a source of releases.
 
     Raises:
         RequestInvalid: there is neither a queue nor a listing.
-        ServerUnreachable, ServerUnsafe: as `farm_api`.
     """
     if queue is None and not list_every:
         raise RequestInvalid(
@@ -87,9 +87,17 @@ def _check(queue: str | None, list_every: float) -> None:
             found="no --queue, and --list-every 0",
             fix="give --queue for an S3 server with SQS, or --list-every 1 for one without",
         )
+
+
+def _check_server() -> None:
+    """Set Prefect's environment, and check the server that it names.
+
+    Raises:
+        ServerUnreachable, ServerUnsafe: as `farm_api`.
+    """
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", _CLIENT_RETRIES)
     prepare_prefect()
-    # Prefect takes seconds to import, and reads its settings then.
+    # Importing Prefect takes seconds, and reads its settings.
     from flows.server.client import farm_api  # noqa: PLC0415
 
     farm_api()
@@ -107,7 +115,7 @@ async def _serve(url: str | None, wanted: S3AgentSettings, health: Health) -> No
     def stop() -> None:
         nonlocal stopping
         if stopping:
-            os._exit(_INTERRUPTED)  # what is at hand comes back after a minute
+            os._exit(_INTERRUPTED)  # SQS redelivers the current message after a minute
         stopping = True
         agent.stop()
 
@@ -117,6 +125,6 @@ async def _serve(url: str | None, wanted: S3AgentSettings, health: Health) -> No
     running = asyncio.create_task(agent.run())
     await asyncio.wait((showing, running), return_when=asyncio.FIRST_COMPLETED)
     if showing.done():
-        showing.result()  # it ends by an error only
+        showing.result()  # it ends only with an error
     showing.cancel()
     await running

@@ -1,4 +1,4 @@
-"""`enginefarm demo`: the whole farm on one machine, on a trained model, with an S3 server of its own."""
+"""`enginefarm demo`: builds a trained model's engines on one machine, with an embedded S3 server."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class DemoOutcome:
     Attributes:
         engines: every engine that it built.
         names: their short names, by key.
-        found: how many of them the second run found.
-        built: how many the second run built.
+        found: how many engines the second run found.
+        built: how many engines the second run built.
         seconds: wall time of the second run.
     """
 
@@ -53,7 +53,7 @@ class DemoOutcome:
 
 @contextmanager
 def demo_world() -> Iterator[None]:
-    """Give this process an S3 server and a Prefect server of its own; nothing of the user's is touched."""
+    """Give this process an S3 server and a Prefect home of its own; nothing of the user's is touched."""
     home = tempfile.mkdtemp(prefix="enginefarm-demo-")
     try:
         for name in [name for name in os.environ if name.startswith(("AWS_", "PREFECT_"))]:
@@ -67,8 +67,8 @@ def demo_world() -> Iterator[None]:
 
 
 async def run_demo() -> DemoOutcome:
-    """Publish the release, build all of its cells, then ask for the same again."""
-    # Prefect reads its settings when it is imported, so not before the demo's own are set.
+    """Publish the release, build all its cells, and then build the same release again."""
+    # Prefect reads its settings when it is imported: the demo's own must be set before.
     from flows.build_release import build_release  # noqa: PLC0415
 
     await publish_demo()
@@ -87,7 +87,7 @@ async def run_demo() -> DemoOutcome:
 
 
 async def publish_demo() -> None:
-    """Upload the release as its owner would: the request last."""
+    """Upload the release as a user would, with the request last."""
     client = s3_client()
     client.create_bucket(Bucket=RELEASE.bucket)
     with tempfile.TemporaryDirectory(prefix="enginefarm-demo-") as folder:
@@ -102,9 +102,9 @@ async def publish_demo() -> None:
 
 
 def _with_gpu(request: BuildRequest, targets: tuple[EngineTarget, ...]) -> BuildRequest:
-    """Ask for this machine's own GPU as well, where it has one and a TensorRT for it."""
-    own = {device_slug(target) for target in targets if target.flavour is Flavour.TENSORRT}
-    return replace(request, targets=(*request.targets, *sorted(own)))
+    """Add this machine's GPUs to the request, if it has any and a TensorRT for them."""
+    devices = {device_slug(target) for target in targets if target.flavour is Flavour.TENSORRT}
+    return replace(request, targets=(*request.targets, *sorted(devices)))
 
 
 def show_demo(console: Console, outcome: DemoOutcome) -> None:
@@ -112,4 +112,4 @@ def show_demo(console: Console, outcome: DemoOutcome) -> None:
     console.print(engine_table(outcome.engines, title="Engines", names=outcome.names))
     console.print(ERROR_LEGEND)
     again = f"{outcome.found} found, {outcome.built} built, in {outcome.seconds:.1f} s"
-    console.print(f"Asked for the same release again: {again}.")
+    console.print(f"The same release again: {again}.")

@@ -1,4 +1,4 @@
-"""`enginefarm deploy`: register the farm on its Prefect server, after showing what that changes."""
+"""`enginefarm deploy`: registers the farm on its Prefect server, after showing what would change."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ S3Events = Annotated[
     typer.Option(
         metavar="URL",
         help="Let `s3.object.created` events on the server start builds of releases below "
-        "s3://BUCKET/PREFIX. May be "
-        "repeated. Not needed if `enginefarm agent s3` runs.",
+        "s3://BUCKET/PREFIX. May be repeated. Not needed if `enginefarm agent s3` runs.",
     ),
 ]
 
@@ -41,12 +40,12 @@ def deploy(
 ) -> None:
     """Register the farm on its Prefect server, after showing what would change.
 
-    That is its pools, variables, deployments and automations. What an operator paused, rescheduled or wrote
-    into a variable stays as it is, and so does what an earlier `deploy` registered with other options.
+    The farm consists of pools, variables, deployments and automations. `deploy` keeps what an operator
+    paused, rescheduled or wrote into a variable, and what an earlier `deploy` registered with other options.
     """
     places = tuple(map(place_at, s3_events or ()))
     prepare_prefect()
-    # Prefect takes seconds to import: `--help` goes without.
+    # Importing Prefect takes seconds, which `--help` saves.
     from agents.server.changes import is_done  # noqa: PLC0415
     from flows.server.registration import farm_parts  # noqa: PLC0415
 
@@ -55,7 +54,7 @@ def deploy(
     if as_json:
         print_json([asdict(change) for change in plan])
     else:
-        _show(plan)
+        _show_plan(plan)
     if is_done(plan):
         return
     if check or not _apply(parts, yes=yes, as_json=as_json):
@@ -63,7 +62,7 @@ def deploy(
 
 
 def _apply(parts: Sequence[Part], *, yes: bool, as_json: bool) -> bool:
-    """Make the changes, unless a person says no; return whether they were made."""
+    """Apply the changes unless a person declines; return whether they were applied."""
     if not (yes or typer.confirm("Apply?", default=False, err=True)):
         _report("Nothing was changed.", as_json=as_json)
         return False
@@ -85,7 +84,7 @@ async def _each(parts: Sequence[Part], *, apply: bool) -> Plan:
     return [change for plan in plans for change in plan]
 
 
-def _show(plan: Plan) -> None:
+def _show_plan(plan: Plan) -> None:
     say("The farm on its Prefect server", style="italic")
     width = max((len(change.kind) for change in plan), default=0)
     for change in plan:

@@ -26,7 +26,7 @@ _KIB = 1024
 
 @contextmanager
 def progress_bars() -> Iterator[None]:
-    """Show one bar for each step that runs inside; nothing where there is no terminal."""
+    """Show a progress bar for each step that runs inside; nothing if there is no terminal."""
     columns = (
         SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), BarColumn(),
         TimeElapsedColumn(), TextColumn("{task.fields[phase]}"),
@@ -58,7 +58,7 @@ _ENGINE_COLUMNS = (
 
 
 ERROR_LEGEND = (
-    "Error: the largest difference from TensorFlow, of the engine, or of its graph if no GPU ran it."
+    "Error: the largest difference from TensorFlow; of the graph, if the engine was not run on a GPU."
 )
 
 
@@ -97,11 +97,11 @@ def _engine_row(record: EngineRecord, name: str) -> tuple[str, ...]:
 
 
 _DROPPED_FIRST = {"min": 1, "mean": 2, "p90": 3, "layers": 4, "host p50": 5}
-"""Columns of a profile that a narrow terminal can do without, the last one first."""
+"""Columns of a profile that a narrow terminal leaves out; those with the highest rank first."""
 
 
 def show_profile(record: EngineRecord) -> None:
-    """Print what was measured on the engine's GPU, or why nothing was."""
+    """Print what was measured on the engine's GPU, or why nothing was measured."""
     profile = record.profile
     title = f"{record.model} {record.version} {record.options.precision} on {device_slug(record.target)}"
     if rows := case_rows(profile):
@@ -127,19 +127,19 @@ def size_text(size: int) -> str:
 
 
 def records_json(records: Iterable[EngineRecord]) -> list[dict[str, Any]]:
-    """Return records that this process wrote as JSON-ready documents."""
+    """Return records that this process wrote, ready for JSON."""
     return [json.loads(record_to_json(record)) for record in records]
 
 
 def documents_json(documents: Iterable[Document[R]]) -> list[dict[str, Any]]:
-    """Return the records as the store holds them, with what a newer version wrote into them."""
+    """Return the records as stored, including fields that a newer version wrote."""
     return [json.loads(document.data) for document in documents]
 
 
 def show_error(error: FarmError) -> None:
-    """Print what was wanted, what was found and what to do."""
+    """Print what was wanted, what was found and how to fix it."""
     describe(error.class_name, f" (exit code {error.exit_code})", style="bold red", to=errors)
     for name, text in (("wanted", error.wanted), ("found", error.found), ("to fix", error.fix)):
         describe(f"  {name:7} ", text, to=errors)
     if error.retryable:
-        describe("  ", "The same command may work later.", to=errors)
+        describe("  ", "A retry of the same command may succeed.", to=errors)

@@ -1,4 +1,4 @@
-"""`enginefarm doctor`: what this machine can do, what is missing, and how to mend it."""
+"""`enginefarm doctor`: checks what this machine can build, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def doctor(
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        _show(findings)
+        _show_findings(findings)
     if any(finding.level is Level.BROKEN for finding in findings):
         raise typer.Exit(1)
 
@@ -55,7 +55,7 @@ def doctor(
 def _examine(store: str | None, toolchains: tuple[str, ...]) -> Iterator[Finding]:
     yield _python()
     yield asyncio.run(_tensorflow())
-    yield _models_closed_off()
+    yield _sandbox()
     yield from asyncio.run(_toolchains(interpreters_at((*settings().interpreters, *toolchains))))
     yield _s3(store)
     yield (server := _prefect())
@@ -73,7 +73,7 @@ def _python() -> Finding:
 
 
 async def _tensorflow() -> Finding:
-    """Load TensorFlow: that it is installed does not say that it runs on this processor."""
+    """Load TensorFlow: it may be installed and still not run on this processor."""
     program = ChildProgram(module="tasks.tensorflow.version_child", step="TensorFlow")
     try:
         with settings().workspace() as work:
@@ -84,17 +84,17 @@ async def _tensorflow() -> Finding:
     return Finding(subject="TensorFlow", level=Level.FINE, text=f"{text}, loaded in {answer.seconds:.0f} s")
 
 
-def _models_closed_off() -> Finding:
-    """Say what this kernel keeps from a process that loads a stranger's model."""
-    held = asdict(protection())
-    missing = held.pop("missing")
-    kept = [name for name, holds in held.items() if holds]
-    open_to_it = [name for name, holds in held.items() if not holds]
-    text = f"a model that is loaded is kept from: {', '.join(kept) or 'nothing'}"
+def _sandbox() -> Finding:
+    """Check what the sandbox denies a process that loads an untrusted model."""
+    denials = asdict(protection())
+    missing = denials.pop("missing")
+    denied = [name for name, is_denied in denials.items() if is_denied]
+    allowed = [name for name, is_denied in denials.items() if not is_denied]
+    text = f"denied to models: {', '.join(denied) or 'nothing'}"
     return Finding(
         subject="Sandbox",
-        level=Level.ABSENT if open_to_it else Level.FINE,
-        text=text + (f"; open to it: {', '.join(open_to_it)}" if open_to_it else ""),
+        level=Level.ABSENT if allowed else Level.FINE,
+        text=text + (f"; not denied: {', '.join(allowed)}" if allowed else ""),
         fix=f"this host lacks {'; '.join(missing)}" if missing else "",
     )
 
@@ -138,7 +138,7 @@ def _gpus(host: HostProbe) -> Finding:
         return Finding(
             subject="GPU",
             level=Level.ABSENT,
-            text="none: TensorRT-RTX builds ahead of time, engines are not run here",
+            text="none: TensorRT-RTX engines can be built here, but not run",
             fix="for TensorRT itself, run on a host with an NVIDIA GPU and its driver",
         )
     text = ", ".join(
@@ -157,7 +157,7 @@ def _s3(store: str | None) -> Finding:
         Store.connect(store).check_conditional_writes()
     except FarmError as error:
         return Finding(subject="S3", level=Level.BROKEN, text=f"{store}: {error.found}", fix=error.fix)
-    return Finding(subject="S3", level=Level.FINE, text=f"{store}: writable, conditional writes hold")
+    return Finding(subject="S3", level=Level.FINE, text=f"{store}: writable, conditional writes work")
 
 
 def _prefect() -> Finding:
@@ -192,12 +192,12 @@ def _prefect() -> Finding:
 _COLOURS = {Level.FINE: "green", Level.ABSENT: "yellow", Level.BROKEN: "red"}
 
 
-def _show(findings: list[Finding]) -> None:
+def _show_findings(findings: list[Finding]) -> None:
     say("This machine", style="italic")
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
         fix = f"To fix: {finding.fix}" if finding.fix else ""
-        # In a file each finding is one line.
+        # In a file, each finding is one line.
         text = f"\n{fix}" if console.file.isatty() else f". {fix}"
         label = f"{finding.level:6}  {finding.subject:{width}}  "
         describe(label, f"{finding.text}{text if fix else ''}", style=_COLOURS[finding.level])

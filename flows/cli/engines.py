@@ -1,4 +1,4 @@
-"""`enginefarm engines`: what is stored, and how to get it."""
+"""`enginefarm engines`: lists, inspects and downloads stored engines."""
 
 from __future__ import annotations
 
@@ -122,11 +122,11 @@ def layers(name: Name, *, store: StoreUrl = None) -> None:
 
 
 def fetch_engine(store: Store, document: Document[EngineRecord], path: Path) -> None:
-    """Write the plan to `path`, checked, and its record beside it, byte by byte as the store holds it.
+    """Write the plan to `path`, verified by its digest, and its record next to it, byte by byte as stored.
 
     Raises:
-        NotStored: the plan is gone.
-        DigestMismatch: what is stored has other bytes.
+        NotStored: the plan is not in the store.
+        DigestMismatch: the stored plan has other bytes.
         FarmError: as `tasks.store.s3.s3_errors`.
     """
     store.get_blob(document.record.plan, path)
@@ -134,7 +134,7 @@ def fetch_engine(store: Store, document: Document[EngineRecord], path: Path) -> 
 
 
 def _file_name(record: EngineRecord) -> str:
-    """Return a name that no other engine has."""
+    """Return a file name that is unique to the engine."""
     target = record.target
     parts = (record.model, record.version, device_slug(target), str(target.version), record.options.precision)
     return "-".join((*parts, record.build_key[:8])) + ".plan"

@@ -1,4 +1,4 @@
-"""What an examination finds: a line of `enginefarm doctor`."""
+"""Findings: the lines of `enginefarm doctor`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How a line of the examination came out."""
+    """The result of a check."""
 
     FINE = "fine"
     ABSENT = "absent"
@@ -16,7 +16,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line: what was looked at, how it is, and what to do where it is not fine.
+    """One line: what was checked, the result, and how to fix it if it is not fine.
 
     `absent` is something that not every use needs; `broken` is something that was asked for.
     """

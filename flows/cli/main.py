@@ -81,7 +81,7 @@ def build(  # noqa: PLR0913 (each is an option)
     """Build the engines of a release that the store does not have yet."""
     ref = release_at(release)
     with _interruptible(), temporary_server(), progress_bars():
-        # Prefect takes seconds to import, and reads its settings then: other commands go without.
+        # Importing Prefect takes seconds, and reads its settings: other commands do not import it.
         from flows.build_release import build_release  # noqa: PLC0415
         from flows.server.client import check_own_server  # noqa: PLC0415
         from tasks.domain.overrides import Overrides  # noqa: PLC0415
@@ -131,7 +131,7 @@ def _show_outcome(outcome: ReleaseOutcome, *, wide: bool, as_json: bool) -> None
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Turn Ctrl-C into an error like all others; by then every child has been ended."""
+    """Turn Ctrl-C into an error like all others, after every child process has ended."""
     interrupted = Interrupted(
         wanted="to finish the work",
         found="a signal to stop",
@@ -150,7 +150,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _follows_a_signal(error: BaseException) -> bool:
-    """Return whether `error` came while a signal was handled: a temporary server may be gone by then."""
+    """Return whether `error` was raised while a signal was handled: the temporary server may have ended."""
     cause = error.__context__
     while cause is not None:
         if isinstance(cause, (asyncio.CancelledError, KeyboardInterrupt)):
@@ -183,7 +183,7 @@ _add(retry, _FARM)
 
 def main() -> None:
     """Run the command line and end the process with the exit code of the error, if there is one."""
-    # SIGTERM ends the work as Ctrl-C does: children are ended, and what is half done goes away.
+    # SIGTERM ends the work as Ctrl-C does: child processes end, and unfinished work is cleaned up.
     signal.signal(signal.SIGTERM, lambda _number, _frame: os.kill(os.getpid(), signal.SIGINT))
     try:
         app()

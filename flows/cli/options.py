@@ -47,8 +47,7 @@ Toolchains = Annotated[
     typer.Option(
         "--toolchain",
         metavar="PATH",
-        help="Another toolchain, beside those in $ENGINEFARM_TOOLCHAINS: an interpreter, an "
-        "environment, or a folder "
-        "of environments. May be repeated.",
+        help="A toolchain in addition to those in $ENGINEFARM_TOOLCHAINS: an interpreter, an "
+        "environment, or a folder of environments. May be repeated.",
     ),
 ]

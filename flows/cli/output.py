@@ -1,4 +1,4 @@
-"""Standard output and standard error of the command line, and how lines and documents get there."""
+"""Standard output and standard error of the command line, and functions that print to them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.text import Text
 
 from tasks.domain.printable import printable
 
-# Lines in files and pipes have no width: whatever COLUMNS says, nothing is folded or cut there.
+# Files and pipes have no width: nothing is wrapped or truncated there, whatever COLUMNS says.
 _UNLIMITED = ConsoleDimensions(1_000_000, 25)
 _NARROWEST = 20
 
 
 class Output(Console):
-    """A console that prints texts as they are, as wide as its terminal, and without one as wide as needed."""
+    """A console that prints text unchanged, as wide as its terminal, or as wide as needed without one."""
 
     def __init__(self, *, soft_wrap: bool = True, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, soft_wrap=soft_wrap, **options)
@@ -37,7 +37,7 @@ errors = Output(stderr=True, soft_wrap=False)  # bars must not be longer than a 
 
 
 def show(what: RenderableType) -> None:
-    """Print a table, or several."""
+    """Print one or several tables."""
     console.print(what)
 
 
@@ -47,7 +47,7 @@ def say(text: str, *, style: str = "") -> None:
 
 
 def describe(label: str, text: str, *, style: str = "bold", to: Console = console) -> None:
-    """Print `text` beside `label`, folded between words where there is a terminal, and never within one."""
+    """Print `text` next to `label`; on a terminal, wrap it between words."""
     width = max(to.width - len(label), _NARROWEST)
     lines = [
         line

@@ -1,4 +1,4 @@
-"""`enginefarm quarantine`: what did not pass the gate, and how to see that again."""
+"""`enginefarm quarantine`: lists, inspects and reproduces results that failed the accuracy check."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def list_quarantined(
     table = FittedTable(
         title=f"In quarantine in {place.url}: {len(records)}",
         columns=_LISTED,
-        rows=[_row(record, names.get(record.key, "")) for record in records],
+        rows=[_record_row(record, names.get(record.key, "")) for record in records],
         wide=wide,
         hint="--wide shows everything",
     )
     show(table)
 
 
-def _row(record: QuarantineRecord, name: str) -> tuple[str, ...]:
+def _record_row(record: QuarantineRecord, name: str) -> tuple[str, ...]:
     precision, failure = record.options.precision, record.error["class"]
     release = f"{record.model}/{record.version}"
     return name, release, record.device, precision, failure, record.created, record.key
@@ -91,7 +91,7 @@ def _row(record: QuarantineRecord, name: str) -> tuple[str, ...]:
 @app.command("show")
 def show_record(name: Name, *, store: StoreUrl = None) -> None:
     """Print a record as JSON: what was compared, what was measured, and the command that repeats it."""
-    print_json(json.loads(_document(store_at(store), name).data), indent=2)
+    print_json(json.loads(_quarantined_at(store_at(store), name).data), indent=2)
 
 
 @app.command(epilog="Example: enginefarm quarantine reproduce 3f9a1c07 --store s3://my-bucket --keep case")
@@ -106,7 +106,7 @@ def reproduce(
 ) -> None:
     """Repeat the comparison that failed. The exit code is 0 if it passes now."""
     place = store_at(store)
-    document = _document(place, name)
+    document = _quarantined_at(place, name)
     record = document.record
     if keep is not None and keep.exists():
         raise RequestInvalid(
@@ -127,7 +127,7 @@ def reproduce(
 
 
 def _fetch(store: Store, document: Document[QuarantineRecord], folder: Path) -> Path:
-    """Return `folder` with all that was compared; digests are checked on the way."""
+    """Download everything that was compared to `folder`, verified by digests, and return the folder."""
     record = document.record
     files = {
         _GRAPH: record.onnx, WEIGHTS_FILE: record.weights, _PLAN: record.plan, _REFERENCE: record.reference,
@@ -141,7 +141,7 @@ def _fetch(store: Store, document: Document[QuarantineRecord], folder: Path) -> 
 
 
 async def _compare(record: QuarantineRecord, folder: Path, work: Workspace) -> Verification:
-    """Hold the graph or the engine against TensorFlow's answers as the gate did."""
+    """Compare the graph or the engine with TensorFlow's outputs, as the gate did."""
     comparisons = await (_run_graph if record.plan is None else _run_engine)(record, folder, work)
     options = record.options
     return judge(
@@ -187,12 +187,12 @@ def _no_gpu(record: QuarantineRecord) -> TargetUnavailable:
     return TargetUnavailable(
         wanted=f"to run an engine for {record.device}",
         found="no such GPU on this host",
-        fix="run this on a host with that GPU; --keep FOLDER gets the files on any host",
+        fix="run this on a host with that GPU; --keep FOLDER saves the files on any host",
     )
 
 
 def _table(record: QuarantineRecord, now: Verification) -> FittedTable:
-    """Return one row per output and corner: how far it was off then, and is now."""
+    """Return one row per output and corner, with the error then and now."""
     before = () if record.verification is None else record.verification.comparisons
     then = {(row.corner, row.output): row for row in before}
     share = "" if now.top1 is None else f", top-1 share {now.top1:g}"
@@ -223,7 +223,7 @@ def _top1(row: Comparison | None) -> str:
     return "" if row is None or row.top1 is None else f"{row.top1:.3f} of {row.top1_rows}"
 
 
-def _document(store: Store, name: str) -> Document[QuarantineRecord]:
+def _quarantined_at(store: Store, name: str) -> Document[QuarantineRecord]:
     key = key_named(store, RecordRoot.QUARANTINE, name)
     document = store.find_document(key, QuarantineRecord)
     if document is None:

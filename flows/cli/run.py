@@ -1,4 +1,4 @@
-"""`enginefarm run`: a stored engine on the arrays of a file."""
+"""`enginefarm run`: runs a stored engine on arrays from a file."""
 
 from __future__ import annotations
 
@@ -99,15 +99,15 @@ def _check_files(inputs: Path, output: Path | None, *, force: bool) -> None:
 
 
 def _plan(engine: str, store: str | None, work: Workspace) -> tuple[Path, EngineRecord]:
-    """Return a plan with its record beside it."""
+    """Return a plan, which is downloaded if needed, and its record."""
     plan = Path(engine)
     if plan.is_file() and record_beside(plan).is_file():
         return plan, engine_record_from_json(record_beside(plan).read_bytes())
     if plan.is_file() or (store is None and settings().store is None):
         raise RequestInvalid(
-            wanted=f"{record_beside(plan).name} beside {plan}, or a name and --store",
+            wanted=f"{record_beside(plan).name} next to {plan}, or a name and --store",
             found="a plan without its record" if plan.is_file() else "no such file, and no store",
-            fix="`enginefarm engines fetch` writes a plan and its record; for a name give --store s3://BUCKET",
+            fix="`enginefarm engines fetch` writes a plan and its record; to use a name, give --store s3://BUCKET",
         )
     place = store_at(store)
     document, fetched = document_at(place, engine), work.folder / "engine.plan"
@@ -118,7 +118,7 @@ def _plan(engine: str, store: str | None, work: Workspace) -> tuple[Path, Engine
 async def _run(
     engine_run: EngineRun, target: EngineTarget, gpu: int | None, toolchain: str | None, work: Workspace
 ) -> tuple[OutputSummary, ...]:
-    """Run the engine on the first GPU that is free among those that it is for."""
+    """Run the engine on the first free GPU that it was built for."""
     interpreters = settings().interpreters if toolchain is None else (toolchain,)
     host = await probe_host(interpreters, work=work)
     sites = sites_to_run(host if toolchain is None else _only(host, toolchain), target, gpu_index=gpu)
@@ -127,16 +127,16 @@ async def _run(
 
 
 def _only(host: HostProbe, interpreter: str) -> HostProbe:
-    """Return what was found of one toolchain; raise what is wrong with it."""
+    """Return the part of `host` about one toolchain; raise its error if it is broken."""
     for broken in host.broken:
         if broken.interpreter == interpreter:
             raise broken.error
-    mine = (probe for probe in host.toolchains if probe.toolchain.interpreter == interpreter)
-    return HostProbe(toolchains=tuple(mine), broken=())
+    matching = (probe for probe in host.toolchains if probe.toolchain.interpreter == interpreter)
+    return HostProbe(toolchains=tuple(matching), broken=())
 
 
 def _publish(answer: Path, output: Path) -> None:
-    """Let the file appear whole: the folder may be on another disk."""
+    """Move the file atomically, even if the folder is on another disk."""
     part = output.with_name(f".{output.name}.part")
     try:
         shutil.copyfile(answer, part)
@@ -157,10 +157,10 @@ def _table(outputs: tuple[OutputSummary, ...], record: EngineRecord) -> FittedTa
     return FittedTable(
         title=f"{record.model} {record.version} on {record.target.gpu or 'the GPU'}",
         columns=_COLUMNS,
-        rows=[_row(output) for output in outputs],
+        rows=[_output_row(output) for output in outputs],
     )
 
 
-def _row(output: OutputSummary) -> tuple[str, ...]:
+def _output_row(output: OutputSummary) -> tuple[str, ...]:
     figures = ("" if value is None else f"{value:.6g}" for value in (output.min, output.max, output.mean))
     return output.name, output.dtype, str(list(output.shape)), *figures

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flows.server.logs import LogLine
     from tasks.domain.overrides import Overrides
 
-# Prefect takes seconds to import: `--help` goes without, so each command imports what it needs.
+# Importing Prefect takes seconds, which `--help` saves: each command imports what it needs.
 
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="Name of the flow run, or the first digits of its ID.")
@@ -77,8 +77,8 @@ async def _ask(ref: ReleaseRef, overrides: Overrides, *, again: bool, say: Calla
 
     async with farm_client() as client:
         asked = await runs.submit(client, ref, overrides, again=again)
-    known = "" if asked.created else "; submitted before (--again starts a new run)"
-    say(f"{_line(asked.run)}{known}")
+    note = "" if asked.created else "; submitted before (--again starts a new run)"
+    say(f"{_line(asked.run)}{note}")
     return asked
 
 
@@ -88,7 +88,7 @@ def _least(*, verbose: bool) -> int:
 
 
 async def _end_of(run: FlowRun, *, logs_from: int | None) -> FlowRun:
-    """Return `run` once it is over, and print its logs from that level on meanwhile, if there is a level.
+    """Return `run` once it is over; until then, print its logs from level `logs_from` on, unless it is None.
 
     Raises:
         FarmError: as `runs.wait`.
@@ -102,7 +102,7 @@ async def _end_of(run: FlowRun, *, logs_from: int | None) -> FlowRun:
         ends = RunEnds(client)
         if logs_from is not None:
             async for line in log_lines(client, run, follow=True, least=logs_from, ends=ends):
-                _show(line)
+                _print_log(line)
         return await runs.wait(client, await client.read_flow_run(run.id), ends=ends)
 
 
@@ -156,14 +156,14 @@ def logs(
         async with farm_client() as client:
             flow_run = await runs.find_run(client, run)
             async for line in log_lines(client, flow_run, follow=follow, least=_least(verbose=verbose)):
-                _show(line)
+                _print_log(line)
             if follow:
                 say(_line(await client.read_flow_run(flow_run.id)))
 
     asyncio.run(read())
 
 
-def _show(line: LogLine) -> None:
+def _print_log(line: LogLine) -> None:
     style = "red" if line.level >= logging.ERROR else "yellow" if line.level >= logging.WARNING else ""
     step = f"{line.step} | " if line.step else ""
     head = f"{line.time.astimezone():%H:%M:%S} {line.run} | {step}"

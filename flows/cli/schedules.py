@@ -1,4 +1,4 @@
-"""Whether the farm's Prefect server plans what the farm's schedules ask for."""
+"""Checks that the farm's Prefect server plans the runs of the farm's schedules."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tasks.domain.offer import CPU_POOL
 
 _SUBJECT = "Schedules"
 _PLANS_WITHIN = timedelta(minutes=3)
-"""Prefect's server plans runs each minute."""
+"""Prefect's server plans runs every minute, so a schedule of this age must have one."""
 
 
 async def check_schedules() -> Finding:
-    """Return whether every schedule of the farm has a run planned; never raises `FarmError`."""
+    """Check that every schedule of the farm has a planned run; never raises `FarmError`."""
     try:
         async with farm_client() as client:
             return await schedules(client)
@@ -36,7 +36,7 @@ async def check_schedules() -> Finding:
 
 
 async def schedules(client: PrefectClient, *, within: timedelta = _PLANS_WITHIN) -> Finding:
-    """Return whether the server has planned runs for what was scheduled before `within`."""
+    """Check that the server has planned a run for every schedule that is older than `within`."""
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[CPU_POOL]))
     deployments = await client.read_deployments(work_pool_filter=pool)
     scheduled = [each for each in deployments if not each.paused and _since(each)]
@@ -44,15 +44,15 @@ async def schedules(client: PrefectClient, *, within: timedelta = _PLANS_WITHIN)
     before = datetime.now(UTC) - within
     forgotten = [each for each in scheduled if planned[each.id] is None and min(_since(each)) < before]
     # Workaround (Prefect 3.8.8): with SQLAlchemy 2.1 its scheduler plans nothing. Remove the advice when it
-    # does.
+    # works.
     if forgotten:
         names = [f"{(await client.read_flow(each.flow_id)).name}/{each.name}" for each in forgotten]
         return Finding(
             subject=_SUBJECT,
             level=Level.BROKEN,
             text=f"the server has planned no run of {', '.join(sorted(names))}",
-            fix="see its scheduler's errors in the server's log; that of Prefect 3.8 fails with SQLAlchemy "
-            "2.1: install 'sqlalchemy<2.1' beside it",
+            fix="see the scheduler's errors in the server's log; with Prefect 3.8, the scheduler fails if "
+            "SQLAlchemy 2.1 is installed: install 'sqlalchemy<2.1'",
         )
     if not scheduled:
         return Finding(
@@ -64,7 +64,7 @@ async def schedules(client: PrefectClient, *, within: timedelta = _PLANS_WITHIN)
 
 
 def _since(deployment: DeploymentResponse) -> list[datetime]:
-    """Return since when each of its active schedules is as it is; workers that poll touch it, not these."""
+    """Return when each active schedule last changed. Polling workers update the deployment, not these."""
     return [each.updated for each in deployment.schedules if each.active and each.updated]
 
 

@@ -1,4 +1,4 @@
-"""`enginefarm status`: pools, agents, what waits and what failed."""
+"""`enginefarm status`: pools, agents, waiting runs and failures."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def status(
 ) -> None:
     """Show the farm: pools and agents, running and waiting builds, and recent failures."""
     prepare_prefect()
-    view = asyncio.run(_look(failures))
+    view = asyncio.run(_read_view(failures))
     if as_json:
         print_json(asdict(view))
     elif watch:
         with Live(page(view, wide=wide), console=Output(soft_wrap=False), auto_refresh=False) as live:
             while True:
                 time.sleep(_WATCH_SECONDS)
-                live.update(page(asyncio.run(_look(failures)), wide=wide), refresh=True)
+                live.update(page(asyncio.run(_read_view(failures)), wide=wide), refresh=True)
     else:
         show(page(view, wide=wide))
 
 
-async def _look(failures: int) -> FarmView:
-    # Prefect takes seconds to import: `--help` goes without.
+async def _read_view(failures: int) -> FarmView:
+    # Importing Prefect takes seconds, which `--help` saves.
     from flows.server.client import farm_client  # noqa: PLC0415
     from flows.server.status import farm_view  # noqa: PLC0415
 
@@ -76,7 +76,7 @@ _WAITING = (
 
 
 def page(view: FarmView, *, wide: bool) -> Group:
-    """Return what the command shows: agents, what waits, and the last failures."""
+    """Return what the command shows: agents, waiting runs and the last failures."""
     if not view.pools:
         text = "The farm has no pools on this server: `enginefarm deploy`, then `enginefarm agent …`."
         return Group(Text(text), *_failures(view))
@@ -94,12 +94,12 @@ def page(view: FarmView, *, wide: bool) -> Group:
 
 
 def _agents(pool: PoolView) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each run of each agent; one row for an agent that has none."""
+    """Yield a row for each run of each agent, and one row for an agent without runs."""
     name = f"{pool.name} (paused)" if pool.paused else pool.name
     if not pool.agents:
         yield name, "none", "", "", "", ""
     for agent in pool.agents:
-        # The pool is part of the name of the farm's own agents.
+        # Names of the farm's own agents contain the pool.
         short = agent.name.removesuffix(f"-{pool.name}")
         for run in agent.runs:
             state = run.state if agent.online else f"{run.state}, offline"
@@ -113,7 +113,7 @@ def _agents(pool: PoolView) -> Iterator[tuple[str, ...]]:
 
 
 def _unserved(view: FarmView) -> Iterator[RenderableType]:
-    # Prefect takes seconds to import: `--help` goes without.
+    # Importing Prefect takes seconds, which `--help` saves.
     from agents.server.pools import advice  # noqa: PLC0415
 
     for pool in view.pools:

@@ -1,4 +1,4 @@
-"""Tables for people: one line a row, as many columns as fit the terminal, and all of them in a file."""
+"""Tables for people: one line per row, with as many columns as fit the terminal, or all in a file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Column:
 
     Attributes:
         name: its heading.
-        rank: 0 for a column that is always shown. Of the others the one with the highest rank goes first when
-            the terminal is too narrow; those with rank 1 only after cells have been cut. Empty ones always
-            go.
+        rank: 0 for a column that is always shown. If the terminal is too narrow, the column with the highest
+            rank is left out first, and columns with rank 1 only after cells have been cut. Empty columns with
+            a rank are always left out.
         right: whether it is aligned to the right, as figures are.
-        shrinks: whether its cells may end in … where leaving out columns is not enough.
+        shrinks: whether its cells may be cut (…) if leaving out columns is not enough.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedTable:
-    """A table that fits itself to the width that it is printed at.
+    """A table that fits the width at which it is printed.
 
     Attributes:
         title: a line above it.
         columns: from left to right.
         rows: one cell for each column; control characters and line feeds are shown as escapes.
         wide: whether to print all of it, however narrow the terminal is.
-        hint: how to see what was left out, for people; empty where there is no such way.
+        hint: how to see what was left out, for people; empty if there is no way.
     """
 
     title: str
@@ -75,7 +75,7 @@ class FittedTable:
             yield Text(f"{what} ({self.hint}).", style="dim")
 
     def _chosen(self, shown: Sequence[int], natural: Sequence[int], width: int) -> list[int]:
-        """Return the columns that fit `width`; before the last of them go, cells are cut."""
+        """Return the columns that fit `width`; cells are cut before columns with rank 1 are left out."""
         columns = self.columns
         cut = [min(length, _CUT) if columns[n].shrinks else length for n, length in enumerate(natural)]
         chosen = sorted(shown, key=lambda n: columns[n].rank)
@@ -86,7 +86,7 @@ class FittedTable:
         return sorted(chosen)
 
     def _shrunk(self, natural: Sequence[int], shown: Sequence[int], width: int) -> list[int]:
-        """Return widths with which a row fits `width`, as far as the columns that shrink allow it."""
+        """Return column widths with which a row fits `width`, as far as columns may shrink."""
         widths = list(natural)
         shrinking = [n for n in shown if self.columns[n].shrinks]
         while _total(widths, shown) > width:

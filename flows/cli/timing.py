@@ -1,4 +1,4 @@
-"""`enginefarm timing`: the timing caches of a store."""
+"""`enginefarm timing`: lists and deletes the timing caches of a store."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def list_caches(*, store: StoreUrl = None, wide: Wide = False, as_json: Json = F
     table = FittedTable(
         title=f"Timing caches in {place.url}: {len(caches)}",
         columns=_COLUMNS,
-        rows=[(names.get(key, ""), *_row(document), key) for key, document in caches],
+        rows=[(names.get(key, ""), *_cache_row(document), key) for key, document in caches],
         wide=wide,
         hint="--wide shows everything",
     )
@@ -65,7 +65,7 @@ def drop(
     drop_timing(place, key_named(place, RecordRoot.TIMING, name))
 
 
-def _row(document: Document[TimingRecord] | RecordInvalid) -> tuple[str, ...]:
+def _cache_row(document: Document[TimingRecord] | RecordInvalid) -> tuple[str, ...]:
     if isinstance(document, RecordInvalid):
         reason = "written by a newer enginefarm" if document.newer else "cannot be read"
         return (reason, "", "", "", "")

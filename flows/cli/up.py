@@ -1,4 +1,4 @@
-"""`enginefarm up`: the whole farm on this machine, by one command."""
+"""`enginefarm up`: runs a whole farm on this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tasks.domain.errors import RequestInvalid
 from tasks.domain.target import Flavour
 
 _ENVIRONMENT = "environment"
-_IN_MEMORY = "in memory: everything in it goes when this command ends; --store uses your own S3"
+_IN_MEMORY = "in memory: its content is lost when this command ends; --store uses your own S3"
 
 
 Data = Annotated[
@@ -93,14 +93,14 @@ def _server(home: Path, port: int, *, postgres: bool) -> Server:
     """Return the server that the environment names, or a new server that keeps its data in `home`.
 
     Raises:
-        RequestInvalid: as `own_server`, or PostgreSQL is asked for with a server that runs already.
+        RequestInvalid: as `own_server`, or `--postgres` was given for a server that runs already.
     """
     server = given_server()
     if server is None:
         return own_server(home, free_port(port, "--port"), postgres=postgres)
     if postgres:
         raise RequestInvalid(
-            wanted="a Prefect server that `--postgres` gives its database",
+            wanted="to start a Prefect server with PostgreSQL (`--postgres`)",
             found=f"PREFECT_API_URL names {server.api}, which has a database already",
             fix="leave out --postgres, or unset PREFECT_API_URL",
         )
@@ -108,16 +108,16 @@ def _server(home: Path, port: int, *, postgres: bool) -> Server:
 
 
 def _storage(store: str | None, releases: tuple[str, ...], queue: str | None, port: int) -> Storage:
-    """Return the embedded storage, or the user's own where a store is named.
+    """Return the embedded storage, or the user's own if a store is named.
 
     Raises:
-        RequestInvalid: there is a queue without releases, or they are without a store.
+        RequestInvalid: a queue was given without releases, or releases without a store.
     """
     if (queue and not releases) or (releases and not store):
         raise RequestInvalid(
             wanted="--releases with --store, and --queue with both",
-            found="some of them",
-            fix="give --store and --releases to have new releases in your own S3 built by themselves",
+            found="only some of them",
+            fix="give --store and --releases to build new releases in your own S3 automatically",
         )
     for place in releases:
         place_at(place)
@@ -149,7 +149,7 @@ def run_parts(parts: tuple[Part, ...], logs: Path, started: Callable[[], None]) 
 
 
 def write_environment(home: Path, server: Server, storage: Storage) -> Path:
-    """Write what a shell must be told to use the farm into a file that only its owner can read."""
+    """Write the variables that a shell needs to use the farm to a file that only its owner can read."""
     home.mkdir(parents=True, exist_ok=True)
     file = home / _ENVIRONMENT
     wanted = sorted(environment_of(server, storage).items())
@@ -162,17 +162,17 @@ def write_environment(home: Path, server: Server, storage: Storage) -> Path:
 
 
 def show_page(server: Server, storage: Storage, host: HostProbe, file: Path, logs: Path) -> None:
-    """Print the page that says where everything is."""
-    rows = {"pages and forms": server.page}
+    """Print where everything is."""
+    rows = {"UI": server.page}
     if server.secret:
-        rows["password"] = f"enginefarm:… with what is in {server.secret}"
+        rows["password"] = f"enginefarm:… with the content of {server.secret}"
     rows["API"] = server.api
     if server.kept_in:
         rows["database"] = server.kept_in
     rows["engine store"] = storage.store + (f", {_IN_MEMORY}" if storage.part else "")
     if storage.part:
         rows["S3"] = storage.environment["AWS_ENDPOINT_URL"]
-    rows["new releases"] = ", ".join(storage.releases) or "not watched for (--releases)"
+    rows["new releases"] = ", ".join(storage.releases) or "not watched (see --releases)"
     rows["builds for"] = ", ".join(_devices(host)) or "nothing: no toolchain works here (enginefarm doctor)"
     rows["logs"] = str(logs)
     say("The farm is up", style="italic")

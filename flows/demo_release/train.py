@@ -1,4 +1,4 @@
-"""Makes the demo's release: a small convolutional network that reads handwritten digits.
+"""Creates the demo's release: a small convolutional network that reads handwritten digits.
 
 Trained on scikit-learn's own digits (1,797 grey images of 8x8 pixels, UCI), which need no download:
 
@@ -37,7 +37,7 @@ def network() -> keras.Model:
 
 
 def main() -> None:
-    """Train, measure on images that were held out, and write model, samples and figures."""
+    """Train, measure the accuracy on held-out images, and write model, samples and figures."""
     keras.utils.set_random_seed(_SEED)
     digits = load_digits()
     images = (digits.images[..., None] / 16).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The parts of a farm on one machine, as data: what runs, with what it is told, in which order."""
+"""The parts of a farm on one machine, as data: commands, environments and start order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flows.local.server import LocalServer, kept_password
 from flows.server.environment import EVERYWHERE
 
 _LOGS = {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_COLORS": "false"}
-_AGENT_SECONDS = 60.0  # to end what it builds, or to hand it back
+_AGENT_SECONDS = 60.0  # to finish its runs, or to hand them back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +32,11 @@ class Server:
 
     Attributes:
         api: URL of its API.
-        environment: what its clients are told, the password included.
-        part: its process; None where it is somebody else's.
-        database: its database's process; None for SQLite, and where the server is somebody else's.
-        kept_in: its database, for people; empty where the server is somebody else's.
-        secret: the file with its password; None where it is somebody else's.
+        environment: variables for its clients, including the password.
+        part: its process; None if the farm did not start it.
+        database: its database's process; None for SQLite, and if the farm did not start the server.
+        kept_in: its database, for people; empty if the farm did not start the server.
+        secret: the file with its password; None if the farm did not start the server.
     """
 
     api: str
@@ -48,7 +48,7 @@ class Server:
 
     @property
     def page(self) -> str:
-        """Its pages for people."""
+        """URL of its UI."""
         return self.api.removesuffix("/api")
 
 
@@ -58,10 +58,10 @@ class Storage:
 
     Attributes:
         store: URL of the engine store.
-        releases: URLs of the places of releases; empty where nothing watches for them.
-        queue: URL of the SQS queue that tells of new releases; empty where they are found by listing.
-        environment: what clients are told.
-        part: its process; None where it is somebody else's.
+        releases: URLs of the places of releases; empty if nothing watches for releases.
+        queue: URL of the SQS queue with notifications; empty if new releases are found by listing.
+        environment: variables for its clients.
+        part: its process; None if the farm did not start it.
     """
 
     store: str
@@ -72,12 +72,12 @@ class Storage:
 
 
 def own_server(data: Path, port: int, *, postgres: bool = False) -> Server:
-    """Return a Prefect server on the loopback with a password and with all it keeps below `data`.
+    """Return a Prefect server on the loopback that has a password and keeps its data below `data`.
 
     Args:
         data: the farm's folder.
-        port: of the server.
-        postgres: whether it has a PostgreSQL of its own; else SQLite.
+        port: the server's port.
+        postgres: whether its database is a PostgreSQL of its own, not SQLite.
 
     Raises:
         RequestInvalid: as `own_database`.
@@ -98,13 +98,13 @@ def own_server(data: Path, port: int, *, postgres: bool = False) -> Server:
 
 
 def given_server() -> Server | None:
-    """Return the server that the environment names; None where it names none."""
+    """Return the server that the environment names; None if it names none."""
     api = os.environ.get("PREFECT_API_URL")
     return Server(api=api, environment=EVERYWHERE | _LOGS) if api else None
 
 
 def own_storage(port: int) -> Storage:
-    """Return S3 and SQS on the loopback, in memory: all they hold goes when the process ends."""
+    """Return S3 and SQS on the loopback, in memory: their content is lost when the process ends."""
     endpoint = endpoint_at(port)
     return Storage(
         store=f"s3://{BUCKET}",
@@ -116,21 +116,21 @@ def own_storage(port: int) -> Storage:
 
 
 def environment_of(server: Server, storage: Storage) -> dict[str, str]:
-    """Return what agents and shells must be told to use the farm; it has the password."""
+    """Return the variables with which agents and shells use the farm, including the password."""
     places = {"ENGINEFARM_STORE": storage.store, "ENGINEFARM_RELEASES": " ".join(storage.releases)}
     return {**storage.environment, **server.environment, **places}
 
 
 def parts_of(server: Server, storage: Storage, *, gpu: bool) -> tuple[Part, ...]:
-    """Return all that runs, in the order in which it starts."""
+    """Return all parts, in the order in which they start."""
     environment = environment_of(server, storage)
     releases = [argument for place in storage.releases for argument in ("--releases", place)]
     agents = {"cpu-agent": ["agent", "cpu"]}
     if gpu:
         agents["gpu-agent"] = ["agent", "gpu"]
     if releases:
-        told_by = ["--queue", storage.queue] if storage.queue else ["--list-every", "1"]
-        agents["s3-agent"] = ["agent", "s3", *releases, *told_by]
+        source = ["--queue", storage.queue] if storage.queue else ["--list-every", "1"]
+        agents["s3-agent"] = ["agent", "s3", *releases, *source]
     commands = [
         Part(name="deploy", command=_enginefarm("deploy", "--yes"), environment=environment, once=True),
         *(

@@ -1,4 +1,4 @@
-"""A PostgreSQL for the farm's own Prefect server: Debian's programs, a folder of ours, the loopback."""
+"""A PostgreSQL for the farm's own Prefect server: Debian's programs, on the loopback, with its own folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Database:
 
     Attributes:
         url: how Prefect's server connects, with the password.
-        folder: what it keeps.
+        folder: its data.
         part: its process.
     """
 
@@ -39,10 +39,10 @@ class Database:
 
 
 def own_database(data: Path) -> Database:
-    """Return PostgreSQL on a free port of the loopback; its cluster below `data` is made if needed.
+    """Return PostgreSQL on a free port of the loopback; its cluster below `data` is created if needed.
 
     Raises:
-        RequestInvalid: no PostgreSQL is installed, or only another version, or no cluster can be made.
+        RequestInvalid: no PostgreSQL is installed, or only another version, or the cluster cannot be created.
     """
     cluster, port = data / "postgres", free_port(0, "--data")
     programs = _programs_for(cluster)
@@ -58,7 +58,7 @@ def own_database(data: Path) -> Database:
         command=(str(programs / "postgres"), "-D", str(cluster), *options),
         ready=lambda: subprocess.run(asked, check=False).returncode == 0,
         user=user,
-        end_signal=signal.SIGINT,  # after SIGTERM it waits for its clients
+        end_signal=signal.SIGINT,  # after SIGTERM, it would wait for its clients
     )
     url = f"postgresql+asyncpg://{_NAME}:{password}@{HOST}:{port}/postgres"
     return Database(url=url, folder=cluster, part=part)
@@ -75,7 +75,7 @@ def installed() -> Iterator[Path]:
 
 
 def _programs_for(cluster: Path) -> Path:
-    """Return the folder of the programs for `cluster`, which need the major version that made it.
+    """Return the folder of the programs for `cluster`: those of the major version that created it.
 
     Raises:
         RequestInvalid: they are not installed.
@@ -87,14 +87,14 @@ def _programs_for(cluster: Path) -> Path:
             return folder
     package = f"postgresql-{made_by}" if made_by else "postgresql"
     raise RequestInvalid(
-        wanted=f"PostgreSQL {made_by}, which made {cluster}" if made_by else "PostgreSQL for `--postgres`",
+        wanted=f"PostgreSQL {made_by}, which created {cluster}" if made_by else "PostgreSQL for `--postgres`",
         found=f"{', '.join(map(str, folders)) or 'none'} (looked on PATH and in {_DEBIAN}/*/bin)",
-        fix=f"apt-get install {package}, or leave out --postgres: SQLite is for one person",
+        fix=f"apt-get install {package}, or leave out --postgres: SQLite is enough for one person",
     )
 
 
 def _version_of(cluster: Path) -> str:
-    """Return the major version that made `cluster`; empty if there is none yet."""
+    """Return the major version that created `cluster`; empty if there is no cluster yet."""
     try:
         return (cluster / "PG_VERSION").read_text("utf-8").strip()
     except FileNotFoundError:
@@ -108,10 +108,10 @@ def _major(postgres: Path) -> str:
 
 
 def _make_cluster(cluster: Path, password: str, initdb: Path, user: str) -> None:
-    """Make a cluster that asks for `password`.
+    """Create a cluster that requires `password`.
 
     Raises:
-        RequestInvalid: it cannot be made.
+        RequestInvalid: it cannot be created.
     """
     cluster.mkdir(parents=True, exist_ok=True)
     cluster.chmod(0o700)
@@ -135,9 +135,9 @@ def _make_cluster(cluster: Path, password: str, initdb: Path, user: str) -> None
 
 def _not_made(cluster: Path, error: subprocess.CalledProcessError | LookupError, user: str) -> RequestInvalid:
     printed = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
-    root = f"; as root, the user {user} must exist and be able to enter that folder (--data)" if user else ""
+    root = f"; for root, the user {user} must exist and have access to that folder (--data)" if user else ""
     return RequestInvalid(
         wanted=f"a PostgreSQL cluster in {cluster}",
         found=printed.strip()[-_SHOWN:],
-        fix=f"correct what it says there{root}",
+        fix=f"correct the error above{root}",
     )

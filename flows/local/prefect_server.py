@@ -1,15 +1,14 @@
-"""Prefect's server, as `prefect server start` starts it, which does not stall on SQLite.
+"""Prefect's server, as `prefect server start` starts it, without its stalls on SQLite.
 
-**Turns.** SQLite lets one connection write at a time. The others look again after ever longer pauses, until
-luck gives it to one of them; and a transaction that has read before another wrote fails at once with
-"database is locked", which its caller tries again seconds later. Eight agents are enough for a run to wait
-longer for the database than for its GPU. Within one process a queue does better: a transaction begins when
-the one before it has ended.
+**Turns.** SQLite lets one connection write at a time. The others poll with growing pauses, and none has
+priority. A transaction that has read before another wrote fails at once with "database is locked", and its
+caller retries it seconds later. With eight agents, a run already waits longer for the database than for its
+GPU. Within one process, a queue is better: each transaction begins when the previous transaction has ended.
 
-**Cursors.** Under Python 3.11, a cursor keeps its statement when that fails, and Python may free that cursor
-much later from the event loop. Freeing it waits for its connection; where that waits for the database
-meanwhile, and whoever has the database waits for the event loop, the server stands still until SQLite gives
-up, after a minute. Python 3.12 keeps no statement that failed.
+**Cursors.** Under Python 3.11, a cursor keeps a failed statement, and Python may free that cursor much later
+in the event loop. Freeing it waits for its connection. If the connection waits for the database, and the
+owner of the database waits for the event loop, the server is deadlocked until SQLite's timeout, a minute.
+Python 3.12 does not keep failed statements.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
-_PATIENCE_SECONDS = 60.0  # as long as Prefect has SQLite wait
+_PATIENCE_SECONDS = 60.0  # the timeout that Prefect sets for SQLite
 
 
 @dataclass
@@ -42,14 +41,14 @@ class _Turn:
     lasts: bool = True
 
 
-# A task that was started within a transaction is of its turn, while that lasts.
+# A task that was started within a transaction belongs to its turn while the transaction lasts.
 _turn: ContextVar[_Turn | None] = ContextVar("turn", default=None)
 
 
 # Workaround (Prefect 3.8.8): it begins most transactions on SQLite as DEFERRED and lets them compete, so some
 # fail with "database is locked". Remove when its server queues them itself; 3.9.1 begins them as 3.8.8 does.
 class SqliteInTurns(AioSqliteConfiguration):
-    """A database in SQLite whose transactions in this process wait for each other in a queue."""
+    """An SQLite database whose transactions in this process wait for each other in a queue."""
 
     def __init__(self, connection_url: str, patience: float = _PATIENCE_SECONDS) -> None:
         super().__init__(connection_url=connection_url)
@@ -62,10 +61,10 @@ class SqliteInTurns(AioSqliteConfiguration):
         session: AsyncSession,
         with_for_update: bool = False,  # noqa: FBT001, FBT002 (Prefect's)
     ) -> AsyncGenerator[AsyncSessionTransaction, None]:
-        """Begin a transaction that may write, in its turn.
+        """Begin a transaction that may write, when its turn comes.
 
-        One within another has that one's turn already, and one whose turn has not come after `patience`
-        seconds begins all the same: both as Prefect begins them, so that what waits for itself ends.
+        A nested transaction shares the turn of the outer one. A transaction whose turn has not come after
+        `patience` seconds begins anyway. Both begin as in Prefect, so that a deadlock ends.
         """
         queue = self._queues.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         around = _turn.get()
@@ -94,7 +93,7 @@ async def _acquired(queue: asyncio.Lock, seconds: float) -> bool:
 
 
 class _Cursor(sqlite3.Cursor):
-    """Frees a statement that fails at once, in the thread of its connection."""
+    """Frees a failed statement at once, in the thread of its connection."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         try:
@@ -122,13 +121,13 @@ def free_what_fails(
     _args: list[Any],
     options: dict[str, Any],
 ) -> None:
-    """Have a connection to SQLite free each statement that fails: for SQLAlchemy's event `do_connect`."""
+    """Make a connection to SQLite free failed statements; a handler of SQLAlchemy's event `do_connect`."""
     if dialect.name == "sqlite":
         options["factory"] = _Connection
 
 
 def main() -> None:
-    """Serve until a signal ends it; the arguments are those of `prefect server start`."""
+    """Serve until a signal; the arguments are those of `prefect server start`."""
     # Workaround (Prefect 3.8.8): on Python 3.11 its server stalls on SQLite; see the top of this file. Remove
     # when Python 3.11 is no longer supported.
     if sys.version_info < (3, 12):

@@ -1,4 +1,4 @@
-"""Processes that make a farm on one machine: started in order, again when they die, ended in reverse."""
+"""The processes of a farm on one machine: started in order, restarted with backoff, stopped in reverse."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Part:
     """One process of a farm.
 
     Attributes:
-        name: what it is, for people and for the name of its log.
+        name: its name, for people and for its log file.
         command: program and arguments.
-        environment: what it is told beside this process's own environment.
-        ready: says whether it serves; the next part starts then. Runs in a thread.
-        after: what is to be done each time it serves, from this process. Runs in a thread.
-        once: whether it does its work and ends, before the next part starts.
-        user: whose process it is; empty: the user's who starts it.
-        end_signal: how it is told to end, also when this process is killed.
-        end_seconds: how long it may take for that; after the first half of it the signal is repeated.
+        environment: variables in addition to this process's own environment.
+        ready: returns whether it serves; only then does the next part start. Runs in a thread.
+        after: called each time it has become ready. Runs in a thread.
+        once: whether it finishes its work and ends before the next part starts.
+        user: the user that it runs as; empty for the current user.
+        end_signal: the signal that stops it, also sent if this process is killed.
+        end_seconds: how long it may take to stop; after half of that, the signal is repeated.
     """
 
     name: str
@@ -57,19 +57,19 @@ class Part:
 
     @property
     def started_by(self) -> tuple[str, ...]:
-        """The command that this process starts, so that the part ends with it."""
+        """The command to start, wrapped so that the part ends with this process."""
         return dying_with_us(self.command, self.end_signal, self.user)
 
     @property
     def ending(self) -> tuple[tuple[signal.Signals, float], ...]:
-        """The signals that end it, each with the seconds that it has then."""
+        """The signals that stop it, each with the seconds until the next signal."""
         half = self.end_seconds / 2
         return (self.end_signal, half), (self.end_signal, half), (signal.SIGKILL, _KILL_SECONDS)
 
 
 def answers(url: str) -> bool:
-    """Say whether an HTTP server on this host answers `url` with success."""
-    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for other hosts
+    """Return whether an HTTP server on this host answers `url` with success."""
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # proxies are for other hosts
     try:
         with directly.open(url, timeout=5):
             return True
@@ -78,10 +78,10 @@ def answers(url: str) -> bool:
 
 
 def free_port(port: int, option: str) -> int:
-    """Return `port` if nothing listens on it; for 0 any such port.
+    """Return `port` if it is free; for 0, any free port.
 
     Raises:
-        RequestInvalid: something listens.
+        RequestInvalid: the port is in use.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -91,16 +91,16 @@ def free_port(port: int, option: str) -> int:
             raise RequestInvalid(
                 wanted=f"port {port} of the loopback",
                 found=str(error),
-                fix=f"end what uses it, or give another one as {option}",
+                fix=f"stop the process that uses it, or give another port with {option}",
             ) from error
         return int(probe.getsockname()[1])
 
 
 def start(part: Part, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start `part`, which prints into `output`, and return once it serves.
+    """Start `part` with its output in `output`, and return once it is ready.
 
     Raises:
-        ChildFailed: it did not start; nothing of it is left.
+        ChildFailed: it did not start; its process has been ended.
     """
     process = subprocess.Popen(
         part.started_by,
@@ -124,7 +124,7 @@ def start(part: Part, output: IO[bytes]) -> subprocess.Popen[bytes]:
 
 
 def end(part: Part, process: subprocess.Popen[bytes]) -> None:
-    """End the process of `part`, at last by force."""
+    """Stop the process of `part`; kill it if it does not stop in time."""
     for number, seconds in part.ending:
         if process.poll() is None:
             _signal(process, number)
@@ -134,7 +134,7 @@ def end(part: Part, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def running(part: Part) -> Iterator[None]:
-    """Have `part` serve what is done inside.
+    """Run `part` while the block runs.
 
     Raises:
         ChildFailed: it did not start.
@@ -153,8 +153,8 @@ class LocalFarm:
 
     Attributes:
         parts: in the order in which they start.
-        logs: folder that gets what each of them prints.
-        say: is given a line whenever something unexpected happens.
+        logs: folder for the output of each part.
+        say: called with a line whenever something unexpected happens.
     """
 
     parts: tuple[Part, ...]
@@ -164,14 +164,14 @@ class LocalFarm:
     _processes: dict[str, Process] = field(default_factory=dict, init=False)
 
     def stop(self) -> None:
-        """End `run`; a second call kills what still runs."""
+        """Stop `run`; a second call kills all remaining processes."""
         if self._stop.is_set():
             for process in self._processes.values():
                 _signal(process, signal.SIGKILL)
         self._stop.set()
 
     async def run(self, started: Callable[[], None]) -> None:
-        """Start everything, call `started`, keep it up until `stop` is called, and end it.
+        """Start everything, call `started`, keep the parts running until `stop` is called, and stop them.
 
         Raises:
             ChildFailed: a part did not start.
@@ -194,7 +194,7 @@ class LocalFarm:
             await self._end_all()
 
     async def _start(self, part: Part) -> None:
-        """Start `part` and wait until it serves, or until its work is done.
+        """Start `part` and wait until it is ready or, with `once`, has ended.
 
         Raises:
             ChildFailed, Interrupted: as `run`.
@@ -206,17 +206,17 @@ class LocalFarm:
                 stdout=output,
                 stderr=output,
                 env=os.environ | part.environment,
-                # Ctrl-C reaches this process alone, which ends the others in order.
+                # Ctrl-C reaches only this process, which stops the others in order.
                 start_new_session=True,
             )
             self._processes[part.name] = process
             if part.once:
                 await self._first_of(process.wait())
-            await self._until_it_serves(part, process, output)
+            await self._wait_until_ready(part, process, output)
         if part.after is not None:
             await asyncio.to_thread(part.after)
 
-    async def _until_it_serves(self, part: Part, process: Process, output: IO[bytes]) -> None:
+    async def _wait_until_ready(self, part: Part, process: Process, output: IO[bytes]) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while part.ready is not None and not await asyncio.to_thread(part.ready):
             _check_start(part, process.returncode, deadline, output)
@@ -225,10 +225,10 @@ class LocalFarm:
             raise _failed(part, f"it ended with status {process.returncode}", output)
 
     async def _first_of(self, work: Awaitable[object]) -> None:
-        """Wait for `work`, or for the end.
+        """Wait for `work`.
 
         Raises:
-            Interrupted: the end came first.
+            Interrupted: `stop` was called first.
         """
         tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())]
         try:
@@ -241,25 +241,25 @@ class LocalFarm:
             raise Interrupted(wanted="to start the farm", found="a signal to stop", fix="start it again")
 
     async def _keep(self, part: Part) -> None:
-        """Start `part` again whenever it ends by itself."""
+        """Restart `part` with backoff whenever it ends."""
         pauses = iter(_BACKOFF)
         while True:
             started = time.monotonic()
             status = await self._processes[part.name].wait()
             pauses.attempt_lasted(time.monotonic() - started)
             pause = next(pauses)
-            self.say(f"{part.name} ended with status {status}; it starts again in {pause:.0f} s")
+            self.say(f"{part.name} ended with status {status}; restarting it in {pause:.0f} s")
             await asyncio.sleep(pause)
             try:
                 await self._start(part)
             except Interrupted:
                 raise
-            except Exception as error:  # noqa: BLE001 (whatever `ready` and `after` find, the part is kept)
+            except Exception as error:  # noqa: BLE001 (the part is restarted whatever `ready` and `after` raise)
                 self.say(str(error) if isinstance(error, FarmError) else f"{part.name}: {error!r}")
                 if self._processes[part.name].returncode is None:
                     _signal(self._processes[part.name], signal.SIGKILL)
             else:
-                self.say(f"{part.name} runs again")
+                self.say(f"{part.name} is running again")
 
     async def _end_all(self) -> None:
         for part in reversed(self.parts):
@@ -274,7 +274,7 @@ class LocalFarm:
 
 
 def _signal(process: Process | subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Tell a process, and when it is killed, its whole group."""
+    """Send a signal to a process; SIGKILL goes to its whole group."""
     with suppress(ProcessLookupError):
         if number is signal.SIGKILL:
             os.killpg(process.pid, number)
@@ -283,10 +283,10 @@ def _signal(process: Process | subprocess.Popen[bytes], number: signal.Signals) 
 
 
 def _check_start(part: Part, status: int | None, deadline: float, output: IO[bytes]) -> None:
-    """Raise where `part` will not serve any more.
+    """Check that `part` can still become ready.
 
     Raises:
-        ChildFailed: it has ended, or its time is over.
+        ChildFailed: it has ended, or has exceeded its start time.
     """
     if status is not None:
         raise _failed(part, f"it ended with status {status}", output)
@@ -301,5 +301,5 @@ def _failed(part: Part, found: str, output: IO[bytes]) -> ChildFailed:
     return ChildFailed(
         wanted=f"to start {part.name}",
         found=f"{found}; the last of what it printed:\n{last}",
-        fix="correct what it says there" + (f"; everything is in {output.name}" if is_file else ""),
+        fix="correct the error above" + (f"; the whole log is {output.name}" if is_file else ""),
     )

@@ -1,6 +1,6 @@
 """The embedded S3: moto's server with SQS, as a process on the loopback, in memory.
 
-Its bucket has a queue for its notifications: what infra/terraform makes on AWS.
+Its bucket has a queue for notifications, as infra/terraform creates on AWS.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RECEIVES = 5
 
 @contextmanager
 def embedded_s3() -> Iterator[str]:
-    """Run the server and give its URL; it is gone afterwards, with all that it held.
+    """Run the server and yield its URL; its content is lost afterwards.
 
     Raises:
         StoreUnreachable: it did not start.
@@ -45,7 +45,7 @@ def embedded_s3() -> Iterator[str]:
             raise StoreUnreachable(
                 wanted="the embedded S3 server",
                 found=error.found,
-                fix="correct what it says there, or set AWS_ENDPOINT_URL to a server that runs",
+                fix="correct the error above, or set AWS_ENDPOINT_URL to a running server",
             ) from error
         yield endpoint_at(port)
 
@@ -56,7 +56,7 @@ def endpoint_at(port: int) -> str:
 
 
 def s3_part(port: int) -> Part:
-    """Return the server's process; it has no bucket yet."""
+    """Return the server's process. It starts without a bucket."""
     return Part(
         name="s3",
         command=(sys.executable, "-P", "-m", "moto.server", "-H", HOST, "-p", str(port)),
@@ -65,7 +65,7 @@ def s3_part(port: int) -> Part:
 
 
 def environment_for(endpoint: str) -> dict[str, str]:
-    """Return the variables that lead boto3 to `endpoint`, past the user's own S3 and proxy."""
+    """Return the variables that point boto3 to `endpoint`, past the user's own S3 and proxy."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "demo",
@@ -74,19 +74,19 @@ def environment_for(endpoint: str) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # A proxy is for other hosts than this one.
+        # Proxies are for other hosts.
         "NO_PROXY": f"{HOST},localhost",
         "no_proxy": f"{HOST},localhost",
     }
 
 
 def queue_url(endpoint: str) -> str:
-    """Return the URL of the queue that tells of new releases."""
+    """Return the URL of the queue with notifications of new releases."""
     return f"{endpoint}/{_ACCOUNT}/{_QUEUE}"
 
 
 def make_bucket(endpoint: str) -> None:
-    """Make bucket, queue, dead-letter queue and notification on moto's server at `endpoint`.
+    """Create bucket, queue, dead-letter queue and notification on moto's server at `endpoint`.
 
     Raises:
         ClientError: the server refuses.

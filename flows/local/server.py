@@ -1,4 +1,4 @@
-"""A Prefect server of the farm's own on the loopback: what starts it, and what its clients are told."""
+"""A Prefect server of the farm's own on the loopback: its process and the environment of its clients."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class LocalServer:
 
     Attributes:
         port: where it listens.
-        password: what its clients must give; None asks for none.
-        home: the folder for what it keeps; None: where Prefect's settings say.
-        database: URL of its database; None: where Prefect's settings say, by default SQLite in `home`.
-        ui: whether it has pages for people.
-        without: services of Prefect's server that do not run.
+        password: the password that it requires; None for no password.
+        home: the folder for its data; None for the folder in Prefect's settings.
+        database: URL of its database; None for that in Prefect's settings, by default SQLite in `home`.
+        ui: whether it serves the UI.
+        without: services of Prefect's server that are switched off.
     """
 
     port: int
@@ -34,22 +34,22 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """Its pages for people."""
+        """URL of its UI."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def api(self) -> str:
-        """Its API."""
+        """URL of its API."""
         return f"{self.url}/api"
 
     @property
     def credentials(self) -> str | None:
-        """What its clients give."""
+        """User name and password of its clients."""
         return None if self.password is None else f"enginefarm:{self.password}"
 
     @property
     def client_environment(self) -> dict[str, str]:
-        """What its clients are told, the password included."""
+        """The environment of its clients, including the password."""
         variables = {
             "PREFECT_HOME": None if self.home is None else str(self.home),
             "PREFECT_API_URL": self.api,
@@ -60,7 +60,7 @@ class LocalServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the server itself is told."""
+        """The environment of the server itself."""
         variables = {
             "PREFECT_SERVER_API_AUTH_STRING": self.credentials,
             "PREFECT_SERVER_UI_API_URL": self.api,
@@ -89,7 +89,7 @@ class LocalServer:
 
 
 def kept_password(file: Path) -> str:
-    """Return the password in `file`, which only its owner can read; it is made where there is none."""
+    """Return the password in `file`, which only its owner can read; create it if there is none."""
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -101,5 +101,5 @@ def kept_password(file: Path) -> str:
 
 
 def new_password() -> str:
-    """Return a password that nobody else has."""
+    """Return a new random password."""
     return secrets.token_urlsafe(24)

@@ -1,7 +1,7 @@
-"""A Prefect server for one command, where none is set.
+"""A Prefect server for one command, if no server is configured.
 
-Prefect would start one by itself, in the command's own process group: Ctrl-C ended it before the run could
-tell how it ended, and the command tried to tell it for a minute.
+Prefect would start one itself, but in the command's process group: Ctrl-C then ends that server before the
+run can report its final state, and the command retries the report for a minute.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from flows.local.server import LocalServer, new_password
 from flows.server.environment import prepare_prefect
 from tasks.domain.errors import ChildFailed, ServerUnreachable
 
-# Nothing is scheduled there, and what else is in the user's database stays as it is.
+# Nothing is scheduled on it, and it must leave everything else in the user's database alone.
 _WITHOUT = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "REPOSSESSOR")
 
 
 @contextmanager
 def temporary_server() -> Iterator[None]:
-    """Have a Prefect server for what runs inside: the one that is set, or a temporary one.
+    """Provide a Prefect server while the block runs: the configured server, or a temporary one.
 
-    The temporary one keeps its database where Prefect's settings say, and asks for a password that nobody
-    else has.
+    The temporary server uses the database of Prefect's settings, and requires a new random password.
 
     Raises:
         ServerUnreachable: it did not start.
     """
     prepare_prefect()
-    # Not at the top: Prefect reads its settings when it is imported.
+    # Not at the top: importing Prefect reads its settings.
     from prefect.settings import (  # noqa: PLC0415
         PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
@@ -50,14 +49,14 @@ def temporary_server() -> Iterator[None]:
 
 @contextmanager
 def _served_by(server: LocalServer) -> Iterator[None]:
-    """Run `server` for what runs inside.
+    """Run `server` while the block runs.
 
     Raises:
         ServerUnreachable: as `temporary_server`.
     """
     # Workaround (Prefect 3.8.8): its own temporary server is in the command's process group, so Ctrl-C ends
-    # it before the run can report how it ended. Remove when Prefect starts it in a session of its own; 3.9.1
-    # does not.
+    # it before the run can report its final state. Remove when Prefect starts it in a session of its own;
+    # 3.9.1 does not.
     with ExitStack() as stack:
         try:
             stack.enter_context(running(server.part))
@@ -65,6 +64,6 @@ def _served_by(server: LocalServer) -> Iterator[None]:
             raise ServerUnreachable(
                 wanted="a temporary Prefect server for this command",
                 found=error.found,
-                fix="correct what it says there, or set PREFECT_API_URL to a server that runs",
+                fix="correct the error above, or set PREFECT_API_URL to a running server",
             ) from error
         yield

@@ -1,4 +1,4 @@
-"""What came of a release's cells, as the run's page in Prefect shows it."""
+"""The results of a release's cells, on the run's page in Prefect."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tasks.store.store import Store
 
 
 async def show_cells(release: ReleaseRef, answers: tuple[CellAnswer, ...]) -> None:
-    """Leave a table of all cells on this run's page, and each failure with its fix.
+    """Add a table of all cells to this run's page, and each failure with its fix.
 
     Raises:
         FarmError: a record cannot be read.
     """
-    rows = await retry_while_s3_is_down(lambda: [_row(answer) for answer in answers])
+    rows = await retry_while_s3_is_down(lambda: [_cell_row(answer) for answer in answers])
     await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {release.url}")
     failures = [
         _failure(answer, answer.outcome) for answer in answers if isinstance(answer.outcome, FarmError)
@@ -31,7 +31,7 @@ async def show_cells(release: ReleaseRef, answers: tuple[CellAnswer, ...]) -> No
         await acreate_markdown_artifact(key="failures", markdown="\n\n".join(failures))
 
 
-def _row(answer: CellAnswer) -> dict[str, str]:
+def _cell_row(answer: CellAnswer) -> dict[str, str]:
     order, outcome = answer.order, answer.outcome
     row = {
         "target": device_slug(order.target),

@@ -1,4 +1,4 @@
-"""Why a run failed and how to mend it, on the run's page in Prefect."""
+"""Why a run failed and how to fix it, on the run's page in Prefect."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tasks.domain.printable import printable
 
 @asynccontextmanager
 async def failure_on_run_page() -> AsyncIterator[None]:
-    """Leave what was wanted, what was found and the fix on this run's page, if what is inside fails.
+    """If the block fails, add what was wanted, what was found and the fix to this run's page.
 
     Raises:
-        FarmError: the failure. What Prefect's server answers does not change it.
+        FarmError: the failure, even if Prefect's server does not accept the page.
     """
     try:
         yield
@@ -30,7 +30,7 @@ async def failure_on_run_page() -> AsyncIterator[None]:
 
 
 def failure_text(error: FarmError) -> str:
-    """Return wanted, found and fix as Markdown in which nothing of a model's own names is markup."""
+    """Return wanted, found and fix as Markdown, in which names from a model are never markup."""
     lines = (
         ("error", error.class_name),
         ("wanted", error.wanted),
@@ -41,7 +41,7 @@ def failure_text(error: FarmError) -> str:
 
 
 def _block(text: str) -> str:
-    """Return `text` in a block of code, which no line of its own ends."""
+    """Return `text` in a code block that no line of `text` can close."""
     fence = "```"
     while fence in text:
         fence += "`"

@@ -1,4 +1,4 @@
-"""What a flow run is about and how far TensorRT is, on the run's page in Prefect."""
+"""Tags and links of flow runs, and the progress of TensorRT, on the run's page in Prefect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALL = 100.0
 
 
 async def tag_run(*tags: str) -> None:
-    """Add `tags` to this run. What Prefect's server answers must not cost a build."""
+    """Add `tags` to this run. An error of Prefect's server must not fail a build."""
     wanted = list(dict.fromkeys((*runtime.flow_run.tags, *tags)))
     try:
         async with get_client() as client:
@@ -32,9 +32,9 @@ async def tag_run(*tags: str) -> None:
 
 
 def link_to(run: UUID) -> str:
-    """Return a link to a run's page as Markdown, for the page of another one.
+    """Return a link to a run's page as Markdown, for the page of another run.
 
-    It names no host: agents may reach Prefect's server by another name than people do.
+    The link has no host: people may reach Prefect's server by another name than agents.
     """
     address = urlsplit(url_for("flow-run", obj_id=run) or f"/runs/flow-run/{run}")
     return f"[{run}]({address.path})"
@@ -48,12 +48,12 @@ def as_code(text: str) -> str:
 
 @asynccontextmanager
 async def build_on_run_page(label: str) -> AsyncIterator[None]:
-    """Keep a progress artifact of the flow run at what the step `build` inside reports; it ends at 100 %.
+    """Show the progress of the step `build` as a progress artifact of the flow run.
 
-    It is written every few seconds while it changes. One of a build that fails stays where it was.
+    The artifact is updated every few seconds and ends at 100 %. If the build fails, it stays where it was.
 
     Args:
-        label: what is built, for people; the artifact's key is made of it.
+        label: what is built, for people; the artifact's key is derived from it.
     """
     page = _Page(label)
     with overhearing(page.take):
@@ -62,12 +62,12 @@ async def build_on_run_page(label: str) -> AsyncIterator[None]:
             yield
         finally:
             beats.cancel()
-            await asyncio.wait({beats})  # not `await beats`: a cancel of this task would be taken for its own
+            await asyncio.wait({beats})  # not `await beats`: that would hide a cancellation of this task
     await page.show(_ALL)
 
 
 class _Page:
-    """One artifact; made when there is something to show."""
+    """A progress artifact, created when there is something to show."""
 
     def __init__(self, label: str) -> None:
         self._key = re.sub(r"[^a-z0-9]+", "-", f"build-{label}".lower()).strip("-")
@@ -76,7 +76,7 @@ class _Page:
         self._artifact: UUID | None = None
 
     def take(self, step: str, phase: str, fraction: float) -> None:
-        """Hear of progress; of all phases of the build, TensorRT's own takes the time."""
+        """Record the progress of TensorRT's own phase, which takes nearly all the time of a build."""
         if (step, phase) == ("build", "build"):
             self._percent = round(_ALL * fraction, 1)
 
@@ -86,7 +86,7 @@ class _Page:
             await self.show(self._percent)
 
     async def show(self, percent: float) -> None:
-        """Write the artifact. What Prefect's server answers must not cost a build."""
+        """Write the artifact. An error of Prefect's server must not fail a build."""
         try:
             if self._artifact is None:
                 self._artifact = await acreate_progress_artifact(percent, self._key, self._description)

@@ -12,9 +12,9 @@ from tasks.domain.record import Verdict, Verification
 
 
 async def show_verifications(**verifications: Verification) -> None:
-    """Leave a table of what was compared: of the graph, of the engine, or of both.
+    """Add a table of the comparisons to the page: of the graph, the engine, or both.
 
-    What Prefect's server answers must not cost a build.
+    An error of Prefect's server must not fail a build.
     """
     rows = [row for of, verification in verifications.items() for row in _rows(of, verification)]
     said = "  \n".join(f"**{of}**: {_said(verification)}" for of, verification in verifications.items())
@@ -31,7 +31,7 @@ def _said(verification: Verification) -> str:
 
 
 def _rows(of: str, verification: Verification) -> Iterator[dict[str, str]]:
-    """Yield a row for each output at each corner; one that says so where nothing was compared."""
+    """Yield a row for each output at each corner, or one row with the verdict if nothing was compared."""
     empty = dict.fromkeys(("corner", "output", "error", "tolerance", "noise", "top1"), "")
     if verification.verdict is Verdict.NOT_MEASURED or not verification.comparisons:
         yield {"of": of, "verdict": str(verification.verdict), **empty}

@@ -1,4 +1,4 @@
-"""Waits for runs that another run asked for; a server that is away only takes time."""
+"""Waits for the child runs of a run, and retries while the server is down."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class RunReader:
-    """Reads runs for all who wait for one each, in one request a second however many they are."""
+    """Reads runs for any number of waiting tasks with one request per second."""
 
     def __init__(self, client: PrefectClient) -> None:
         self._client = client
@@ -38,7 +38,7 @@ class RunReader:
         self._answering: asyncio.Task[None] | None = None
 
     async def read(self, run: UUID) -> FlowRun | None:
-        """Return what `run` is within a second from now; None where the server has none of that id.
+        """Return the state of `run` within a second from now; None if the server has no such run.
 
         Raises:
             httpx.TransportError, PrefectHTTPStatusError: the server did not answer, or refused.
@@ -46,23 +46,23 @@ class RunReader:
         future = self._asked.setdefault(run, asyncio.get_running_loop().create_future())
         if self._answering is None or self._answering.done():
             self._answering = asyncio.create_task(self._answer())
-        # One that is cancelled must not take the answer from others who wait for the same.
+        # A task that is cancelled must not cancel the future of others that wait for the same run.
         return await asyncio.shield(future)
 
     async def _answer(self) -> None:
         await asyncio.sleep(_POLL_SECONDS)
         asked, self._asked = self._asked, {}
         try:
-            runs = await self._found(list(asked))
-        except Exception as error:  # noqa: BLE001 (those who asked get it)
+            runs = await self._read_runs(list(asked))
+        except Exception as error:  # noqa: BLE001 (the waiting tasks get it)
             for future in asked.values():
                 future.set_exception(error)
-                future.exception()  # they may be gone
+                future.exception()  # marks it as retrieved: the waiting task may have ended
         else:
             for run, future in asked.items():
                 future.set_result(runs.get(run))
 
-    async def _found(self, asked: list[UUID]) -> dict[UUID, FlowRun]:
+    async def _read_runs(self, asked: list[UUID]) -> dict[UUID, FlowRun]:
         runs: dict[UUID, FlowRun] = {}
         for start in range(0, len(asked), _AT_ONCE):
             wanted = FlowRunFilter(id=FlowRunFilterId(any_=asked[start : start + _AT_ONCE]))
@@ -73,11 +73,11 @@ class RunReader:
 async def wait_for_child(
     client: PrefectClient, reader: RunReader, run: FlowRun, pool: str, watch: PoolWatch
 ) -> FlowRun:
-    """Return `run`, which waits in `pool` or has been taken from it, once it is over.
+    """Return `run`, a run in the work pool `pool`, once it is over.
 
     Raises:
-        RunUnsuccessful: somebody deleted it.
-        TargetUnavailable: it waits, and no agent will take it; it is cancelled then.
+        RunUnsuccessful: it was deleted.
+        TargetUnavailable: it was cancelled, because it waited and no agent will take it.
     """
     ends = RunEnds(client)
 
@@ -87,7 +87,7 @@ async def wait_for_child(
             raise RunUnsuccessful(
                 wanted=f"{run.name} ({run.id}) to end",
                 found="it was deleted on the Prefect server",
-                fix=f"`enginefarm retry {runtime.flow_run.id}` asks again for what is missing",
+                fix=f"`enginefarm retry {runtime.flow_run.id}` builds what is missing",
             )
         if now.state_type is StateType.SCHEDULED:
             await watch.require_agents(pool)
@@ -109,7 +109,7 @@ async def _cancel(client: PrefectClient, run: UUID, why: str) -> None:
 
 
 async def retry_while_server_is_down(call: Callable[[], Awaitable[T]]) -> T:
-    """Return what `call` returns, however long Prefect's server is away."""
+    """Return what `call` returns, with retries while Prefect's server is down."""
     pauses = iter(_BACKOFF)
     while True:
         try:

@@ -1,7 +1,7 @@
-"""The part of `build-release` that makes ONNX graphs: once per release, shared by all targets.
+"""The part of `build-release` that creates ONNX graphs: once per release, shared by all targets.
 
-The FP32 graph is the first; graphs of lower precision are made from it, also when it was made long ago:
-two conversions of one model are not the same bytes, so nothing is ever converted twice.
+Graphs of lower precision are made from the FP32 graph, even if that was stored long ago: two conversions of
+the same model differ in their bytes, so nothing is ever converted twice.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ async def convert_for(job: ConversionJob, cells: tuple[Cell, ...]) -> dict[Cell,
 
 
 async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord:
-    """Return the FP32 graph with the first of `opsets` that the model has a form in."""
+    """Return the FP32 graph in the first of `opsets` that can express the model."""
     graphs = [job.graph(opset, Precision.FP32) for opset in opsets]
 
     async def find() -> ConversionRecord | None:

@@ -1,8 +1,8 @@
-"""Builds on a farm: each missing cell is a run of its own, in the work pool of agents with its target.
+"""Builds on a farm: each missing cell is a run of its own, in the work pool for its target.
 
-Only references cross: an order names digests and keys. What came of a cell is what the store holds once its
-run has completed. The farm's CPU agents restart a run that crashed (`agents/server/janitor.py`): it has
-failed only once it has crashed too often. A server that is away only takes time.
+Only references cross between hosts: an order names digests and keys. The result of a cell is what its run
+left in the store. The farm's CPU agents restart a crashed run (`agents/server/janitor.py`), which has failed
+only once it has reached the crash limit. Outages of the server are waited out.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _ORDER = TypeAdapter(EngineOrder)
 
 
 def runs_on_farm() -> bool:
-    """Say whether this flow run came from a deployment, so that agents build for it."""
+    """Return whether this flow run belongs to a deployment, so that agents build for it."""
     return runtime.deployment.id is not None
 
 
 async def targets_of_farm(store: str, devices: Iterable[str]) -> tuple[EngineTarget, ...]:
-    """Return the targets that `devices` name, among what agents announced in the store.
+    """Return the targets that `devices` name, among those that agents announced in the store.
 
     Raises:
-        TargetUnavailable: a device that no agent builds for.
+        TargetUnavailable: no agent builds for one of the devices.
         FarmError: as `s3_errors`.
     """
     announced = await retry_while_s3_is_down(lambda: tuple(Store.connect(store).records(Announcement)))
@@ -66,13 +66,13 @@ async def targets_of_farm(store: str, devices: Iterable[str]) -> tuple[EngineTar
 
 def _devices(announced: tuple[Announcement, ...]) -> str:
     devices = {device_slug(target) for announcement in announced for target in announcement.offer.targets()}
-    return ", ".join(sorted(devices)) or "nothing: none has announced itself in the store"
+    return ", ".join(sorted(devices)) or "nothing: no agent has announced itself in the store"
 
 
 async def build_on_farm(
     store: str, orders: tuple[EngineOrder, ...], priority: Priority
 ) -> tuple[CellAnswer, ...]:
-    """Return what came of each order, in their order; one that fails stops no other."""
+    """Return the result of each order, in the same order; a failure does not stop the others."""
     gate = asyncio.Semaphore(_AT_ONCE)
     parent = str(runtime.flow_run.id)
     async with get_client() as client:
@@ -98,12 +98,12 @@ async def build_on_farm(
 
 
 async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priority: Priority) -> FlowRun:
-    """Return the run of `order` for this parent: one that goes on or has completed, else a new one.
+    """Return the run of `order` for this parent: a run that is active or has completed, else a new run.
 
-    A parent that is started again finds the runs that it asked for before.
+    A parent that is restarted finds the runs that it submitted before.
 
     Raises:
-        NotDeployed: the server knows no deployment that builds for the order's target.
+        NotDeployed: the server has no deployment that builds for the order's target.
     """
     pool, attempt = pool_of(order.target), 0
 
@@ -113,7 +113,7 @@ async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priori
             client=client,
             parameters={"order": _ORDER.dump_python(order, mode="json")},
             timeout=0,
-            flow_run_name=cell_run_name(order),  # until it starts it would have a random name of Prefect's
+            flow_run_name=cell_run_name(order),  # until it starts, it would have a random name
             tags=[f"{PARENT_TAG}:{parent}", *cell_tags(order)],
             idempotency_key=f"{order.key}:{parent}:{attempt}",
             work_queue_name=priority,
@@ -124,12 +124,12 @@ async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priori
         try:
             run, given_up = await retry_while_server_is_down(ask)
         except ObjectNotFound as error:
-            there = await retry_while_server_is_down(lambda: _registered(client))
+            registered = await retry_while_server_is_down(lambda: _registered(client))
             raise NotDeployed(
                 wanted=f"the deployment build-engine/{pool} on the Prefect server",
-                found=f"agents registered {', '.join(there) or 'nothing'}, though the store says that one "
-                f"of {pool} was there",
-                fix=f"start the agent of {device_slug(order.target)} again: it registers what it builds",
+                found=f"agents registered {', '.join(registered) or 'nothing'}, although an agent of {pool} "
+                "announced itself in the store",
+                fix=f"restart the agent for {device_slug(order.target)}: it registers what it builds",
             ) from error
         if run.state_type not in {StateType.FAILED, StateType.CANCELLED} and not given_up:
             return run
@@ -137,7 +137,7 @@ async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priori
 
 
 async def _registered(client: PrefectClient) -> list[str]:
-    """Return the pools that the server knows builds of."""
+    """Return the pools for which the server has deployments of builds."""
     flow = FlowFilter(name=FlowFilterName(any_=["build-engine"]))
     return sorted(deployment.name for deployment in await client.read_deployments(flow_filter=flow))
 
@@ -146,7 +146,7 @@ async def _outcome(order: EngineOrder, run: FlowRun) -> CellOutcome:
     """Return the engine that `run` left in the store.
 
     Raises:
-        FarmError: the one that `run` failed with, or `RunUnsuccessful`; also as `find_engine`.
+        FarmError: the error of `run`, or `RunUnsuccessful`; also as `find_engine`.
     """
     outcome = await find_engine(order, by=run.id)
     if outcome is None:
@@ -154,6 +154,6 @@ async def _outcome(order: EngineOrder, run: FlowRun) -> CellOutcome:
             run,
             wanted=f"{run.name} ({run.id}) to build {order.key}",
             fix=f"`enginefarm logs {run.id}` shows what happened; `enginefarm retry {runtime.flow_run.id}` "
-            "asks again for what is missing",
+            "builds what is missing",
         )
     return outcome

@@ -1,4 +1,4 @@
-"""Which engines of which releases are missing, by S3 alone."""
+"""Finds which engines of which releases are missing, from S3 alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tasks.tensorrt.site import build_tools
 R = TypeVar("R", EngineRecord, QuarantineRecord)
 
 UNSEEN = timedelta(days=30)
-"""How long after its last sign of life a pool is asked for nothing more."""
+"""A pool that has not been announced for this long gets no more builds."""
 
 _READERS = 4
 _EVER = datetime.min.replace(tzinfo=UTC)
@@ -40,10 +40,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedRelease:
-    """A release that a listing found.
+    """A release from a listing.
 
     Attributes:
-        ref: where it lies.
+        ref: the release.
         modified: when its request file was written, in UTC.
     """
 
@@ -57,14 +57,14 @@ class ReleaseNeeds:
 
     Attributes:
         release: the release.
-        priority: how soon its request wants it.
-        missing: cells that no engine answers, as people write them.
-        stale: cells with engines only of other code or other versions of libraries than now.
-        newer: cells that a newer version of enginefarm answered, with the keys of its records, which this
+        priority: the priority in its request.
+        missing: cells without an engine, as text for people.
+        stale: cells whose engines were all built with other code or other versions of libraries.
+        newer: cells that a newer version of enginefarm built, with the keys of its records, which this
             version cannot read.
-        unoffered: devices that it names and that no agent builds for.
-        problem: why nothing can be said or built; empty where something can.
-        away: that S3 did not answer, if this is the problem.
+        unoffered: devices in its request that no agent builds for.
+        problem: why nothing can be checked or built; empty if there is no problem.
+        away: the error, if the problem is that S3 did not answer.
     """
 
     release: ListedRelease
@@ -83,7 +83,7 @@ class ReleaseNeeds:
 
 
 def releases_below(place: ReleasePlace) -> list[ListedRelease]:
-    """Return the releases right below `place`.
+    """Return the releases directly below `place`.
 
     Raises:
         FarmError: as `s3_errors`.
@@ -101,7 +101,7 @@ def releases_below(place: ReleasePlace) -> list[ListedRelease]:
 def needs_of(releases: Iterable[ListedRelease], now: datetime) -> list[ReleaseNeeds]:
     """Return what each of `releases` lacks: production first, then the newest.
 
-    What cannot be told of one of them, for whatever reason of its own, stands in its `problem`.
+    A release that cannot be checked has the reason as its `problem`.
     """
     offers = cache(partial(_offers, now=now))
     with ThreadPoolExecutor(_READERS) as readers:
@@ -119,7 +119,7 @@ def _turn(needs: ReleaseNeeds) -> tuple[bool, float]:
 
 
 def _offers(store_url: str, *, now: datetime) -> tuple[Offer, ...]:
-    """Return what agents offer that lived lately."""
+    """Return the offers of agents that were announced recently."""
     announced = Store.connect(store_url).records(Announcement)
     return tuple(announcement.offer for announcement in announced if _lives(announcement, now))
 
@@ -155,7 +155,7 @@ def _lacking(
     store: Store,
     unoffered: tuple[str, ...],
 ) -> ReleaseNeeds:
-    """Return which of `cells` have no engine of today's tools, nor a refusal by them."""
+    """Return which of `cells` have neither an engine nor a quarantine record of the current tools."""
     engines, newer_engines = _records(store, EngineRecord, release.ref)
     refused, newer_refusals = _records(store, QuarantineRecord, release.ref)
     newer = {cell: key for key in (*newer_engines, *newer_refusals) for cell in cells if _is_of(key, cell)}
@@ -171,7 +171,7 @@ def _lacking(
 
 
 def _records(store: Store, kind: type[R], ref: ReleaseRef) -> tuple[list[R], list[str]]:
-    """Return the records of `kind` about the release, and the keys of those that only newer versions read."""
+    """Return the release's records of `kind`, and the keys of records that need a newer version."""
     records: list[R] = []
     newer: list[str] = []
     for key, document in store.look_through(kind, model=ref.model, version=ref.version):
@@ -184,7 +184,7 @@ def _records(store: Store, kind: type[R], ref: ReleaseRef) -> tuple[list[R], lis
 
 
 def _is_of(key: str, cell: Cell) -> bool:
-    """Say whether the record at `key` answers `cell`, as far as its key tells; see `engine_key`."""
+    """Return whether the record at `key` is about `cell`, judged by its key; see `engine_key`."""
     target, precision = cell
     _, _, _, place = key.split("/", 3)
     graph = f"graph/{graph_precision(target, precision)}-"
@@ -199,42 +199,42 @@ def _written(cell: Cell) -> str:
 def sort_cells(
     cells: Iterable[Cell], engines: Iterable[EngineRecord], refused: Iterable[QuarantineRecord]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return which of `cells` are missing, and which are stale; both as people write them.
+    """Return which of `cells` are missing and which are stale, as text for people.
 
     Args:
-        cells: what is wanted.
-        engines: the release's.
-        refused: what of the release went to quarantine: with today's tools that is an answer, too.
+        cells: the requested cells.
+        engines: the release's engines.
+        refused: the release's quarantine records: with the current tools, these settle a cell, too.
     """
     graph_tools = conversion_tools()
     tools = {**graph_tools, **build_tools()}
-    known: dict[Cell, bool] = {}
+    current: dict[Cell, bool] = {}  # whether an engine of the current tools is among those of the cell
     for engine in engines:
         cell = engine.target, engine.options.precision
-        known[cell] = known.get(cell, False) or engine.tools == tools
+        current[cell] = current.get(cell, False) or engine.tools == tools
     answers = list(refused)
     missing: list[str] = []
     stale: list[str] = []
     for cell in cells:
-        if known.get(cell, False) or any(_answers(answer, cell, tools, graph_tools) for answer in answers):
+        if current.get(cell, False) or any(_answers(answer, cell, tools, graph_tools) for answer in answers):
             continue
-        (stale if cell in known else missing).append(_written(cell))
+        (stale if cell in current else missing).append(_written(cell))
     return tuple(missing), tuple(stale)
 
 
 def _answers(
     record: QuarantineRecord, cell: Cell, tools: Mapping[str, str], graph_tools: Mapping[str, str]
 ) -> bool:
-    """Say whether `record` is of `cell`, or of the graph that it is built from, and of today's tools."""
+    """Return whether `record` is of `cell` or of its graph, and of the current tools."""
     target, precision = cell
     if record.subject is Subject.GRAPH:
-        own = graph_precision(target, precision)
-        return record.options.precision == own and record.tools == graph_tools
+        lowered = graph_precision(target, precision)
+        return record.options.precision == lowered and record.tools == graph_tools
     return (record.target, record.options.precision) == cell and record.tools == tools
 
 
 def rows(needs: ReleaseNeeds) -> Iterator[str]:
-    """Yield what a release lacks, a line each, for people."""
+    """Yield what a release lacks, one line each, for people."""
     yield from (f"missing: {cell}" for cell in needs.missing)
     yield from (f"stale: {cell}" for cell in needs.stale)
     yield from (f"written by a newer enginefarm: {cell}" for cell in needs.newer)

@@ -1,4 +1,4 @@
-"""The farm's own Prefect server, as commands reach it."""
+"""Clients of the farm's own Prefect server, for commands."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def farm_api() -> str:
     """Return the URL of the farm's Prefect API.
 
     Raises:
-        ServerUnreachable: none is set.
-        ServerUnsafe: it may not be used as it is set.
+        ServerUnreachable: no server is configured.
+        ServerUnsafe: the configured server may not be used.
     """
     api = get_current_settings().api
     return check_server(
@@ -29,7 +29,7 @@ def farm_api() -> str:
 
 
 def check_own_server() -> None:
-    """Refuse the Prefect server that is set, if one is and it may not be used; see `farm_api`."""
+    """Check the configured Prefect server, if there is one, as `farm_api` does."""
     if get_current_settings().api.url:
         farm_api()
 
@@ -39,8 +39,8 @@ async def farm_client() -> AsyncIterator[PrefectClient]:
     """Yield a client of the farm's Prefect server.
 
     Raises:
-        ServerUnreachable: no server is set, or it does not answer.
-        ServerUnsafe: it may not be used as it is set.
+        ServerUnreachable: no server is configured, or it does not answer.
+        ServerUnsafe: the configured server may not be used.
         ServerDenied: it refuses the password.
     """
     farm_api()

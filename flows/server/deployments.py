@@ -1,4 +1,4 @@
-"""The farm's deployments, as data, and how they come onto the server."""
+"""The farm's deployments, as data, and their registration on the server."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class FarmDeployment:
     """One deployment.
 
     Attributes:
-        flow: where its flow is, `module:name`.
-        name: how it is called, beside its flow.
+        flow: its flow, as `module:name`.
+        name: its name, after that of its flow.
         pool: the work pool of its runs.
-        queue: the work queue of runs that ask for none.
+        queue: the default work queue of its runs.
         tags: labels for people and filters.
-        schedules: when it runs by itself; given once, then an operator's to change.
+        schedules: its schedules when it is created; operators may change them later.
     """
 
     flow: str
@@ -70,40 +70,40 @@ _ENGINE = FarmDeployment(flow="flows.build_engine:build_engine")
 FARM = tuple(
     deployment for deployment in (_RELEASE, _RECONCILE) if find_spec(deployment.flow.partition(":")[0])
 )
-"""Those of `enginefarm-cpu`, which agents without a GPU serve."""
+"""The deployments of `enginefarm-cpu`, which agents without a GPU serve."""
 
 ENTRYPOINTS = {
     "build-release": "flows.build_release.build_release",
     "reconcile": "flows.reconcile.reconcile",
     "build-engine": "flows.build_engine.build_engine",
 }
-"""Where the code of each flow is that agents run, by the flow's name. They run no other."""
+"""The entry point of each flow that agents run, by the flow's name. Agents run no other flows."""
 
 
 def in_pool(pool: str, tags: Sequence[str]) -> tuple[FarmDeployment, ...]:
-    """Return the deployments of a work pool: of builds, with `tags`, or those of `enginefarm-cpu`."""
+    """Return the deployments of a work pool: one of builds, with `tags`, or those of `enginefarm-cpu`."""
     if pool == CPU_POOL:
         return FARM
     return (replace(_ENGINE, name=pool, pool=pool, tags=("enginefarm", *tags)),)
 
 
 async def register(client: PrefectClient, pool: str, tags: Sequence[str]) -> Plan:
-    """Register what the farm has in a work pool, where it is missing or differs; return what was done."""
+    """Register the farm's deployments of a work pool that are missing or differ; return what was done."""
     return await Deployments(in_pool(pool, tags)).apply(client)
 
 
 class Deployments:
-    """Deployments of the farm's flows. What an operator paused or scheduled otherwise stays."""
+    """Deployments of the farm's flows. They stay paused or rescheduled if an operator did that."""
 
     def __init__(self, wanted: Sequence[FarmDeployment] = FARM) -> None:
         self._wanted = wanted
 
     async def plan(self, client: PrefectClient) -> Plan:
-        """Return what `apply` would do now. Changes nothing."""
+        """Return what `apply` would do now, without changing anything."""
         return [(await _compared(deployment, client))[0] for deployment in self._wanted]
 
     async def apply(self, client: PrefectClient) -> Plan:
-        """Create and change what is missing or differs, and return what was done."""
+        """Create what is missing and change what differs; return what was done."""
         done = []
         for deployment in self._wanted:
             change, existing, differing = await _compared(deployment, client)
@@ -118,9 +118,9 @@ class Deployments:
 async def _compared(
     wanted: FarmDeployment, client: PrefectClient
 ) -> tuple[Change, DeploymentResponse | None, _Document]:
-    """Return the change, what is there, and the fields to write."""
-    own = wanted.load()
-    name = f"{own.flow_name}/{own.name}"
+    """Return the change, the existing deployment and the fields to write."""
+    loaded = wanted.load()
+    name = f"{loaded.flow_name}/{loaded.name}"
     try:
         existing = await client.read_deployment_by_name(name)
     except ObjectNotFound:
@@ -128,7 +128,7 @@ async def _compared(
             f"schedule {schedule.slug}: {schedule.cron} {schedule.timezone}" for schedule in wanted.schedules
         )
         return Change(kind="deployment", name=name, action=Action.CREATE, details=when), None, {}
-    documents = _document(own), _document(existing)
+    documents = _comparable(loaded), _comparable(existing)
     differing = {key: documents[0][key] for key in _COMPARED if documents[0][key] != documents[1][key]}
     details = tuple(_difference(key, documents[1][key], value) for key, value in differing.items())
     change = Change(
@@ -140,15 +140,15 @@ async def _compared(
     return change, existing, differing
 
 
-def _document(deployment: RunnerDeployment | DeploymentResponse) -> _Document:
-    """Return what is compared, in one form for both."""
+def _comparable(deployment: RunnerDeployment | DeploymentResponse) -> _Document:
+    """Return the fields to compare, in the same form for both kinds."""
     document = deployment.model_dump(mode="json")
     if isinstance(deployment, RunnerDeployment):
         # Workaround (Prefect 3.8.8): the schema that a deployment sends is private. Remove when it is public;
         # in 3.9.1 it is not.
         sent = deployment._parameter_openapi_schema  # noqa: SLF001
         document["parameter_openapi_schema"] = sent.model_dump(mode="json")
-    # The server leaves out what is empty there.
+    # The server leaves out empty parts of a schema.
     schema = document["parameter_openapi_schema"] or {}
     document["parameter_openapi_schema"] = {key: value for key, value in schema.items() if value}
     document["tags"] = sorted(document["tags"])
@@ -162,17 +162,17 @@ def _difference(key: str, old: object, new: object) -> str:
 
 
 def _kept(wanted: FarmDeployment, existing: DeploymentResponse) -> list[str]:
-    """Return what an operator changed, and keeps."""
+    """Return what an operator changed and `apply` keeps, for people."""
     lines = ["paused, and stays so"] if existing.paused else []
-    there = {schedule.slug: schedule for schedule in existing.schedules}
-    for own in wanted.schedules:
-        schedule = there.get(own.slug)
+    schedules = {schedule.slug: schedule for schedule in existing.schedules}
+    for declared in wanted.schedules:
+        schedule = schedules.get(declared.slug)
         if schedule is None:
-            lines.append(f"its schedule {own.slug} was taken away, and stays so")
+            lines.append(f"its schedule {declared.slug} was removed, and stays so")
             continue
         if not schedule.active:
-            lines.append(f"its schedule {own.slug} is paused, and stays so")
+            lines.append(f"its schedule {declared.slug} is paused, and stays so")
         now = schedule.schedule.model_dump(mode="json")
-        if (now.get("cron"), now.get("timezone")) != (own.cron, own.timezone):
-            lines.append(f"its schedule {own.slug} stays {now.get('cron')} {now.get('timezone')}")
+        if (now.get("cron"), now.get("timezone")) != (declared.cron, declared.timezone):
+            lines.append(f"its schedule {declared.slug} stays {now.get('cron')} {now.get('timezone')}")
     return lines

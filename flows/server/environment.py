@@ -1,4 +1,4 @@
-"""What Prefect must be told before it is imported."""
+"""Environment variables that Prefect needs before it is imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 EVERYWHERE = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    # Where no server is named, the farm says so, or starts one that outlives Ctrl-C; see `temporary_server`.
+    # Without a configured server, the farm says so, or starts one that survives Ctrl-C (`temporary_server`).
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
     "PREFECT_CLI_COLORS": "false",
 }
@@ -15,7 +15,7 @@ EVERYWHERE = {
 
 _WANTED = {**EVERYWHERE, "PREFECT_LOGGING_LEVEL": "CRITICAL"}  # errors are shown once, by the command line
 
-# What workers of an agent and their runs are told. A run that lost its server waits for it, for minutes.
+# For workers of an agent and their runs. A run retries for minutes if its server is down.
 _WANTED_OF_WORKERS = {
     **_WANTED,
     "PREFECT_LOGGING_LEVEL": "INFO",
@@ -27,11 +27,11 @@ _WANTED_OF_WORKERS = {
 
 
 def agent_environment() -> dict[str, str]:
-    """Return the environment of workers: the user's, and what is wanted. Comes before `prepare_prefect`."""
+    """Return the environment of workers: the user's, over defaults. Call it before `prepare_prefect`."""
     return _WANTED_OF_WORKERS | os.environ
 
 
 def prepare_prefect() -> None:
-    """Set what the user has not set."""
+    """Set the variables that the user has not set."""
     for name, value in _WANTED.items():
         os.environ.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""How a flow of the farm fails."""
+"""Makes flows of the farm fail with their error in the state."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ R = TypeVar("R")
 
 
 def fails_with_its_error(work: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Let a flow that raises a `FarmError` end in a state that carries it; see `agents.server.run_errors`.
+    """Make a flow that raises a `FarmError` end in a state that carries it; see `agents.server.run_errors`.
 
-    A caller in the same process still gets the error: Prefect raises what the state holds.
+    A caller in the same process still gets the error: Prefect raises the error in the state.
     """
 
     @wraps(work)
@@ -27,8 +27,8 @@ def fails_with_its_error(work: Callable[P, Coroutine[Any, Any, R]]) -> Callable[
             return await work(*arguments, **named)
         except FarmError as error:
             log_traceback(error)
-            return cast("R", failed_with(error))  # Prefect makes a state that a flow returns the run's own
+            return cast("R", failed_with(error))  # a state that a flow returns becomes the state of its run
 
-    # Prefect looks up the names of annotations where it finds the function: here.
+    # Prefect resolves annotations in the module of the function, which is this module.
     run.__signature__ = inspect.signature(work, eval_str=True)  # type: ignore[attr-defined]
     return run

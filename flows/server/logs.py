@@ -1,4 +1,4 @@
-"""The logs of a flow run and of what it submitted, in the order of time."""
+"""The logs of a flow run and of the runs that it submitted, in chronological order."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from flows.server.runs import with_children
 _PAGE = 200
 _POLL_SECONDS = 1.0
 _LAST_SECONDS = 4.0
-"""Processes send their logs every two seconds: the last ones come after the final state."""
+"""Processes send their logs every two seconds: the last logs arrive after the final state."""
 _LATE = timedelta(seconds=30)
-"""How far behind those of others a process's logs may arrive."""
+"""How much later than those of other processes a process's logs may arrive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One log of one run.
+    """One log record of one run.
 
     Attributes:
-        run: the name of the flow run, which names release and cell.
+        run: the name of the flow run, which contains release and cell.
         step: the name of the task run that logged it; empty if the flow itself did.
         time: when, with a time zone.
         level: as in `logging`.
@@ -59,14 +59,14 @@ async def log_lines(
     least: int = logging.INFO,
     ends: RunEnds | None = None,
 ) -> AsyncIterator[LogLine]:
-    """Yield the logs of `run` and its children, each once, in the order of time as far as they have arrived.
+    """Yield the logs of `run` and its children, without duplicates, in order of time as far as possible.
 
     Args:
         client: of the farm's server.
         run: the run.
         follow: whether to poll until all runs are over.
         least: the lowest level. Tracebacks of the farm's own errors are logged at DEBUG.
-        ends: decides what is over; a caller that waits for the run afterwards gives its own.
+        ends: decides which runs are over; a caller that waits for the run afterwards passes its own.
 
     Raises:
         FarmError: as `farm_client`.
@@ -100,7 +100,7 @@ def _line(log: Log, runs: Mapping[UUID, str], steps: Mapping[UUID, str]) -> LogL
 
 
 async def _name_steps(client: PrefectClient, logs: list[Log], steps: dict[UUID, str]) -> None:
-    """Add the names of the task runs of `logs` to `steps`; logs hold their ids alone."""
+    """Add the names of the task runs of `logs` to `steps`; logs contain only their ids."""
     missing = {log.task_run_id for log in logs if log.task_run_id is not None} - steps.keys()
     if missing:
         these = TaskRunFilter(id=TaskRunFilterId(any_=list(missing)))

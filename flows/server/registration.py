@@ -6,20 +6,18 @@ from collections.abc import Sequence
 
 from agents.server.changes import Part
 from agents.server.pools import KnownPools
-from flows.server.automation_part import Automations, Declared
-from flows.server.automations import watches
+from flows.server.automations import Automations, Declared, EventStart, watches
 from flows.server.deployments import Deployments
-from flows.server.s3_trigger import EventStart
 from flows.server.variables import Variables
 from flows.settings import settings
 from tasks.domain.release_place import ReleasePlace
 
 
 def farm_parts(*, events_of: Sequence[ReleasePlace] = ()) -> tuple[Part, ...]:
-    """Return the parts; one that needs another comes after it.
+    """Return the parts; a part comes after those that it needs.
 
     Args:
-        events_of: places of releases of which events on the server start builds.
+        events_of: places whose releases are built after events on the server.
     """
     events = [EventStart(place=place) for place in dict.fromkeys(events_of)]
     wanted: tuple[Declared, ...] = (*watches(settings().silent_seconds), *events)

@@ -1,4 +1,4 @@
-"""When a flow run is over: one that crashed may be started again by the farm's agents."""
+"""Decides when a flow run is over: the farm's agents may still restart a crashed run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REVIVAL_SECONDS = 180.0
 
 
 def is_final(run: FlowRun) -> bool:
-    """Say whether the state of `run` is one that ends it; of a crashed one it may not be the last."""
+    """Return whether the state of `run` is final. A crashed run may still be restarted."""
     return run.state is not None and run.state.is_final()
 
 

@@ -1,4 +1,4 @@
-"""Flow runs of the farm on its Prefect server: asked for, found, stopped and started again."""
+"""Submits, finds, cancels, retries and awaits flow runs of the farm on its Prefect server."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from tasks.domain.release import ReleaseRef
 _PAGE, _PAGES = 200, 5
 _POLL_SECONDS = 1.0
 _FEWEST_DIGITS = 4
-_AGAIN = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
+_RESTARTABLE = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
 
 
 async def submit(
     client: PrefectClient, release: ReleaseRef, overrides: Overrides, *, again: bool = False
 ) -> Started:
-    """Ask the farm to build `release`, once: the same release and overrides are the same run.
+    """Ask the farm to build `release`. The same release and overrides return the same run.
 
     Args:
         client: of the farm's server.
-        release: what to build.
-        overrides: what to build of it; its priority decides the work queue.
-        again: make a new run even so.
+        release: the release.
+        overrides: which part of it to build; their priority decides the work queue.
+        again: start a new run in any case.
 
     Raises:
         NotDeployed: the farm is not registered on this server.
@@ -57,10 +57,10 @@ async def submit(
 
 
 async def find_run(client: PrefectClient, wanted: str) -> FlowRun:
-    """Return the flow run with the id `wanted`, or one that begins so (four digits), or with that name.
+    """Return the flow run whose id is `wanted` or begins with it (at least four digits), or with that name.
 
     Raises:
-        RunUnknown: none has, or several have; looked for among the last thousand.
+        RunUnknown: none of the last thousand runs matches, or several match.
     """
     try:
         return await client.read_flow_run(uuid.UUID(wanted))
@@ -79,26 +79,26 @@ async def find_run(client: PrefectClient, wanted: str) -> FlowRun:
         return matching[0]
     lines = [f"{run.id} {run.name}: {run.state_name}, {run.expected_start_time:%F %T}" for run in matching]
     raise RunUnknown(
-        wanted=f"one flow run with the id or name {wanted}",
+        wanted=f"exactly one flow run with the id or name {wanted}",
         found="none" if not matching else f"{len(matching)}:\n" + "\n".join(lines),
         fix="give the id, or its beginning, as `enginefarm status` and `enginefarm submit` show it",
     )
 
 
 async def with_children(client: PrefectClient, run: FlowRun) -> list[FlowRun]:
-    """Return `run` as it is now, and the runs that it submitted."""
+    """Return `run` in its present state, and the runs that it submitted."""
     tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"{PARENT_TAG}:{run.id}"]))
     children = await all_flow_runs(client, flow_run_filter=tagged)
     return [await client.read_flow_run(run.id), *children]
 
 
 async def cancel(client: PrefectClient, run: FlowRun) -> list[FlowRun]:
-    """Cancel `run` and what it submitted; return those that were not over yet.
+    """Cancel `run` and the runs that it submitted; return those that were not over yet.
 
-    What runs is ended by its agent within seconds; what waits, also to be started again after a crash, is
-    cancelled at once.
+    Agents end active runs within seconds. Waiting runs are cancelled at once, including crashed runs that
+    wait for a restart.
     """
-    # The parent first: it must not ask for another child.
+    # The parent first: it must not submit another child.
     ended = [each for each in await with_children(client, run) if await _cancel(client, each)]
     return [await client.read_flow_run(each.id) for each in ended]
 
@@ -110,46 +110,47 @@ async def _cancel(client: PrefectClient, run: FlowRun) -> bool:
         return False
     state = cancel_of(run, "Cancelled with `enginefarm cancel`.")
     await client.set_flow_run_state(run.id, state, force=crashed)
-    if crashed:  # an agent may have been about to start it again at that moment
+    if crashed:  # an agent may have been about to restart it
         await asyncio.sleep(_POLL_SECONDS)
         await _cancel(client, await client.read_flow_run(run.id))
     return True
 
 
 async def retry(client: PrefectClient, run: FlowRun) -> FlowRun:
-    """Have an agent run a failed, crashed or cancelled `run` once more, under the same id.
+    """Restart a failed, crashed or cancelled `run` under the same id.
 
-    A build goes on by itself then, also where the run that asked for it has ended.
+    A restarted build is independent of its parent, which may have ended.
 
     Raises:
         RequestInvalid: it is in another state, or was not started through the farm.
     """
-    if run.deployment_id is None or run.state_type not in _AGAIN:
-        own = "it ran on the command line" if run.deployment_id is None else f"it is {run.state_name}"
+    if run.deployment_id is None or run.state_type not in _RESTARTABLE:
+        reason = "it ran on the command line" if run.deployment_id is None else f"it is {run.state_name}"
         raise RequestInvalid(
-            wanted=f"a run of the farm that failed, crashed or was cancelled, to run {run.name} again",
-            found=own,
-            fix="`enginefarm submit … --again` makes a new run",
+            wanted=f"to restart {run.name}, which must be a failed, crashed or cancelled run of the farm",
+            found=reason,
+            fix="`enginefarm submit … --again` starts a new run",
         )
     if (parent := parent_of(run)) is not None:
         others = [tag for tag in run.tags if not tag.startswith(DETACHED_TAG)]
-        await client.update_flow_run(run.id, tags=[*others, detached_tag(await _read(client, parent))])
-    message = "Scheduled again with `enginefarm retry`."
+        tag = detached_tag(await _run_if_exists(client, parent))
+        await client.update_flow_run(run.id, tags=[*others, tag])
+    message = "Restarted with `enginefarm retry`."
     await client.set_flow_run_state(run.id, AwaitingRetry(message=message), force=True)
     return await client.read_flow_run(run.id)
 
 
-async def _read(client: PrefectClient, run: uuid.UUID) -> FlowRun | None:
+async def _run_if_exists(client: PrefectClient, run: uuid.UUID) -> FlowRun | None:
     with suppress(ObjectNotFound):
         return await client.read_flow_run(run)
     return None
 
 
 async def wait(client: PrefectClient, run: FlowRun, *, ends: RunEnds | None = None) -> FlowRun:
-    """Wait until `run` is over; one that crashed comes again, unless `ends` waited for that already.
+    """Wait until `run` is over. A crashed run may be restarted, unless `ends` has already waited for that.
 
     Raises:
-        FarmError: the one that it failed with, or `RunUnsuccessful`.
+        FarmError: the error of the run, or `RunUnsuccessful`.
     """
     ends = ends or RunEnds(client)
     while not await ends.is_over(run):
@@ -159,6 +160,6 @@ async def wait(client: PrefectClient, run: FlowRun, *, ends: RunEnds | None = No
         raise why_unsuccessful(
             run,
             wanted=f"{run.name} ({run.id}) to complete",
-            fix=f"`enginefarm logs {run.id}` shows what happened, `enginefarm retry {run.id}` runs it again",
+            fix=f"`enginefarm logs {run.id}` shows what happened, `enginefarm retry {run.id}` restarts it",
         )
     return run

@@ -1,4 +1,4 @@
-"""What goes on in the farm, as its Prefect server tells it."""
+"""The state of the farm, read from its Prefect server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _AT_WORK = {StateType.RUNNING, StateType.CANCELLING}
 
 
 async def farm_view(client: PrefectClient, *, failures: int) -> FarmView:
-    """Return the farm as it is now, with its last `failures`.
+    """Return the current state of the farm, with its last `failures`.
 
     Raises:
         FarmError: as `farm_client`.
@@ -51,7 +51,7 @@ async def _pool(client: PrefectClient, pool: WorkPool) -> PoolView:
     workers = await client.read_workers_for_work_pool(pool.name)
     ours: dict[str, Any] = {"work_pool_filter": _named(pool), "sort": FlowRunSort.EXPECTED_START_TIME_ASC}
     active = await all_flow_runs(client, flow_run_filter=FlowRunFilter(state=_in(*_ACTIVE)), **ours)
-    # Not what a schedule planned for the next nights.
+    # Not the future runs of a schedule.
     due = FlowRunFilterExpectedStartTime.model_validate({"before_": now})
     queued = FlowRunFilter(state=_in(StateType.SCHEDULED), expected_start_time=due)
     waiting = [*(run for run in active if run.state_type not in _AT_WORK)]
@@ -89,12 +89,12 @@ def _waiting(
 ) -> tuple[WaitingView, ...]:
     ordered = sorted(waiting, key=lambda run: (_rank(run.work_queue_name), _due(run, now)))
     expected = [durations.get(run.deployment_id) for run in ordered]
-    left = [
+    remaining = [
         None if usually is None else usually - (now - (run.start_time or now)).total_seconds()
         for run in running
         for usually in (durations.get(run.deployment_id),)
     ]
-    times = finish_times(expected, left, agents=sum(agent.online for agent in agents))
+    times = finish_times(expected, remaining, agents=sum(agent.online for agent in agents))
     return tuple(
         WaitingView(
             id=str(run.id),
@@ -117,7 +117,7 @@ def _due(run: FlowRun, now: datetime) -> datetime:
 
 
 async def _durations(client: PrefectClient, pool: WorkPool) -> dict[UUID | None, float]:
-    """Return what runs of each deployment in `pool` usually take, in seconds."""
+    """Return the usual duration of the runs of each deployment in `pool`, in seconds."""
     done = await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=_in(StateType.COMPLETED)),
         work_pool_filter=_named(pool),

@@ -1,4 +1,4 @@
-"""The farm's variables on Prefect's server, which operators change in its UI without touching an agent."""
+"""The farm's variables on Prefect's server, which operators change in its UI without restarting agents."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from agents.server.changes import Action, Change, Plan
 from tasks.domain.errors import RequestInvalid
 
 RELEASES = "enginefarm_releases"
-"""A JSON list of places of releases, `s3://BUCKET/PREFIX`; empty: those of ENGINEFARM_RELEASES."""
+"""A JSON list of places of releases, `s3://BUCKET/PREFIX`; if empty, ENGINEFARM_RELEASES counts."""
 
 _PLACES = TypeAdapter(tuple[str, ...])
 
 
 class Variables:
-    """The farm's variables. They come empty, and what an operator writes into one stays."""
+    """The farm's variables. They are created empty, and an operator's values are kept."""
 
     async def plan(self, client: PrefectClient) -> Plan:
-        """Return what `apply` would do now. Changes nothing."""
+        """Return what `apply` would do now, without changing anything."""
         variable = await client.read_variable_by_name(RELEASES)
         if variable is None:
             summary = "empty: reconcile looks where ENGINEFARM_RELEASES on the CPU agents says"
@@ -34,16 +34,16 @@ class Variables:
         """Create what is missing, and return what was done."""
         plan = await self.plan(client)
         if any(change.action is Action.CREATE for change in plan):
-            with suppress(ObjectAlreadyExists):  # somebody else registers the farm at the same moment
+            with suppress(ObjectAlreadyExists):  # another process registers the farm at the same time
                 await client.create_variable(VariableCreate(name=RELEASES, value=[], tags=["enginefarm"]))
         return plan
 
 
 async def places_of_releases(client: PrefectClient) -> tuple[str, ...]:
-    """Return the places that the variable names; none where it is empty or not there.
+    """Return the places in the variable; none if it is empty or does not exist.
 
     Raises:
-        RequestInvalid: it holds something else than a list of strings.
+        RequestInvalid: it does not contain a list of strings.
     """
     variable = await client.read_variable_by_name(RELEASES)
     if variable is None:
@@ -54,5 +54,5 @@ async def places_of_releases(client: PrefectClient) -> tuple[str, ...]:
         raise RequestInvalid(
             wanted=f"a JSON list of places, s3://BUCKET/PREFIX, in the Prefect variable {RELEASES}",
             found=repr(variable.value),
-            fix=f"correct {RELEASES} in Prefect's UI, or empty it ([]) to have ENGINEFARM_RELEASES count",
+            fix=f"correct {RELEASES} in Prefect's UI, or empty it ([]) to use ENGINEFARM_RELEASES",
         ) from None

@@ -10,11 +10,11 @@ class RunView:
     """A flow run that has begun or ended.
 
     Attributes:
-        id: Prefect's.
-        name: how people call it.
+        id: Prefect's id.
+        name: its name.
         state: the name of its state.
-        since: since when it is in that state.
-        text: what the state says: of a failure what was wanted, found and how to fix it.
+        since: when that state began.
+        text: the state's message: for a failure, what was wanted, what was found and how to fix it.
     """
 
     id: str
@@ -30,9 +30,9 @@ class AgentView:
 
     Attributes:
         name: of the worker: host, GPU and pool.
-        online: whether it has told that it lives.
-        seen: when it last did.
-        runs: what it does now.
+        online: whether its heartbeats are recent.
+        seen: the time of its last heartbeat.
+        runs: its current runs.
     """
 
     name: str
@@ -46,12 +46,12 @@ class WaitingView:
     """A flow run that waits for an agent.
 
     Attributes:
-        id: Prefect's.
-        name: how people call it.
-        queue: in which work queue it waits.
+        id: Prefect's id.
+        name: its name.
+        queue: its work queue.
         state: the name of its state.
-        age_seconds: how long it could have been running.
-        done_in_seconds: when it will be done, by what such runs took lately; None where nobody can tell.
+        age_seconds: how long it has been waiting since it was due.
+        done_in_seconds: the estimated time until it is done, from recent runs of its kind; None if unknown.
     """
 
     id: str
@@ -69,8 +69,8 @@ class PoolView:
     Attributes:
         name: of the pool.
         paused: whether an operator stopped it.
-        agents: its workers, by name; one that was not seen for a day is left out.
-        waiting: what waits in it, in the order in which agents take it.
+        agents: its workers, by name, without those that were not seen for a day.
+        waiting: its waiting runs, in the order in which agents take them.
     """
 
     name: str

@@ -17,4 +17,4 @@ def test_a_server_that_does_not_start_is_told_with_what_it_printed(
     assert code == ServerUnreachable.exit_code
     assert output == ""
     assert "unable to open database file" in problems
-    assert "set PREFECT_API_URL to a server that runs" in problems
+    assert "set PREFECT_API_URL to a running server" in problems

@@ -109,7 +109,7 @@ def test_events_start_builds_where_that_is_asked_for(bare_server: str) -> None:
     ]
     assert (again["action"], again["details"]) == (
         "change",
-        [f"{DEPLOYMENT} is not there yet", "disabled, and stays so"],
+        [f"{DEPLOYMENT} does not exist yet", "disabled, and stays so"],
     )
     assert {change["action"] for change in json.loads(run("deploy", "--json", *options))} == {"keep"}
 

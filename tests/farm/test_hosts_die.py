@@ -15,8 +15,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
 from flows.server import runs
-from flows.server.automation_part import Automations
-from flows.server.automations import watches
+from flows.server.automations import Automations, watches
 from flows.server.run_ends import is_final
 from tasks.domain.offer import Announcement, pool_of
 from tasks.domain.record import EngineRecord

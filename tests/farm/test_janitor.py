@@ -19,8 +19,7 @@ from agents.server.flow_runs import PARENT_TAG
 from agents.server.janitor import MAX_CRASHES, Swept, sweep
 from agents.server.pools import FarmPool
 from flows.server import runs as farm_runs
-from flows.server.automation_part import Automations
-from flows.server.automations import SILENT, STUCK, UNHEARD, WATCHES
+from flows.server.automations import SILENT, STUCK, UNHEARD, WATCHES, Automations
 from flows.server.deployments import register
 from tasks.domain.offer import CPU_POOL
 from tests.support.farm.commands import on_server

@@ -132,7 +132,7 @@ def _uploads_become_runs_through_all_that_dies(home: Path, environment: Mapping[
     s3.put_object(Bucket="enginefarm", Key="models/first/1/build.yaml", Body=b"")
     wait_until(lambda: _runs(environment) == ["first"])
     os.kill(_processes(home)["server"], signal.SIGKILL)
-    wait_until(lambda: "server runs again" in (home / "out").read_text())
+    wait_until(lambda: "server is running again" in (home / "out").read_text())
     # The message goes to the dead agent's open call, and is lost for a minute: the listing is faster.
     os.kill(_processes(home)["s3-agent"], signal.SIGKILL)
     s3.put_object(Bucket="enginefarm", Key="models/second/1/build.yaml", Body=b"")
@@ -152,7 +152,7 @@ def test_postgres_that_is_not_installed_is_said_with_what_to_install(
 def test_postgres_of_another_version_does_not_touch_a_cluster(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres/PG_VERSION").write_text("7\n", "utf-8")
-    with pytest.raises(RequestInvalid, match="PostgreSQL 7, which made") as refused:
+    with pytest.raises(RequestInvalid, match="PostgreSQL 7, which created") as refused:
         own_database(tmp_path)
     assert "apt-get install postgresql-7" in str(refused.value)
     assert [path.name for path in (tmp_path / "postgres").iterdir()] == ["PG_VERSION"]
@@ -181,7 +181,7 @@ def test_the_parts_are_those_of_the_farm(tmp_path: Path) -> None:
 
 async def _keep_through(farm: LocalFarm, said: list[str]) -> None:
     running = asyncio.create_task(farm.run(lambda: os.kill(farm._processes["part"].pid, signal.SIGKILL)))
-    await until(lambda: "part runs again" in said, lambda: said)
+    await until(lambda: "part is running again" in said, lambda: said)
     farm.stop()
     await running
 

@@ -99,7 +99,7 @@ def test_what_s3_lacks_is_started_once_within_the_budget(bucket: str) -> None:
     assert "no agent builds for l4" in results["elsewhere/1"].done
     assert "budget" in results["old/1"].done
     again = _reconcile(20)
-    assert again["first/1"].done == "a run is at it"
+    assert again["first/1"].done == "a run is active already"
     assert "offered by no agent: l4" in again["new/1"].lacks
     nightly = [("new-1", Priority.NIGHTLY), ("old-1", Priority.NIGHTLY)]
     assert _runs() == [("first-1", Priority.PRODUCTION), *nightly]
