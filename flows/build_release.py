@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from prefect import flow, get_run_logger, runtime, tags
@@ -19,15 +20,24 @@ from flows.server.flow_errors import fails_with_its_error
 from flows.settings import settings
 from tasks.children.workspace import Workspace
 from tasks.conversion_job import ConversionJob
-from tasks.domain.cells import CellAnswer, answers_to, cells_of
-from tasks.domain.errors import CellsFailed, FarmError
+from tasks.domain.cells import (
+    Cell,
+    CellAnswer,
+    Chosen,
+    LostCell,
+    answers_to,
+    cells_of,
+    failure_of,
+    refused_cells,
+)
+from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder, ReleaseOutcome, SkippedCell, order_for
 from tasks.domain.overrides import AS_REQUESTED, Overrides
 from tasks.domain.priority import Priority
+from tasks.domain.record import ConversionRecord
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import BuildRequest
-from tasks.domain.target import EngineTarget
 from tasks.fetch import fetch
 from tasks.find import find_engine
 from tasks.store.patience import be_patient, retry_while_s3_is_down
@@ -37,9 +47,17 @@ from tasks.tensorrt.site import build_tools
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """One order for each cell, the skipped cells, and the priority of the builds on a farm."""
+    """What a release comes to.
+
+    Attributes:
+        orders: one for each cell that has a graph.
+        lost: cells that nothing is ordered for, though the request asks for them.
+        skipped: cells that cannot be, of `targets: all`.
+        priority: how soon a farm builds the orders.
+    """
 
     orders: tuple[EngineOrder, ...]
+    lost: tuple[LostCell, ...]
     skipped: tuple[SkippedCell, ...]
     priority: Priority
 
@@ -58,7 +76,7 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
         overrides: what to build instead of what the request says.
 
     Raises:
-        FarmError: why the release cannot be built; `CellsFailed` if several cells fail.
+        FarmError: why nothing of the release can be built; `CellsFailed` if some of its cells fail.
     """
     if runs_on_farm():
         be_patient(settings().s3_patience_seconds)
@@ -72,8 +90,10 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
         answers = await build_on_farm(store, asked.orders, asked.priority)
     else:
         answers = await _build_here(asked.orders)
-    await show_cells(release, answers)
-    _raise_failures(answers)
+    await show_cells(release, answers, asked.lost)
+    failure = failure_of(answers, asked.lost)
+    if failure is not None:
+        raise failure
     cells = tuple(answer.outcome for answer in answers if isinstance(answer.outcome, CellOutcome))
     return ReleaseOutcome(release=release, store=store, cells=cells, skipped=asked.skipped)
 
@@ -82,37 +102,55 @@ async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Wo
     """Fetch and convert the release; return the orders for its cells."""
     fetched = await fetch(release, work.folder / "release")
     request = overrides.applied_to(fetched.request)
-    cells, skipped = cells_of(request, await _targets(request, store, work))
+    chosen = await _targets(request, store, work)
+    cells, skipped = cells_of(request, chosen.targets)
     for cell in skipped:
         get_run_logger().warning("skipped %s %s: %s", cell.device, cell.precision, cell.reason)
     job = ConversionJob(fetched=fetched, request=request, store=store, work=work)
     graphs = await convert_for(job, cells)
-    for graph in {graph.key: graph for graph in graphs.values()}.values():
-        for name in graph.derived_shapes:
-            get_run_logger().info(
-                "shapes of input %s, derived from its signature: %s", name, graph.shapes[name]
-            )
+    _log_derived_shapes(graphs.values())
     orders = tuple(
         order_for(
             store=store,
             release=fetched.release,
-            conversion=graphs[target, precision],
+            conversion=graph,
             request=request,
             target=target,
             precision=precision,
             build_tools=build_tools(),
         )
-        for target, precision in graphs
+        for (target, precision), graph in graphs.items()
+        if isinstance(graph, ConversionRecord)
     )
-    return _Asked(orders=orders, skipped=skipped, priority=request.priority)
+    lost = (*chosen.lost, *refused_cells(request, skipped), *_without_graph(graphs))
+    for lost_cell in lost:
+        get_run_logger().error("%s %s: %s", lost_cell.device, lost_cell.precision or "", lost_cell.error)
+    return _Asked(orders=orders, lost=lost, skipped=skipped, priority=request.priority)
 
 
-async def _targets(request: BuildRequest, store: str, work: Workspace) -> tuple[EngineTarget, ...]:
+def _log_derived_shapes(graphs: Iterable[ConversionRecord | FarmError]) -> None:
+    records = {graph.key: graph for graph in graphs if isinstance(graph, ConversionRecord)}
+    for graph in records.values():
+        for name in graph.derived_shapes:
+            get_run_logger().info(
+                "shapes of input %s, derived from its signature: %s", name, graph.shapes[name]
+            )
+
+
+def _without_graph(graphs: Mapping[Cell, ConversionRecord | FarmError]) -> tuple[LostCell, ...]:
+    return tuple(
+        LostCell(device=device_slug(target), precision=precision, error=graph, version=target.version)
+        for (target, precision), graph in graphs.items()
+        if isinstance(graph, FarmError)
+    )
+
+
+async def _targets(request: BuildRequest, store: str, work: Workspace) -> Chosen:
     """Return the requested targets, among those of the farm's agents, or of this host without a farm."""
     if runs_on_farm():
         return await targets_of_farm(store, request.targets)
     host = await probe_host(settings().interpreters, work=work)
-    return host.select(request.targets)
+    return host.choose(request.targets)
 
 
 async def _build_here(orders: tuple[EngineOrder, ...]) -> tuple[CellAnswer, ...]:
@@ -131,19 +169,3 @@ async def _build_here(orders: tuple[EngineOrder, ...]) -> tuple[CellAnswer, ...]
         return CellAnswer(order=order, outcome=outcome)
 
     return await answers_to(orders, build_cell)
-
-
-def _raise_failures(answers: tuple[CellAnswer, ...]) -> None:
-    """Raise the error if there is one, or a `CellsFailed` that lists several."""
-    failed = [(answer.order, answer.outcome) for answer in answers if isinstance(answer.outcome, FarmError)]
-    if len(failed) == 1:
-        raise failed[0][1]
-    if failed:
-        cells = {f"{device_slug(order.target)} {order.options.precision}": error for order, error in failed}
-        lines = [f"{cell}: {error.class_name}: {error}" for cell, error in cells.items()]
-        raise CellsFailed(
-            wanted="every cell that the request asks for",
-            found=f"{len(failed)} failed:\n" + "\n".join(lines),
-            fix="follow the advice for each cell; all other engines are stored and will be found next time",
-            cells=cells,
-        )

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from tasks.children.workspace import Workspace
+from tasks.domain.cells import Chosen, choose
+from tasks.domain.devices import unknown_devices
 from tasks.domain.errors import GpuUnavailable, TargetUnavailable, ToolchainBroken
-from tasks.domain.gpu_table import device_slug, gpu_table
+from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import select
 from tasks.domain.target import EngineTarget, Flavour
 from tasks.tensorrt.site import BuildSite
@@ -57,6 +59,14 @@ class HostProbe:
             raise self._unavailable(missing)
         return targets
 
+    def choose(self, devices: Iterable[str]) -> Chosen:
+        """Return the targets that `devices` name as `select` does, beside those that nothing here builds for.
+
+        Raises:
+            TargetUnavailable: none is left.
+        """
+        return choose((probe.offer for probe in self.toolchains), devices, self._unavailable)
+
     def sites_of(self, target: EngineTarget) -> tuple[BuildSite, ...]:
         """Return where `target` can be built here: one toolchain with each GPU that it can use for it.
 
@@ -95,29 +105,17 @@ class HostProbe:
         """Return the error for devices that nothing here can build for; retryable if a driver failed."""
         devices = ", ".join(sorted({device_slug(target) for target in self.targets()})) or "nothing"
         failed = [broken.error for broken in self.broken if isinstance(broken.error, GpuUnavailable)]
-        wanted, unknown_rtx = f"to build for {', '.join(missing)}", _unknown_rtx(missing)
-        if failed and not unknown_rtx:
+        wanted, likely = f"to build for {', '.join(missing)}", "; ".join(unknown_devices(missing).values())
+        if failed and not likely:
             return GpuUnavailable(wanted=wanted, found=failed[0].found, fix=failed[0].fix)
         broken = "".join(f"; {each.interpreter} is broken: {each.error.found}" for each in self.broken)
         return TargetUnavailable(
             wanted=wanted,
             found=f"this host can build for {devices}{broken}",
-            fix=unknown_rtx
+            fix=likely
             or "ask for one of those, or run on a host with that GPU and its toolchain in "
             "ENGINEFARM_TOOLCHAINS",
         )
-
-
-def _unknown_rtx(devices: tuple[str, ...]) -> str:
-    """Return what to do about devices that TensorRT-RTX does not build for; empty if there are none."""
-    supported = {f"rtx-{capability.sm}" for capability in gpu_table().rtx}
-    unsupported = [device for device in devices if device.startswith("rtx-sm") and device not in supported]
-    if not unsupported:
-        return ""
-    return (
-        f"TensorRT-RTX builds for {', '.join(sorted(supported))} and sets of these only, as in "
-        f"rtx-sm86-sm89: for {', '.join(unsupported)} use TensorRT itself on a host with that GPU"
-    )
 
 
 def _candidates(interpreters: Iterable[str]) -> list[Toolchain]:

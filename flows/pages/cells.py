@@ -6,7 +6,7 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from flows.pages.failure import failure_text
 from flows.pages.run import as_code, link_to
-from tasks.domain.cells import CellAnswer
+from tasks.domain.cells import CellAnswer, LostCell
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import EngineRecord
@@ -16,17 +16,21 @@ from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
 
 
-async def show_cells(release: ReleaseRef, answers: tuple[CellAnswer, ...]) -> None:
+async def show_cells(
+    release: ReleaseRef, answers: tuple[CellAnswer, ...], lost: tuple[LostCell, ...]
+) -> None:
     """Add a table of all cells to this run's page, and each failure with its fix.
 
     Raises:
         FarmError: a record cannot be read.
     """
     rows = await retry_while_s3_is_down(lambda: [_cell_row(answer) for answer in answers])
+    rows += [_lost_row(cell) for cell in lost]
     await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {release.url}")
     failures = [
         _failure(answer, answer.outcome) for answer in answers if isinstance(answer.outcome, FarmError)
     ]
+    failures += [f"## {cell.device} {cell.precision or ''}\n\n{failure_text(cell.error)}" for cell in lost]
     if failures:
         await acreate_markdown_artifact(key="failures", markdown="\n\n".join(failures))
 
@@ -51,6 +55,16 @@ def _cell_row(answer: CellAnswer) -> dict[str, str]:
         "p50 ms": f"{cases[0].gpu_ms.p50:.3f} ({cases[0].name})" if cases else "not measured",
         "record": as_code(f"{order.store}/{outcome.key}"),
         "plan": as_code(outcome.plan.sha256),
+    }
+
+
+def _lost_row(cell: LostCell) -> dict[str, str]:
+    return {
+        "target": cell.device,
+        "TensorRT": str(cell.version or ""),
+        "precision": str(cell.precision or "all"),
+        "run": "",
+        "state": cell.error.class_name,
     }
 
 

@@ -6,6 +6,7 @@ the same model differ in their bytes, so nothing is ever converted twice.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from tasks.conversion_job import ConversionJob, GraphJob
 from tasks.convert import convert
 from tasks.domain.cells import Cell
 from tasks.domain.digest import BlobRef
-from tasks.domain.errors import OperationUnsupported, RequestInvalid
+from tasks.domain.errors import FarmError, OperationUnsupported, RequestInvalid
 from tasks.domain.gpu_table import base_opsets, graph_opset
 from tasks.domain.record import ConversionRecord, Verification
 from tasks.domain.request import QUANTISED, Precision
@@ -43,23 +44,35 @@ class _Verified:
     weights: BlobRef | None
 
 
-async def convert_for(job: ConversionJob, cells: tuple[Cell, ...]) -> dict[Cell, ConversionRecord]:
-    """Return the graph for each cell.
+async def convert_for(
+    job: ConversionJob, cells: tuple[Cell, ...]
+) -> dict[Cell, ConversionRecord | FarmError]:
+    """Return the graph for each cell, or why it has none.
 
-    Raises:
-        FarmError: the model cannot be converted, or a graph does not compute what TensorFlow does.
+    If the graph of a precision does not compute what TensorFlow does, the other precisions get theirs all the
+    same.
     """
-    bases: dict[tuple[int, ...], ConversionRecord] = {}
-    graphs: dict[tuple[tuple[int, ...], Precision], ConversionRecord] = {}
+    bases: dict[tuple[int, ...], ConversionRecord | FarmError] = {}
+    graphs: dict[tuple[tuple[int, ...], Precision], ConversionRecord | FarmError] = {}
     answer = {}
     for target, precision in cells:
         opsets, written = base_opsets(target), graph_precision(target, precision)
         if opsets not in bases:
-            bases[opsets] = await _base(job, opsets)
+            bases[opsets] = await _or_error(_base(job, opsets))
+        base = bases[opsets]
         if (opsets, written) not in graphs:
-            graphs[opsets, written] = await _in_precision(job, bases[opsets], written)
+            graphs[opsets, written] = (
+                base if isinstance(base, FarmError) else await _or_error(_in_precision(job, base, written))
+            )
         answer[target, precision] = graphs[opsets, written]
     return answer
+
+
+async def _or_error(conversion: Awaitable[ConversionRecord]) -> ConversionRecord | FarmError:
+    try:
+        return await conversion
+    except FarmError as error:
+        return error
 
 
 async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord:

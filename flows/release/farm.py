@@ -25,13 +25,13 @@ from agents.server.run_errors import why_unsuccessful
 from flows.release.child_runs import RunReader, retry_while_server_is_down, wait_for_child
 from flows.release.pool_watch import PoolWatch
 from flows.settings import settings
-from tasks.domain.cells import CellAnswer, answers_to
+from tasks.domain.cells import CellAnswer, Chosen, answers_to, choose
+from tasks.domain.devices import unknown_devices
 from tasks.domain.errors import FarmError, NotDeployed, TargetUnavailable
 from tasks.domain.gpu_table import device_slug
-from tasks.domain.offer import Announcement, pool_of, select
+from tasks.domain.offer import Announcement, pool_of
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.priority import Priority
-from tasks.domain.target import EngineTarget
 from tasks.find import find_engine
 from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
@@ -45,23 +45,26 @@ def runs_on_farm() -> bool:
     return runtime.deployment.id is not None
 
 
-async def targets_of_farm(store: str, devices: Iterable[str]) -> tuple[EngineTarget, ...]:
+async def targets_of_farm(store: str, devices: Iterable[str]) -> Chosen:
     """Return the targets that `devices` name, among those that agents announced in the store.
 
     Raises:
-        TargetUnavailable: no agent builds for one of the devices.
+        TargetUnavailable: no agent builds for any of them.
         FarmError: as `s3_errors`.
     """
     announced = await retry_while_s3_is_down(lambda: tuple(Store.connect(store).records(Announcement)))
-    targets, missing = select((announcement.offer for announcement in announced), devices)
-    if missing:
-        raise TargetUnavailable(
+
+    def unavailable(missing: tuple[str, ...]) -> FarmError:
+        likely = "; ".join(unknown_devices(missing).values())
+        return TargetUnavailable(
             wanted=f"to build for {', '.join(missing)}",
             found=f"the farm's agents build for {_devices(announced)}",
-            fix="ask for one of those, or start `enginefarm agent gpu` on a host with that GPU and "
+            fix=likely
+            or "ask for one of those, or start `enginefarm agent gpu` on a host with that GPU and "
             f"ENGINEFARM_STORE={store}",
         )
-    return targets
+
+    return choose((announcement.offer for announcement in announced), devices, unavailable)
 
 
 def _devices(announced: tuple[Announcement, ...]) -> str:

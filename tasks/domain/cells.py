@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from tasks.domain.errors import FarmError, RequestInvalid, TargetUnavailable
+from tasks.domain.errors import CellsFailed, FarmError, RequestInvalid, TargetUnavailable, ToolchainBroken
 from tasks.domain.gpu_table import device_slug, unsupported_plan_option, unsupported_precision
+from tasks.domain.offer import Offer, select
 from tasks.domain.order import CellOutcome, EngineOrder, SkippedCell
 from tasks.domain.request import ALL_TARGETS, QUANTISED, BuildRequest, Precision, TimingMode
-from tasks.domain.target import EngineTarget
+from tasks.domain.target import EngineTarget, TensorRTVersion
 
 Cell = tuple[EngineTarget, Precision]
 
@@ -29,6 +30,58 @@ class CellAnswer:
     order: EngineOrder
     outcome: CellOutcome | FarmError
     run: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostCell:
+    """A cell that nothing was ordered for.
+
+    Attributes:
+        device: the target as requests write it.
+        precision: of the cell; None for all precisions of the target.
+        error: why not.
+        version: the target's TensorRT; None if nothing offers the device.
+    """
+
+    device: str
+    precision: Precision | None
+    error: FarmError
+    version: TensorRTVersion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What a request's targets come to on a host or farm.
+
+    Attributes:
+        targets: those that can be built for; at least one.
+        lost: the devices that nothing builds for.
+    """
+
+    targets: tuple[EngineTarget, ...]
+    lost: tuple[LostCell, ...] = ()
+
+
+def choose(
+    offers: Iterable[Offer],
+    devices: Iterable[str],
+    unavailable: Callable[[tuple[str, ...]], FarmError],
+) -> Chosen:
+    """Return the targets that `devices` name among `offers`, and what cannot be built for.
+
+    Args:
+        offers: what can be built.
+        devices: as in requests, see `select`.
+        unavailable: returns the error for devices that nothing builds for.
+
+    Raises:
+        FarmError: the one of `unavailable`, if no target is left.
+    """
+    targets, missing = select(offers, devices)
+    if not targets:
+        raise unavailable(missing)
+    lost = (LostCell(device=name, precision=None, error=unavailable((name,))) for name in missing)
+    return Chosen(targets=targets, lost=tuple(lost))
 
 
 async def answers_to(
@@ -51,24 +104,24 @@ async def answers_to(
 def cells_of(
     request: BuildRequest, targets: tuple[EngineTarget, ...]
 ) -> tuple[tuple[Cell, ...], tuple[SkippedCell, ...]]:
-    """Return the cells to build, and those that no hardware or TensorRT can do.
+    """Return the cells to build, and those that no hardware or TensorRT can do; see `refused_cells`.
 
     Raises:
         RequestInvalid: INT8 or FP8 is asked for without samples, or a timing cache is named for builds that
             use others.
-        TargetUnavailable: no cell is left, or the request itself names a target for one that cannot be.
+        TargetUnavailable: no cell is left.
     """
     check_request(request)
     cells: list[Cell] = []
     skipped: list[SkippedCell] = []
     for target in targets:
         for precision in request.precisions:
-            reason = unsupported_precision(target, precision) or unsupported_plan_option(target, request)
+            reason = _why_impossible(target, precision, request)
             if reason is None:
                 cells.append((target, precision))
             else:
                 skipped.append(SkippedCell(device=device_slug(target), precision=precision, reason=reason))
-    if not cells or (skipped and ALL_TARGETS not in request.targets):
+    if not cells:
         raise TargetUnavailable(
             wanted=f"engines in {', '.join(request.precisions)} for {', '.join(request.targets)}",
             found="; ".join(f"{cell.device} {cell.precision}: {cell.reason}" for cell in skipped),
@@ -76,6 +129,78 @@ def cells_of(
             "what cannot be",
         )
     return tuple(cells), tuple(skipped)
+
+
+def _why_impossible(target: EngineTarget, precision: Precision, request: BuildRequest) -> str | None:
+    try:
+        return unsupported_precision(target, precision) or unsupported_plan_option(target, request)
+    except ToolchainBroken as error:  # a family that the farm does not know
+        return f"{error.found}: {error.fix}"
+
+
+def refused_cells(request: BuildRequest, skipped: Iterable[SkippedCell]) -> tuple[LostCell, ...]:
+    """Return those of `skipped` that the request itself names, which `targets: all` does not do."""
+    if ALL_TARGETS in request.targets:
+        return ()
+    return tuple(
+        LostCell(
+            device=cell.device,
+            precision=cell.precision,
+            error=TargetUnavailable(
+                wanted=f"an engine in {cell.precision} for {cell.device}",
+                found=cell.reason,
+                fix="leave it out, or ask for other plans; `targets: all` leaves out what cannot be",
+            ),
+        )
+        for cell in skipped
+    )
+
+
+def failure_of(answers: Iterable[CellAnswer], lost: Iterable[LostCell]) -> FarmError | None:
+    """Return why cells failed: an error that lists them, or theirs if all have the same.
+
+    Returns:
+        None if no cell failed.
+    """
+    failed = [(answer.order, answer.outcome) for answer in answers if isinstance(answer.outcome, FarmError)]
+    cells = [
+        LostCell(
+            device=device_slug(order.target),
+            precision=order.options.precision,
+            error=error,
+            version=order.target.version,
+        )
+        for order, error in failed
+    ]
+    cells = [*lost, *cells]
+    built = sum(isinstance(answer.outcome, CellOutcome) for answer in answers)
+    errors = _by_name(cells)
+    if not errors:
+        return None
+    first, *others = errors.values()
+    if not built and all(error.to_document() == first.to_document() for error in others):
+        return first
+    lines = [f"{cell}: {error.class_name}: {error}" for cell, error in errors.items()]
+    return CellsFailed(
+        wanted="every cell that the request asks for",
+        found=f"{len(errors)} failed, {built} are stored:\n" + "\n".join(lines),
+        fix="see each cell's own advice; what is stored is found next time",
+        cells=errors,
+    )
+
+
+def _by_name(cells: Iterable[LostCell]) -> dict[str, FarmError]:
+    """Return the errors by the cell as people write it, with TensorRT's version where it tells two apart."""
+    listed = list(cells)
+    versions: dict[str, set[TensorRTVersion | None]] = {}
+    for cell in listed:
+        versions.setdefault(cell.device, set()).add(cell.version)
+    names = {}
+    for cell in listed:
+        several = len(versions[cell.device]) > 1 and cell.version is not None
+        device = f"{cell.device}/{cell.version}" if several else cell.device
+        names[f"{device} {cell.precision or ''}".strip()] = cell.error
+    return names
 
 
 def check_request(request: BuildRequest) -> None:

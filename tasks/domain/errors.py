@@ -258,7 +258,7 @@ class GpuUnavailable(FarmError):
 
 
 class CellsFailed(FarmError):
-    """Several cells of one release failed; each has its own error in its own flow run."""
+    """Cells of one release failed, each with an error of its own; what could be built is stored."""
 
     exit_code = 44
 

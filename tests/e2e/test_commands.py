@@ -98,12 +98,12 @@ def test_what_rtx_cannot_build_is_refused_before_anything_is_converted(
     client.put_object(Bucket=s3_env, Key="models/digits/v3/build.yaml", Body=b"")
     release = f"s3://{s3_env}/models/digits/v3"
     code, output, problems = enginefarm(
-        "build", release, "--target", "rtx-sm89", "--target", "rtx-sm90", PREFECT_API_URL=prefect_server
+        "build", release, "--target", "rtx-sm90", PREFECT_API_URL=prefect_server
     )
     assert (code, output) == (errors.TargetUnavailable.exit_code, "")
     text = " ".join(problems.split())
     assert "wanted to build for rtx-sm90" in text
-    assert "TensorRT-RTX builds for rtx-sm120, rtx-sm121, rtx-sm75, rtx-sm80, rtx-sm86, rtx-sm89 and" in text
+    assert "TensorRT-RTX builds for rtx-sm75, rtx-sm80, rtx-sm86, rtx-sm89, rtx-sm120, rtx-sm121 and" in text
     assert "for rtx-sm90 use TensorRT itself on a host with that GPU" in text
     listed = client.list_objects_v2(Bucket=s3_env)["Contents"]
     assert {entry["Key"].partition("/")[0] for entry in listed} == {"models"}

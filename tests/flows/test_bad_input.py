@@ -156,9 +156,17 @@ def test_a_full_disk(publish: Publish, stored_keys: Keys, full_disk: Path, demo_
 
 @pytest.mark.usefixtures("converted_before")
 def test_one_failing_cell_leaves_the_others(publish: Publish, stored_keys: Keys, demo_model: bytes) -> None:
-    # TensorRT-RTX has no FP32 matrix product for Turing.
-    release = publish("targets: [rtx-sm75, rtx-sm89]\n", {"model.keras": demo_model})
-    error = failure_of(release)
-    assert type(error) is errors.BuildRefused
-    assert "FP32 GEMM" in error.found
+    # TensorRT-RTX has no FP32 matrix product for Turing, no graph in FP16 is so exact, and there is no L4.
+    request = "targets: [rtx-sm75, rtx-sm89, l4]\nprecisions: [fp16, fp32]\ntolerances: {fp16: 1.0e-5}\n"
+    error = failure_of(publish(request, {"model.keras": demo_model}))
+    assert isinstance(error, errors.CellsFailed)
+    assert {cell: type(each) for cell, each in error.cells.items()} == {
+        "l4": errors.TargetUnavailable,
+        "rtx-sm75 fp16": errors.VerificationFailed,
+        "rtx-sm89 fp16": errors.VerificationFailed,
+        "rtx-sm75 fp32": errors.BuildRefused,
+    }
+    assert "FP32 GEMM" in error.cells["rtx-sm75 fp32"].found
+    assert "rtx-sm75 fp32: BuildRefused: " in error.found
+    assert "4 failed, 1 are stored" in error.found
     assert [key.split("/")[3] for key in stored_keys("engines/")] == ["rtx-sm89"]

@@ -12,7 +12,7 @@ import pytest
 
 from flows.build_release import build_release
 from flows.cli.engines import read_all
-from tasks.domain.errors import DigestMismatch, NotStored
+from tasks.domain.errors import CellsFailed, DigestMismatch, NotStored
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.overrides import Overrides
 from tasks.domain.record import Verdict
@@ -131,8 +131,9 @@ def test_a_plan_that_changes_on_disk_after_it_was_built_is_not_published(
 def test_an_engine_whose_plan_is_lost_is_not_found(release: ReleaseRef, outcome: ReleaseOutcome) -> None:
     plan = read_all(outcome)[0].plan
     s3_client().delete_object(Bucket=release.bucket, Key=plan.key)
-    with pytest.raises(NotStored, match="move the record out of the store"):
+    with pytest.raises(CellsFailed, match="move the record out of the store") as caught:
         asyncio.run(build_release(release))
+    assert [type(error) for error in caught.value.cells.values()] == [NotStored]
 
 
 @pytest.mark.usefixtures("converted_before")

@@ -88,7 +88,8 @@ def convert_once(bucket: str, work: Path) -> Orders:
             store=store,
             work=Workspace(folder=work, limits=Limits()),
         )
-        conversions = await convert_for(job, (cell,))
-        return Orders(store=store, fetched=fetched, request=fetched.request, conversion=conversions[cell])
+        conversion = (await convert_for(job, (cell,)))[cell]
+        assert isinstance(conversion, ConversionRecord)
+        return Orders(store=store, fetched=fetched, request=fetched.request, conversion=conversion)
 
     return asyncio.run(convert())

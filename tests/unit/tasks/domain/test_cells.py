@@ -6,9 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.domain.cells import cells_of
+from tasks.domain.cells import LostCell, cells_of, failure_of, refused_cells
 from tasks.domain.compatibility import Compatibility, HardwareLevel
-from tasks.domain.errors import RequestInvalid, TargetUnavailable
+from tasks.domain.errors import (
+    CellsFailed,
+    FarmError,
+    RequestInvalid,
+    TargetUnavailable,
+    ToolchainBroken,
+    VerificationFailed,
+)
 from tasks.domain.request import BuildRequest, Precision, TimingMode
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 
@@ -36,9 +43,37 @@ def test_all_leaves_out_what_cannot_be_and_tells_it() -> None:
     assert cell.reason == "fp8 needs compute capability 8.9, and this is 7.5"
 
 
-def test_a_named_target_that_cannot_is_refused_before_anything_is_built() -> None:
-    with pytest.raises(TargetUnavailable, match=r"rtx-sm75 fp8: fp8 needs compute capability 8\.9"):
-        cells_of(replace(REQUEST, targets=("rtx-sm75", "rtx-sm89")), (OLD, NEW))
+def test_a_named_cell_that_cannot_be_fails_and_keeps_no_other_from_being_built() -> None:
+    request = replace(REQUEST, targets=("rtx-sm75", "rtx-sm89"))
+    cells, skipped = cells_of(request, (OLD, NEW))
+    assert cells == ((OLD, Precision.FP32), (NEW, Precision.FP32), (NEW, Precision.FP8))
+    (lost,) = refused_cells(request, skipped)
+    assert (lost.device, lost.precision, type(lost.error)) == ("rtx-sm75", "fp8", TargetUnavailable)
+    assert refused_cells(REQUEST, skipped) == ()
+
+
+def test_an_unknown_family_loses_its_own_cells_only() -> None:
+    newer = replace(tensorrt("10.13.3.9", "Tesla T4", "7.5"), version=TensorRTVersion.parse("99.0.0.1"))
+    cells, skipped = cells_of(BuildRequest(), (newer, NEW))
+    assert cells == ((NEW, Precision.FP32),)
+    assert "99.0.0.1" in skipped[0].reason
+
+
+def lost(device: str, error: FarmError, version: str | None = None) -> LostCell:
+    parsed = None if version is None else TensorRTVersion.parse(version)
+    return LostCell(device=device, precision=Precision.FP16, error=error, version=parsed)
+
+
+def test_cells_that_all_fail_alike_have_their_own_error_and_others_are_listed() -> None:
+    off, broken = (cls(wanted="a", found="b", fix="c") for cls in (VerificationFailed, ToolchainBroken))
+    alike = VerificationFailed(wanted="a", found="b", fix="c")
+    assert failure_of((), ()) is None
+    assert failure_of((), (lost("l4", off), lost("t4", alike))) is off
+    cells = (lost("l4", off, "8.6.0.12"), lost("l4", alike, "10.13.3.9"), lost("t4", broken, "8.6.0.12"))
+    failure = failure_of((), cells)
+    assert isinstance(failure, CellsFailed)
+    assert failure.cells == {"l4/8.6.0.12 fp16": off, "l4/10.13.3.9 fp16": alike, "t4 fp16": broken}
+    assert "t4 fp16: ToolchainBroken: wanted a" in failure.found
 
 
 def test_nothing_left_is_refused_too() -> None:
