@@ -27,6 +27,7 @@ from tasks.domain.record import (
 from tasks.store.records import engine_record_from_json
 from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import StandIn, write_toolchain
+from tests.support.prefect_home import migrated_home
 from tests.support.processor_time import ProcessorTime, add_processor_time
 from tests.support.waiting import wait_until
 from tests.support.workers import made_once
@@ -252,6 +253,7 @@ def prefect_server(free_port: Callable[[], int], tmp_path_factory: pytest.TempPa
     from tests.support.prefect_server import Server, serving  # noqa: PLC0415
 
     # A test of schedules plans runs itself.
-    server = Server(folder=tmp_path_factory.mktemp("prefect"), port=free_port(), without=("SCHEDULER",))
+    home = migrated_home(tmp_path_factory, tmp_path_factory.mktemp("prefect"))
+    server = Server(folder=home, port=free_port(), without=("SCHEDULER",))
     with serving(server) as url:
         yield url

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.prefect_home import migrated_home
 from tests.support.waiting import wait_until
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -48,8 +49,9 @@ def scratch(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def start(scratch: Path, tmp_path: Path) -> Iterator[Start]:
+def start(scratch: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """A function that starts a command with `scratch` as its temporary folder and a home of its own."""
+    migrated_home(tmp_path_factory, tmp_path / "home/.prefect")
     started: list[subprocess.Popen[str]] = []
 
     def run(command: Sequence[str] | str, **environment: str) -> subprocess.Popen[str]:

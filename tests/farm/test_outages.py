@@ -23,6 +23,7 @@ from tests.support.farm.away import World, environment
 from tests.support.farm.commands import on_server
 from tests.support.farm.farm import Agent, Farm, lives
 from tests.support.farm.gate import gate_to
+from tests.support.prefect_home import migrated_home
 from tests.support.prefect_server import Server
 from tests.support.waiting import wait_until
 
@@ -41,7 +42,7 @@ def world(
     """Servers of its own, with the farm's automations."""
     folder, bucket = tmp_path_factory.mktemp("outages"), f"away-{os.getpid()}"
     toolchain = write_toolchain(folder / "tensorrt", gpus=(H100, L4))
-    server = Server(folder=folder, port=free_port())
+    server = Server(folder=migrated_home(tmp_path_factory, folder), port=free_port())
     server.start()
     try:
         with (
