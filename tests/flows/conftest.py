@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -90,19 +90,19 @@ def stored_keys(s3_env: str) -> Callable[[str], list[str]]:
 
 
 @pytest.fixture(scope="session")
-def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with what tests of this run converted, as it is in the store."""
-    return made_once(tmp_path_factory, "conversions", lambda _: None)
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what tests of this run converted and built, as it is in the store."""
+    return made_once(tmp_path_factory, "kept", lambda _: None)
 
 
 @pytest.fixture
-def conversions_kept(s3_env: str, conversions: Path) -> Iterator[None]:
-    """Keep what this test converts for tests with `converted_before`."""
+def results_kept(s3_env: str, kept: Path) -> Iterator[None]:
+    """Keep what this test makes for tests with `converted_before` or `built_before`."""
     client = s3_client()
     yield
-    for prefix in ("blobs/", "conversions/"):
+    for prefix in ("blobs/", "conversions/", "engines/"):
         for entry in client.list_objects_v2(Bucket=s3_env, Prefix=prefix).get("Contents", []):
-            file = conversions / entry["Key"]
+            file = kept / entry["Key"]
             if not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 part = file.with_name(f"{file.name}.{os.getpid()}.part")
@@ -111,12 +111,23 @@ def conversions_kept(s3_env: str, conversions: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def converted_before(s3_env: str, conversions: Path, conversions_kept: None) -> None:
+def converted_before(s3_env: str, kept: Path, results_kept: None) -> None:
     """The bucket has every conversion of earlier tests: for tests that are about what comes after one."""
-    del conversions_kept
-    client = s3_client()
+    del results_kept
     # Other processes add to the folder, blobs first: what they are about to add is not seen.
-    for prefix in ("conversions", "blobs"):
-        for file in (conversions / prefix).rglob("*"):
+    _upload(kept, ("conversions", "blobs"), s3_env)
+
+
+@pytest.fixture
+def built_before(s3_env: str, kept: Path, converted_before: None) -> None:
+    """The bucket has every engine of earlier tests as well: for tests of what is read from one."""
+    del converted_before
+    _upload(kept, ("engines",), s3_env)
+
+
+def _upload(folder: Path, prefixes: Sequence[str], bucket: str) -> None:
+    client = s3_client()
+    for prefix in prefixes:
+        for file in (folder / prefix).rglob("*"):
             if file.is_file() and file.suffix != ".part":
-                client.upload_file(str(file), s3_env, str(file.relative_to(conversions)))
+                client.upload_file(str(file), bucket, str(file.relative_to(folder)))

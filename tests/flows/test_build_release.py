@@ -41,13 +41,13 @@ def release(publish: Callable[..., ReleaseRef], files: dict[str, bytes]) -> Rele
 
 
 @pytest.fixture
-def outcome(converted_before: None, release: ReleaseRef) -> ReleaseOutcome:
-    """What came of the release; its conversions may be those of an earlier test."""
-    del converted_before
+def outcome(built_before: None, release: ReleaseRef) -> ReleaseOutcome:
+    """What came of the release; its conversions and engines may be those of an earlier test."""
+    del built_before
     return asyncio.run(build_release(release))
 
 
-@pytest.mark.usefixtures("conversions_kept")
+@pytest.mark.usefixtures("results_kept")
 def test_a_release_becomes_engines(release: ReleaseRef, stored_keys: Callable[[str], list[str]]) -> None:
     outcome = asyncio.run(build_release(release))
     precisions = [record.options.precision for record in read_all(outcome)]
@@ -137,9 +137,7 @@ def test_an_engine_whose_plan_is_lost_is_not_found(release: ReleaseRef, outcome:
 
 
 @pytest.mark.usefixtures("converted_before")
-def test_the_folder_for_files_may_not_exist_yet(
-    publish: Callable[..., ReleaseRef], work_dir: Path, demo_model: bytes
-) -> None:
+def test_the_folder_for_files_may_not_exist_yet(release: ReleaseRef, work_dir: Path) -> None:
     assert not work_dir.exists()
-    release = publish("targets: rtx-sm86\n", {"model.keras": demo_model})
-    assert [cell.built for cell in asyncio.run(build_release(release)).cells] == [True]
+    outcome = asyncio.run(build_release(release, Overrides(precisions=(Precision.FP16,))))
+    assert [cell.built for cell in outcome.cells] == [True]
