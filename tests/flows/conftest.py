@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from flows.settings import settings
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import StandIn
-from tests.support.workers import made_once
+from tests.support.kept import CONVERSIONS, ENGINES, keep, restore
 
 Publish = Callable[..., ReleaseRef]
 _DEMO = Path(__file__).parents[2] / "flows/demo_release"
@@ -89,45 +89,22 @@ def stored_keys(s3_env: str) -> Callable[[str], list[str]]:
     return keys
 
 
-@pytest.fixture(scope="session")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with what tests of this run converted and built, as it is in the store."""
-    return made_once(tmp_path_factory, "kept", lambda _: None)
-
-
 @pytest.fixture
 def results_kept(s3_env: str, kept: Path) -> Iterator[None]:
     """Keep what this test makes for tests with `converted_before` or `built_before`."""
-    client = s3_client()
     yield
-    for prefix in ("blobs/", "conversions/", "engines/"):
-        for entry in client.list_objects_v2(Bucket=s3_env, Prefix=prefix).get("Contents", []):
-            file = kept / entry["Key"]
-            if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                part = file.with_name(f"{file.name}.{os.getpid()}.part")
-                client.download_file(s3_env, entry["Key"], str(part))
-                part.replace(file)
+    keep(kept, s3_env)
 
 
 @pytest.fixture
 def converted_before(s3_env: str, kept: Path, results_kept: None) -> None:
     """The bucket has every conversion of earlier tests: for tests that are about what comes after one."""
     del results_kept
-    # Other processes add to the folder, blobs first: what they are about to add is not seen.
-    _upload(kept, ("conversions", "blobs"), s3_env)
+    restore(kept, s3_env, CONVERSIONS)
 
 
 @pytest.fixture
 def built_before(s3_env: str, kept: Path, converted_before: None) -> None:
     """The bucket has every engine of earlier tests as well: for tests of what is read from one."""
     del converted_before
-    _upload(kept, ("engines",), s3_env)
-
-
-def _upload(folder: Path, prefixes: Sequence[str], bucket: str) -> None:
-    client = s3_client()
-    for prefix in prefixes:
-        for file in (folder / prefix).rglob("*"):
-            if file.is_file() and file.suffix != ".part":
-                client.upload_file(str(file), bucket, str(file.relative_to(folder)))
+    restore(kept, s3_env, ENGINES)

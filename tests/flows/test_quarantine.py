@@ -146,11 +146,10 @@ def test_a_graph_that_is_off(release: ReleaseRef, stored_keys: Keys, tmp_path: P
     assert isinstance(command("show", f"{record.key}x", "--store", store).exception, NotStored)
 
 
-@pytest.mark.usefixtures("wrong_engine")
+@pytest.mark.usefixtures("wrong_engine", "converted_before")
 def test_an_engine_that_is_off(release: ReleaseRef, stored_keys: Keys, tmp_path: Path) -> None:
     record = the_record(release, stored_keys, refusal_of(release))
 
-    assert len(stored_keys("conversions/")) == 1, "the graph had passed"
     assert record.subject is Subject.ENGINE
     assert record.key.startswith("quarantine/digits/1/rtx-sm89/")
     assert record.toolchain is not None

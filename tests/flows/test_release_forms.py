@@ -20,7 +20,11 @@ MIXED_REQUEST = """
 precisions: [fp32, fp16, bf16]
 targets: [rtx-sm89]
 """
-FORMS = ["saved_model/", pytest.param("saved_model.zip", marks=pytest.mark.long), "model.h5"]
+FORMS = [
+    "saved_model/",
+    pytest.param("saved_model.zip", marks=pytest.mark.long),
+    pytest.param("model.h5", marks=pytest.mark.long),
+]
 
 
 def files_of(form: str, models: Path) -> dict[str, bytes]:

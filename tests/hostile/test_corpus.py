@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,43 @@ def check_refusal(attack: Attack, release: Path, models: Path, seconds: float) -
     assert not (models / "proof").exists()
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+# Of each of these kinds, others are taken by default.
+TWINS = {
+    *(f"graph: {op}" for op in ("WriteFile", "MatchingFiles", "EagerPyFunc", "PyFuncStateless", "Send")),
+    *(
+        f"graph: {op}"
+        for op in ("StatelessRandomUniformV2", "TextLineReaderV2", "SaveV2", "CollectiveReduce")
+    ),
+    *(f"graph: {op} while it is loaded" for op in ("WriteFile", "PyFunc", "InitializeTableFromTextFileV2")),
+    *(f"graph: ANSI escape in the name of {what}" for what in ("inputs", "outputs")),
+    *(f"graph: line feed in the name of {what}" for what in ("signature", "inputs", "a node")),
+    *(
+        f"tar: {what}"
+        for what in ("line feed in a name", "pipe", "block device", "flipped bit", "absolute path")
+    ),
+    *(
+        f"zip: {what}"
+        for what in ("line feed in a name", "ANSI escape in a name", "same but for case", "cut off")
+    ),
+    *(f"zip: {what}" for what in ("absolute path", "one member twice", "declares 4 GB", "bomb by count")),
+    *(f"{form}: sparse 10 GB" for form in ("tar", "keras", "h5")),
+    *(f"h5: {what}" for what in ("weights never written", "external weights")),
+    "graph: recursion by others",
+    "graph: huge constant in a function",
+    "request: line feed in a name",
+    "request: key of 60 kB",
+}
+
+
+def attack(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.long) if name in TWINS else name
+
+
+def test_twins_are_attacks() -> None:
+    assert set(ATTACKS) >= TWINS
+
+
+@pytest.mark.parametrize("name", map(attack, ATTACKS))
 def test_an_attack_is_refused_before_tensorflow_starts(name: str, release: Path, models: Path) -> None:
     check_refusal(ATTACKS[name], release, models, SECONDS)
 

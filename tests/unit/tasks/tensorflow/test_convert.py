@@ -76,8 +76,8 @@ def _comparisons(converted: Converted) -> list[dict[str, Any]]:
     return rows
 
 
-# The flow converts two.h5, too: tests/flows/test_release_forms.py.
-@pytest.mark.parametrize("name", ["two.keras", pytest.param("two.h5", marks=pytest.mark.long)])
+# The flows convert `.keras` files, too.
+@pytest.mark.parametrize("name", ["two.h5", pytest.param("two.keras", marks=pytest.mark.long)])
 def test_keras_files_keep_their_names_and_their_numbers(
     models: Path, tmp_path: Path, limits: Limits, name: str
 ) -> None:
