@@ -130,7 +130,7 @@ def test_twins_are_attacks() -> None:
     assert set(ATTACKS) >= TWINS
 
 
-@pytest.mark.parametrize("name", map(attack, ATTACKS))
+@pytest.mark.parametrize("name", [attack(name) for name in ATTACKS])
 def test_an_attack_is_refused_before_tensorflow_starts(name: str, release: Path, models: Path) -> None:
     check_refusal(ATTACKS[name], release, models, SECONDS)
 
