@@ -86,10 +86,10 @@ class Health:
             RequestInvalid: the port is taken, or the file cannot be written.
         """
         if self.file is not None:
-            _writable(self.file)
+            _require_writable(self.file)
         async with contextlib.AsyncExitStack() as stack:
             if self.port is not None:
-                await stack.enter_async_context(await _server(_Serve(report), self.port))
+                await stack.enter_async_context(await _start_server(_Serve(report), self.port))
             while True:
                 now = report()
                 if self.file is not None and now.well:
@@ -128,7 +128,7 @@ class _Serve:
         return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
 
 
-async def _server(serve: _Serve, port: int) -> asyncio.Server:
+async def _start_server(serve: _Serve, port: int) -> asyncio.Server:
     try:
         return await asyncio.start_server(serve, "127.0.0.1", port)
     except OSError as error:
@@ -139,7 +139,7 @@ async def _server(serve: _Serve, port: int) -> asyncio.Server:
         ) from error
 
 
-def _writable(file: Path) -> None:
+def _require_writable(file: Path) -> None:
     """Check that `file` can be written, before anything waits for it.
 
     Raises:

@@ -21,7 +21,7 @@ def release_at(url: str) -> ReleaseRef:
         RequestInvalid: it is not the URL of a release.
     """
     wanted = "a release as s3://BUCKET/PREFIX/MODEL/VERSION"
-    return _parsed(ReleaseRef.from_url, url, wanted=wanted, fix="give the folder that holds build.yaml")
+    return _parsed(ReleaseRef.from_url, url, wanted=wanted, fix="give the folder that contains build.yaml")
 
 
 def place_at(url: str) -> ReleasePlace:

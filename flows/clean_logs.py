@@ -62,7 +62,7 @@ def _take_traceback_out(record: logging.LogRecord) -> bool:
     if _ON_CONSOLE.get():
         logger.handle(detail)
     else:
-        for to_server in logger.handlers:  # those of the console are the root logger's
+        for to_server in logger.handlers:  # the root logger has the handlers of the console
             to_server.handle(detail)
     record.exc_info = record.exc_text = None
     return not getattr(record, _DETAIL_ONLY, False)

@@ -89,8 +89,8 @@ async def reconcile(
     now = datetime.now(UTC)
     async with get_client() as client:
         places = places or await places_of_releases(client)
-        releases, away = await _listed(_places(places or settings().releases.split()))
-        needs = await _needs(releases, now)
+        releases, away = await _list_all(_places(places or settings().releases.split()))
+        needs = await _needs_with_retry(releases, now)
         done = await _start_all(client, needs, budget, now)
     done += [Reconciled(url=url, done=f"not listed: {error}") for url, error in away.items()]
     await _show_reconciled(done)
@@ -132,7 +132,7 @@ def _places(urls: Sequence[str]) -> list[ReleasePlace]:
     return list(dict.fromkeys(map(place_at, urls)))
 
 
-async def _listed(places: Sequence[ReleasePlace]) -> tuple[list[ListedRelease], dict[str, FarmError]]:
+async def _list_all(places: Sequence[ReleasePlace]) -> tuple[list[ListedRelease], dict[str, FarmError]]:
     """Return the releases of all places, without duplicates, and why some places cannot be listed."""
     listed: dict[ReleaseRef, ListedRelease] = {}
     away: dict[str, FarmError] = {}
@@ -145,7 +145,7 @@ async def _listed(places: Sequence[ReleasePlace]) -> tuple[list[ListedRelease], 
     return list(listed.values()), away
 
 
-async def _needs(releases: Sequence[ListedRelease], now: datetime) -> list[ReleaseNeeds]:
+async def _needs_with_retry(releases: Sequence[ListedRelease], now: datetime) -> list[ReleaseNeeds]:
     """Return what each release lacks; retry the releases for which S3 did not answer."""
     results: dict[ReleaseRef, ReleaseNeeds] = {}
 
@@ -171,7 +171,7 @@ async def _start_all(
         answer = _why_not(release_needs, active, remaining)
         run = None
         if not answer:
-            run, answer = await _start(client, release_needs, now)
+            run, answer = await _start_once_a_day(client, release_needs, now)
             remaining -= run is not None
         if release_needs.problem:
             get_run_logger().warning("%s: %s", release_needs.release.ref.url, release_needs.problem)
@@ -194,15 +194,17 @@ def _why_not(needs: ReleaseNeeds, active: set[ReleaseRef], budget: int) -> str:
 async def _active(client: PrefectClient, deployment: UUID) -> set[ReleaseRef]:
     """Return the releases of waiting and active runs."""
     states = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ACTIVE)))
-    ours = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    of_farm = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
     active: set[ReleaseRef] = set()
-    for run in await all_flow_runs(client, flow_run_filter=states, deployment_filter=ours):
+    for run in await all_flow_runs(client, flow_run_filter=states, deployment_filter=of_farm):
         with suppress(ValidationError):  # parameters that a person wrote: the run itself will fail
             active.add(_RELEASE.validate_python(run.parameters.get("release")))
     return active
 
 
-async def _start(client: PrefectClient, needs: ReleaseNeeds, now: datetime) -> tuple[UUID | None, str]:
+async def _start_once_a_day(
+    client: PrefectClient, needs: ReleaseNeeds, now: datetime
+) -> tuple[UUID | None, str]:
     """Start a run for a release, at most once a day; return the run and what was done."""
     ref = needs.release.ref
     queue = Priority.PRODUCTION if needs.priority is Priority.PRODUCTION else Priority.NIGHTLY

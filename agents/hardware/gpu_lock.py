@@ -1,4 +1,4 @@
-"""One build at a time on a GPU: TensorRT picks kernels by timing them, and two builds measure each other."""
+"""One build at a time on a GPU: TensorRT chooses kernels by their times, which a second build distorts."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ def sites_to_run(
     fitting = tuple(
         BuildSite(toolchain=probe.toolchain, gpu_index=gpu.index, gpu_uuid=gpu.uuid)
         for probe in sorted(host.toolchains, key=lambda probe: not probe.runs)
-        if _is_of(probe, target)
+        if _has_tensorrt_of(probe, target)
         for gpu in probe.gpus
-        if gpu_index in (None, gpu.index) and _takes(target, gpu)
+        if gpu_index in (None, gpu.index) and _is_built_for(target, gpu)
     )
     if fitting:
         return fitting
@@ -41,13 +41,13 @@ def sites_to_run(
     )
 
 
-def _is_of(probe: ToolchainProbe, target: EngineTarget) -> bool:
+def _has_tensorrt_of(probe: ToolchainProbe, target: EngineTarget) -> bool:
     """Return whether the toolchain has the TensorRT of `target`; the process that runs it checks again."""
     wanted = target.flavour, target.version, target.os, target.architecture
     return (probe.toolchain.flavour, probe.version, probe.os, probe.architecture) == wanted
 
 
-def _takes(target: EngineTarget, gpu: ProbedGpu) -> bool:
+def _is_built_for(target: EngineTarget, gpu: ProbedGpu) -> bool:
     return gpu.compute in target.compute_capabilities and target.gpu in (None, gpu.name)
 
 

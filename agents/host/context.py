@@ -129,7 +129,7 @@ class AgentContext:
 
         with contextlib.suppress(FarmError, ObjectNotFound):
             if await self.on_server(is_ours):
-                _LOG.warning("%s: withdrawn, since nothing on this host builds for it any longer", pool)
+                _LOG.warning("%s: withdrawn, because nothing on this host builds for it now", pool)
                 await asyncio.to_thread(withdraw, self.store, pool)
 
     async def end_orphans(self, workers: Iterable[int]) -> None:

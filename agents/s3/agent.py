@@ -75,7 +75,7 @@ class S3Agent:
     settings: S3AgentSettings
     steps: Steps = field(default_factory=Steps)
     _stop: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _answered: set[tuple[str, Listed]] = field(default_factory=set, init=False)
+    _settled: set[tuple[str, Listed]] = field(default_factory=set, init=False)
 
     def stop(self) -> None:
         """Stop `run` after the current message; a message that waits for a server is handed back."""
@@ -85,11 +85,11 @@ class S3Agent:
         """Process messages and list places until `stop` is called."""
         async with asyncio.TaskGroup() as group:
             if self.queue is not None:
-                group.create_task(self._answer_messages(self.queue))
+                group.create_task(self._process_messages(self.queue))
             if self.settings.list_seconds:
                 group.create_task(self._list_periodically())
 
-    async def _answer_messages(self, queue: NotificationQueue) -> None:
+    async def _process_messages(self, queue: NotificationQueue) -> None:
         pauses = iter(_BACKOFF)
         while not self._stop.is_set():
             self._at_queue("waits for messages")
@@ -112,7 +112,7 @@ class S3Agent:
             return
         try:
             async with queue.extending_visibility(message):
-                await self._answer(queue, message)
+                await self._process(queue, message)
         except _Stopped:
             await queue.hide(message, 0)
         except FarmError:
@@ -120,7 +120,7 @@ class S3Agent:
             await queue.hide(message, min(60 * message.received, 900))
             raise
 
-    async def _answer(self, queue: NotificationQueue, message: Message) -> None:
+    async def _process(self, queue: NotificationQueue, message: Message) -> None:
         """Start what `message` asks for and delete it; move it to the dead letters if it never can be."""
         self._at_queue("processes a message")
         notification = read_notification(message.body)
@@ -205,9 +205,9 @@ class S3Agent:
             created = CreatedObject(bucket=place.bucket, key=file.key)
             if self._stop.is_set():
                 return
-            if (place.url, file) not in self._answered and await self._start_listed(created):
-                self._answered.add((place.url, file))
-        self._answered -= {answered for answered in self._answered if answered[0] == place.url} - {
+            if (place.url, file) not in self._settled and await self._start_listed(created):
+                self._settled.add((place.url, file))
+        self._settled -= {settled for settled in self._settled if settled[0] == place.url} - {
             (place.url, file) for file in files
         }
 
@@ -215,7 +215,7 @@ class S3Agent:
         """Start a run for `created`; return whether no retry is needed."""
         try:
             release = release_of(created, self.settings.places)
-        except LocationUnknown:  # a file of that name in somebody's model
+        except LocationUnknown:  # a file of that name inside a model
             return True
         try:
             await self._start(created, release)

@@ -53,15 +53,15 @@ def read_notification(body: str) -> Notification:
     Never raises for malformed content: the result says what cannot be read. Messages that AWS's notification
     service (SNS) forwarded are read, too.
     """
-    document = _json(body)
+    document = _parse_json(body)
     if isinstance(document, dict) and document.get("Type") == "Notification":
-        document = _json(document.get("Message"))
+        document = _parse_json(document.get("Message"))
     if not isinstance(document, dict):
         return Notification(unreadable=(f"no JSON object: {_shown(body)}",))
     if document.get("Event") == _TEST_EVENT:
         return Notification()
     created, unreadable = [], []
-    for record in _records(document):
+    for record in _event_records(document):
         try:
             created_object = _object_of(record)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -74,7 +74,7 @@ def read_notification(body: str) -> Notification:
     return Notification(created=tuple(dict.fromkeys(created)), unreadable=tuple(unreadable))
 
 
-def _json(text: object) -> Any:
+def _parse_json(text: object) -> Any:
     """Return the JSON document in `text`; None if there is none."""
     if not isinstance(text, str):
         return None
@@ -84,7 +84,7 @@ def _json(text: object) -> Any:
         return None
 
 
-def _records(document: dict[str, Any]) -> Iterator[Any]:
+def _event_records(document: dict[str, Any]) -> Iterator[Any]:
     """Yield the records of a document, one per object; a document without records is itself one."""
     records = document.get("Records")
     if isinstance(records, list):

@@ -72,7 +72,7 @@ class NotificationQueue:
             if "deadLetterTargetArn" not in policy:
                 raise RequestInvalid(
                     wanted=f"a dead-letter queue behind {url}",
-                    found="no redrive policy: an unreadable message would be redelivered for ever",
+                    found="no redrive policy: an unreadable message would be redelivered forever",
                     fix="give the queue a RedrivePolicy, as infra/terraform does",
                 )
             *_, account, name = policy["deadLetterTargetArn"].split(":")

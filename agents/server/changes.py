@@ -20,7 +20,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """The change that one object on Prefect's server needs.
+    """The change that an object on Prefect's server needs.
 
     Attributes:
         kind: `pool`, `queue`, `deployment`, `automation` or `variable`.

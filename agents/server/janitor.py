@@ -97,9 +97,9 @@ async def sweep(client: PrefectClient, *, previous: Mapping[UUID, bool] = _NOTHI
     """
     now = datetime.now(UTC)
     due = FlowRunFilterExpectedStartTime.model_validate({"before_": now})  # not future runs of a schedule
-    alive = [run for run in await _runs(client, _ALIVE, expected_start_time=due) if parent_of(run)]
+    alive = [run for run in await _farm_runs(client, _ALIVE, expected_start_time=due) if parent_of(run)]
     young = FlowRunFilterEndTime.model_validate({"after_": now - _REVIVED_FOR})
-    crashed = await _runs(client, [StateType.CRASHED], end_time=young)
+    crashed = await _farm_runs(client, [StateType.CRASHED], end_time=young)
     parents = await _by_id(client, {parent_of(run) for run in (*alive, *crashed)} - {None})
     crashes = await _crashes(client, (*crashed, *parents.values()), previous)
     cancelled, revived = [], []
@@ -200,7 +200,7 @@ async def _by_id(client: PrefectClient, wanted: Iterable[UUID | None]) -> dict[U
     return runs
 
 
-async def _runs(client: PrefectClient, states: list[StateType], **more: Any) -> list[FlowRun]:
+async def _farm_runs(client: PrefectClient, states: list[StateType], **more: Any) -> list[FlowRun]:
     """Return the runs of the farm's flows in `states`; the next sweep sees what changes meanwhile."""
     waiting = await all_flow_runs(
         client,

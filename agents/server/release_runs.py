@@ -1,4 +1,4 @@
-"""The one way to start a run of `build-release`: commands, the S3 agent and `reconcile` all go through it."""
+"""The only way to start a run of `build-release`, for commands, the S3 agent and `reconcile` alike."""
 
 from __future__ import annotations
 

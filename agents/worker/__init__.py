@@ -1,1 +1,1 @@
-"""A Prefect worker of ours: takes runs of one pool and reports how they end."""
+"""The farm's Prefect worker: takes runs from one pool and reports how they end."""

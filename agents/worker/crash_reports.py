@@ -1,6 +1,6 @@
 """Retries crash reports until the server is reachable.
 
-Prefect's worker only logs that a report failed. The run would then stay Running for ever: nothing executes
+Prefect's worker only logs that a report failed. The run would then stay Running forever: nothing executes
 it, and because its worker is alive, `lost_runs.sweep_runs` leaves it alone.
 """
 

@@ -36,13 +36,15 @@ async def give_up_runs(client: PrefectClient, pool: str, worker: str) -> int:
 
     Call it only after the worker and all its child processes have ended.
     """
-    return await _set_states(client, await _runs_of(client, pool, worker), Crashed(message=f"{worker} ended"))
+    return await _set_states(
+        client, await _worker_runs(client, pool, worker), Crashed(message=f"{worker} ended")
+    )
 
 
 async def hand_back_runs(client: PrefectClient, pool: str, worker: str) -> int:
     """Return the runs that `worker` had to the queue for other agents; see `give_up_runs`."""
     state: State[Any] = AwaitingRetry(message=f"handed back because {worker} was asked to stop")
-    return await _set_states(client, await _runs_of(client, pool, worker), state)
+    return await _set_states(client, await _worker_runs(client, pool, worker), state)
 
 
 async def sweep_runs(client: PrefectClient, pool: str, worker: str) -> None:
@@ -53,7 +55,7 @@ async def sweep_runs(client: PrefectClient, pool: str, worker: str) -> None:
     server, the run's process is killed.
     """
     now = datetime.now(UTC)
-    for run in await _runs(client, pool, [StateType.PENDING, StateType.CANCELLING]):
+    for run in await _pool_runs(client, pool, [StateType.PENDING, StateType.CANCELLING]):
         age = now - run.state.timestamp if run.state else timedelta()
         label = run.labels.get(WORKER_LABEL)
         if run.state_type is StateType.PENDING and label is None and age > _LOST_AFTER:
@@ -78,11 +80,11 @@ async def _set_states(client: PrefectClient, runs: Iterable[FlowRun], state: Sta
     return number
 
 
-async def _runs_of(client: PrefectClient, pool: str, worker: str) -> list[FlowRun]:
-    return [run for run in await _runs(client, pool, TAKEN) if is_assigned_to(run, worker)]
+async def _worker_runs(client: PrefectClient, pool: str, worker: str) -> list[FlowRun]:
+    return [run for run in await _pool_runs(client, pool, TAKEN) if is_assigned_to(run, worker)]
 
 
-async def _runs(client: PrefectClient, pool: str, states: Iterable[StateType]) -> list[FlowRun]:
+async def _pool_runs(client: PrefectClient, pool: str, states: Iterable[StateType]) -> list[FlowRun]:
     return await all_flow_runs(
         client,
         flow_run_filter=FlowRunFilter(

@@ -113,7 +113,7 @@ class FarmWorker(ReportingWorker):
             limit=order.limit,
             create_pool_if_not_found=False,
         )
-        self._builds = order.pool != CPU_POOL  # in that pool, a release may name a target that nobody has
+        self._builds = order.pool != CPU_POOL  # in that pool, a release may name a target that no agent has
         self._draining = self._deaf = self._taking = False
         self.stale = False
         self._answered = time.monotonic()
@@ -144,7 +144,7 @@ class FarmWorker(ReportingWorker):
         self._taking = True
         try:
             taken = await super().get_and_submit_flow_runs()
-        # Workaround (Prefect 3.8.8): a worker ends after a dozen failed polls. Remove when it polls for ever.
+        # Workaround (Prefect 3.8.8): a worker ends after a dozen failed polls. Remove when it polls forever.
         except httpx.HTTPError as error:
             self._logger.warning("the server does not answer: %s", type(error).__name__)
             return []
@@ -167,7 +167,7 @@ class FarmWorker(ReportingWorker):
     async def sync_with_backend(self) -> None:
         """Send a heartbeat to the server. If the server is down, the next heartbeat retries."""
         # Workaround (Prefect 3.8.8): a worker ends after a dozen failed heartbeats. Remove when it retries
-        # for ever.
+        # forever.
         try:
             await super().sync_with_backend()
         except httpx.HTTPError as error:

@@ -55,7 +55,7 @@ def gpu(  # noqa: PLR0913 (options of a command)
 ) -> None:
     """Build engines for this host's GPUs, with every TensorRT installed here."""
     joining = _join(name)
-    probe = _probe(toolchain)
+    probe = _probe_toolchains(toolchain)
     _serve(joining, probe, gpu_slots(probe, gpu or ()), drain_seconds, (heartbeat, health_port))
 
 
@@ -71,7 +71,7 @@ def cpu(  # noqa: PLR0913 (options of a command)
 ) -> None:
     """Convert models, distribute their builds, and build TensorRT-RTX engines."""
     joining = _join(name)
-    probe = _probe(toolchain)
+    probe = _probe_toolchains(toolchain)
     slots = cpu_slots(probe, releases=releases, builds=settings().parallel_builds)
     _serve(joining, probe, slots, drain_seconds, (heartbeat, health_port))
 
@@ -96,7 +96,7 @@ def _join(name: str | None) -> _Joining:
     return _Joining(name=name, store=store, api=farm_api(), environment=environment)
 
 
-def _probe(toolchains: list[str] | None) -> HostProbe:
+def _probe_toolchains(toolchains: list[str] | None) -> HostProbe:
     interpreters = interpreters_at((*settings().interpreters, *(toolchains or ())))
     with settings().workspace() as work:
         return asyncio.run(probe_host(interpreters, work=work))
@@ -127,12 +127,14 @@ def _serve(
     _show_joining(joining, probe, host.first_specs)
     with only_agent(host.name, slots):
         shown = Health(file=health[0], port=health[1])
-        status = asyncio.run(_run(host, joining.environment, drain_seconds, shown))
+        status = asyncio.run(_run_agent(host, joining.environment, drain_seconds, shown))
     if status:
         raise typer.Exit(status)
 
 
-async def _run(host: AgentContext, environment: dict[str, str], drain_seconds: float, health: Health) -> int:
+async def _run_agent(
+    host: AgentContext, environment: dict[str, str], drain_seconds: float, health: Health
+) -> int:
     from agents.host.agent import Agent  # noqa: PLC0415
     from agents.server.janitor import run_janitor  # noqa: PLC0415
     from flows.server.deployments import ENTRYPOINTS  # noqa: PLC0415

@@ -72,7 +72,7 @@ def s3(  # noqa: PLR0913 (options of a command)
 
     window = timedelta(days=list_days)
     wanted = S3AgentSettings(places=places, list_seconds=60 * list_every, list_window=window)
-    asyncio.run(_serve(queue, wanted, Health(file=heartbeat, port=health_port)))
+    asyncio.run(_run_s3_agent(queue, wanted, Health(file=heartbeat, port=health_port)))
 
 
 def _require_source(queue: str | None, list_every: float) -> None:
@@ -103,7 +103,7 @@ def _check_server() -> None:
     farm_api()
 
 
-async def _serve(url: str | None, wanted: S3AgentSettings, health: Health) -> None:
+async def _run_s3_agent(url: str | None, wanted: S3AgentSettings, health: Health) -> None:
     from agents.s3.agent import S3Agent  # noqa: PLC0415
     from agents.s3.queue import NotificationQueue  # noqa: PLC0415
 

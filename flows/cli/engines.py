@@ -112,7 +112,7 @@ def layers(name: Name, *, store: StoreUrl = None) -> None:
     if record.layers is None:
         raise NotStored(
             wanted=f"the layers of {record.key}",
-            found=record.no_layers or "a record from before layers were stored",
+            found=record.no_layers or "a record that was written before layers were stored",
             fix="build the engine on a host with its GPU",
         )
     with TemporaryDirectory() as folder:

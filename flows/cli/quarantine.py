@@ -121,7 +121,7 @@ def reproduce(
         finally:
             if keep is not None:
                 shutil.copytree(folder, keep)
-    show(_table(record, verification))
+    show(_comparison_table(record, verification))
     require_pass(verification, f"the {record.subject} in quarantine")
     say("It passes now.")
 
@@ -191,7 +191,7 @@ def _no_gpu(record: QuarantineRecord) -> TargetUnavailable:
     )
 
 
-def _table(record: QuarantineRecord, now: Verification) -> FittedTable:
+def _comparison_table(record: QuarantineRecord, now: Verification) -> FittedTable:
     """Return one row per output and corner, with the error then and now."""
     before = () if record.verification is None else record.verification.comparisons
     then = {(row.corner, row.output): row for row in before}
@@ -199,7 +199,7 @@ def _table(record: QuarantineRecord, now: Verification) -> FittedTable:
     return FittedTable(
         title=f"{record.key}: tolerance {now.tolerance:.1e}{share}",
         columns=_COMPARED,
-        rows=[_compared(then.get((row.corner, row.output)), row) for row in now.comparisons],
+        rows=[_comparison_row(then.get((row.corner, row.output)), row) for row in now.comparisons],
     )
 
 
@@ -214,7 +214,7 @@ _COMPARED = (
 )
 
 
-def _compared(then: Comparison | None, now: Comparison) -> tuple[str, ...]:
+def _comparison_row(then: Comparison | None, now: Comparison) -> tuple[str, ...]:
     error = "none" if then is None else f"{then.relative:.2e}"
     return now.corner, now.output, error, f"{now.relative:.2e}", f"{now.noise:.2e}", _top1(then), _top1(now)
 

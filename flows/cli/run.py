@@ -75,10 +75,10 @@ def run(  # noqa: PLR0913 (one option each)
             profile=profile,
             plugins=settings().plugins,
         )
-        rows = asyncio.run(_run(engine_run, record.target, gpu, toolchain, work))
+        rows = asyncio.run(_run_on_free_gpu(engine_run, record.target, gpu, toolchain, work))
         if output is not None:
-            _publish(engine_run.output, output)
-    show(_table(rows, record))
+            _write_atomically(engine_run.output, output)
+    show(_output_table(rows, record))
     if output is not None:
         say(f"Written to {output}.")
 
@@ -115,7 +115,7 @@ def _plan(engine: str, store: str | None, work: Workspace) -> tuple[Path, Engine
     return fetched, document.record
 
 
-async def _run(
+async def _run_on_free_gpu(
     engine_run: EngineRun, target: EngineTarget, gpu: int | None, toolchain: str | None, work: Workspace
 ) -> tuple[OutputSummary, ...]:
     """Run the engine on the first free GPU that it was built for."""
@@ -135,7 +135,7 @@ def _only(host: HostProbe, interpreter: str) -> HostProbe:
     return HostProbe(toolchains=tuple(matching), broken=())
 
 
-def _publish(answer: Path, output: Path) -> None:
+def _write_atomically(answer: Path, output: Path) -> None:
     """Move the file atomically, even if the folder is on another disk."""
     part = output.with_name(f".{output.name}.part")
     try:
@@ -153,7 +153,7 @@ _COLUMNS = (
 )
 
 
-def _table(outputs: tuple[OutputSummary, ...], record: EngineRecord) -> FittedTable:
+def _output_table(outputs: tuple[OutputSummary, ...], record: EngineRecord) -> FittedTable:
     return FittedTable(
         title=f"{record.model} {record.version} on {record.target.gpu or 'the GPU'}",
         columns=_COLUMNS,

@@ -58,10 +58,10 @@ def submit(  # noqa: PLR0913 (each is an option)
     overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()), priority=priority)
     asked = asyncio.run(_ask(ref, overrides, again=again, say=(lambda _: None) if as_json else say))
     if wait or watch:
-        least = _least(verbose=verbose) if watch and not as_json else None
+        least = _lowest_level(verbose=verbose) if watch and not as_json else None
         asked = replace(asked, run=asyncio.run(_end_of(asked.run, logs_from=least)))
         if not as_json:
-            say(_line(asked.run))
+            say(_describe_run(asked.run))
     if as_json:
         _print_submitted(asked)
 
@@ -78,11 +78,11 @@ async def _ask(ref: ReleaseRef, overrides: Overrides, *, again: bool, say: Calla
     async with farm_client() as client:
         asked = await runs.submit(client, ref, overrides, again=again)
     note = "" if asked.created else "; submitted before (--again starts a new run)"
-    say(f"{_line(asked.run)}{note}")
+    say(f"{_describe_run(asked.run)}{note}")
     return asked
 
 
-def _least(*, verbose: bool) -> int:
+def _lowest_level(*, verbose: bool) -> int:
     """Return the lowest level of logs to show."""
     return logging.DEBUG if verbose else logging.INFO
 
@@ -117,7 +117,7 @@ def cancel(run: Run) -> None:
             flow_run = await runs.find_run(client, run)
             ended = await runs.cancel(client, flow_run)
             for cancelled in ended:
-                say(_line(cancelled))
+                say(_describe_run(cancelled))
             if not ended:
                 say(f"{flow_run.id} {flow_run.name} had already finished: {flow_run.state_name}")
 
@@ -133,7 +133,7 @@ def retry(run: Run) -> None:
     async def start() -> None:
         async with farm_client() as client:
             retried = await runs.retry(client, await runs.find_run(client, run))
-            say(_line(retried))
+            say(_describe_run(retried))
 
     asyncio.run(start())
 
@@ -155,10 +155,12 @@ def logs(
     async def read() -> None:
         async with farm_client() as client:
             flow_run = await runs.find_run(client, run)
-            async for line in log_lines(client, flow_run, follow=follow, least=_least(verbose=verbose)):
+            async for line in log_lines(
+                client, flow_run, follow=follow, least=_lowest_level(verbose=verbose)
+            ):
                 _print_log(line)
             if follow:
-                say(_line(await client.read_flow_run(flow_run.id)))
+                say(_describe_run(await client.read_flow_run(flow_run.id)))
 
     asyncio.run(read())
 
@@ -172,5 +174,5 @@ def _print_log(line: LogLine) -> None:
     console.print(Text(text, style=style))
 
 
-def _line(run: FlowRun) -> str:
+def _describe_run(run: FlowRun) -> str:
     return f"{run.id} {run.name}: {run.state_name}"

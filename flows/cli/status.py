@@ -79,21 +79,21 @@ def page(view: FarmView, *, wide: bool) -> Group:
     """Return what the command shows: agents, waiting runs and the last failures."""
     if not view.pools:
         text = "The farm has no pools on this server: `enginefarm deploy`, then `enginefarm agent …`."
-        return Group(Text(text), *_failures(view))
-    agents = [row for pool in view.pools for row in _agents(pool)]
+        return Group(Text(text), *_failure_lines(view))
+    agents = [row for pool in view.pools for row in _agent_rows(pool)]
     parts: list[RenderableType] = [
         FittedTable(title="Agents", columns=_AGENTS, rows=agents, wide=wide, hint=_HINT)
     ]
-    if waiting := [row for pool in view.pools for row in _waiting(pool)]:
+    if waiting := [row for pool in view.pools for row in _waiting_rows(pool)]:
         parts += [
             Text(""),
             FittedTable(title="Waiting", columns=_WAITING, rows=waiting, wide=wide, hint=_HINT),
         ]
-    parts += _unserved(view)
-    return Group(*parts, *_failures(view))
+    parts += _unserved_pools(view)
+    return Group(*parts, *_failure_lines(view))
 
 
-def _agents(pool: PoolView) -> Iterator[tuple[str, ...]]:
+def _agent_rows(pool: PoolView) -> Iterator[tuple[str, ...]]:
     """Yield a row for each run of each agent, and one row for an agent without runs."""
     name = f"{pool.name} (paused)" if pool.paused else pool.name
     if not pool.agents:
@@ -112,7 +112,7 @@ def _agents(pool: PoolView) -> Iterator[tuple[str, ...]]:
             )
 
 
-def _unserved(view: FarmView) -> Iterator[RenderableType]:
+def _unserved_pools(view: FarmView) -> Iterator[RenderableType]:
     # Importing Prefect takes seconds, which `--help` saves.
     from agents.server.pools import advice  # noqa: PLC0415
 
@@ -120,10 +120,10 @@ def _unserved(view: FarmView) -> Iterator[RenderableType]:
         if pool.waiting and not any(agent.online for agent in pool.agents):
             name, number = printable_name(pool.name), len(pool.waiting)
             runs = f"{number} run{'' if number == 1 else 's'}"
-            yield Text(f"Nobody takes the {runs} that wait in {name}. {advice(name)}", style="bold")
+            yield Text(f"No agent takes the {runs} waiting in {name}. {advice(name)}", style="bold")
 
 
-def _waiting(pool: PoolView) -> Iterator[tuple[str, ...]]:
+def _waiting_rows(pool: PoolView) -> Iterator[tuple[str, ...]]:
     for waiting_run in pool.waiting:
         seconds = waiting_run.done_in_seconds
         done = "unknown" if seconds is None else f"about {_span(seconds)}"
@@ -131,7 +131,7 @@ def _waiting(pool: PoolView) -> Iterator[tuple[str, ...]]:
         yield *identity, _span(waiting_run.age_seconds), done
 
 
-def _failures(view: FarmView) -> Iterator[RenderableType]:
+def _failure_lines(view: FarmView) -> Iterator[RenderableType]:
     if view.failures:
         yield Text("")
         yield Text("Last failures", style="italic")

@@ -36,7 +36,7 @@ def list_caches(*, store: StoreUrl = None, wide: Wide = False, as_json: Json = F
     place = store_at(store)
     caches = list(place.look_through(TimingRecord))
     if as_json:
-        print_json([_json(key, document) for key, document in caches])
+        print_json([_cache_document(key, document) for key, document in caches])
         return
     names = names_in(place, RecordRoot.TIMING)
     table = FittedTable(
@@ -75,5 +75,5 @@ def _cache_row(document: Document[TimingRecord] | RecordInvalid) -> tuple[str, .
     return made_for.gpu, str(made_for.version), made_for.cuda, size, record.created
 
 
-def _json(key: str, document: Document[TimingRecord] | RecordInvalid) -> dict[str, Any]:
+def _cache_document(key: str, document: Document[TimingRecord] | RecordInvalid) -> dict[str, Any]:
     return {"key": key} if isinstance(document, RecordInvalid) else dict(json.loads(document.data))

@@ -80,16 +80,16 @@ def up(  # noqa: PLR0913 (each is an option)
     If PREFECT_API_URL is set, the farm uses that server instead of starting one. Ctrl-C ends everything.
     """
     home = (data or Path.home() / ".local/share/enginefarm").absolute()
-    storage = _storage(store or settings().store, tuple(releases or ()), queue, s3_port)
-    server = _server(home, port, postgres=postgres)
-    host = asyncio.run(_probe())
+    storage = _given_or_own_storage(store or settings().store, tuple(releases or ()), queue, s3_port)
+    server = _given_or_own_server(home, port, postgres=postgres)
+    host = asyncio.run(_probe_host())
     gpu = any(target.flavour is Flavour.TENSORRT for target in host.targets())
     parts = parts_of(server, storage, gpu=gpu)
     file = write_environment(home, server, storage)
     run_parts(parts, home / "logs", lambda: show_page(server, storage, host, file, home / "logs"))
 
 
-def _server(home: Path, port: int, *, postgres: bool) -> Server:
+def _given_or_own_server(home: Path, port: int, *, postgres: bool) -> Server:
     """Return the server that the environment names, or a new server that keeps its data in `home`.
 
     Raises:
@@ -107,7 +107,9 @@ def _server(home: Path, port: int, *, postgres: bool) -> Server:
     return server
 
 
-def _storage(store: str | None, releases: tuple[str, ...], queue: str | None, port: int) -> Storage:
+def _given_or_own_storage(
+    store: str | None, releases: tuple[str, ...], queue: str | None, port: int
+) -> Storage:
     """Return the embedded storage, or the user's own if a store is named.
 
     Raises:
@@ -126,7 +128,7 @@ def _storage(store: str | None, releases: tuple[str, ...], queue: str | None, po
     return Storage(store=store, releases=releases, queue=queue or "", environment={})
 
 
-async def _probe() -> HostProbe:
+async def _probe_host() -> HostProbe:
     with settings().workspace() as work:
         return await probe_host(settings().interpreters, work=work)
 
@@ -173,7 +175,9 @@ def show_page(server: Server, storage: Storage, host: HostProbe, file: Path, log
     if storage.part:
         rows["S3"] = storage.environment["AWS_ENDPOINT_URL"]
     rows["new releases"] = ", ".join(storage.releases) or "not watched (see --releases)"
-    rows["builds for"] = ", ".join(_devices(host)) or "nothing: no toolchain works here (enginefarm doctor)"
+    rows["builds for"] = (
+        ", ".join(_working_toolchains(host)) or "nothing: no toolchain works here (enginefarm doctor)"
+    )
     rows["logs"] = str(logs)
     say("The farm is up", style="italic")
     for name, text in rows.items():
@@ -189,7 +193,7 @@ def show_page(server: Server, storage: Storage, host: HostProbe, file: Path, log
         say(line)
 
 
-def _devices(host: HostProbe) -> list[str]:
+def _working_toolchains(host: HostProbe) -> list[str]:
     """Return one line per TensorRT that works here."""
     return [
         f"{probe.toolchain.flavour} {probe.version}"

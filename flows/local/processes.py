@@ -297,7 +297,7 @@ def _check_start(part: Part, status: int | None, deadline: float, output: IO[byt
 def _failed(part: Part, found: str, output: IO[bytes]) -> ChildFailed:
     output.seek(max(0, output.seek(0, os.SEEK_END) - _SHOWN_BYTES))
     last = output.read().decode(errors="replace").strip()
-    is_file = isinstance(output.name, str)  # a temporary one has no name
+    is_file = isinstance(output.name, str)  # a temporary file has no name
     return ChildFailed(
         wanted=f"to start {part.name}",
         found=f"{found}; the last of what it printed:\n{last}",

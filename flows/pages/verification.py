@@ -16,21 +16,23 @@ async def show_verifications(**verifications: Verification) -> None:
 
     An error of Prefect's server must not fail a build.
     """
-    rows = [row for of, verification in verifications.items() for row in _rows(of, verification)]
-    said = "  \n".join(f"**{of}**: {_said(verification)}" for of, verification in verifications.items())
+    rows = [row for of, verification in verifications.items() for row in _verification_rows(of, verification)]
+    summaries = "  \n".join(
+        f"**{of}**: {_summary(verification)}" for of, verification in verifications.items()
+    )
     try:
-        await acreate_table_artifact(key="verification", table=rows, description=said)
+        await acreate_table_artifact(key="verification", table=rows, description=summaries)
     except Exception as error:  # noqa: BLE001 (see above)
         get_run_logger().warning("the verification could not be shown: %s", error)
 
 
-def _said(verification: Verification) -> str:
+def _summary(verification: Verification) -> str:
     inputs = f"inputs: {verification.inputs}" if verification.inputs else ""
     parts = (str(verification.verdict), verification.compared, verification.reason, inputs)
     return as_code("; ".join(part for part in parts if part))
 
 
-def _rows(of: str, verification: Verification) -> Iterator[dict[str, str]]:
+def _verification_rows(of: str, verification: Verification) -> Iterator[dict[str, str]]:
     """Yield a row for each output at each corner, or one row with the verdict if nothing was compared."""
     empty = dict.fromkeys(("corner", "output", "error", "tolerance", "noise", "top1"), "")
     if verification.verdict is Verdict.NOT_MEASURED or not verification.comparisons:

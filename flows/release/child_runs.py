@@ -38,7 +38,7 @@ class RunReader:
         self._answering: asyncio.Task[None] | None = None
 
     async def read(self, run: UUID) -> FlowRun | None:
-        """Return the state of `run` within a second from now; None if the server has no such run.
+        """Return `run` as it is within a second from now; None if the server has no such run.
 
         Raises:
             httpx.TransportError, PrefectHTTPStatusError: the server did not answer, or refused.

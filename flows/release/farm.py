@@ -58,7 +58,7 @@ async def targets_of_farm(store: str, devices: Iterable[str]) -> Chosen:
         likely = "; ".join(unknown_devices(missing).values())
         return TargetUnavailable(
             wanted=f"to build for {', '.join(missing)}",
-            found=f"the farm's agents build for {_devices(announced)}",
+            found=f"the farm's agents build for {_announced_devices(announced)}",
             fix=likely
             or "ask for one of those, or start `enginefarm agent gpu` on a host with that GPU and "
             f"ENGINEFARM_STORE={store}",
@@ -67,7 +67,7 @@ async def targets_of_farm(store: str, devices: Iterable[str]) -> Chosen:
     return choose((announcement.offer for announcement in announced), devices, unavailable)
 
 
-def _devices(announced: tuple[Announcement, ...]) -> str:
+def _announced_devices(announced: tuple[Announcement, ...]) -> str:
     devices = {device_slug(target) for announcement in announced for target in announcement.offer.targets()}
     return ", ".join(sorted(devices)) or "nothing: no agent has announced itself in the store"
 

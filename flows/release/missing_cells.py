@@ -92,7 +92,7 @@ def releases_below(place: ReleasePlace) -> list[ListedRelease]:
     for file in request_files(place, _EVER):
         try:
             ref = release_of(CreatedObject(bucket=place.bucket, key=file.key), (place,))
-        except LocationUnknown:  # a file of that name in somebody's model
+        except LocationUnknown:  # a file of that name inside a model
             continue
         releases.append(ListedRelease(ref=ref, modified=file.modified))
     return releases
@@ -105,7 +105,7 @@ def needs_of(releases: Iterable[ListedRelease], now: datetime) -> list[ReleaseNe
     """
     offers = cache(partial(_offers, now=now))
     with ThreadPoolExecutor(_READERS) as readers:
-        needs = list(readers.map(lambda release: _needs(release, offers), releases))
+        needs = list(readers.map(lambda release: _release_needs(release, offers), releases))
     return in_turn(needs)
 
 
@@ -132,7 +132,7 @@ def _lives(announcement: Announcement, now: datetime) -> bool:
     return now - (seen if seen.tzinfo else seen.replace(tzinfo=UTC)) < UNSEEN
 
 
-def _needs(release: ListedRelease, offers: Callable[[str], tuple[Offer, ...]]) -> ReleaseNeeds:
+def _release_needs(release: ListedRelease, offers: Callable[[str], tuple[Offer, ...]]) -> ReleaseNeeds:
     try:
         store = Store.connect(settings().store_for(release.ref))
         request = read_request(store.client, release.ref)
@@ -156,9 +156,9 @@ def _lacking(
     unoffered: tuple[str, ...],
 ) -> ReleaseNeeds:
     """Return which of `cells` have neither an engine nor a quarantine record of the current tools."""
-    engines, newer_engines = _records(store, EngineRecord, release.ref)
-    refused, newer_refusals = _records(store, QuarantineRecord, release.ref)
-    newer = {cell: key for key in (*newer_engines, *newer_refusals) for cell in cells if _is_of(key, cell)}
+    engines, newer_engines = _release_records(store, EngineRecord, release.ref)
+    refused, newer_refusals = _release_records(store, QuarantineRecord, release.ref)
+    newer = {cell: key for key in (*newer_engines, *newer_refusals) for cell in cells if _is_about(key, cell)}
     missing, stale = sort_cells((cell for cell in cells if cell not in newer), engines, refused)
     return ReleaseNeeds(
         release=release,
@@ -170,7 +170,7 @@ def _lacking(
     )
 
 
-def _records(store: Store, kind: type[R], ref: ReleaseRef) -> tuple[list[R], list[str]]:
+def _release_records(store: Store, kind: type[R], ref: ReleaseRef) -> tuple[list[R], list[str]]:
     """Return the release's records of `kind`, and the keys of records that need a newer version."""
     records: list[R] = []
     newer: list[str] = []
@@ -183,7 +183,7 @@ def _records(store: Store, kind: type[R], ref: ReleaseRef) -> tuple[list[R], lis
     return records, newer
 
 
-def _is_of(key: str, cell: Cell) -> bool:
+def _is_about(key: str, cell: Cell) -> bool:
     """Return whether the record at `key` is about `cell`, judged by its key; see `engine_key`."""
     target, precision = cell
     _, _, _, place = key.split("/", 3)
@@ -208,7 +208,7 @@ def sort_cells(
     """
     graph_tools = conversion_tools()
     tools = {**graph_tools, **build_tools()}
-    current: dict[Cell, bool] = {}  # whether an engine of the current tools is among those of the cell
+    current: dict[Cell, bool] = {}  # whether the cell has an engine of the current tools
     for engine in engines:
         cell = engine.target, engine.options.precision
         current[cell] = current.get(cell, False) or engine.tools == tools

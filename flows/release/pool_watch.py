@@ -33,7 +33,7 @@ class PoolWatch:
     client: PrefectClient
     store: str
     patience: float
-    _looked: dict[str, float] = field(default_factory=dict, init=False)
+    _checked: dict[str, float] = field(default_factory=dict, init=False)
     _unserved: dict[str, float] = field(default_factory=dict, init=False)
     _announced: frozenset[str] = field(default=frozenset(), init=False)
     _shown: frozenset[str] = field(default=frozenset(), init=False)
@@ -47,20 +47,20 @@ class PoolWatch:
             TargetUnavailable: no agent has served the pool for too long.
             FarmError: as `s3_errors`.
         """
-        if time.monotonic() - self._looked.get(pool, -math.inf) > _LOOK_SECONDS:
-            self._looked[pool] = time.monotonic()
-            await self._look(pool)
+        if time.monotonic() - self._checked.get(pool, -math.inf) > _LOOK_SECONDS:
+            self._checked[pool] = time.monotonic()
+            await self._check_agents(pool)
         unserved = time.monotonic() - self._unserved.get(pool, math.inf)
         announced = pool in self._announced
         if unserved > (self.patience if announced else _GONE_SECONDS):
-            said = f"announced in {self.store}" if announced else f"announced in {self.store} any more"
+            state = "it is announced" if announced else "it is no longer announced"
             raise TargetUnavailable(
                 wanted=f"an agent that takes runs from the work pool {pool}",
-                found=f"none online for {unserved:.0f} s, and {'it is' if announced else 'it is not'} {said}",
+                found=f"none online for {unserved:.0f} s, and {state} in {self.store}",
                 fix=advice(pool, runtime.flow_run.id),
             )
 
-    async def _look(self, pool: str) -> None:
+    async def _check_agents(self, pool: str) -> None:
         if await workers_online(self.client, pool):
             self._unserved.pop(pool, None)
         else:

@@ -54,7 +54,7 @@ class Declared(Protocol):
 
     @property
     def summary(self) -> tuple[str, ...]:
-        """What to show beside its name before it is created."""
+        """What to show next to its name before it is created."""
 
     async def to_prefect(self, client: PrefectClient) -> AutomationCore:
         """Return it in Prefect's own form.
@@ -88,7 +88,7 @@ class Watch:
 
     @property
     def summary(self) -> tuple[str, ...]:
-        """What to show beside its name: nothing."""
+        """What to show next to its name: nothing."""
         return ()
 
     async def to_prefect(self, _client: PrefectClient) -> AutomationCore:
@@ -225,13 +225,13 @@ class Automations:
 
     async def plan(self, client: PrefectClient) -> Plan:
         """Return what `apply` would do now, without changing anything."""
-        return [(await _compared(declared, client))[0] for declared in self._wanted]
+        return [(await _planned_change(declared, client))[0] for declared in self._wanted]
 
     async def apply(self, client: PrefectClient) -> Plan:
         """Create what is missing and change what differs; return what was done."""
         done = []
         for declared in self._wanted:
-            change, existing = await _compared(declared, client)
+            change, existing = await _planned_change(declared, client)
             if existing is None:
                 await client.create_automation(await declared.to_prefect(client))
             elif change.action is Action.CHANGE:
@@ -244,7 +244,7 @@ class Automations:
         return done
 
 
-async def _compared(declared: Declared, client: PrefectClient) -> tuple[Change, Automation | None]:
+async def _planned_change(declared: Declared, client: PrefectClient) -> tuple[Change, Automation | None]:
     """Return the change and the first automation of that name; users may have others of that name."""
     named = await client.read_automations_by_name(declared.name)
     if not named and declared.former_name:

@@ -100,13 +100,13 @@ class Deployments:
 
     async def plan(self, client: PrefectClient) -> Plan:
         """Return what `apply` would do now, without changing anything."""
-        return [(await _compared(deployment, client))[0] for deployment in self._wanted]
+        return [(await _planned_change(deployment, client))[0] for deployment in self._wanted]
 
     async def apply(self, client: PrefectClient) -> Plan:
         """Create what is missing and change what differs; return what was done."""
         done = []
         for deployment in self._wanted:
-            change, existing, differing = await _compared(deployment, client)
+            change, existing, differing = await _planned_change(deployment, client)
             if existing is None:
                 await deployment.load().aapply()
             elif differing:
@@ -115,7 +115,7 @@ class Deployments:
         return done
 
 
-async def _compared(
+async def _planned_change(
     wanted: FarmDeployment, client: PrefectClient
 ) -> tuple[Change, DeploymentResponse | None, _Document]:
     """Return the change, the existing deployment and the fields to write."""

@@ -80,12 +80,12 @@ async def log_lines(
         runs = await with_children(client, run)
         names = {each.id: each.name for each in runs}
         since = None if newest is None else newest - _LATE
-        new = [log for log in await _logs(client, list(names), since, least) if log.id not in seen]
+        new = [log for log in await _read_logs(client, list(names), since, least) if log.id not in seen]
         await _name_steps(client, new, steps)
         for log in new:
             seen.add(log.id)
             newest = log.timestamp if newest is None else max(newest, log.timestamp)
-            yield _line(log, names, steps)
+            yield _log_line(log, names, steps)
         if not follow or over:
             return
         # A child that crashed is restarted only while its parent waits for it.
@@ -93,7 +93,7 @@ async def log_lines(
         await asyncio.sleep(_LAST_SECONDS if over else _POLL_SECONDS)
 
 
-def _line(log: Log, runs: Mapping[UUID, str], steps: Mapping[UUID, str]) -> LogLine:
+def _log_line(log: Log, runs: Mapping[UUID, str], steps: Mapping[UUID, str]) -> LogLine:
     run = "" if log.flow_run_id is None else runs[log.flow_run_id]
     step = "" if log.task_run_id is None else steps.get(log.task_run_id, "")
     return LogLine(run=run, step=step, time=log.timestamp, level=log.level, text=log.message)
@@ -107,7 +107,9 @@ async def _name_steps(client: PrefectClient, logs: list[Log], steps: dict[UUID, 
         steps |= {task.id: task.name for task in await client.read_task_runs(task_run_filter=these)}
 
 
-async def _logs(client: PrefectClient, runs: list[UUID], since: datetime | None, least: int) -> list[Log]:
+async def _read_logs(
+    client: PrefectClient, runs: list[UUID], since: datetime | None, least: int
+) -> list[Log]:
     logs: list[Log] = []
     wanted = LogFilter(
         level=LogFilterLevel(ge_=least),

@@ -42,35 +42,39 @@ async def farm_view(client: PrefectClient, *, failures: int) -> FarmView:
         FarmError: as `farm_client`.
     """
     pools = [pool for pool in await client.read_work_pools(limit=_PAGE) if is_farm_pool(pool.name)]
-    views = await asyncio.gather(*(_pool(client, pool) for pool in sorted(pools, key=lambda pool: pool.name)))
-    return FarmView(pools=tuple(views), failures=await _failures(client, failures))
+    views = await asyncio.gather(
+        *(_pool_view(client, pool) for pool in sorted(pools, key=lambda pool: pool.name))
+    )
+    return FarmView(pools=tuple(views), failures=await _last_failures(client, failures))
 
 
-async def _pool(client: PrefectClient, pool: WorkPool) -> PoolView:
+async def _pool_view(client: PrefectClient, pool: WorkPool) -> PoolView:
     now = datetime.now(UTC)
     workers = await client.read_workers_for_work_pool(pool.name)
-    ours: dict[str, Any] = {"work_pool_filter": _named(pool), "sort": FlowRunSort.EXPECTED_START_TIME_ASC}
-    active = await all_flow_runs(client, flow_run_filter=FlowRunFilter(state=_in(*_ACTIVE)), **ours)
+    of_pool: dict[str, Any] = {"work_pool_filter": _named(pool), "sort": FlowRunSort.EXPECTED_START_TIME_ASC}
+    active = await all_flow_runs(client, flow_run_filter=FlowRunFilter(state=_in(*_ACTIVE)), **of_pool)
     # Not the future runs of a schedule.
     due = FlowRunFilterExpectedStartTime.model_validate({"before_": now})
     queued = FlowRunFilter(state=_in(StateType.SCHEDULED), expected_start_time=due)
     waiting = [*(run for run in active if run.state_type not in _AT_WORK)]
-    waiting += await all_flow_runs(client, flow_run_filter=queued, **ours)
-    agents = _agents(workers, active, now)
+    waiting += await all_flow_runs(client, flow_run_filter=queued, **of_pool)
+    agents = _agent_views(workers, active, now)
     durations = await _durations(client, pool)
     running = [run for run in active if run.state_type in _AT_WORK]
     return PoolView(
         name=pool.name,
         paused=pool.is_paused,
         agents=agents,
-        waiting=_waiting(waiting, running, durations, agents, now),
+        waiting=_waiting_views(waiting, running, durations, agents, now),
     )
 
 
-def _agents(workers: Iterable[Worker], active: Iterable[FlowRun], now: datetime) -> tuple[AgentView, ...]:
+def _agent_views(
+    workers: Iterable[Worker], active: Iterable[FlowRun], now: datetime
+) -> tuple[AgentView, ...]:
     doing: dict[str, list[RunView]] = {}
     for run in active:
-        doing.setdefault(str(run.labels.get(WORKER_LABEL)), []).append(_view(run))
+        doing.setdefault(str(run.labels.get(WORKER_LABEL)), []).append(_run_view(run))
     agents = []
     for worker in sorted(workers, key=lambda worker: worker.name):
         seen = worker.last_heartbeat_time
@@ -80,7 +84,7 @@ def _agents(workers: Iterable[Worker], active: Iterable[FlowRun], now: datetime)
     return tuple(agents)
 
 
-def _waiting(
+def _waiting_views(
     waiting: Iterable[FlowRun],
     running: Iterable[FlowRun],
     durations: Mapping[UUID | None, float],
@@ -130,17 +134,17 @@ async def _durations(client: PrefectClient, pool: WorkPool) -> dict[UUID | None,
     return {key: seconds for key, all_of_it in taken.items() if (seconds := usual(all_of_it)) is not None}
 
 
-async def _failures(client: PrefectClient, most: int) -> tuple[RunView, ...]:
+async def _last_failures(client: PrefectClient, most: int) -> tuple[RunView, ...]:
     runs = await client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
         flow_run_filter=FlowRunFilter(state=_in(StateType.FAILED, StateType.CRASHED)),
         sort=FlowRunSort.END_TIME_DESC,
         limit=most,
     )
-    return tuple(map(_view, runs))
+    return tuple(map(_run_view, runs))
 
 
-def _view(run: FlowRun) -> RunView:
+def _run_view(run: FlowRun) -> RunView:
     state = run.state
     return RunView(
         id=str(run.id),

@@ -141,7 +141,7 @@ def test_runs_that_wait_for_a_tensorrt_that_was_replaced_are_told_and_built_by_t
             assert old not in {announcement.pool for announcement in farm.store.records(Announcement)}
             waiting = wait_until(lambda: artifacts(release).get("waiting"), lambda: farm.states(release))
             assert f"`{old}`: no agent is online. Start the agent" in waiting
-            assert f"Nobody takes the 2 runs that wait in {old}." in " ".join(run("status").split())
+            assert f"No agent takes the 2 runs waiting in {old}." in " ".join(run("status").split())
 
             message = str(farm.until(release, "Failed", "Completed").message)
             assert "TargetUnavailable" in message

@@ -81,7 +81,10 @@ async def waits(store: str, patience: float, seconds: float) -> str:
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(
     ("announced", "patience", "message"),
-    [(True, 100.0, "for 101 s, and it is announced"), (False, 1000.0, "for 31 s, and it is not announced")],
+    [
+        (True, 100.0, "for 101 s, and it is announced"),
+        (False, 1000.0, "for 31 s, and it is no longer announced"),
+    ],
 )
 def test_waiting_has_an_end(s3_env: str, *, announced: bool, patience: float, message: str) -> None:
     if announced:
@@ -106,7 +109,7 @@ def test_a_pool_that_is_withdrawn_is_given_up(s3_env: str, clock: Clock) -> None
         wait_until(lambda: waiting.done() or clock.seconds > 100)
         assert not waiting.done()
         assert run(*command) == f"{POOL} is no longer announced in s3://{s3_env}.\n"
-        with pytest.raises(TargetUnavailable, match="not announced"):
+        with pytest.raises(TargetUnavailable, match="no longer announced"):
             waiting.result()
     with pytest.raises(NotStored, match=POOL):
         run(*command)
