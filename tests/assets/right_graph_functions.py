@@ -1,4 +1,4 @@
-"""Models that TensorRT takes once their graph is right, and some that are refused, for convert_functions.py."""
+"""Models that TensorRT takes once their graph is right, and some refused ones, for convert_functions.py."""
 
 # TensorFlow and Keras have no types of their own.
 # mypy: disable-error-code="misc,no-untyped-call"

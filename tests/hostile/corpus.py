@@ -103,8 +103,8 @@ ATTACKS: dict[str, Attack] = {
     **{
         f"graph: {op}": _row(_MODEL, f"operation {op}|trap in function deeper", sm.with_operation, op)
         for op in ("ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "EagerPyFunc", "PyFuncStateless",
-                   "RandomStandardNormal", "StatelessRandomUniformV2", "AssignVariableOp", "TextLineReaderV2",
-                   "SaveV2", "Send", "CollectiveReduce", "DebugIdentityV3")
+                   "AssignVariableOp", "TextLineReaderV2", "SaveV2", "Send", "CollectiveReduce",
+                   "DebugIdentityV3")
     },
     **{
         f"graph: {op} while it is loaded": _row(_MODEL, f"operation {op}|in function hidden", sm.on_load, op)

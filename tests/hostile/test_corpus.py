@@ -97,10 +97,7 @@ def check_refusal(attack: Attack, release: Path, models: Path, seconds: float) -
 # Of each of these kinds, others are taken by default.
 TWINS = {
     *(f"graph: {op}" for op in ("WriteFile", "MatchingFiles", "EagerPyFunc", "PyFuncStateless", "Send")),
-    *(
-        f"graph: {op}"
-        for op in ("StatelessRandomUniformV2", "TextLineReaderV2", "SaveV2", "CollectiveReduce")
-    ),
+    *(f"graph: {op}" for op in ("TextLineReaderV2", "SaveV2", "CollectiveReduce")),
     *(f"graph: {op} while it is loaded" for op in ("WriteFile", "PyFunc", "InitializeTableFromTextFileV2")),
     *(f"graph: ANSI escape in the name of {what}" for what in ("inputs", "outputs")),
     *(f"graph: line feed in the name of {what}" for what in ("signature", "inputs", "a node")),
