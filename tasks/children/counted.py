@@ -43,7 +43,9 @@ _REASONS = {
         "tasks.children.sandbox",
     ),
     "refuses a model or lets it pass as it is, or says why a step failed": (
+        "tasks.children.file_kinds",
         "tasks.domain.errors",
+        "tasks.domain.file_kind",
         "tasks.domain.layers",
         "tasks.domain.printable",
         "tasks.tensorflow.failures_child",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.domain.errors import ModelUnreadable
+from tasks.domain.errors import ArchiveRefused, ModelUnreadable
 from tasks.domain.file_kind import GZIP, HDF5, HEAD_BYTES, LFS_POINTER, TAR, ZIP, kind_of
 from tasks.domain.release import ModelFormat
 
@@ -40,7 +40,8 @@ def check_model_file(path: Path, form: ModelFormat) -> None:
     """Refuse the file of a model of `form` if its first bytes are another kind's.
 
     Raises:
-        ModelUnreadable: they are.
+        ModelUnreadable: they are, or it is a Git LFS pointer.
+        ArchiveRefused: the file is another kind of archive.
     """
     refuse_lfs_pointers({path.name: path})
     expected, fix = _EXPECTED[form]
@@ -48,7 +49,12 @@ def check_model_file(path: Path, form: ModelFormat) -> None:
     if kind is None or kind in expected:
         return  # what is damaged is found by who reads it
     name = _RIGHT_NAMES.get(kind) if form in (ModelFormat.KERAS, ModelFormat.H5) else None
-    raise ModelUnreadable(
+    refusal = (
+        ArchiveRefused
+        if form in (ModelFormat.SAVED_MODEL_TAR, ModelFormat.SAVED_MODEL_ZIP)
+        else ModelUnreadable
+    )
+    raise refusal(
         wanted=f"{expected[0]} in {path.name}",
         found=kind,
         fix=f"name it {name}, if it is whole; else {fix}" if name else fix,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import io
 import shutil
 import stat
 import tarfile
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from tasks.children.file_kinds import kind_of_file
 from tasks.domain.errors import ArchiveRefused
+from tasks.domain.file_kind import TAR
 
 _READ_AT_ONCE = 1 << 20
 _LONGEST_NAME = 255
@@ -52,13 +55,31 @@ class _CarefulGzip(gzip.GzipFile):
     """Gunzips, and never gives much at once: tarfile reads a header of any declared size into memory."""
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= _READ_AT_ONCE:
-            raise tarfile.ReadError(f"a header that declares {size} bytes")
-        return super().read(size)
+        return super().read(_bounded(size))
+
+
+class _CarefulFile(io.BufferedReader):
+    """Reads an archive that is not compressed, as `_CarefulGzip` does."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(_bounded(size))
+
+
+def _bounded(size: int | None) -> int:
+    if size is None or not 0 <= size <= _READ_AT_ONCE:
+        raise tarfile.ReadError(f"a header that declares {size} bytes")
+    return size
+
+
+def _open_tar(archive: Path) -> _CarefulGzip | _CarefulFile:
+    """Open a `.tar.gz`; browsers gunzip some on their way to the disk, and leave the name as it was."""
+    if kind_of_file(archive) == TAR:
+        return _CarefulFile(io.FileIO(archive))
+    return _CarefulGzip(archive)
 
 
 def unpack_tar(archive: Path, target: Path, limits: ArchiveLimits | None = None) -> None:
-    """Unpack the `.tar.gz` at `archive` into the new folder `target`.
+    """Unpack the `.tar.gz`, or plain `.tar`, at `archive` into the new folder `target`.
 
     Raises:
         ArchiveRefused: it is broken, hostile or too large; the error names the member.
@@ -66,7 +87,7 @@ def unpack_tar(archive: Path, target: Path, limits: ArchiveLimits | None = None)
     # tarfile wants any readable object; its stubs want the exact class of an open file.
     with (
         _damage_named(archive),
-        _CarefulGzip(archive) as data,
+        _open_tar(archive) as data,
         tarfile.open(fileobj=data, mode="r:") as tar,
     ):
         members, total = list[_Member](), 0
@@ -91,7 +112,7 @@ def unpack_zip(archive: Path, target: Path, limits: ArchiveLimits | None = None)
     names = check_zip(archive, limits)
     with _damage_named(archive), zipfile.ZipFile(archive) as packed:
         for info, name in zip(packed.infolist(), names, strict=True):
-            if info.is_dir():
+            if _is_folder(info):
                 _write(None, target / name)
             else:
                 with packed.open(info) as data:
@@ -106,7 +127,7 @@ def check_zip(archive: Path, limits: ArchiveLimits | None = None) -> list[PurePo
     """
     with _damage_named(archive), zipfile.ZipFile(archive) as packed:
         members = [
-            _Member(name=info.orig_filename, size=info.file_size, kind=_zip_kind(info))
+            _Member(name=_zip_name(info), size=info.file_size, kind=_zip_kind(info))
             for info in packed.infolist()
         ]
     total, last = sum(member.size for member in members), members[-1].name if members else ""
@@ -149,7 +170,16 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
         return "encrypted"
     if info.compress_type not in _ZIP_METHODS:
         return f"packed with method {info.compress_type}"
-    return "folder" if info.is_dir() else "file"
+    return "folder" if _is_folder(info) else "file"
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """Return the name of a member with slashes: some programs for Windows write backslashes."""
+    return info.orig_filename.replace("\\", "/")
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return _zip_name(info).endswith("/")
 
 
 def _check_size(count: int, total: int, last: str, archive: Path, limits: ArchiveLimits) -> None:

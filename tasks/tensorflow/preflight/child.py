@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tasks.children.file_kinds import check_model_file, refuse_lfs_pointers
 from tasks.domain.errors import ModelUnreadable
 from tasks.domain.release import ModelFormat
 from tasks.tensorflow.preflight.archives import unpack_tar, unpack_zip
@@ -23,12 +24,15 @@ _LARGEST_GRAPH = (2 << 30) - 1
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Check the model at `path`; unpack an archive to `unpacked`; write a sanitised copy to `sanitised`."""
     path, form = Path(request["path"]), ModelFormat(request["format"])
+    if form is not ModelFormat.SAVED_MODEL:
+        check_model_file(path, form)
     match form:
         case ModelFormat.KERAS:
             check_keras(path)
         case ModelFormat.H5:
             check_h5(path)
         case ModelFormat.SAVED_MODEL:
+            path = _find_saved_model(path, path.name)
             _check_saved_model(path, request.get("sanitised"))
         case ModelFormat.SAVED_MODEL_TAR | ModelFormat.SAVED_MODEL_ZIP:
             unpack = unpack_tar if form is ModelFormat.SAVED_MODEL_TAR else unpack_zip
@@ -42,6 +46,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
 def _check_saved_model(folder: Path, sanitised: str | None) -> None:
     refuse_links_to_outside(folder)
+    files = (path for path in folder.rglob("*") if path.is_file())
+    refuse_lfs_pointers({path.relative_to(folder.parent).as_posix(): path for path in files})
     saved_model = parse_saved_model(folder)
     check_graph(serving_graph(saved_model))
     if sanitised is not None:
@@ -84,14 +90,17 @@ def _protobuf_without_tensorflow() -> None:
         sys.modules["tensorflow"] = package
 
 
-def _find_saved_model(folder: Path, archive: str) -> Path:
+def _find_saved_model(folder: Path, name: str) -> Path:
+    """Return the one SavedModel below `folder`; servers keep it in a folder for each version, such as `1`."""
+    if (folder / GRAPH_FILE).exists():
+        return folder
     folders = sorted(path.parent for path in folder.rglob(GRAPH_FILE))
     if len(folders) != 1:
         raise ModelUnreadable(
-            wanted=f"one {GRAPH_FILE} in {archive}",
+            wanted=f"one {GRAPH_FILE} in {name}",
             found=f"{len(folders)}: {', '.join(str(path.relative_to(folder)) for path in folders[:5])}"
             if folders
             else "none",
-            fix="pack the one folder that tf.saved_model.save or model.export wrote",
+            fix="keep the one folder that tf.saved_model.save or model.export wrote",
         )
     return folders[0]

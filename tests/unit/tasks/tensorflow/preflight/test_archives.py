@@ -50,6 +50,26 @@ def test_plain_archives_are_unpacked(tmp_path: Path) -> None:
         assert (tmp_path / form / "m" / "variables" / "x").read_bytes() == b"data"
 
 
+def test_a_tar_that_a_browser_has_gunzipped_is_unpacked(tmp_path: Path) -> None:
+    packed = _tar(tmp_path / "packed", _member("m/x"))
+    archive = tmp_path / "saved_model.tar.gz"
+    archive.write_bytes(gzip.decompress(packed.read_bytes()))
+    unpack_tar(archive, tmp_path / "out")
+    assert (tmp_path / "out/m/x").read_bytes() == b"data"
+
+
+def test_backslashes_in_a_zip_are_slashes_and_just_as_closely_checked(tmp_path: Path) -> None:
+    good = _zip(tmp_path / "good.zip", ("m\\", 0), ("m\\variables\\x", 0))
+    unpack_zip(good, tmp_path / "out")
+    assert (tmp_path / "out/m/variables/x").read_bytes() == b"data"
+    for name in ("..\\evil", "m\\..\\..\\evil", "\\evil", "m\\/evil"):
+        with pytest.raises(ArchiveRefused, match="not below the archive"):
+            unpack_zip(_zip(tmp_path / "bad.zip", (name, 0)), tmp_path / "none")
+    with pytest.raises(ArchiveRefused, match="twice"):
+        unpack_zip(_zip(tmp_path / "twice.zip", ("m\\x", 0), ("m/x", 0)), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("named", "members"),
     [

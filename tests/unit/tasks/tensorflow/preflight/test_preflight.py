@@ -103,6 +103,30 @@ def test_an_archive_becomes_a_folder_below_the_workdir(models: Path, tmp_path: P
     assert (checked.path / "saved_model.pb").read_bytes() == (models / "many" / "saved_model.pb").read_bytes()
 
 
+def test_a_folder_for_each_version_is_taken_if_there_is_one(
+    models: Path, tmp_path: Path, limits: Limits
+) -> None:
+    folder = tmp_path / "saved_model"
+    shutil.copytree(models / "many", folder / "1")
+    assert _preflight(folder, tmp_path, limits).path == folder / "1"
+    shutil.copytree(folder / "1", folder / "2")
+    with pytest.raises(ModelUnreadable, match="2: 1, 2"):
+        _preflight(folder, tmp_path, limits)
+
+
+def test_git_lfs_pointers_are_named(models: Path, tmp_path: Path, limits: Limits) -> None:
+    folder = tmp_path / "saved_model"
+    shutil.copytree(models / "many", folder)
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 94371840\n"
+    (folder / "variables/variables.data-00000-of-00001").write_bytes(pointer)
+    (tmp_path / "model.h5").write_bytes(pointer)
+    for path, name in ((folder, "saved_model/variables/variables.data"), (tmp_path / "model.h5", "model.h5")):
+        with pytest.raises(ModelUnreadable, match="Git LFS pointer") as caught:
+            _preflight(path, tmp_path, limits)
+        assert name in caught.value.wanted
+        assert "git lfs pull" in caught.value.fix
+
+
 def test_links_that_leave_the_folder_are_refused(models: Path, tmp_path: Path, limits: Limits) -> None:
     folder = tmp_path / "saved_model"
     shutil.copytree(models / "many", folder)
