@@ -8,10 +8,11 @@ from pathlib import Path
 
 from tasks.children.workspace import Workspace
 from tasks.domain.gate import wanted_top1
-from tasks.domain.keys import conversion_key, conversion_record_key
+from tasks.domain.graph_key import graph_key
+from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import cell_options
 from tasks.domain.record import ConversionRecord
-from tasks.domain.request import QUANTISED, BuildRequest, Precision
+from tasks.domain.request import BuildRequest, Precision
 from tasks.fetch import FetchedRelease
 from tasks.onnx.graph import GraphWanted, LoweredGraph
 from tasks.quarantine import Suspect
@@ -41,19 +42,8 @@ class ConversionJob:
 
     def graph(self, opset: int, precision: Precision) -> GraphJob:
         """Return the part of the job that makes the graph with `opset` in `precision`."""
-        release, request = self.fetched.release, self.request
-        key = conversion_key(
-            model_digest=release.model_digest,
-            signature=request.signature,
-            shapes=(request.inputs, *request.profiles),
-            samples=release.digest_of(request.samples),
-            opset=opset,
-            graph_precision=precision,
-            calibration=request.calibration if precision in QUANTISED else None,
-            tolerance=request.tolerance(precision),
-            top1=request.top1.get(precision),
-            plugin_ops=request.plugin_ops,
-            tools=self.tools,
+        key = graph_key(
+            self.fetched.release, self.request, opset=opset, precision=precision, tools=self.tools
         )
         return GraphJob(job=self, opset=opset, precision=precision, key=key)
 

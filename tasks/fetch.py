@@ -6,14 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.domain.errors import NotStored, RequestInvalid
+from tasks.domain.errors import NotStored
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import WEIGHTS_FILE, ConversionRecord
 from tasks.domain.release import REQUEST_FILE, Release, ReleaseRef
 from tasks.domain.request import BuildRequest
 from tasks.step import step
-from tasks.store.releases import fetch_release, how_to_correct, read_request, request_in
+from tasks.store.releases import check_sample_file, fetch_release, read_request, request_in
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store
 from tasks.tensorflow.models import LocalModel
@@ -61,14 +61,7 @@ def _fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
     release = fetch_release(client, ref, folder)
     # It may have been replaced meanwhile: what counts is the file whose digest the record will have.
     request = request_in(ref, (folder / REQUEST_FILE).read_bytes())
-    present = [file.path for file in release.files]
-    if request.samples is not None and request.samples not in present:
-        raise RequestInvalid(
-            wanted=f"the sample file {request.samples!r} that {REQUEST_FILE} names",
-            found=f"a release of {', '.join(present)}",
-            fix=f"put the file into FOLDER beside {REQUEST_FILE}, or correct `samples` there; "
-            f"{how_to_correct(ref)}",
-        )
+    check_sample_file(ref, request, [file.path for file in release.files])
     return FetchedRelease(release=release, request=request, folder=folder)
 
 

@@ -35,8 +35,11 @@ from flows.cli.runs import cancel, logs, retry, submit
 from flows.cli.status import status
 from flows.cli.up import up
 from flows.local.temporary_server import temporary_server
+from flows.release.stored_engines import stored_outcome
 from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
+from tasks.domain.overrides import Overrides
+from tasks.domain.release import ReleaseRef
 
 _BUILD, _STORED, _FARM = "Build engines", "Stored engines", "Run a farm"
 
@@ -80,18 +83,24 @@ def build(  # noqa: PLR0913 (each is an option)
 ) -> None:
     """Build the engines of a release that the store does not have yet."""
     ref = release_at(release)
-    with _interruptible(), temporary_server(), progress_bars():
-        # Importing Prefect takes seconds, and reads its settings: other commands do not import it.
+    overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
+    with _interruptible(), progress_bars():
+        # Prefect and its server take seconds to start: what needs neither is asked first.
+        outcome = asyncio.run(stored_outcome(ref, overrides)) or _build(ref, overrides, verbose=verbose)
+    _show_outcome(outcome, wide=wide, as_json=as_json)
+
+
+def _build(ref: ReleaseRef, overrides: Overrides, *, verbose: bool) -> ReleaseOutcome:
+    """Run the flow that builds `ref`, on the Prefect server that is set or on a temporary one."""
+    with temporary_server():
+        # Prefect reads its settings when it is imported.
         from flows.build_release import build_release  # noqa: PLC0415
         from flows.server.client import check_own_server  # noqa: PLC0415
-        from tasks.domain.overrides import Overrides  # noqa: PLC0415
 
-        overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
         check_own_server()
         if verbose:
             show_tracebacks()
-        outcome = asyncio.run(build_release(ref, overrides))
-    _show_outcome(outcome, wide=wide, as_json=as_json)
+        return asyncio.run(build_release(ref, overrides))
 
 
 @app.command(rich_help_panel=_BUILD)

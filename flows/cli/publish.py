@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,6 @@ from flows.cli.display import progress_bars, size_text
 from flows.cli.options import Json, Release
 from flows.cli.output import print_json, say, show
 from flows.cli.tables import Column, FittedTable
-from flows.release.folder_check import CheckedFolder, check_folder
 from flows.settings import settings
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
@@ -35,6 +34,9 @@ from tasks.store.releases import release_objects
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store
 
+if TYPE_CHECKING:
+    from flows.release.folder_check import CheckedFolder
+
 Folder = Annotated[Path, typer.Argument(help="Folder with one model and a build.yaml.")]
 
 
@@ -43,6 +45,8 @@ def check(folder: Folder, *, as_json: Json = False) -> None:
 
     Needs no S3, server, GPU or TensorFlow.
     """
+    from flows.release.folder_check import check_folder  # noqa: PLC0415 (it imports NumPy)
+
     checked = check_folder(folder, offered=_devices_here)
     if as_json:
         print_json(_document(checked))
@@ -69,8 +73,9 @@ def publish(
     ] = False,
 ) -> None:
     """Check a folder and upload it as a release, build.yaml last. The model in S3 never changes."""
-    ref = release_at(release)
-    client = s3_client()
+    from flows.release.folder_check import check_folder  # noqa: PLC0415 (it imports NumPy)
+
+    ref, client = release_at(release), s3_client()
     published = release_objects(client, ref) if replace_request else {}
     complete = published if REQUEST_FILE in published else ()
     checked = check_folder(folder, offered=partial(_devices_of_agents, ref), published=complete)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from tasks.children.disk import require_space
 from tasks.children.progress import report_progress
 from tasks.domain.errors import ArchiveRefused, ReleaseIncomplete, RequestInvalid
+from tasks.domain.printable import printable_name
 from tasks.domain.release import REQUEST_FILE, Release, ReleaseFile, ReleaseRef, former_request_number
 from tasks.domain.request import BuildRequest
 from tasks.store.listing import Listed, pages
@@ -73,6 +74,21 @@ def request_in(ref: ReleaseRef, data: bytes) -> BuildRequest:
     except RequestInvalid as error:
         fix = f"{error.fix}; {how_to_correct(ref)}"
         raise RequestInvalid(wanted=error.wanted, found=error.found, fix=fix) from error
+
+
+def check_sample_file(ref: ReleaseRef, request: BuildRequest, paths: Collection[str]) -> None:
+    """Refuse a request that names a sample file which is not among `paths`, the release's files.
+
+    Raises:
+        RequestInvalid: it does.
+    """
+    if request.samples is not None and request.samples not in paths:
+        raise RequestInvalid(
+            wanted=f"the sample file {request.samples!r} that {REQUEST_FILE} names",
+            found=f"a release of {', '.join(map(printable_name, paths))}",
+            fix=f"put the file into FOLDER beside {REQUEST_FILE}, or correct `samples` there; "
+            f"{how_to_correct(ref)}",
+        )
 
 
 def _some_paths(client: S3Client, ref: ReleaseRef) -> list[str]:

@@ -34,12 +34,18 @@ def test_build_list_show_fetch(enginefarm: Command, s3_env: str, prefect_server:
     (record,) = document["engines"]
     assert record["target"]["compute_capabilities"] == [{"major": 8, "minor": 6}]
 
+    # Whether anything is to be built is asked before Prefect: its server may even be away.
+    away = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
     code, output, problems = enginefarm(
-        "build", release, "--precision", "fp16", "--target", "rtx-sm86", **server
+        "build", release, "--precision", "fp16", "--target", "rtx-sm86", **away
     )
     assert code == 0, problems
     assert "1 found, 0 built" in output
     assert "Shapes of image, from the signature: min (1, 8, 8, 1), opt (8, 8, 8, 1)" in output
+    client.put_object(Bucket=s3_env, Key="models/digits/v2/build.yaml", Body=b"target: all\n")
+    code, output, problems = enginefarm("build", release, **away)
+    assert (code, output) == (errors.RequestInvalid.exit_code, "")
+    assert "did you mean targets" in problems
 
     store = {"ENGINEFARM_STORE": f"s3://{s3_env}"}
     assert json.loads(enginefarm("engines", "list", "--json", **store)[1]) == [record]

@@ -12,9 +12,10 @@ import pytest
 
 from flows.build_release import build_release
 from flows.cli.engines import read_all
-from tasks.domain.errors import CellsFailed, DigestMismatch, NotStored
+from flows.release.stored_engines import stored_outcome
+from tasks.domain.errors import CellsFailed, DigestMismatch, NotStored, RequestInvalid, TargetUnavailable
 from tasks.domain.order import ReleaseOutcome
-from tasks.domain.overrides import Overrides
+from tasks.domain.overrides import AS_REQUESTED, Overrides
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import Precision
@@ -105,6 +106,33 @@ def test_each_precision_has_a_graph_of_its_own_and_one_reference(outcome: Releas
 def test_building_again_is_idempotent(release: ReleaseRef, outcome: ReleaseOutcome) -> None:
     again = asyncio.run(build_release(release))
     assert [(cell.key, cell.built) for cell in again.cells] == [(cell.key, False) for cell in outcome.cells]
+    assert asyncio.run(stored_outcome(release, AS_REQUESTED)) == again
+
+
+def test_the_store_alone_tells_that_every_engine_is_there(
+    publish: Callable[..., ReleaseRef], files: dict[str, bytes], release: ReleaseRef, outcome: ReleaseOutcome
+) -> None:
+    def stored(**overrides: Any) -> int | None:
+        answer = asyncio.run(stored_outcome(release, Overrides(**overrides)))
+        return None if answer is None else len(answer.cells)
+
+    assert stored() == 3
+    assert stored(targets=("rtx-sm89", "rtx-sm120")) is None
+    assert stored(precisions=(Precision.BF16,)) is None
+    assert stored(targets=("rtx-sm89", "l4")) is None  # the flow says of which there is no agent
+    with pytest.raises(TargetUnavailable):
+        stored(targets=("l4",))
+
+    publish("precisions: [fp16]\ntargets: rtx-sm89\nsamples: samples.npz\n", files)  # a corrected request
+    assert stored() == 1
+    publish("precisions: [fp16]\ntargets: rtx-sm89\nsamples: samples.npz\nworkspace_mib: 512\n", files)
+    assert stored() is None
+    publish(REQUEST, files | {"samples.npz": files["samples.npz"] + b"other bytes"})
+    assert stored() is None
+    publish("precisions: [fp16", files)
+    with pytest.raises(RequestInvalid, match=r"--replace-request"):
+        stored()
+    assert outcome.cells
 
 
 def test_one_more_target_builds_only_the_new_cells(release: ReleaseRef, outcome: ReleaseOutcome) -> None:
