@@ -33,6 +33,7 @@ from flows.cli.publish import check, publish, requests
 from flows.cli.run import run
 from flows.cli.runs import cancel, logs, retry, submit
 from flows.cli.status import status
+from flows.cli.targets import targets
 from flows.cli.up import up
 from flows.local.temporary_server import temporary_server
 from flows.release.stored_engines import stored_outcome
@@ -175,6 +176,7 @@ def _add(command: Callable[..., None], panel: str, example: str = "") -> None:
 _add(check, _BUILD, "check resnet-v7")
 _add(publish, _BUILD, "publish resnet-v7 s3://my-bucket/models/resnet/v7")
 _add(requests, _BUILD, "requests s3://my-bucket/models/resnet/v7")
+_add(targets, _BUILD, "targets h100")
 _add(doctor, _BUILD, "doctor --store s3://my-bucket --toolchain /opt/trt-10.13")
 app.add_typer(engines.app, name="engines", rich_help_panel=_STORED)
 _add(run, _STORED, "run resnet.plan --input images.npz --output scores.npz")

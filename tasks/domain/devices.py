@@ -115,6 +115,16 @@ def alternatives(likely: Iterable[str]) -> str:
     return f"{choice}, or {' or '.join(others)} to build without that GPU" if others else choice
 
 
+def possible_precisions(capabilities: Iterable[ComputeCapability]) -> frozenset[Precision]:
+    """Return the precisions that some TensorRT version has on all of `capabilities`."""
+    least, given = gpu_table().compute, tuple(capabilities)
+    return frozenset(
+        precision
+        for precision in Precision
+        if precision not in least or all(capability >= least[precision] for capability in given)
+    )
+
+
 def impossible_precisions(devices: Iterable[str], precisions: Iterable[Precision]) -> dict[str, str]:
     """Return the cells that no GPU of the table can do, with the reason, whatever the TensorRT version."""
     least: Mapping[Precision, ComputeCapability] = gpu_table().compute
