@@ -26,7 +26,8 @@ class Corner:
     """One corner of the shape ranges.
 
     Attributes:
-        name: `min`, `opt`, `max`, of a second profile `min 2` and so on; `min/opt` is both.
+        name: `min`, `opt`, `max`, of a second profile `min 2` and so on; `min/opt` is both. `odd` is in
+            between.
         inputs: values by input name, as they were fed to TensorFlow.
         outputs: TensorFlow's values by output name.
         noise: TensorFlow's own relative noise by output name.
@@ -36,6 +37,11 @@ class Corner:
     inputs: Arrays
     outputs: Arrays
     noise: dict[str, float]
+
+    @property
+    def asked(self) -> bool:
+        """Whether the request names these shapes, and not the farm, for their odd sizes."""
+        return not self.name.startswith("odd")
 
 
 def answer(corner: str, outputs: Arrays) -> Corner:

@@ -1,4 +1,8 @@
-"""At which shapes of the optimisation profiles a model is asked, and by which names the answers are known."""
+"""At which shapes of the optimisation profiles a model is asked, and by which names the answers are known.
+
+Halving, padding to a multiple and pooling go wrong at odd sizes, and people ask for even ones. So a model is
+also asked at odd sizes in between.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,42 @@ def corners_of(profiles: Iterable[Shapes]) -> dict[str, dict[str, tuple[int, ...
             else:
                 same.append(name)
     return {"/".join(names): shapes for names, shapes in groups}
+
+
+def odd_corners_of(profiles: Iterable[Shapes]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Return the shapes at further corners, `odd`, `odd 2` and so on: close to `opt`, with odd lengths.
+
+    A profile has none if each length has an odd size already, or cannot have one. A model may refuse what is
+    between its sizes. Lengths that go along with each other in the profile do so here.
+    """
+    corners = {}
+    for number, profile in enumerate(profiles, start=1):
+        odd = {sizes: _odd(*sizes) for sizes in _lengths(profile)}
+        if any(size != opt for (_, opt, _), size in odd.items()):
+            corners["odd" if number == 1 else f"odd {number}"] = {
+                name: tuple(
+                    odd.get(sizes, sizes[1]) for sizes in zip(shape.min, shape.opt, shape.max, strict=True)
+                )
+                for name, shape in profile.items()
+            }
+    return corners
+
+
+def _lengths(profile: Shapes) -> set[tuple[int, int, int]]:
+    """Return sizes at min, opt and max of each dimension that is no batch and at no corner odd."""
+    return {
+        sizes
+        for shape in profile.values()
+        for axis, sizes in enumerate(zip(shape.min, shape.opt, shape.max, strict=True))
+        if (axis or len(shape.opt) == 1) and not any(size % 2 and size > 1 for size in sizes)
+    }
+
+
+def _odd(low: int, best: int, high: int) -> int:
+    """Return an odd size above 1 close to `best`; `best` if there is none."""
+    return next(
+        (size for size in (best + 1, best - 1) if low <= size <= high and size % 2 and size > 1), best
+    )
 
 
 def shapes_document(shapes: Shapes) -> dict[str, dict[str, Any]]:

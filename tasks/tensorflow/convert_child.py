@@ -21,7 +21,8 @@ from tasks.children.weights import scratch
 from tasks.domain.errors import ModelUnreadable
 from tasks.domain.request import Precision
 from tasks.tensorflow.documents import shapes_of, specs_of
-from tasks.tensorflow.feeds import read_samples
+from tasks.tensorflow.draws import Draws
+from tasks.tensorflow.feeds import describe, read_samples
 from tasks.tensorflow.freeze_child import freeze
 from tasks.tensorflow.graph_child import write_onnx
 from tasks.tensorflow.reference_child import answer_corners, called, measure_noise
@@ -35,7 +36,7 @@ _LARGE = 1 << 20
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Convert what `plan` (the answer of `plan_child`) says; write `onnx`, and `reference` if not None."""
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
-    plan, seconds = request["plan"], dict[str, float]()
+    plan, seconds, samples_used = request["plan"], dict[str, float](), ""
     inputs, outputs = specs_of(plan["inputs"]), specs_of(plan["outputs"])
     report("load", 0.1)
     gc.disable()  # all that is made here lives on, and looking for garbage takes a third of the time
@@ -48,10 +49,12 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         with _timed(seconds, "reference"):
             samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
             profiles = [shapes_of(profile) for profile in plan["profiles"]]
-            corners = answer_corners(function, inputs, profiles, samples, plan["vocabularies"])
-            measure_noise(function, corners, Precision(plan["arithmetic"]))
-            write_reference(Path(request["reference"]), called(corners, plan["renamed"]))
-            del corners, samples
+            draws = Draws(limits=plan["vocabularies"], divided=frozenset(plan["divided"]))
+            answers = answer_corners(function, inputs, profiles, samples, draws)
+            measure_noise(function, answers.corners, Precision(plan["arithmetic"]))
+            write_reference(Path(request["reference"]), called(answers.corners, plan["renamed"]))
+            samples_used = describe(inputs, samples, answers.draws)
+            del answers, samples
     report("convert", 0.6)
     with _timed(seconds, "convert"), scratch() as room:
         frozen = freeze(function, inputs, outputs, plan["renamed"], room)
@@ -60,7 +63,12 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         plugin_ops = frozenset(request["plugin_ops"])
         written = write_onnx(frozen, Path(request["onnx"]), opset=request["opset"], plugin_ops=plugin_ops)
     weights = None if written.weights is None else str(written.weights)
-    return {"seconds": seconds, "weights": weights, "plugin_ops": written.plugin_ops}
+    return {
+        "seconds": seconds,
+        "weights": weights,
+        "plugin_ops": written.plugin_ops,
+        "samples_used": samples_used,
+    }
 
 
 @contextmanager

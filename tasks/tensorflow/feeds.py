@@ -1,4 +1,4 @@
-"""Input values for the reference: the release's samples if there are any, else random numbers."""
+"""Input values for the reference: the release's samples if there are any, else drawn numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,11 @@ from tasks.domain.errors import SamplesInvalid
 from tasks.domain.printable import printable_name
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision
+from tasks.tensorflow.draws import SEED, Draws
 from tasks.tensorflow.preflight.npz import check_npz
 from tasks.tensorflow.shapes import written
-from tasks.tensorflow.vocabulary import drawable
 
-_SEED = 0
-_BYTES = 256
+_USUAL = Draws()
 # How many digits each keeps; engines compute float64 as float32.
 _MANTISSA = {Precision.FP32: 23, Precision.FP16: 10, Precision.BF16: 7}
 _MANTISSA_OF_TYPE = {"bfloat16": 7, "float16": 10, "float32": 23, "float64": 52}
@@ -77,7 +75,7 @@ def feed(
     inputs: tuple[TensorSpec, ...],
     shapes: Mapping[str, tuple[int, ...]],
     samples: Arrays,
-    vocabularies: Mapping[str, int] = MappingProxyType({}),
+    draws: Draws = _USUAL,
 ) -> Arrays:
     """Return one array per input in the given shapes; samples are repeated or cut along each dimension.
 
@@ -85,12 +83,12 @@ def feed(
         inputs: the signature's inputs.
         shapes: the shape of each, by name.
         samples: arrays of the sample file by input; the others are drawn, the same in every run.
-        vocabularies: how many ids there are for inputs that take ids, see `tasks.tensorflow.vocabulary`.
+        draws: how numbers are drawn.
     """
     return {
         spec.name: _fitted(samples[spec.name], shapes[spec.name])
         if spec.name in samples
-        else _drawn(spec, index, shapes[spec.name], vocabularies)
+        else draws.drawn(spec, index, shapes[spec.name])
         for index, spec in enumerate(inputs)
     }
 
@@ -98,30 +96,6 @@ def feed(
 def _fitted(sample: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     repeats = [-(-want // have) for want, have in zip(shape, sample.shape, strict=True)]
     return np.ascontiguousarray(np.tile(sample, repeats)[tuple(slice(dim) for dim in shape)]).reshape(shape)
-
-
-def _drawn(
-    spec: TensorSpec, index: int, shape: tuple[int, ...], vocabularies: Mapping[str, int]
-) -> npt.NDArray[Any]:
-    """Return numbers that the model takes, each drawn by the input's own seed."""
-    draw = np.random.default_rng([_SEED, index])
-    dtype, end = np.dtype(spec.dtype), _end(spec, vocabularies)
-    return (draw.standard_normal(shape) if end is None else draw.integers(0, end, shape)).astype(dtype)
-
-
-def _end(spec: TensorSpec, vocabularies: Mapping[str, int]) -> int | None:
-    """Return where the whole numbers for an input end; None if numbers are standard normal.
-
-    Ids go up to the smallest table that they reach. Other integers are 0 and 1, as masks and kinds of tokens
-    are, and as every table has; only bytes are known to go up to 255.
-    """
-    dtype = np.dtype(spec.dtype)
-    ids = drawable(vocabularies, spec.name, dtype)
-    if ids is not None:
-        return ids
-    if dtype.kind == "f":
-        return None
-    return _BYTES if dtype == np.uint8 else 2
 
 
 def one_step_off(inputs: Arrays, arithmetic: Precision) -> Arrays | None:
@@ -155,24 +129,13 @@ def flipped(value: npt.NDArray[Any], arithmetic: Precision) -> npt.NDArray[Any]:
     return moved
 
 
-def describe(
-    inputs: tuple[TensorSpec, ...], samples: Arrays, vocabularies: Mapping[str, int] = MappingProxyType({})
-) -> str:
+def describe(inputs: tuple[TensorSpec, ...], samples: Arrays, draws: Draws = _USUAL) -> str:
     """Return for people where the values came from, and from which range those come that were drawn."""
     ranges = [
-        f"{printable_name(spec.name)} {_range(spec, vocabularies)}"
-        for spec in inputs
-        if spec.name not in samples
+        f"{printable_name(spec.name)} {draws.range_of(spec)}" for spec in inputs if spec.name not in samples
     ]
-    drawn = f"drawn numbers (seed {_SEED}): {', '.join(ranges)}"
+    drawn = f"drawn numbers (seed {SEED}): {', '.join(ranges)}"
     if not samples:
         return drawn
     text = "the release's samples, repeated or cut to each shape"
     return f"{text}; {drawn}" if ranges else text
-
-
-def _range(spec: TensorSpec, vocabularies: Mapping[str, int]) -> str:
-    end = _end(spec, vocabularies)
-    if end is None:
-        return "standard normal"
-    return "false and true" if spec.dtype == "bool" else f"0 to {end - 1}"

@@ -194,7 +194,7 @@ def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: Chi
         derived_shapes=tuple(plan["derived_shapes"]),
         plugin_ops=tuple(converted.result["plugin_ops"]),
         arithmetic=Precision(plan["arithmetic"]),
-        samples_used=plan["samples_used"],
+        samples_used=converted.result["samples_used"],
         seconds=converted.result["seconds"] | {"total": planned.seconds + converted.seconds},
         peak_mib=max(planned.peak_mib, converted.peak_mib),
     )

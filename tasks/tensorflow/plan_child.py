@@ -10,16 +10,16 @@ from typing import Any
 from tasks.domain.corners import shapes_document
 from tasks.tensorflow.arithmetic import own_arithmetic
 from tasks.tensorflow.documents import shapes_of
-from tasks.tensorflow.feeds import describe, read_samples
+from tasks.tensorflow.feeds import read_samples
 from tasks.tensorflow.preflight.child import parse_saved_model
 from tasks.tensorflow.preflight.graph_check import check_signature
 from tasks.tensorflow.shapes import effective_profiles
 from tasks.tensorflow.signatures import choose_signature, outputs_apart, serving_graph
-from tasks.tensorflow.vocabulary import vocabularies
+from tasks.tensorflow.vocabulary import uses_of_inputs
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Return the signature to convert, with the shapes of every input and where the values come from."""
+    """Return the signature to convert, with the shapes of every input and what it holds."""
     del report
     graph = serving_graph(parse_saved_model(Path(request["saved_model"])))
     signature = check_signature(graph, choose_signature(graph, request["signature"]))
@@ -27,7 +27,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     sampled = {name: array.shape for name, array in samples.items()}
     given, asked = shapes_of(request["shapes"]), tuple(map(shapes_of, request["profiles"]))
     profiles, derived = effective_profiles(signature.inputs, given, asked, sampled)
-    limits = vocabularies(graph, signature.name)
+    uses = uses_of_inputs(graph, signature.name)
     outputs, renamed = outputs_apart(signature.inputs, signature.outputs)
     return asdict(signature) | {
         "outputs": [asdict(spec) for spec in outputs],
@@ -35,6 +35,6 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         "profiles": [shapes_document(profile) for profile in profiles],
         "derived_shapes": derived,
         "arithmetic": own_arithmetic(graph, signature.name),
-        "samples_used": describe(signature.inputs, samples, limits),
-        "vocabularies": limits,
+        "vocabularies": dict(uses.limits),
+        "divided": sorted(uses.divided),
     }

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tasks.children.compare import Arrays, relative_error
 from tasks.children.reference import Corner
-from tasks.domain.corners import corners_of
+from tasks.domain.corners import corners_of, odd_corners_of
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision, Shapes
+from tasks.tensorflow.draws import Draws
 from tasks.tensorflow.feeds import feed, flipped, is_movable, one_step_off
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What TensorFlow answered.
+
+    Attributes:
+        corners: by corner of the shapes; the noise is still to be measured.
+        draws: how the numbers of inputs without samples were drawn.
+    """
+
+    corners: list[Corner]
+    draws: Draws
 
 
 def answer_corners(
@@ -22,18 +38,43 @@ def answer_corners(
     inputs: tuple[TensorSpec, ...],
     profiles: Sequence[Shapes],
     samples: Arrays,
-    vocabularies: Mapping[str, int],
-) -> list[Corner]:
-    """Run the loaded signature `function` at each corner of `profiles`; the noise is still to be measured.
+    draws: Draws,
+) -> Answers:
+    """Run the loaded signature `function` at each corner of `profiles`, and at odd sizes if it takes them.
+
+    If the model refuses what was drawn, or answers no number, it gets milder numbers.
 
     Raises:
         RequestInvalid: TensorFlow refuses a corner; the error names it.
     """
-    corners = []
-    for name, sizes in corners_of(profiles).items():
-        fed = feed(inputs, sizes, samples, vocabularies)
-        corners.append(Corner(name, fed, _run(function, fed, name), {}))
-    return corners
+
+    def answered(name: str, sizes: Mapping[str, tuple[int, ...]], draws: Draws) -> Corner:
+        fed = feed(inputs, sizes, samples, draws)
+        return Corner(name, fed, _run(function, fed, name), {})
+
+    def asked(draws: Draws) -> list[Corner]:
+        return [answered(name, sizes, draws) for name, sizes in corners_of(profiles).items()]
+
+    *bolder, mildest = draws.milder()
+    for attempt in bolder:
+        with suppress(RequestInvalid):
+            corners = asked(attempt)
+            if _has_numbers(corners):
+                break
+    else:
+        attempt, corners = mildest, asked(mildest)
+    for name, sizes in odd_corners_of(profiles).items():
+        with suppress(RequestInvalid):  # the model takes even sizes only
+            corners.append(answered(name, sizes, attempt))
+    return Answers(corners, attempt)
+
+
+def _has_numbers(corners: list[Corner]) -> bool:
+    """Say whether each output has a finite number at some corner."""
+    present = {
+        name for corner in corners for name, value in corner.outputs.items() if np.isfinite(value).any()
+    }
+    return present == corners[0].outputs.keys()
 
 
 def measure_noise(function: Any, corners: list[Corner], arithmetic: Precision) -> None:

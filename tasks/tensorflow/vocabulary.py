@@ -1,9 +1,9 @@
-"""How large the numbers of an input may be: found in the parsed `saved_model.pb`, without TensorFlow.
+"""What the numbers of an input may be: found in the parsed `saved_model.pb`, without TensorFlow.
 
 Ids pick rows of a table, or become one-hot vectors. From each such operation the way back leads through
 operations that hand numbers on unchanged, and through the calls of functions, to an input of the signature
 and to the size of the table. An input that takes no such way has no limit here: a mask, for example, is
-compared or multiplied.
+compared or multiplied. If integers are divided, shifted or looked up in a table of keys, they may be any.
 """
 
 from __future__ import annotations
@@ -38,6 +38,12 @@ _CALLS = {
 }  # fmt: skip
 _LOOKUPS = {"Gather": 2, "ResourceGather": 2, "GatherV2": 3, "OneHot": 2}
 """With how many inputs at least."""
+_DIVIDE = {
+    "FloorDiv", "FloorMod", "TruncateDiv", "TruncateMod", "Mod", "Abs", "Neg", "Sign", "LeftShift",
+    "RightShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Invert", "Bucketize", "LookupTableFindV2",
+}  # fmt: skip
+"""What takes any integer, as its first data. Zero is no divisor, and a shift has an end."""
+_TABLES = ("LookupTableFindV2",)
 _RETURNS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
@@ -70,8 +76,21 @@ class _Frame:
     calls: dict[tuple[str, str], _Frame] = field(default_factory=dict)
 
 
-def vocabularies(graph: Any, signature: str) -> dict[str, int]:
-    """Return for inputs of `signature` that are ids how many there are: they go from 0 to one less.
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What a signature does with the numbers of its inputs.
+
+    Attributes:
+        limits: for inputs that are ids how many there are: they go from 0 to one less.
+        divided: inputs that are divided, shifted and the like.
+    """
+
+    limits: Mapping[str, int]
+    divided: frozenset[str]
+
+
+def uses_of_inputs(graph: Any, signature: str) -> Uses:
+    """Return what `signature` does with the numbers of its inputs.
 
     Args:
         graph: a parsed `MetaGraphDef`.
@@ -81,9 +100,9 @@ def vocabularies(graph: Any, signature: str) -> dict[str, int]:
     arguments = {_name(inputs[key].name): _Value(frozenset({key})) for key in inputs}
     main = _Frame({node.name: node for node in graph.graph_def.node}, arguments, [])
     try:
-        return _Search(graph.graph_def.library).limits(main)
-    except RecursionError:  # no exporter writes such chains, and without a limit 0 and 1 are drawn
-        return {}
+        return _Search(graph.graph_def.library).uses(main)
+    except RecursionError:  # no exporter writes such chains, and without a limit -1, 0 and 1 are drawn
+        return Uses({}, frozenset())
 
 
 class _Search:
@@ -91,8 +110,9 @@ class _Search:
         self._library = {function.signature.name: function for function in library.function}
         self._calls = 0
 
-    def limits(self, main: _Frame) -> dict[str, int]:
+    def uses(self, main: _Frame) -> Uses:
         limits: dict[str, int] = {}
+        divided: set[str] = set()
         waiting = [main]
         while waiting:
             frame = waiting.pop()
@@ -100,8 +120,15 @@ class _Search:
                 indices, limit = self._lookup(frame, node)
                 for key in indices.inputs if limit else ():
                     limits[key] = min(limit, limits.get(key, limit))
+                divided |= self._divided(frame, node)
                 waiting += self._entered(frame, node)
-        return limits
+        return Uses(limits, frozenset(divided))
+
+    def _divided(self, frame: _Frame, node: Any) -> frozenset[str]:
+        if node.op not in _DIVIDE:
+            return frozenset()
+        data = _data(node)[1:2] if node.op in _TABLES else _data(node)[:1]
+        return frozenset().union(*(self._value(frame, name).inputs for name in data))
 
     def _lookup(self, frame: _Frame, node: Any) -> tuple[_Value, int]:
         """Return the indices of a node that looks up, and how many it can; 0 if that is not known."""

@@ -36,7 +36,7 @@ def test_it_keeps_what_tensorflow_keeps(detection: dict[str, Any], name: str) ->
     assert "error" not in detection[name]
     rows = detection[name]["comparisons"]
     assert {row["output"] for row in rows} == CONVERTED[name]
-    assert {row["corner"] for row in rows} == {"min", "opt", "max"}
+    assert {"min", "opt", "max"} <= {row["corner"] for row in rows}
     assert beyond_rounding(rows) == []
 
 

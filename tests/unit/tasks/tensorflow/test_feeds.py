@@ -10,6 +10,7 @@ import pytest
 from tasks.domain.errors import SamplesInvalid
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision
+from tasks.tensorflow.draws import Draws
 from tasks.tensorflow.feeds import describe, feed, flipped, one_step_off, read_samples
 
 INPUTS = (
@@ -27,31 +28,66 @@ def test_drawn_numbers_have_the_type_and_repeat() -> None:
         assert str(first[spec.name].dtype) == spec.dtype
         assert first[spec.name].shape == SHAPES[spec.name]
         np.testing.assert_array_equal(first[spec.name], second[spec.name])
-    assert set(np.unique(first["ids"])) <= {0, 1}
+    assert set(np.unique(first["ids"])) <= {-1, 0, 1}
     assert set(np.unique(first["mask"])) <= {False, True}
     assert describe(INPUTS, {}) == (
-        "drawn numbers (seed 0): image standard normal, ids 0 to 1, pixels 0 to 255, mask false and true"
+        "drawn numbers (seed 0): image standard normal, ids -1 to 1, pixels 0 to 255, mask false and true"
     )
 
 
 def test_ids_go_up_to_their_table() -> None:
     shapes = SHAPES | {"ids": (40, 50), "pixels": (100, 3), "image": (50, 4)}
-    limits = {"ids": 700, "pixels": 5, "image": 3}
-    fed = feed(INPUTS, shapes, {}, limits)
-    for name, end in limits.items():
+    draws = Draws(limits={"ids": 700, "pixels": 5, "image": 3})
+    fed = feed(INPUTS, shapes, {}, draws)
+    for name, end in draws.limits.items():
         assert set(np.unique(fed[name])) <= set(range(end))
     assert fed["ids"].max() > 600
     assert fed["image"].dtype == np.float32
     np.testing.assert_array_equal(fed["mask"], feed(INPUTS, shapes, {})["mask"])
-    assert describe(INPUTS, {}, limits) == (
+    assert describe(INPUTS, {}, draws) == (
         "drawn numbers (seed 0): image 0 to 2, ids 0 to 699, pixels 0 to 4, mask false and true"
     )
+
+
+def test_drawn_numbers_hold_zeros_equal_rows_and_equal_ids() -> None:
+    shapes = SHAPES | {"ids": (40, 50), "image": (50, 4)}
+    fed = feed(INPUTS, shapes, {}, Draws(limits={"ids": 1 << 30}))
+    assert 2 < np.count_nonzero(fed["image"] == 0) < 40
+    for name in ("image", "ids"):
+        np.testing.assert_array_equal(fed[name][-1], fed[name][0])
+    np.testing.assert_array_equal(fed["ids"][:, -1], fed["ids"][:, 0])
+
+
+def test_milder_numbers_have_no_signs_and_then_no_zeros() -> None:
+    shapes = SHAPES | {"ids": (40, 50), "image": (50, 4)}
+    bold, unsigned, plain = Draws(divided=frozenset({"ids"})).milder()
+    assert feed(INPUTS, shapes, {}, bold)["ids"].min() < -1000
+    for mild in (unsigned, plain):
+        assert set(np.unique(feed(INPUTS, shapes, {}, mild)["ids"])) == {0, 1}
+        assert "ids 0 to 1" in describe(INPUTS, {}, mild)
+    assert (feed(INPUTS, shapes, {}, unsigned)["image"] == 0).any()
+    assert (feed(INPUTS, shapes, {}, plain)["image"] != 0).all()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int8", "uint16"])
+def test_integers_that_are_divided_are_large_and_of_both_signs(dtype: str) -> None:
+    spec = TensorSpec(name="ids", dtype=dtype, shape=(None,))
+    draws = Draws(divided=frozenset({"ids"}))
+    values = feed((spec,), {"ids": (5000,)}, {}, draws)["ids"].astype(int)
+    bits = min(30, np.iinfo(dtype).bits - 1)
+    assert 1 << (bits - 1) < values.max() <= 1 << bits
+    assert 0 in values
+    assert (values.min() < -(1 << (bits - 1))) == (dtype != "uint16")
+    assert describe((spec,), {}, draws).endswith(
+        "ids whole numbers of up to 30 bits" + (" and both signs" if dtype != "uint16" else "")
+    )
+    assert "0 to 8" in describe((spec,), {}, Draws(divided=draws.divided, limits={"ids": 9}))
 
 
 def test_ids_fit_into_their_type() -> None:
     def largest(dtype: str) -> float:
         spec = TensorSpec(name="ids", dtype=dtype, shape=(None,))
-        return float(feed((spec,), {"ids": (50_000,)}, {}, {"ids": 1 << 40})["ids"].max())
+        return float(feed((spec,), {"ids": (50_000,)}, {}, Draws(limits={"ids": 1 << 40}))["ids"].max())
 
     assert largest("int8") == 127
     assert largest("uint8") == 255
@@ -69,7 +105,7 @@ def test_samples_are_repeated_and_cut(tmp_path: Path) -> None:
     np.testing.assert_array_equal(feed(INPUTS, SHAPES | {"image": (1, 4)}, samples)["image"], image[:1])
     said = describe(INPUTS, samples)
     assert "release's samples" in said
-    assert "drawn numbers (seed 0): ids 0 to 1, pixels 0 to 255, mask false and true" in said
+    assert "drawn numbers (seed 0): ids -1 to 1, pixels 0 to 255, mask false and true" in said
 
 
 @pytest.mark.parametrize(
@@ -103,7 +139,7 @@ def test_damaged_and_pickled_samples_are_refused(tmp_path: Path) -> None:
 
 
 def test_only_floats_move_by_one_step() -> None:
-    fed = feed(INPUTS, SHAPES, {})
+    fed = feed(INPUTS, SHAPES, {}, Draws().milder()[-1])
     moved = one_step_off(fed, Precision.FP32)
     assert moved is not None
     assert moved["ids"] is fed["ids"]

@@ -58,7 +58,7 @@ def test_it_passes_the_gate_in_every_precision(
     models: dict[str, Any], name: str, precision: Precision
 ) -> None:
     rows = rows_of(models[name]["cells"][precision])
-    assert {row.corner for row in rows} == {"min", "opt", "max"}
+    assert {"min", "opt", "max"} <= {row.corner for row in rows}
     tolerance = BuildRequest().tolerance(precision, ALL[name])
     assert tolerance == max(DEFAULT_TOLERANCES[precision], DEFAULT_TOLERANCES[ALL[name]])
     assert verdict(rows, tolerance).verdict is Verdict.PASSED

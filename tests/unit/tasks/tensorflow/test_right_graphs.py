@@ -32,7 +32,7 @@ def test_every_case_is_here(answers: dict[str, Any]) -> None:
 def test_the_graph_computes_what_tensorflow_computes(answers: dict[str, Any], name: str) -> None:
     assert "error" not in answers[name]
     corners = [corner for row in answers[name]["comparisons"] for corner in row["corner"].split("/")]
-    assert set(corners) == {"min", "opt", "max"}
+    assert {"min", "opt", "max"} <= set(corners)
     assert all(row["values"] for row in answers[name]["comparisons"])
     assert beyond_rounding(answers[name]["comparisons"]) == []
 

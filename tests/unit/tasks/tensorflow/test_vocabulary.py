@@ -27,7 +27,7 @@ from tasks.tensorflow.models import (
     export_saved_model,
 )
 from tasks.tensorflow.preflight.child import parse_saved_model
-from tasks.tensorflow.vocabulary import vocabularies
+from tasks.tensorflow.vocabulary import uses_of_inputs
 
 _INT32 = 3
 Node = Callable[..., None]
@@ -132,14 +132,14 @@ def test_along_an_axis(graph: Any, node: Node, number: Callable[[str, int], None
     for name, axis, limit in (("columns", -1, 9), ("rows", 0, 9)):  # the smaller stays
         number(f"{name}_axis", axis)
         node(name, "GatherV2", "read", "serve_ids", f"{name}_axis")
-        assert vocabularies(graph, "serve") == {"ids": limit}
+        assert uses_of_inputs(graph, "serve").limits == {"ids": limit}
 
 
 def test_one_hot(graph: Any, node: Node, number: Callable[[str, int], None]) -> None:
     number("depth", 12)
     node("cast", "Cast", "serve_ids:0")
     node("hot", "OneHot", "cast", "depth", "on", "off")
-    assert vocabularies(graph, "serve") == {"ids": 12}
+    assert uses_of_inputs(graph, "serve").limits == {"ids": 12}
 
 
 def test_through_calls_and_back(graph: Any, node: Node) -> None:
@@ -149,7 +149,7 @@ def test_through_calls_and_back(graph: Any, node: Node) -> None:
     inner = function_of(graph, "inner", "a", "b", first="wide:output:0", second="b")
     node("wide", "ExpandDims", "a", "somewhere", function=inner)
     node("call", "StatefulPartitionedCall", "table", "serve_ids", "^table", f="outer")
-    assert vocabularies(graph, "serve") == {"ids": 50}
+    assert uses_of_inputs(graph, "serve").limits == {"ids": 50}
 
 
 @pytest.mark.parametrize(
@@ -161,21 +161,39 @@ def test_in_loops_and_branches(
     inner = function_of(graph, "inner", "weights", "numbers")
     node("look", "ResourceGather", "weights", "numbers", function=inner)
     node("call", op, *first, "table", "serve_ids", **{attribute: "inner"})
-    assert vocabularies(graph, "serve") == {"ids": 50}
+    assert uses_of_inputs(graph, "serve").limits == {"ids": 50}
 
 
 def test_keras_lets_ids_count_from_the_end(graph: Any, node: Node) -> None:
     node("wrapped", "AddV2", "serve_ids", "size")
     node("chosen", "SelectV2", "negative", "wrapped", "serve_ids")
     node("look", "ResourceGather", "table", "chosen")
-    assert vocabularies(graph, "serve") == {"ids": 50}
+    assert uses_of_inputs(graph, "serve").limits == {"ids": 50}
 
 
 def test_what_was_computed_with_is_no_id(graph: Any, node: Node) -> None:
     node("moved", "AddV2", "serve_ids", "one")
     node("look", "ResourceGather", "table", "moved")
     node("rows", "GatherV2", "serve_ids", "positions", "axis")
-    assert vocabularies(graph, "serve") == {}
+    assert uses_of_inputs(graph, "serve").limits == {}
+
+
+@pytest.mark.parametrize(("op", "inputs"), [("FloorMod", ("wide", "one")), ("Bucketize", ("wide",)),
+    ("LookupTableFindV2", ("somewhere", "wide", "one"))])  # fmt: skip
+def test_integers_that_are_divided_or_looked_up_by_keys_may_be_any(
+    graph: Any, node: Node, op: str, inputs: tuple[str, ...]
+) -> None:
+    node("wide", "ExpandDims", "serve_ids", "axis")
+    node("divided", op, *inputs)
+    node("look", "ResourceGather", "table", "divided")
+    uses = uses_of_inputs(graph, "serve")
+    assert uses.divided == {"ids"}
+    assert uses.limits == {}
+
+
+def test_a_divisor_may_not_be_any(graph: Any, node: Node) -> None:
+    node("divided", "FloorDiv", "one", "serve_ids")
+    assert uses_of_inputs(graph, "serve").divided == frozenset()
 
 
 def test_tables_of_unknown_size_and_other_shapes_say_nothing(graph: Any, node: Node) -> None:
@@ -184,7 +202,7 @@ def test_tables_of_unknown_size_and_other_shapes_say_nothing(graph: Any, node: N
     node("bad_axis", "GatherV2", "table", "serve_ids", "absent")
     node("too_short", "GatherV2", "table")
     node("depth_unknown", "OneHot", "serve_ids", "absent")
-    assert vocabularies(graph, "serve") == {}
+    assert uses_of_inputs(graph, "serve").limits == {}
 
 
 def test_graphs_that_go_in_circles_or_very_deep_end(graph: Any, node: Node) -> None:
@@ -194,10 +212,10 @@ def test_graphs_that_go_in_circles_or_very_deep_end(graph: Any, node: Node) -> N
     itself = function_of(graph, "itself", "numbers", out="again:output:0")
     node("again", "PartitionedCall", "numbers", function=itself, f="itself")
     node("call", "PartitionedCall", "serve_ids", f="itself")
-    assert vocabularies(graph, "serve") == {}
+    assert uses_of_inputs(graph, "serve").limits == {}
     node("i0", "Identity", "serve_ids")
     for index in range(20_000):
         node(f"i{index + 1}", "Identity", f"i{index}")
     node("deep", "ResourceGather", "table", "i20000")
     node("flat", "ResourceGather", "table", "serve_ids")
-    assert vocabularies(graph, "serve") == {}
+    assert uses_of_inputs(graph, "serve").limits == {}

@@ -30,7 +30,7 @@ def test_every_case_is_here(einsums: dict[str, Any]) -> None:
 def test_an_einsum_keeps_its_numbers_and_builds(einsums: dict[str, Any], name: str) -> None:
     case = einsums[name]
     assert "error" not in case
-    assert {row["corner"] for row in case["comparisons"]} == {"min", "opt", "max"}
+    assert {"min", "opt", "max"} <= {row["corner"] for row in case["comparisons"]}
     assert beyond_rounding(case["comparisons"]) == []
     assert case["engine"] == "built"
 

@@ -39,7 +39,7 @@ def test_every_case_is_here(loops: dict[str, Any]) -> None:
 def test_a_loop_keeps_the_numbers_and_their_order(loops: dict[str, Any], name: str) -> None:
     assert "error" not in loops[name]
     corners = [corner for row in loops[name]["comparisons"] for corner in row["corner"].split("/")]
-    assert set(corners) == {"min", "opt", "max"}
+    assert {"min", "opt", "max"} <= set(corners)
     assert beyond_rounding(loops[name]["comparisons"]) == []
 
 

@@ -42,7 +42,7 @@ def test_every_case_is_here(rewritten: dict[str, Any]) -> None:
 def test_a_rewrite_keeps_the_numbers_and_builds(rewritten: dict[str, Any], name: str) -> None:
     case = rewritten[name]
     assert "error" not in case
-    assert {row["corner"] for row in case["comparisons"]} == {"min", "opt", "max"}
+    assert {"min", "opt", "max"} <= {row["corner"] for row in case["comparisons"]}
     assert all(row["values"] for row in case["comparisons"])
     assert beyond_rounding(case["comparisons"]) == []
     assert case["engine"] == "built"

@@ -1,0 +1,112 @@
+"""Numbers for inputs that have no samples: of a kind that the model takes, and at which graphs go wrong.
+
+A graph may be right on usual numbers only. So there are zeros among the floats, two equal rows, two equal ids
+and integers below zero, which ONNX divides and looks up otherwise than TensorFlow. A model may refuse some of
+these, or answer no number; then milder ones are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.domain.record import TensorSpec
+from tasks.tensorflow.vocabulary import drawable
+
+SEED = 0
+_BYTES = 256
+_DIGITS = 30
+"""Integers that are divided have so many binary digits at most: TensorRT 8 computes 64 of them as 32."""
+_ZEROS = 1 / 16
+_LEAST = 3
+
+_Values = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """How numbers are drawn.
+
+    Attributes:
+        limits: how many ids there are for inputs that take ids, see `tasks.tensorflow.vocabulary`.
+        divided: inputs of integers that are divided, shifted and the like, and so may be any.
+        signs: whether integers may be below zero.
+        plain: whether all are usual numbers.
+    """
+
+    limits: Mapping[str, int] = field(default_factory=dict)
+    divided: frozenset[str] = frozenset()
+    signs: bool = True
+    plain: bool = False
+
+    def milder(self) -> tuple[Draws, ...]:
+        """Return the same and what a model is given if it does not take that, one after the other."""
+        return self, replace(self, signs=False), replace(self, signs=False, plain=True)
+
+    def drawn(self, spec: TensorSpec, index: int, shape: tuple[int, ...]) -> _Values:
+        """Return numbers that the model takes, each drawn by the input's own seed."""
+        draw, dtype = np.random.default_rng([SEED, index]), np.dtype(spec.dtype)
+        if self._is_any(spec):
+            values = _of_any_size(draw, shape, dtype)
+        elif self._end(spec) is None:
+            values = draw.standard_normal(shape)
+            values = values if self.plain else np.where(draw.random(shape) < _ZEROS, 0.0, values)
+        else:
+            values = draw.integers(self._start(spec), self._end(spec), shape)
+        return (
+            values.astype(dtype) if self.plain else _repeated(values.astype(dtype), spec.name in self.limits)
+        )
+
+    def range_of(self, spec: TensorSpec) -> str:
+        """Return for people from which range the numbers come."""
+        end = self._end(spec)
+        if self._is_any(spec):
+            return f"whole numbers of up to {_DIGITS} bits" + (
+                "" if spec.dtype[0] == "u" else " and both signs"
+            )
+        if end is None:
+            return "standard normal"
+        return "false and true" if spec.dtype == "bool" else f"{self._start(spec)} to {end - 1}"
+
+    def _is_any(self, spec: TensorSpec) -> bool:
+        integers = np.dtype(spec.dtype).kind in "iu"
+        return integers and self.signs and spec.name in self.divided and spec.name not in self.limits
+
+    def _start(self, spec: TensorSpec) -> int:
+        signed = np.dtype(spec.dtype).kind == "i" and spec.name not in self.limits
+        return -1 if signed and self.signs else 0
+
+    def _end(self, spec: TensorSpec) -> int | None:
+        """Return where the whole numbers for an input end; None if numbers are standard normal.
+
+        Ids go up to the smallest table that they reach. Other integers end at 1, as masks and kinds of tokens
+        do, and as every table has; only bytes are known to go up to 255.
+        """
+        dtype = np.dtype(spec.dtype)
+        ids = drawable(self.limits, spec.name, dtype)
+        if ids is not None:
+            return ids
+        if dtype.kind == "f":
+            return None
+        return _BYTES if dtype == np.uint8 else 2
+
+
+def _of_any_size(draw: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Values:
+    """Return integers of every number of digits, of both signs if `dtype` has them, and zeros."""
+    digits = min(_DIGITS, np.iinfo(dtype).bits - 1)
+    values = np.exp2(draw.uniform(0, digits, shape)).astype(np.int64)
+    values *= draw.random(shape) >= _ZEROS
+    return values if dtype.kind == "u" else np.where(draw.random(shape) < 1 / 2, -values, values)
+
+
+def _repeated(values: _Values, ids: bool) -> _Values:  # noqa: FBT001
+    """Return `values` with the first row again as the last; with ids, also the first of each row."""
+    if values.ndim and len(values) >= _LEAST:
+        values[-1] = values[0]
+    if ids and values.ndim > 1 and values.shape[-1] >= _LEAST:
+        values[..., -1] = values[..., 0]
+    return values
