@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,43 @@ def compare_outputs(
         | _figures(wanted, actual.get(name), noise[name])
         for name, wanted in expected.items()
     ]
+
+
+def with_spreads(rows: list[dict[str, Any]], answers: Iterable[Arrays]) -> list[dict[str, Any]]:
+    """Return `rows` of comparisons with how far the rows of each output differ, over its largest |value|.
+
+    Args:
+        rows: of all corners.
+        answers: TensorFlow's outputs by name, at each corner.
+    """
+    spread = spreads(answers)
+    return [row | {"spread": spread[row["output"]]} for row in rows]
+
+
+def spreads(answers: Iterable[Arrays]) -> dict[str, float | None]:
+    """Return for each output how far its rows differ, over its largest |value|; None for a single row."""
+    values: dict[str, list[npt.NDArray[Any]]] = {}
+    for outputs in answers:
+        for name, value in outputs.items():
+            values.setdefault(name, []).append(value)
+    return {name: _spread(arrays) for name, arrays in values.items()}
+
+
+def _spread(arrays: list[npt.NDArray[Any]]) -> float | None:
+    first: dict[tuple[int, ...], npt.NDArray[Any]] = {}
+    rows, largest, scale = 0, 0.0, 0.0
+    for array in arrays:
+        wide = array.astype(np.float64)
+        wide = wide if wide.ndim else wide[None]
+        if not len(wide):
+            continue
+        base = first.setdefault(wide.shape[1:], wide[0])
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(wide - base)
+        rows += len(wide)
+        largest = max(largest, float(np.max(apart[np.isfinite(apart)], initial=0.0)))
+        scale = max(scale, float(np.max(np.abs(wide[np.isfinite(wide)]), initial=0.0)))
+    return min(largest / max(scale, _SMALLEST_SCALE), LARGEST_ERROR) if rows > len(first) else None
 
 
 def _figures(expected: npt.NDArray[Any], actual: npt.NDArray[Any] | None, noise: float) -> dict[str, Any]:

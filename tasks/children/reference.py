@@ -27,7 +27,7 @@ class Corner:
 
     Attributes:
         name: `min`, `opt`, `max`, of a second profile `min 2` and so on; `min/opt` is both. `odd` is in
-            between.
+            between, `again` has other numbers.
         inputs: values by input name, as they were fed to TensorFlow.
         outputs: TensorFlow's values by output name.
         noise: TensorFlow's own relative noise by output name.
@@ -40,8 +40,8 @@ class Corner:
 
     @property
     def asked(self) -> bool:
-        """Whether the request names these shapes, and not the farm, for their odd sizes."""
-        return not self.name.startswith("odd")
+        """Whether the request asks for this, and not the farm, for odd sizes or other numbers."""
+        return not self.name.startswith(("odd", "again"))
 
 
 def answer(corner: str, outputs: Arrays) -> Corner:

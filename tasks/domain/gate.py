@@ -16,6 +16,9 @@ Where scores of classes are held to a top-1 share, the rows of all corners count
 tell: TensorFlow's own two best scores must be further apart than its noise can move them. Too few equal best
 classes are a failure of their own, however small the error.
 
+An output may hardly vary on the inputs, by less than the tolerance, as an untrained classifier's scores do.
+What always answered the same would pass then, so the reason says it.
+
 One output that fails makes the verdict; else one that cannot be judged does. An output that had no finite
 value at any corner cannot be judged: that nothing differs says nothing then.
 """
@@ -29,7 +32,7 @@ from types import MappingProxyType
 
 from tasks.domain.errors import GateError, VerificationFailed, VerificationInconclusive
 from tasks.domain.printable import printable_name
-from tasks.domain.record import Comparison, Verdict, Verification
+from tasks.domain.record import Comparison, Verdict, Verification, steady_outputs
 from tasks.domain.request import Precision
 
 NOISE_FACTOR = 10.0
@@ -133,7 +136,18 @@ def _verdict(comparisons: tuple[Comparison, ...], tolerance: float, top1: Top1 |
     worst = max(comparisons, key=lambda comparison: comparison.relative)
     reason = f"largest error {worst.relative:.2e} on {_location(worst)}"
     shares = _shares(comparisons, top1)
-    return Verdict.PASSED, "; ".join([reason, *(_share_text(*share) for share in shares.items())])
+    texts = [reason, *(_share_text(*share) for share in shares.items()), *_steadiness(comparisons, tolerance)]
+    return Verdict.PASSED, "; ".join(texts)
+
+
+def _steadiness(comparisons: tuple[Comparison, ...], tolerance: float) -> list[str]:
+    """Return which outputs hardly vary: that they agree says little."""
+    steady = steady_outputs(comparisons, tolerance)
+    if not steady:
+        return []
+    names = ", ".join(printable_name(output) for output in steady)
+    text = f"output {names} hardly varies on these inputs, by less than the tolerance: agreement says little"
+    return [f"{text}; give `samples` to which the model answers differently"]
 
 
 def _wrong(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from tasks.domain.request import Calibration
 
+ENOUGH_ROWS = 64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantisation:
@@ -22,6 +24,7 @@ class Quantisation:
         errors: relative error against the FP32 graph, by calibration that was tried, each with the operations
             that it keeps; on other rows where there are enough.
         tool: the library and its version.
+        warning: why its accuracy may be worse on other inputs, for people; empty if nothing says so.
     """
 
     calibration: Calibration
@@ -31,3 +34,11 @@ class Quantisation:
     work: float
     errors: Mapping[Calibration, float]
     tool: str
+    warning: str = ""
+
+
+def warning_of(rows: int) -> str:
+    """Return what to doubt about ranges that were measured on a sample file of `rows` rows."""
+    if rows >= ENOUGH_ROWS:
+        return ""
+    return f"few samples: {rows} rows; give {ENOUGH_ROWS} or more, of all kinds that the engine will get"

@@ -5,7 +5,7 @@ A record states what was measured. Where nothing was, it says `not_measured` and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Literal
@@ -65,6 +65,8 @@ class Comparison:
             output is no list of scores.
         top1_rows: how many rows tell: TensorFlow's two largest entries are further apart than its noise.
         probabilities: whether each of TensorFlow's rows is a distribution: none below 0, their sum 1.
+        spread: how far TensorFlow's rows differ from each other, at all corners, over the largest |value|;
+            None if there is one row only.
     """
 
     corner: str
@@ -76,6 +78,7 @@ class Comparison:
     top1: float | None = None
     top1_rows: int = 0
     probabilities: bool = False
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,17 @@ class Verification:
     def worst(self) -> Comparison | None:
         """The comparison with the largest relative error."""
         return max(self.comparisons, key=lambda comparison: comparison.relative, default=None)
+
+    @property
+    def steady(self) -> tuple[str, ...]:
+        """Outputs that vary less than the tolerance: what always answered the same would pass, too."""
+        return steady_outputs(self.comparisons, self.tolerance)
+
+
+def steady_outputs(comparisons: Iterable[Comparison], tolerance: float) -> tuple[str, ...]:
+    """Return the outputs whose rows differ by no more than `tolerance`."""
+    steady = (row.output for row in comparisons if row.spread is not None and row.spread <= tolerance)
+    return tuple(dict.fromkeys(steady))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from tasks.domain.record import EngineRecord, Verdict
 def error_text(record: EngineRecord) -> str:
     """Return the largest error against TensorFlow, of what, and how much of the graph was quantised."""
     share = quantised_text(record)
-    return f"{error_figure(record)[:-1]}, {share} quantised)" if share else error_figure(record)
+    return f"{error_figure(record)[:-1]}, quantised: {share})" if share else error_figure(record)
 
 
 def error_figure(record: EngineRecord) -> str:
@@ -17,10 +17,14 @@ def error_figure(record: EngineRecord) -> str:
     verification = record.engine_verification if measured else record.graph_verification
     worst = verification.worst
     figure = "not measured" if worst is None else f"{worst.relative:.1e}"
-    return f"{figure} ({'engine' if measured else 'graph'})"
+    steady = ", hardly varies" if verification.steady else ""
+    return f"{figure} ({'engine' if measured else 'graph'}{steady})"
 
 
 def quantised_text(record: EngineRecord) -> str:
-    """Return how much of the graph was quantised; empty if none of it was."""
+    """Return how much of the graph was quantised, and if on few samples; empty if none of it was."""
     quantised = record.quantisation
-    return "" if quantised is None else f"{quantised.quantised} of {quantised.quantisable}"
+    if quantised is None:
+        return ""
+    share = f"{quantised.quantised} of {quantised.quantisable}"
+    return f"{share}, few samples" if quantised.warning else share

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.children.compare import compare_outputs
+from tasks.children.compare import compare_outputs, with_spreads
 from tasks.children.reference import Corner, answer, read_reference, write_reference
 from tasks.onnx.emulate import emulated
 from tasks.onnx.session_child import open_session, run_corner
@@ -39,4 +39,4 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     finally:
         if answers and request["actual"] is not None:
             write_reference(Path(request["actual"]), answers)
-    return {"comparisons": comparisons}
+    return {"comparisons": with_spreads(comparisons, (corner.outputs for corner in corners))}

@@ -2,7 +2,8 @@
 
 A graph may be right on usual numbers only. So there are zeros among the floats, two equal rows, two equal ids
 and integers below zero, which ONNX divides and looks up otherwise than TensorFlow. A model may refuse some of
-these, or answer no number; then milder ones are drawn.
+these, or answer no number; then milder ones are drawn. It may answer the same to all small numbers, as models
+of pictures do that divide by 255; then larger ones are drawn.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _BYTES = 256
 _DIGITS = 30
 """Integers that are divided have so many binary digits at most: TensorRT 8 computes 64 of them as 32."""
 _ZEROS = 1 / 16
+_PIXELS = 128.0
 _LEAST = 3
 
 _Values = npt.NDArray[Any]
@@ -35,6 +37,8 @@ class Draws:
         limits: how many ids there are for inputs that take ids, see `tasks.tensorflow.vocabulary`.
         divided: inputs of integers that are divided, shifted and the like, and so may be any.
         signs: whether integers may be below zero.
+        deviation: how large floats are.
+        seed: what is drawn.
         plain: whether all are usual numbers.
     """
 
@@ -42,18 +46,32 @@ class Draws:
     divided: frozenset[str] = frozenset()
     signs: bool = True
     plain: bool = False
+    deviation: float = 1.0
+    seed: int = SEED
 
     def milder(self) -> tuple[Draws, ...]:
         """Return the same and what a model is given if it does not take that, one after the other."""
         return self, replace(self, signs=False), replace(self, signs=False, plain=True)
 
+    def larger(self) -> Draws:
+        """Return the same with floats as large as the values of pixels."""
+        return replace(self, deviation=_PIXELS)
+
+    def again(self) -> Draws:
+        """Return the same with other numbers."""
+        return replace(self, seed=self.seed + 1)
+
+    def are_floats(self, spec: TensorSpec) -> bool:
+        """Say whether the numbers for an input are neither whole nor ids."""
+        return self._end(spec) is None
+
     def drawn(self, spec: TensorSpec, index: int, shape: tuple[int, ...]) -> _Values:
         """Return numbers that the model takes, each drawn by the input's own seed."""
-        draw, dtype = np.random.default_rng([SEED, index]), np.dtype(spec.dtype)
+        draw, dtype = np.random.default_rng([self.seed, index]), np.dtype(spec.dtype)
         if self._is_any(spec):
             values = _of_any_size(draw, shape, dtype)
         elif self._end(spec) is None:
-            values = draw.standard_normal(shape)
+            values = draw.standard_normal(shape) * self.deviation
             values = values if self.plain else np.where(draw.random(shape) < _ZEROS, 0.0, values)
         else:
             values = draw.integers(self._start(spec), self._end(spec), shape)
@@ -69,7 +87,7 @@ class Draws:
                 "" if spec.dtype[0] == "u" else " and both signs"
             )
         if end is None:
-            return "standard normal"
+            return "standard normal" if self.deviation == 1 else f"normal of deviation {self.deviation:g}"
         return "false and true" if spec.dtype == "bool" else f"{self._start(spec)} to {end - 1}"
 
     def _is_any(self, spec: TensorSpec) -> bool:

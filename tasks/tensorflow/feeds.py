@@ -69,6 +69,13 @@ def _check_sample(path: Path, spec: TensorSpec, array: npt.NDArray[Any]) -> None
             found=f"{array.dtype} of shape {array.shape}",
             fix="store it in the input's own type and shape, at least one row, the first dimension the batch",
         )
+    missing = np.isnan(array).reshape(len(array) if array.ndim else 1, -1).any(axis=1)
+    if missing.any():
+        raise SamplesInvalid(
+            wanted=f"numbers in every row of {spec.name} in {path.name}",
+            found=f"NaN in row {int(missing.argmax())}, {missing.sum()} of {len(missing)} rows in all",
+            fix="remove such rows, or write the number that the model gets there: nothing compares with NaN",
+        )
 
 
 def feed(
@@ -76,6 +83,8 @@ def feed(
     shapes: Mapping[str, tuple[int, ...]],
     samples: Arrays,
     draws: Draws = _USUAL,
+    *,
+    first: int = 0,
 ) -> Arrays:
     """Return one array per input in the given shapes; samples are repeated or cut along each dimension.
 
@@ -84,16 +93,18 @@ def feed(
         shapes: the shape of each, by name.
         samples: arrays of the sample file by input; the others are drawn, the same in every run.
         draws: how numbers are drawn.
+        first: with which row the samples start.
     """
     return {
-        spec.name: _fitted(samples[spec.name], shapes[spec.name])
+        spec.name: _fitted(samples[spec.name], shapes[spec.name], first)
         if spec.name in samples
         else draws.drawn(spec, index, shapes[spec.name])
         for index, spec in enumerate(inputs)
     }
 
 
-def _fitted(sample: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def _fitted(sample: npt.NDArray[Any], shape: tuple[int, ...], first: int) -> npt.NDArray[Any]:
+    sample = np.roll(sample, -first, axis=0) if sample.ndim and first else sample
     repeats = [-(-want // have) for want, have in zip(shape, sample.shape, strict=True)]
     return np.ascontiguousarray(np.tile(sample, repeats)[tuple(slice(dim) for dim in shape)]).reshape(shape)
 

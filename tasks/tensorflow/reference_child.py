@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tasks.children.compare import Arrays, relative_error
+from tasks.children.compare import Arrays, relative_error, spreads
 from tasks.children.reference import Corner
 from tasks.domain.corners import corners_of, odd_corners_of
 from tasks.domain.errors import RequestInvalid
@@ -18,6 +19,10 @@ from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision, Shapes
 from tasks.tensorflow.draws import Draws
 from tasks.tensorflow.feeds import feed, flipped, is_movable, one_step_off
+
+_HARDLY = 1e-3
+"""Outputs whose rows differ by less, relative to the largest value, say little."""
+_CLEARLY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,39 +47,77 @@ def answer_corners(
 ) -> Answers:
     """Run the loaded signature `function` at each corner of `profiles`, and at odd sizes if it takes them.
 
-    If the model refuses what was drawn, or answers no number, it gets milder numbers.
+    If the model refuses what was drawn, or answers no number, it gets milder numbers; if it hardly answers to
+    them, larger ones. Where it answered a single row, it is asked again with other numbers.
 
     Raises:
         RequestInvalid: TensorFlow refuses a corner; the error names it.
     """
-
-    def answered(name: str, sizes: Mapping[str, tuple[int, ...]], draws: Draws) -> Corner:
-        fed = feed(inputs, sizes, samples, draws)
-        return Corner(name, fed, _run(function, fed, name), {})
-
-    def asked(draws: Draws) -> list[Corner]:
-        return [answered(name, sizes, draws) for name, sizes in corners_of(profiles).items()]
-
-    *bolder, mildest = draws.milder()
-    for attempt in bolder:
-        with suppress(RequestInvalid):
-            corners = asked(attempt)
-            if _has_numbers(corners):
-                break
-    else:
-        attempt, corners = mildest, asked(mildest)
+    question = _Question(function, inputs, samples)
+    corners, draws = question.at_corners(corners_of(profiles), draws)
     for name, sizes in odd_corners_of(profiles).items():
         with suppress(RequestInvalid):  # the model takes even sizes only
-            corners.append(answered(name, sizes, attempt))
-    return Answers(corners, attempt)
+            corners.append(question.answered(name, sizes, draws))
+    if None in spreads(corner.outputs for corner in corners).values():
+        name, sizes = next(iter(corners_of(profiles).items()))
+        with suppress(RequestInvalid):
+            corners.append(question.answered("again", sizes, draws.again(), first=1))
+    return Answers(corners, draws)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A signature, what it takes, and samples for some of it."""
+
+    function: Any
+    inputs: tuple[TensorSpec, ...]
+    samples: Arrays
+
+    def answered(
+        self, name: str, sizes: Mapping[str, tuple[int, ...]], draws: Draws, *, first: int = 0
+    ) -> Corner:
+        fed = feed(self.inputs, sizes, self.samples, draws, first=first)
+        return Corner(name, fed, _run(self.function, fed, name), {})
+
+    def at_corners(
+        self, corners: Mapping[str, Mapping[str, tuple[int, ...]]], draws: Draws
+    ) -> tuple[list[Corner], Draws]:
+        """Return the answers at `corners`, and how the numbers were drawn in the end."""
+
+        def asked(draws: Draws) -> list[Corner]:
+            return [self.answered(name, sizes, draws) for name, sizes in corners.items()]
+
+        *bolder, mildest = draws.milder()
+        for attempt in bolder:
+            with suppress(RequestInvalid):
+                answers = asked(attempt)
+                if _has_numbers(answers):
+                    break
+        else:
+            attempt, answers = mildest, asked(mildest)
+        if _least_spread(answers) < _HARDLY and self._draws_floats(attempt):
+            with suppress(RequestInvalid):
+                others = asked(attempt.larger())
+                if _has_numbers(others) and _least_spread(others) > _CLEARLY * _least_spread(answers):
+                    return others, attempt.larger()
+        return answers, attempt
+
+    def _draws_floats(self, draws: Draws) -> bool:
+        return any(draws.are_floats(spec) for spec in self.inputs if spec.name not in self.samples)
 
 
 def _has_numbers(corners: list[Corner]) -> bool:
-    """Say whether each output has a finite number at some corner."""
-    present = {
-        name for corner in corners for name, value in corner.outputs.items() if np.isfinite(value).any()
-    }
-    return present == corners[0].outputs.keys()
+    """Say whether each output has a finite number at each corner, unless it is empty there."""
+    return all(
+        not value.size or np.isfinite(value).any() for corner in corners for value in corner.outputs.values()
+    )
+
+
+def _least_spread(corners: list[Corner]) -> float:
+    known = [
+        spread for spread in spreads(corner.outputs for corner in corners).values() if spread is not None
+    ]
+    return min(known, default=math.inf)
 
 
 def measure_noise(function: Any, corners: list[Corner], arithmetic: Precision) -> None:

@@ -29,8 +29,8 @@ from onnx import ModelProto, helper
 
 from tasks.children.compare import Arrays
 from tasks.children.weights import Scratch
-from tasks.domain.errors import RequestInvalid
-from tasks.domain.quantisation import Quantisation
+from tasks.domain.errors import RequestInvalid, SamplesInvalid
+from tasks.domain.quantisation import Quantisation, warning_of
 from tasks.domain.request import Calibration, Precision, ShapeRange
 from tasks.onnx.quantise.ranges import Magnitudes, largest_magnitude
 from tasks.onnx.quantise.samples import Samples
@@ -39,6 +39,7 @@ from tasks.onnx.quantise.sites import Site, find_sites
 from tasks.onnx.quantise.work import multiply_adds
 
 _TRIED = (Calibration.MINMAX, Calibration.ENTROPY, Calibration.PERCENTILE)
+_MOST_NAMES = 3
 _Report = Callable[[str, float], None]
 
 
@@ -88,7 +89,7 @@ def quantise(
 
     Raises:
         RequestInvalid: nothing in the graph can compute in this precision.
-        SamplesInvalid: the samples do not fit the graph's inputs.
+        SamplesInvalid: the samples do not fit the graph's inputs, or no ranges follow from them.
     """
     sites, quantisable = find_sites(model, wanted.precision)
     samples = Samples(wanted.samples, model, wanted.shapes)
@@ -97,9 +98,10 @@ def quantise(
     ranges = _measure(model, sites, samples, calibrations)
     # Where a value is NaN or infinite on the samples, no range holds it.
     finite = {name for name, largest in ranges[calibrations[0]].items() if np.isfinite(largest)}
-    sites = tuple(site for site in sites if finite.issuperset(site.activations.values()))
-    if not sites:
-        raise _nothing(wanted.precision, quantisable)
+    measured = tuple(site for site in sites if finite.issuperset(site.activations.values()))
+    if not measured:
+        raise _without_ranges(wanted, sites, finite) if sites else _nothing(wanted.precision, quantisable)
+    sites = measured
     report("measure errors", 0.6)
     work = multiply_adds(model, samples.shapes)
     search = Search(Trials(model, wanted.precision, samples, room), sites, work)
@@ -111,6 +113,7 @@ def quantise(
         quantisable=quantisable,
         work=sum(work[site.node] for site in best.sites) / max(sum(work.values()), 1),
         errors=best.errors,
+        warning=warning_of(samples.rows),
         tool=f"enginefarm, measured by onnxruntime {onnxruntime.__version__}",
     )
     return search.trials.graphs.make(best.sites, ranges[best.calibration]), asdict(result)
@@ -121,6 +124,16 @@ def _nothing(precision: Precision, quantisable: int) -> RequestInvalid:
         wanted=f"convolutions or matrix products that can compute in {precision}",
         found=f"none of {quantisable} can" if quantisable else "none in the graph",
         fix=f"leave {precision} out of precisions in build.yaml",
+    )
+
+
+def _without_ranges(wanted: QuantisationWanted, sites: Collection[Site], finite: set[str]) -> SamplesInvalid:
+    without = sorted({name for site in sites for name in site.activations.values()} - finite)
+    return SamplesInvalid(
+        wanted=f"finite numbers between the layers on {wanted.samples.name}, to measure ranges on",
+        found=f"NaN or infinity in {', '.join(without[:_MOST_NAMES])}, before every layer that "
+        f"{wanted.precision} could compute",
+        fix="give samples on which the model computes numbers",
     )
 
 

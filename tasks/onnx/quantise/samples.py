@@ -25,6 +25,7 @@ class Samples:
 
     Attributes:
         shapes: shape of one batch, by input.
+        rows: how many the file has.
 
     Args:
         path: an `.npz` with one array per input, first dimension the batch.
@@ -32,7 +33,8 @@ class Samples:
         shapes: the shapes that are asked for, by input; inputs with fixed shapes may stay out.
 
     Raises:
-        SamplesInvalid: an input of the graph has no samples, or samples of another number of dimensions.
+        SamplesInvalid: an input of the graph has no samples, samples of another number of dimensions, or
+            infinite ones; or all rows are equal.
     """
 
     def __init__(self, path: Path, model: ModelProto, shapes: Mapping[str, ShapeRange]) -> None:
@@ -50,22 +52,23 @@ class Samples:
             dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
             self._arrays[value.name] = held[value.name].astype(dtype, copy=False)
             self.shapes[value.name] = _shape(dims, self._arrays[value.name].shape, shapes.get(value.name))
-        self._rows = max((len(array) for array in self._arrays.values() if array.ndim), default=1)
+        _require_variety(path, self._arrays)
+        self.rows = max((len(array) for array in self._arrays.values() if array.ndim), default=1)
         self._at_once = max((shape[0] for shape in self.shapes.values() if shape), default=1)
 
     @property
     def measured(self) -> range | list[int]:
         """Rows to measure ranges on."""
-        if self._rows < _ENOUGH:
-            return range(self._rows)
-        return _spread([row for row in range(self._rows) if row % _EVERY], _MOST_MEASURED)
+        if self.rows < _ENOUGH:
+            return range(self.rows)
+        return _spread([row for row in range(self.rows) if row % _EVERY], _MOST_MEASURED)
 
     @property
     def held_out(self) -> range | list[int]:
         """Rows to measure errors on: others than `measured`, where there are 16 rows or more."""
-        if self._rows < _ENOUGH:
-            return range(self._rows)
-        return _spread(list(range(0, self._rows, _EVERY)), _MOST_HELD_OUT)
+        if self.rows < _ENOUGH:
+            return range(self.rows)
+        return _spread(list(range(0, self.rows, _EVERY)), _MOST_HELD_OUT)
 
     def batches(self, rows: Sequence[int]) -> Iterator[Arrays]:
         """Yield `rows` in batches that the graph takes; the last one repeats rows to be full."""
@@ -91,6 +94,30 @@ def _require(path: Path, name: str, held: Arrays, rank: int) -> None:
             fix="int8 and fp8 measure value ranges on the samples: "
             "write an array for each input, the first dimension the batch",
         )
+
+
+def _require_variety(path: Path, arrays: Arrays) -> None:
+    """Refuse samples from which no range follows: infinite ones, and those that are all alike."""
+    for name, array in arrays.items():
+        infinite = np.isinf(array).reshape(len(array) if array.ndim else 1, -1).any(axis=1)
+        if infinite.any():
+            raise SamplesInvalid(
+                wanted=f"finite numbers for input {name} in {path.name}: int8 and fp8 measure ranges on them",
+                found=f"infinity in row {int(infinite.argmax())}",
+                fix="remove the row, or write a finite number there",
+            )
+    if all(_is_constant(array) for array in arrays.values()):
+        raise SamplesInvalid(
+            wanted=f"samples in {path.name} that differ: int8 and fp8 measure ranges on them",
+            found="the same row again and again" if len(next(iter(arrays.values()))) > 1 else "one number",
+            fix="write real inputs, 64 rows or more, of all kinds that the engine will get",
+        )
+
+
+def _is_constant(array: np.ndarray) -> bool:
+    """Say whether all rows are equal; of one row, all numbers."""
+    first = array[:1] if array.ndim and len(array) > 1 else array.reshape(-1)[:1]
+    return bool((array == first).all())
 
 
 def _shape(dims: list[int | None], have: tuple[int, ...], wanted: ShapeRange | None) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.children.compare import Arrays, compare_outputs
+from tasks.children.compare import Arrays, compare_outputs, with_spreads
 from tasks.children.reference import Corner, answer, read_reference, write_reference
 from tasks.domain.errors import InputInvalid, RunFailed, VerificationFailed
 from tasks.tensorrt.inside.engine.plan import checked_plan
@@ -57,6 +57,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     finally:
         if answers and request["actual"] is not None:
             write_reference(Path(request["actual"]), answers)
+    comparisons = with_spreads(comparisons, (corner.outputs for corner in corners))
     return {"comparisons": comparisons, "seconds": phases.seconds}
 
 

@@ -12,7 +12,7 @@ from flows.cli import display
 from tasks.children.progress import labelled, report_progress
 from tasks.domain.errors import ModelRefused, StoreUnreachable
 from tasks.domain.gate import not_measured
-from tasks.domain.quantisation import Quantisation
+from tasks.domain.quantisation import Quantisation, warning_of
 from tasks.domain.record import EngineRecord
 from tasks.domain.record_text import error_text
 from tasks.domain.request import Calibration
@@ -73,4 +73,13 @@ def test_the_error_of_a_quantised_engine_stands_beside_its_coverage(engine_recor
         tool="a library",
     )
     record = replace(engine_record, quantisation=quantisation)
-    assert error_text(record) == "3.0e-07 (engine, 2 of 32 quantised)"
+    assert error_text(record) == "3.0e-07 (engine, quantised: 2 of 32)"
+    few = replace(record, quantisation=replace(quantisation, warning=warning_of(32)))
+    assert error_text(few) == "3.0e-07 (engine, quantised: 2 of 32, few samples)"
+
+
+def test_the_error_of_an_output_that_hardly_varies_says_so(engine_record: EngineRecord) -> None:
+    verification = engine_record.engine_verification
+    rows = tuple(replace(row, spread=1e-6) for row in verification.comparisons)
+    record = replace(engine_record, engine_verification=replace(verification, comparisons=rows))
+    assert error_text(record) == "3.0e-07 (engine, hardly varies)"

@@ -15,6 +15,7 @@ from tasks.children.compare import (
     compare_outputs,
     compared_values,
     relative_error,
+    spreads,
     top1_agreement,
 )
 from tasks.children.reference import Corner, read_reference, write_reference
@@ -136,3 +137,24 @@ def test_nothing_in_a_reference_file_is_unpickled(tmp_path: Path) -> None:
         archive.writestr(name, pickled.getvalue())
     with pytest.raises(ValueError, match="allow_pickle"):
         read_reference(path)
+
+
+def test_rows_are_compared_with_each_other_at_all_corners() -> None:
+    first, second = np.array([[1.0, 4.0]]), np.array([[1.0, 4.0], [1.0, np.nan], [2.0, 4.0]])
+    answers = [
+        {
+            "rows": first,
+            "same": first,
+            "scalar": np.array(3),
+            "picture": np.ones((1, 2, 2)),
+            "none": first[:0],
+        },
+        {
+            "rows": second,
+            "same": first,
+            "scalar": np.array(2),
+            "picture": np.ones((1, 3, 3)),
+            "none": first[:0],
+        },
+    ]
+    assert spreads(answers) == {"rows": 0.25, "same": 0.0, "scalar": 1 / 3, "picture": None, "none": None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,15 @@ def test_the_gate(rows: list[Comparison], verdict: Verdict, says: str) -> None:
     assert says in verification.reason
     assert (verification.compared, verification.inputs, verification.tolerance) == ("a with b", "drawn", 1e-3)
     assert verification.comparisons == tuple(rows)
+
+
+def test_an_output_that_hardly_varies_passes_and_is_named() -> None:
+    rows = (replace(row(0.0, output="flat"), spread=9e-4), replace(row(1e-5), spread=2.0), row(0.0))
+    verification = judge(rows, compared="", inputs="", tolerance=1e-3)
+    assert verification.verdict is Verdict.PASSED
+    assert "output flat hardly varies on these inputs" in verification.reason
+    assert verification.steady == ("flat",)
+    assert "varies" not in judge(rows[1:], compared="", inputs="", tolerance=1e-3).reason
 
 
 def test_the_worst_comparison_is_named_and_nothing_measured_is_said() -> None:

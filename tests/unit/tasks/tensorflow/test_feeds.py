@@ -124,6 +124,16 @@ def test_samples_that_do_not_fit_are_refused(tmp_path: Path, name: str, array: A
         read_samples(tmp_path / "s.npz", INPUTS)
 
 
+def test_a_row_with_nan_is_named(tmp_path: Path) -> None:
+    image = np.zeros((5, 4), np.float32)
+    image[3, 1] = image[4, 0] = np.nan
+    np.savez(tmp_path / "s.npz", image=image)
+    with pytest.raises(
+        SamplesInvalid, match=r"row of image in s.npz; found NaN in row 3, 2 of 5 rows in all"
+    ):
+        read_samples(tmp_path / "s.npz", INPUTS)
+
+
 def test_damaged_and_pickled_samples_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.npz"
     np.savez(path, image=np.array([object()]))

@@ -109,6 +109,10 @@ def test_without_samples_nothing_is_started(residual: onnx.ModelProto, tmp_path:
         ({"other": IMAGES}, "only other"),
         ({"x": IMAGES[0]}, r"shape \(16, 8, 8\)"),
         ({"x": IMAGES[:0]}, r"shape \(0, 16, 8, 8\)"),
+        ({"x": np.zeros_like(IMAGES)}, "the same row again and again"),
+        ({"x": np.repeat(IMAGES[:1], 40, axis=0)}, "the same row again and again"),
+        ({"x": np.ones_like(IMAGES[:1])}, "one number"),
+        ({"x": np.where(np.arange(40)[:, None, None, None] == 7, np.inf, IMAGES)}, "infinity in row 7"),
     ],
 )
 def test_samples_that_do_not_fit(
@@ -213,6 +217,29 @@ def test_values_without_a_range_stay_in_fp32(
     assert (said["quantised"], said["quantisable"]) == (2, 3)
 
 
+def test_layers_without_any_finite_value_are_the_fault_of_the_samples(
+    parse: Parse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = parse(
+        "g (float[n, 4] x) => (float[n, 4] y) { a = Log (x) y = MatMul (a, w) }",
+        w=np.eye(4, dtype=np.float32),
+    )
+    samples = {"x": IMAGES[:, :4, 0, 0]}
+    with pytest.raises(SamplesInvalid, match="NaN or infinity in a, before every layer that int8"):
+        in_process(model, samples, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(("rows", "warning"), [(63, "few samples: 63 rows"), (64, "")])
+def test_few_samples_are_said(
+    parse: Parse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, warning: str
+) -> None:
+    model = parse("g (float[n, 4] x) => (float[n, 4] y) { y = MatMul (x, w) }", w=np.eye(4, dtype=np.float32))
+    samples = {"x": np.random.default_rng(rows).normal(size=(rows, 4)).astype(np.float32)}
+    _, said = in_process(model, samples, tmp_path, monkeypatch)
+    assert said["warning"].startswith(warning)
+    assert bool(said["warning"]) == bool(warning)
+
+
 def test_samples_on_which_the_graph_stops(
     parse: Parse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,5 +249,5 @@ def test_samples_on_which_the_graph_stops(
         w=np.ones((16, 2), np.float32),
     )
     with pytest.raises(OperationUnsupported, match="Reshape"):
-        in_process(model, {"x": np.ones((3, 7), np.float32)}, tmp_path, monkeypatch)
+        in_process(model, {"x": np.eye(3, 7, dtype=np.float32)}, tmp_path, monkeypatch)
     assert list(tmp_path.glob("*.onnx")) == []
