@@ -19,6 +19,7 @@ import tensorflow as tf
 from tasks.children.reference import write_reference
 from tasks.children.weights import scratch
 from tasks.domain.errors import ModelUnreadable
+from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision
 from tasks.tensorflow.documents import shapes_of, specs_of
 from tasks.tensorflow.draws import Draws
@@ -47,14 +48,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     if request["reference"] is not None:
         report("reference", 0.3)
         with _timed(seconds, "reference"):
-            samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
-            profiles = [shapes_of(profile) for profile in plan["profiles"]]
-            draws = Draws(limits=plan["vocabularies"], divided=frozenset(plan["divided"]))
-            answers = answer_corners(function, inputs, profiles, samples, draws)
-            measure_noise(function, answers.corners, Precision(plan["arithmetic"]))
-            write_reference(Path(request["reference"]), called(answers.corners, plan["renamed"]))
-            samples_used = describe(inputs, samples, answers.draws)
-            del answers, samples
+            samples_used = _answer(request, function, inputs)
     report("convert", 0.6)
     with _timed(seconds, "convert"), scratch() as room:
         frozen = freeze(function, inputs, outputs, plan["renamed"], room)
@@ -69,6 +63,18 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         "plugin_ops": written.plugin_ops,
         "samples_used": samples_used,
     }
+
+
+def _answer(request: dict[str, Any], function: Any, inputs: tuple[TensorSpec, ...]) -> str:
+    """Write the reference; return for people where the inputs' values came from."""
+    plan = request["plan"]
+    samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
+    profiles = [shapes_of(profile) for profile in plan["profiles"]]
+    draws = Draws(limits=plan["vocabularies"], divided=frozenset(plan["divided"]))
+    answers = answer_corners(function, inputs, profiles, samples, draws)
+    measure_noise(function, answers.corners, Precision(plan["arithmetic"]))
+    write_reference(Path(request["reference"]), called(answers.corners, plan["renamed"]))
+    return describe(inputs, samples, answers.draws)
 
 
 @contextmanager

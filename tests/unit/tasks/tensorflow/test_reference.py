@@ -46,8 +46,8 @@ def test_numbers_are_large_if_the_model_hardly_answers_to_small_ones(asked: dict
 
 def test_a_model_of_a_single_row_is_asked_again_with_other_numbers(asked: dict[str, Any]) -> None:
     assert list(asked["takes_any"]["corners"]) == ["min", "opt", "max"]
-    one, again = asked["one_row"]["corners"].values()
-    assert one != again
+    first, again = asked["one_row"]["corners"].values()
+    assert first != again
     assert asked["one_row_of_samples"]["corners"] == {"min/opt/max": [[0, 1, 2, 3]], "again": [[4, 5, 6, 7]]}
 
 
