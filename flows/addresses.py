@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from flows.settings import settings
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.release import ReleaseRef
+from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.release_place import ReleasePlace
 from tasks.store.store import Store
 
@@ -15,13 +16,18 @@ T = TypeVar("T")
 
 
 def release_at(url: str) -> ReleaseRef:
-    """Return the release at `url`.
+    """Return the release at `url`, which may also be that of its `build.yaml`.
 
     Raises:
         RequestInvalid: it is not the URL of a release.
     """
-    wanted = "a release as s3://BUCKET/PREFIX/MODEL/VERSION"
-    return _parsed(ReleaseRef.from_url, url, wanted=wanted, fix="give the folder that contains build.yaml")
+    wanted, fix = (
+        "a release as s3://BUCKET/PREFIX/MODEL/VERSION",
+        f"give the folder that contains {REQUEST_FILE}",
+    )
+    if Path(url).is_dir():
+        fix = f"`enginefarm publish {url} s3://BUCKET/PREFIX/MODEL/VERSION` makes a release of it"
+    return _parsed(ReleaseRef.from_url, url.removesuffix(f"/{REQUEST_FILE}"), wanted=wanted, fix=fix)
 
 
 def place_at(url: str) -> ReleasePlace:

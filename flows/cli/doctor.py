@@ -167,7 +167,7 @@ def _prefect() -> Finding:
             subject="Prefect API",
             level=Level.ABSENT,
             text=f"Prefect {version('prefect')}, no PREFECT_API_URL: commands start a temporary server",
-            fix="run `prefect server start` and set PREFECT_API_URL to share runs",
+            fix="to share runs, start a farm (`enginefarm up`, or agents/README.md) and set PREFECT_API_URL",
         )
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=_SECONDS):  # noqa: S310 (the user's own URL)

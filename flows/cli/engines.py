@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +32,17 @@ Name = Annotated[
     typer.Argument(
         metavar="NAME",
         help="Name or key of the engine, as `enginefarm engines list` shows it. 7 digits are enough.",
+    ),
+]
+
+
+PlanFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="File to write the plan to, a folder, or - for standard output, without the record. "
+        "Default: a name made from the engine's.",
     ),
 ]
 
@@ -72,12 +85,7 @@ def show_record(name: Name, *, store: StoreUrl = None) -> None:
 def fetch(
     name: Name,
     *,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="File to write the plan to. Default: a name made from the engine's."
-        ),
-    ] = None,
+    output: PlanFile = None,
     force: Force = False,
     store: StoreUrl = None,
 ) -> None:
@@ -88,7 +96,10 @@ def fetch(
     place = store_at(store)
     document = document_at(place, name)
     record = document.record
-    path = output or Path(_file_name(record))
+    if output == Path("-"):
+        _print_plan(place, record)
+        return
+    path = _plan_path(output, record)
     for file in (path, record_beside(path)):
         if file.exists() and not force:
             raise RequestInvalid(
@@ -119,6 +130,32 @@ def layers(name: Name, *, store: StoreUrl = None) -> None:
         path = Path(folder) / "layers.json"
         place.get_blob(record.layers, path)
         print(path.read_text("utf-8"), end="")  # noqa: T201
+
+
+def _plan_path(output: Path | None, record: EngineRecord) -> Path:
+    """Return where to write a plan that is to go to `output`, a file or a folder."""
+    name = Path(_file_name(record))
+    if output is None:
+        return name
+    return output / name if output.is_dir() else output
+
+
+def _print_plan(store: Store, record: EngineRecord) -> None:
+    """Write the plan to standard output, after it is checked.
+
+    Raises:
+        RequestInvalid: that is a terminal.
+        FarmError: as `fetch_engine`.
+    """
+    if sys.stdout.isatty():
+        raise RequestInvalid(
+            wanted="a file or a pipe for the plan", found="a terminal", fix="add `> FILE`, or give `-o FILE`"
+        )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "engine.plan"
+        store.get_blob(record.plan, path)
+        with path.open("rb") as plan:
+            shutil.copyfileobj(plan, sys.stdout.buffer)
 
 
 def fetch_engine(store: Store, document: Document[EngineRecord], path: Path) -> None:

@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Annotated
@@ -27,9 +26,11 @@ from flows.cli.display import (
     show_error,
 )
 from flows.cli.doctor import doctor
+from flows.cli.interrupts import InterruptibleGroup
 from flows.cli.options import Json, Precisions, Release, Targets, Verbose, Wide
 from flows.cli.output import console, print_json, say, show
 from flows.cli.publish import check, publish, requests
+from flows.cli.reconcile import reconcile
 from flows.cli.run import run
 from flows.cli.runs import cancel, logs, retry, submit
 from flows.cli.status import status
@@ -37,7 +38,7 @@ from flows.cli.targets import targets
 from flows.cli.up import up
 from flows.local.temporary_server import temporary_server
 from flows.release.stored_engines import stored_outcome
-from tasks.domain.errors import FarmError, Interrupted
+from tasks.domain.errors import FarmError
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.overrides import Overrides
 from tasks.domain.release import ReleaseRef
@@ -45,6 +46,7 @@ from tasks.domain.release import ReleaseRef
 _BUILD, _STORED, _FARM = "Build engines", "Stored engines", "Run a farm"
 
 app = typer.Typer(
+    cls=InterruptibleGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -85,7 +87,7 @@ def build(  # noqa: PLR0913 (each is an option)
     """Build the engines of a release that the store does not have yet."""
     ref = release_at(release)
     overrides = Overrides(precisions=tuple(precision or ()), targets=tuple(target or ()))
-    with _interruptible(), progress_bars():
+    with progress_bars():
         # Prefect and its server take seconds to start: what needs neither is asked first.
         outcome = asyncio.run(stored_outcome(ref, overrides)) or _build(ref, overrides, verbose=verbose)
     _show_outcome(outcome, wide=wide, as_json=as_json)
@@ -109,7 +111,7 @@ def demo(*, as_json: Json = False) -> None:
     """Build real engines from a small trained model, right here. Needs no GPU, account or server."""
     from flows.cli.demo import demo_world, run_demo, show_demo  # noqa: PLC0415 (see `build`)
 
-    with _interruptible(), demo_world(), temporary_server(), progress_bars():
+    with demo_world(), temporary_server(), progress_bars():
         outcome = asyncio.run(run_demo())
     if as_json:
         again = {"found": outcome.found, "built": outcome.built, "seconds": round(outcome.seconds, 3)}
@@ -139,36 +141,6 @@ def _show_outcome(outcome: ReleaseOutcome, *, wide: bool, as_json: bool) -> None
     say(f"{already_stored} found, {built} built.")
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turn Ctrl-C into an error like all others, after every child process has ended."""
-    interrupted = Interrupted(
-        wanted="to finish the work",
-        found="a signal to stop",
-        fix="run the same command again: it continues with what is already stored",
-    )
-    try:
-        yield
-    except (FarmError, SystemExit):
-        raise
-    except Exception as error:
-        if not _follows_a_signal(error):
-            raise
-        raise interrupted from None
-    except BaseException:  # noqa: BLE001 (KeyboardInterrupt, CancelledError, Prefect's own for SIGTERM)
-        raise interrupted from None
-
-
-def _follows_a_signal(error: BaseException) -> bool:
-    """Return whether `error` was raised while a signal was handled: the temporary server may have ended."""
-    cause = error.__context__
-    while cause is not None:
-        if isinstance(cause, (asyncio.CancelledError, KeyboardInterrupt)):
-            return True
-        cause = cause.__context__
-    return False
-
-
 def _add(command: Callable[..., None], panel: str, example: str = "") -> None:
     app.command(rich_help_panel=panel, epilog=f"Example: enginefarm {example}" if example else None)(command)
 
@@ -186,6 +158,7 @@ _add(up, _FARM)
 _add(deploy, _FARM)
 app.add_typer(agent.app, name="agent", rich_help_panel=_FARM)
 _add(submit, _FARM, "submit s3://my-bucket/models/resnet/v7 --priority production --watch")
+_add(reconcile, _FARM, "reconcile --dry-run s3://my-bucket/models")
 _add(status, _FARM)
 _add(logs, _FARM, "logs -f resnet-v7")
 _add(cancel, _FARM)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from agents.hardware.gpu_lock import free_site
+from agents.hardware.interpreters import interpreters_at
 from agents.hardware.probe import HostProbe, probe_host
 from agents.hardware.sites import sites_to_run
 from flows.addresses import store_at
@@ -36,7 +37,13 @@ Engine = Annotated[
 ]
 Inputs = Annotated[Path, typer.Option("--input", help="An .npz file with one array per input.")]
 Output = Annotated[
-    Path | None, typer.Option(help="File for the outputs, as .npz. Default: only a summary is printed.")
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="File for the outputs, as .npz, or a folder for outputs.npz. "
+        "Default: only a summary is printed.",
+    ),
 ]
 Profile = Annotated[
     int | None, typer.Option(help="Optimisation profile. Default: the first that accepts the shapes.")
@@ -48,7 +55,9 @@ GpuIndex = Annotated[
 Interpreter = Annotated[
     str | None,
     typer.Option(
-        metavar="PATH", help="Interpreter with the engine's TensorRT. Default: the first that fits."
+        metavar="PATH",
+        help="Toolchain with the engine's TensorRT: an interpreter, an environment, or a folder of "
+        "environments. Default: the first that fits.",
     ),
 ]
 
@@ -65,6 +74,8 @@ def run(  # noqa: PLR0913 (one option each)
     store: StoreUrl = None,
 ) -> None:
     """Run an engine on its GPU, and print or save its outputs."""
+    if output is not None and output.is_dir():
+        output /= "outputs.npz"
     _check_files(inputs, output, force=force)
     with progress_bars(), settings().workspace() as work:
         plan, record = _plan(engine, store, work)
@@ -119,19 +130,19 @@ async def _run_on_free_gpu(
     engine_run: EngineRun, target: EngineTarget, gpu: int | None, toolchain: str | None, work: Workspace
 ) -> tuple[OutputSummary, ...]:
     """Run the engine on the first free GPU that it was built for."""
-    interpreters = settings().interpreters if toolchain is None else (toolchain,)
+    interpreters = settings().interpreters if toolchain is None else interpreters_at((toolchain,))
     host = await probe_host(interpreters, work=work)
-    sites = sites_to_run(host if toolchain is None else _only(host, toolchain), target, gpu_index=gpu)
+    sites = sites_to_run(host if toolchain is None else _only(host, interpreters), target, gpu_index=gpu)
     async with free_site(sites) as site:
         return await run_engine(engine_run, site, work=work)
 
 
-def _only(host: HostProbe, interpreter: str) -> HostProbe:
-    """Return the part of `host` about one toolchain; raise its error if it is broken."""
+def _only(host: HostProbe, interpreters: tuple[str, ...]) -> HostProbe:
+    """Return the part of `host` about these toolchains; raise an error of theirs if none works."""
+    matching = [probe for probe in host.toolchains if probe.toolchain.interpreter in interpreters]
     for broken in host.broken:
-        if broken.interpreter == interpreter:
+        if broken.interpreter in interpreters and not matching:
             raise broken.error
-    matching = (probe for probe in host.toolchains if probe.toolchain.interpreter == interpreter)
     return HostProbe(toolchains=tuple(matching), broken=())
 
 

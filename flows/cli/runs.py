@@ -59,9 +59,9 @@ def submit(  # noqa: PLR0913 (each is an option)
     asked = asyncio.run(_ask(ref, overrides, again=again, say=(lambda _: None) if as_json else say))
     if wait or watch:
         least = _lowest_level(verbose=verbose) if watch and not as_json else None
-        asked = replace(asked, run=asyncio.run(_end_of(asked.run, logs_from=least)))
+        asked = replace(asked, run=asyncio.run(end_of(asked.run, logs_from=least)))
         if not as_json:
-            say(_describe_run(asked.run))
+            say(describe_run(asked.run))
     if as_json:
         _print_submitted(asked)
 
@@ -78,7 +78,7 @@ async def _ask(ref: ReleaseRef, overrides: Overrides, *, again: bool, say: Calla
     async with farm_client() as client:
         asked = await runs.submit(client, ref, overrides, again=again)
     note = "" if asked.created else "; submitted before (--again starts a new run)"
-    say(f"{_describe_run(asked.run)}{note}")
+    say(f"{describe_run(asked.run)}{note}")
     return asked
 
 
@@ -87,7 +87,7 @@ def _lowest_level(*, verbose: bool) -> int:
     return logging.DEBUG if verbose else logging.INFO
 
 
-async def _end_of(run: FlowRun, *, logs_from: int | None) -> FlowRun:
+async def end_of(run: FlowRun, *, logs_from: int | None) -> FlowRun:
     """Return `run` once it is over; until then, print its logs from level `logs_from` on, unless it is None.
 
     Raises:
@@ -117,7 +117,7 @@ def cancel(run: Run) -> None:
             flow_run = await runs.find_run(client, run)
             ended = await runs.cancel(client, flow_run)
             for cancelled in ended:
-                say(_describe_run(cancelled))
+                say(describe_run(cancelled))
             if not ended:
                 say(f"{flow_run.id} {flow_run.name} had already finished: {flow_run.state_name}")
 
@@ -133,7 +133,7 @@ def retry(run: Run) -> None:
     async def start() -> None:
         async with farm_client() as client:
             retried = await runs.retry(client, await runs.find_run(client, run))
-            say(_describe_run(retried))
+            say(describe_run(retried))
 
     asyncio.run(start())
 
@@ -160,7 +160,7 @@ def logs(
             ):
                 _print_log(line)
             if follow:
-                say(_describe_run(await client.read_flow_run(flow_run.id)))
+                say(describe_run(await client.read_flow_run(flow_run.id)))
 
     asyncio.run(read())
 
@@ -174,5 +174,6 @@ def _print_log(line: LogLine) -> None:
     console.print(Text(text, style=style))
 
 
-def _describe_run(run: FlowRun) -> str:
+def describe_run(run: FlowRun) -> str:
+    """Return a line with the id, name and state of `run`."""
     return f"{run.id} {run.name}: {run.state_name}"

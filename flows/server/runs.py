@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -24,10 +25,11 @@ from agents.server.release_runs import Started, start_release
 from agents.server.run_errors import why_unsuccessful
 from flows.server.run_ends import RunEnds, is_final
 from tasks.domain.digest import document_digest
-from tasks.domain.errors import RequestInvalid, RunUnknown
+from tasks.domain.errors import NotDeployed, RequestInvalid, RunUnknown
 from tasks.domain.overrides import Overrides
 from tasks.domain.release import ReleaseRef
 
+_RECONCILE = "reconcile/farm"
 _PAGE, _PAGES = 200, 5
 _POLL_SECONDS = 1.0
 _FEWEST_DIGITS = 4
@@ -53,6 +55,33 @@ async def submit(
     key = f"submit:{document_digest(asked)}" + (f":{uuid.uuid4().hex}" if again else "")
     return await start_release(
         client, release, idempotency_key=key, overrides=overrides, queue=overrides.priority
+    )
+
+
+async def start_reconcile(client: PrefectClient, *, places: tuple[str, ...], budget: int) -> FlowRun:
+    """Start a run of `reconcile` now.
+
+    Args:
+        client: of the farm's server.
+        places: where to look; none for the places that the farm checks every night.
+        budget: how many builds it may start.
+
+    Raises:
+        NotDeployed: the farm is not registered on this server.
+    """
+    try:
+        deployment = await client.read_deployment_by_name(_RECONCILE)
+    except ObjectNotFound as error:
+        raise NotDeployed(
+            wanted=f"the deployment {_RECONCILE} on the Prefect server",
+            found="none",
+            fix="register the farm: `enginefarm deploy`",
+        ) from error
+    return await client.create_flow_run_from_deployment(
+        deployment.id,
+        parameters={"places": list(places), "budget": budget},
+        name=f"reconcile-{datetime.now(UTC):%F-%H%M%S}",
+        tags=["way:command"],
     )
 
 

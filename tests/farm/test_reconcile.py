@@ -107,6 +107,19 @@ def test_what_s3_lacks_is_started_once_within_the_budget(bucket: str) -> None:
     assert len(_runs()) == 3
 
 
+def test_a_command_lists_what_is_missing_and_starts_a_run_now(bucket: str) -> None:
+    _announce(bucket, timedelta(days=1))
+    rows = json.loads(run("reconcile", "--dry-run", "--json"))
+    lacks = {row["release"].removeprefix(f"s3://{bucket}/models/"): row["lacks"] for row in rows}
+    assert lacks["first/1/"] == [f"missing: rtx-sm89/{_TARGET.version} fp32"]
+    assert "did you mean targets" in lacks["broken/1/"][0]
+    assert _runs() == []
+    started = json.loads(run("reconcile", f"s3://{bucket}/models", "--budget", "3", "--json"))
+    flow_run = on_server(lambda client: client.read_flow_run(started["id"]))
+    assert flow_run.parameters == {"places": [f"s3://{bucket}/models"], "budget": 3}
+    assert flow_run.name.startswith(f"reconcile-{datetime.now(UTC):%Y}")
+
+
 def test_places_that_are_not_named_or_not_allowed_are_refused(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

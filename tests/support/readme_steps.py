@@ -26,11 +26,14 @@ _TOOLS = {
 def readme_steps(folder: Path, bucket: str, **environment: str) -> Callable[..., str]:
     """Write the document's programs into `folder`; return a function that runs words there.
 
+    They build for an H100, which the caller has or stands in for: only that one runs engines here.
+
     It returns their output. `my-bucket` in the words becomes `bucket`. `environment`, and what
     that function is given by name, join the environment of this process.
     """
     for name, text in PROGRAMS.items():
-        (folder / name).write_text(text, "utf-8")
+        assert name != "two_layers.py" or "rtx-sm89" in text
+        (folder / name).write_text(text.replace("rtx-sm89", "h100-sxm-80gb"), "utf-8")
     tools = folder / "tools"
     tools.mkdir()
     for name, line in _TOOLS.items():

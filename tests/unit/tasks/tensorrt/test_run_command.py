@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,7 +161,7 @@ def test_a_fetched_plan_runs(stored: Stored, plan: Path, inputs: Path, tmp_path:
 def test_a_key_runs_out_of_the_store(stored: Stored, inputs: Path) -> None:
     result = command(
         "run", stored.record.key, "--store", stored.url, "--input", inputs, "--gpu", "1", "--profile", "0",
-        "--toolchain", stored.toolchain.interpreter,
+        "--toolchain", os.path.relpath(stored.toolchain.folder),
     )  # fmt: skip
     assert result.exit_code == 0, result.exception
     assert "[2, 10]" in result.output
