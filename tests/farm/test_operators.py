@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -18,6 +19,8 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 
 from agents.server.release_runs import DEPLOYMENT
+from flows.addresses import release_at
+from flows.build_release import build_release
 from flows.settings import settings
 from tasks.domain.errors import NotDeployed, ReleaseIncomplete, RequestInvalid, RunUnknown, RunUnsuccessful
 from tasks.domain.offer import CPU_POOL
@@ -152,7 +155,7 @@ def test_failures_are_shown_with_their_fix(prefect_server: str, s3_env: str) -> 
     settings.cache_clear()
     url = f"s3://{s3_env}/models/nowhere-{s3_env}/1"
     with pytest.raises(ReleaseIncomplete):
-        run("build", url)
+        asyncio.run(build_release(release_at(url)))
     view = json.loads(run("status", "--json", "--failures", "1"))
     (failure,) = view["failures"]
     assert (failure["name"], failure["state"]) == (f"nowhere-{s3_env}-1", "Failed")
