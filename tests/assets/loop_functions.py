@@ -69,15 +69,17 @@ unary(
 )
 
 
-def _written(a: Any) -> Any:
-    rows = tf.TensorArray(tf.float32, tf.shape(a)[0], element_shape=(3,))
+def _written(a: Any, number: Any = None) -> Any:
+    number = tf.shape(a)[0] if number is None else number
+    rows = tf.TensorArray(tf.float32, number, element_shape=(3,))
     loop = tf.while_loop(
-        lambda at, _: at < tf.shape(a)[0], lambda at, rows: (at + 1, rows.write(at, a[at] * 2)), (0, rows)
+        lambda at, _: at < number, lambda at, rows: (at + 1, rows.write(at, a[0] * 2)), (0, rows)
     )
     return loop[1].stack()
 
 
-unary("while_without_a_limit", _written)
+unary("while_up_to_a_size", _written)
+unary("while_data_lasts", lambda a: _written(a, tf.cast(tf.reduce_sum(tf.abs(a[0])), tf.int32) + 1))
 videos(
     "steps_of_pictures",
     kl.TimeDistributed(kl.Conv2D(4, 3, activation="relu")),

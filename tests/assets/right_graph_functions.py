@@ -1,4 +1,4 @@
-"""Models that TensorRT takes once their graph is right, and some refused ones, for convert_functions.py."""
+"""Models that TensorRT takes once their graph is right, and others that are refused."""
 
 # TensorFlow and Keras have no types of their own.
 # mypy: disable-error-code="misc,no-untyped-call"
@@ -19,7 +19,7 @@ COMPARED_ONLY = {"dropout_in_lstm", "dropout_both_ways"}
 _SERIES = {"a": {"min": [1, 3, 4], "opt": [2, 5, 4], "max": [3, 9, 4]}}
 
 
-def one(
+def unary(
     name: str,
     function: Callable[[Any], Any],
     shape: tuple[int | None, ...] = (None, 3),
@@ -80,9 +80,9 @@ def _counted(a: Any) -> Any:
     return a * _calls
 
 
-one("calls_are_counted", _counting, holds=_calls)
-one("calls_count", _counted, holds=_calls)
-one("calls_count_in_a_loop", lambda a: tf.map_fn(_counted, a), (4, 3), holds=_calls)
+unary("calls_are_counted", _counting, holds=_calls)
+unary("calls_count", _counted, holds=_calls)
+unary("calls_count_in_a_loop", lambda a: tf.map_fn(_counted, a), (4, 3), holds=_calls)
 
 # Reshapes of what was reshaped.
 _square = weights(12, 12)
@@ -98,5 +98,70 @@ def _heads(a: Any) -> Any:
 
 
 _TOKENS = {"a": {"min": [1, 3, 12], "opt": [2, 5, 12], "max": [3, 7, 12]}}
-one("split_heads", _heads, (None, None, 12), _TOKENS)
-one("cast_over_integers", lambda a: tf.cast(tf.cast(tf.cast(a * 2, tf.int32), tf.bool), tf.float32))
+unary("split_heads", _heads, (None, None, 12), _TOKENS)
+unary("cast_over_integers", lambda a: tf.cast(tf.cast(tf.cast(a * 2, tf.int32), tf.bool), tf.float32))
+
+# Softmax of one row, and an index that a loop counts.
+unary("softmax_of_a_row", lambda a: tf.map_fn(lambda row: tf.nn.softmax(row) + tf.nn.log_softmax(row), a))
+_PAIRS = weights(4, 4)
+
+
+def _recurrence(a: Any) -> Any:
+    state = tf.zeros_like(a[:, 0, :])
+    for at in tf.range(tf.shape(a)[1]):
+        state = tf.tanh(state @ _PAIRS + a[:, at, :])
+    return state
+
+
+def _recurrence_that_writes(a: Any) -> Any:
+    state, states = tf.zeros_like(a[:, 0, :]), tf.TensorArray(tf.float32, tf.shape(a)[1])
+    for at in tf.range(tf.shape(a)[1]):
+        state = tf.tanh(state @ _PAIRS + a[:, at, :])
+        states = states.write(at, state)
+    return tf.transpose(states.stack(), [1, 0, 2])
+
+
+def _while(go: Any, turn: Any, *start: Any) -> Any:
+    return tf.while_loop(go, turn, start)[1]
+
+
+_ROWS = {"a": {"min": [2, 3], "opt": [3, 3], "max": [5, 3]}}
+_any = (None, None, 4)
+unary("step_in_a_loop", tf.autograph.to_graph(_recurrence), _any, _SERIES)
+unary("step_in_a_loop_that_writes", tf.autograph.to_graph(_recurrence_that_writes), _any, _SERIES)
+unary(
+    "loop_backwards",
+    lambda a: _while(
+        lambda at, _: at > 0, lambda at, sum_: (at - 1, tf.tanh(sum_ * 2 + a[at - 1])), tf.shape(a)[0], a[0]
+    ),
+    shapes=_ROWS,
+)
+unary(
+    "loop_by_two_until_it_is_large",
+    lambda a: _while(
+        lambda at, sum_: tf.logical_and(at <= tf.shape(a)[0] - 2, tf.reduce_sum(sum_) < 2.0),
+        lambda at, sum_: (at + 2, sum_ + tf.abs(a[at])),
+        0,
+        tf.zeros([3]),
+    ),
+    shapes=_ROWS,
+)
+unary(
+    "windows_in_a_loop",
+    lambda a: _while(
+        lambda at, _: at < tf.shape(a)[1] - 2,
+        lambda at, sum_: (at + 1, sum_ + a[:, at : at + 2, :] + tf.slice(a, [0, at, 0], [-1, 2, 4])),
+        0,
+        tf.zeros_like(a[:, :2, :]),
+    ),
+    _any,
+    _SERIES,
+)
+unary("row_from_the_end", lambda a: a[tf.cast(tf.reduce_max(a) * 0, tf.int32) - 1, :2], (3, 4))
+layers(
+    "grouped_and_dilated",
+    (None, None, 4),
+    kl.Conv2D(4, 3, groups=2, dilation_rate=2, padding="same"),
+    suffix=".h5",
+    shapes={"a": {"min": [1, 9, 8, 4], "opt": [2, 16, 12, 4], "max": [3, 21, 15, 4]}},
+)

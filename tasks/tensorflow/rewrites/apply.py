@@ -11,6 +11,7 @@ import tensorflow as tf
 from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     brain_float,
     colours,
+    computed_indices,
     counting,
     cropping,
     diagonals,
@@ -21,6 +22,7 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     fixed_resize,
     integer_division,
     lookup_tables,
+    loop_bounds,
     loops,
     near_zero,
     nearest_resize,

@@ -48,25 +48,27 @@ def _written(site: Site) -> tuple[Any, Any]:
     loop, place = site.op.inputs[0].op, site.op.inputs[0].value_index
     if loop.type not in _LOOPS:
         return None, None
-    body = _function(loop.graph, loop.get_attr("body").name)
-    write = _origin(body.outputs[place]).op
+    body = function_named(loop.graph, loop.get_attr("body").name)
+    write = origin(body.outputs[place]).op
     return body, write if write.type == "TensorListSetItem" else None
 
 
-def _function(graph: Any, name: str) -> Any:
+def function_named(graph: Any, name: str) -> Any:
+    """Return the function `name`, which `graph` calls, as a graph."""
     while name not in graph._functions:  # noqa: SLF001 (as tf2onnx finds them)
         graph = graph.outer_graph
     return function_def_to_graph(graph._functions[name].definition)  # noqa: SLF001
 
 
-def _origin(tensor: Any) -> Any:
+def origin(tensor: Any) -> Any:
+    """Return the tensor of which `tensor` is an identity."""
     while tensor.op.type == "Identity":
         tensor = tensor.op.inputs[0]
     return tensor
 
 
 def _taken(loop: Any, body: Any, write: Any) -> list[Any] | None:
-    taking = _origin(write.inputs[2]).op
+    taking = origin(write.inputs[2]).op
     if taking.type != "StridedSlice" or any(taking.get_attr(key) != mask for key, mask in _ONE_PLACE.items()):
         return None
     row = taking.inputs[1].op
@@ -81,10 +83,10 @@ def _taken(loop: Any, body: Any, write: Any) -> list[Any] | None:
 
 def _counts_down(body: Any, write: Any) -> bool:
     """Say whether each turn of the loop writes one place before the last turn's."""
-    index = _origin(write.inputs[1])
+    index = origin(write.inputs[1])
     turn = next((number for number, tensor in enumerate(body.inputs) if tensor is index), None)
-    step = None if turn is None else _origin(body.outputs[turn]).op
-    if step is None or step.type not in ("Sub", "Add", "AddV2") or _origin(step.inputs[0]) is not index:
+    step = None if turn is None else origin(body.outputs[turn]).op
+    if step is None or step.type not in ("Sub", "Add", "AddV2") or origin(step.inputs[0]) is not index:
         return False
     change = static_value(step.inputs[1])
     return change is not None and int(change) == (1 if step.type == "Sub" else -1)

@@ -20,6 +20,16 @@ def prevent_gradient(site: Site) -> list[Any]:
     return [tf.identity(site.inputs[0])]
 
 
+@rewrites("Softmax", "LogSoftmax")
+def softmax_of_a_row(site: Site) -> list[Any] | None:
+    """Return the softmax of a vector as that of a matrix: TensorRT takes none of rank 1."""
+    (x,) = site.inputs
+    if x.shape.rank != 1:
+        return None
+    softmax = tf.nn.softmax if site.op.type == "Softmax" else tf.nn.log_softmax
+    return [softmax(x[None])[0]]
+
+
 @rewrites("L2Loss")
 def l2_loss(site: Site) -> list[Any]:
     """Return half the sum of squares."""

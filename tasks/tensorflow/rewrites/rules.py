@@ -55,14 +55,20 @@ def refuse(site: Site) -> NoReturn:
     )
 
 
+def _first_that_applies(first: Rewrite, second: Rewrite) -> Rewrite:
+    def rewrite(site: Site) -> Sequence[Any] | None:
+        results = first(site)
+        return second(site) if results is None else results
+
+    return rewrite
+
+
 def rewrites(*ops: str) -> Callable[[Rewrite], Rewrite]:
-    """Register the decorated function for the operations `ops`."""
+    """Register the decorated function for the operations `ops`, behind others that were registered before."""
 
     def register(rewrite: Rewrite) -> Rewrite:
         for op in ops:
-            if op in RULES:
-                raise ValueError(f"two rewrites of {op}")
-            RULES[op] = rewrite
+            RULES[op] = _first_that_applies(RULES[op], rewrite) if op in RULES else rewrite
         return rewrite
 
     return register

@@ -49,8 +49,10 @@ def run_for_sizes(tensors: list[Any], sizes: Any) -> Iterator[list[Any]]:
         return
     with tf.compat.v1.Session(graph=tensors[0].graph) as session:
         for size in sizes:
-            dims = {shape: [dim or size for dim in shape.op.inputs[0].shape.as_list()] for shape in shapes}
-            yield session.run(tensors, {shape: np.array(value) for shape, value in dims.items()})
+            dims = {  # tensors of a function have no hash
+                shape.name: [dim or size for dim in shape.op.inputs[0].shape.as_list()] for shape in shapes
+            }
+            yield session.run(tensors, {name: np.array(value) for name, value in dims.items()})
 
 
 def follows_from_shapes(tensor: Any) -> bool:

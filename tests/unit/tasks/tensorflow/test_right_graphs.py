@@ -11,7 +11,11 @@ from tests.support.rounding import beyond_rounding
 
 COMPARED = ("dropout_in_lstm", "dropout_both_ways")
 """Whose graphs have nothing that the same models have not without what is tried here."""
-BUILT = ("calls_are_counted", "split_heads", "cast_over_integers")
+BUILT = (
+    "calls_are_counted", "split_heads", "cast_over_integers", "softmax_of_a_row", "step_in_a_loop",
+    "step_in_a_loop_that_writes", "loop_backwards", "loop_by_two_until_it_is_large", "windows_in_a_loop",
+    "row_from_the_end", "grouped_and_dilated",
+)  # fmt: skip
 REFUSED = {
     "calls_count": ("AssignAddVariableOp", "take the old one as an input"),
     "calls_count_in_a_loop": ("AssignAddVariableOp (layer map/while", "take the old one as an input"),

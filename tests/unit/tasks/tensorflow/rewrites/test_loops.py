@@ -12,9 +12,9 @@ from tests.support.rounding import beyond_rounding
 BUILT = (
     "scan", "scan_from_a_start", "scan_backwards", "scan_backwards_without_a_start", "scan_of_fixed_length",
     "scan_of_two", "scan_in_a_map", "fold", "vectorised", "resize_in_a_map", "steps_of_pictures",
-    "steps_dilated", "switch",
+    "steps_dilated", "switch", "while_up_to_a_size",
 )  # fmt: skip
-NO_ENGINE = {"while_without_a_limit": "maximum_iterations"}
+NO_ENGINE = {"while_data_lasts": "maximum_iterations"}
 REFUSED = {
     "scan_of_keras": ("scan output index", "instead of keras.ops.scan"),
     "switch_in_a_loop": ("infer the attribute type", "use tf.cond instead of tf.switch_case"),

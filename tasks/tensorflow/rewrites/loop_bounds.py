@@ -1,0 +1,117 @@
+"""Loops that count up to a size get it as their trip limit.
+
+`for i in tf.range(n)` is a condition alone, to TensorFlow and to tf2onnx. TensorRT cannot infer how many rows
+such a loop writes ("no trip limit was set"). The limit is read from the comparison in the condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites.loops import function_named, origin
+from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.values import follows_from_shapes, static_value
+
+_UP = {"Less": 0, "LessEqual": 1}
+_DOWN = {"Greater": 0, "GreaterEqual": 1}
+_NO_LIMIT = -1
+_LIMIT = 1  # which input of a loop it is
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A loop ends when `distance` is used up by `step` in each turn."""
+
+    distance: Any
+    step: int
+
+
+@rewrites("While", "StatelessWhile")
+def with_a_trip_limit(site: Site) -> None:
+    """Give the loop a limit if its condition compares what it counts with a size or a constant."""
+    loop = site.op
+    given = static_value(loop.inputs[_LIMIT]) if len(loop.inputs) > _LIMIT else None
+    if given is None or given.shape != () or int(given) != _NO_LIMIT:
+        return
+    bound = next(_bounds(loop), None)
+    if bound is not None:
+        loop._update_input(_LIMIT, _turns(bound))  # noqa: SLF001 (TensorFlow has no public way)
+
+
+def _turns(bound: _Bound) -> Any:
+    known = static_value(bound.distance)
+    if known is not None:
+        return tf.constant(max(0, -(-int(known) // bound.step)), tf.int32)
+    distance = tf.cast(tf.maximum(bound.distance, 0), tf.int32)
+    if bound.step == 1:
+        return distance
+    return tf.truncatediv(distance + (bound.step - 1), bound.step)
+
+
+def _bounds(loop: Any) -> Iterator[_Bound]:
+    condition = function_named(loop.graph, loop.get_attr("cond").name)
+    body = function_named(loop.graph, loop.get_attr("body").name)
+    waiting = [condition.outputs[0]]
+    while waiting:
+        compared = origin(waiting.pop()).op
+        if compared.type == "LogicalAnd":
+            waiting += compared.inputs
+        elif compared.type in _UP | _DOWN:
+            bound = _bound(loop, condition, body, compared)
+            if bound is not None:
+                yield bound
+
+
+def _bound(loop: Any, condition: Any, body: Any, compared: Any) -> _Bound | None:
+    counter, end = map(origin, compared.inputs)
+    place = _place(condition, counter)
+    step = None if place is None else _step(loop, body, place)
+    last = _outside(loop, condition, body, end)
+    if place is None or step is None or last is None or not last.dtype.is_integer:
+        return None
+    up = compared.type in _UP
+    if (step > 0) != up or not all(map(follows_from_shapes, (loop.inputs[place], last))):
+        return None
+    first = loop.inputs[place]
+    distance = last - first if up else first - last
+    return _Bound(distance + (_UP | _DOWN)[compared.type], abs(step))
+
+
+def _step(loop: Any, body: Any, place: int) -> int | None:
+    """Return what each turn adds to the value at `place`; None if that is not known, or nothing."""
+    change = origin(body.outputs[place]).op
+    if change.type not in ("Add", "AddV2", "Sub"):
+        return None
+    counter, *others = map(origin, change.inputs)
+    if change.type != "Sub" and _place(body, counter) != place:
+        counter, others = others[0], [counter]
+    amount = _outside(loop, body, body, others[0])
+    value = None if amount is None or _place(body, counter) != place else static_value(amount)
+    if value is None or value.shape != () or not int(value):
+        return None
+    return -int(value) if change.type == "Sub" else int(value)
+
+
+def _outside(loop: Any, function: Any, body: Any, tensor: Any) -> Any:
+    """Return what `tensor` of `function` is outside the loop, computed there; None if turns change it."""
+    place = _place(function, tensor)
+    if place is not None:
+        return loop.inputs[place] if _place(body, origin(body.outputs[place])) == place else None
+    op = tensor.op
+    inputs = [_outside(loop, function, body, given) for given in op.inputs]
+    if op.type == "Placeholder" or op.op_def is None or any(given is None for given in inputs):
+        return None
+    attributes = {name: value for name, value in op.node_def.attr.items() if not name.startswith("_")}
+    if op.op_def.is_stateful or any(value.HasField("func") for value in attributes.values()):
+        return None
+    kinds = [output.dtype for output in op.outputs]
+    copied = loop.graph.create_op(op.type, inputs, kinds, attrs=attributes, compute_device=False)
+    return copied.outputs[tensor.value_index]
+
+
+def _place(function: Any, tensor: Any) -> int | None:
+    return next((number for number, given in enumerate(function.inputs) if given is tensor), None)
