@@ -29,7 +29,9 @@ from tasks.tensorflow.freeze_child import FrozenGraph
 from tasks.tensorflow.optimiser_child import correct_passes
 from tasks.tensorflow.preflight.graph_rules import nearest_fix
 from tasks.tensorflow.rewrites.apply import FIRST, apply_rewrites
+from tasks.tensorflow.rewrites.narrow_integers import carried
 from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
+from tasks.tensorflow.rewrites.resize_scales import exact_scales
 from tasks.tensorflow.rewrites.suppression import without_eyes
 from tasks.tensorflow.weights_child import Weights, node_name
 
@@ -129,6 +131,8 @@ def _convert(
         model.graph.value_info.extend(_types_of(optimised, plugin_ops))
         round_as_tensorrt(_nodes(model.graph))
         without_eyes(model.graph)
+        exact_scales(model.graph, optimised.get_shape)
+        carried(model.graph, optimised.get_dtype)
         return model
 
 

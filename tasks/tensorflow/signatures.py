@@ -19,7 +19,7 @@ _APART = "_out"
 # Numbers of tensorflow.DataType; the names are NumPy's.
 _DTYPES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 9: "int64", 10: "bool",
-    17: "uint16", 19: "float16", 22: "uint32", 23: "uint64",
+    17: "uint16", 19: "float16",
 }  # fmt: skip
 _REFUSED_DTYPES = {
     7: ("strings", "export a signature that takes numbers: decode and tokenise before the engine"),
@@ -27,6 +27,8 @@ _REFUSED_DTYPES = {
     18: ("complex numbers", "pass real and imaginary parts as two float tensors"),
     14: ("bfloat16", "cast to float32 at the signature's border"),
     21: ("variants", "export a signature that takes dense tensors"),
+    22: ("uint32", "take and return int64 or int32 instead: TensorRT has no uint32"),
+    23: ("uint64", "take and return int64 instead: TensorRT has no uint64"),
 }
 
 

@@ -165,3 +165,55 @@ layers(
     suffix=".h5",
     shapes={"a": {"min": [1, 9, 8, 4], "opt": [2, 16, 12, 4], "max": [3, 21, 15, 4]}},
 )
+
+
+# Whole numbers of 8 and 16 bits.
+_IMAGES = {"a": {"min": [1, 12, 10, 3], "opt": [2, 12, 10, 3], "max": [3, 12, 10, 3]}}
+_image = (None, 12, 10, 3)
+
+
+def _pictures(a: Any) -> Any:
+    a = tf.image.flip_left_right(a[:, 1:-1, :, ::-1])
+    grey = tf.image.rgb_to_grayscale(a)
+    joined = tf.concat([tf.gather(a, [2, 0], axis=-1), grey, tf.zeros_like(grey)], -1)
+    padded = tf.pad(joined, [[0, 0], [1, 2], [3, 0], [0, 0]], constant_values=114)
+    large = tf.image.resize(tf.where(padded > 100, padded, tf.maximum(padded, 7)), (25, 21), method="nearest")
+    return {
+        "y": tf.cast(tf.reshape(large, [-1, 25 * 21, 4]), tf.float32) / 255.0,
+        "largest": tf.reduce_max(large, 2),
+    }
+
+
+def image(name: str, function: Callable[[Any], Any], dtype: str) -> None:
+    """Register `function` of an image."""
+    CASES[name] = (function, [tf.TensorSpec(_image, dtype, "a")], _IMAGES)
+
+
+image("bytes", _pictures, "uint8")
+image(
+    "bytes_wrap",
+    lambda a: {"y": tf.cast(a * 3 + a, tf.float32), "less": tf.cast(tf.cast(a, tf.int32) - 200, tf.uint8)},
+    "uint8",
+)
+unary("bytes_in_a_loop", lambda a: tf.map_fn(lambda row: row[::-1], a), (None, 5), dtype=tf.uint8)
+image(
+    "pictures_of_16_bits", lambda a: {"y": tf.cast(a[..., ::-1], tf.float32) / 65535.0, "same": a}, "uint16"
+)
+image("pictures_of_32_bits", lambda a: {"y": tf.cast(a, tf.float32)}, "uint32")
+unary("resize_to_sizes_that_scales_miss", lambda a: tf.image.resize(a, (7, 31)), _image, _IMAGES)
+
+
+def quantised(name: str, kind: str) -> None:
+    """Register a model that Keras quantised."""
+
+    def save(path: Path) -> None:
+        inside = keras.Input((16,), name="a")
+        model = keras.Model(inside, kl.Dense(4)(kl.Dense(32, activation="relu")(inside)))
+        model.quantize(kind)
+        model.save(path.with_suffix(".keras"))
+
+    CASES[name] = (save, None, None)
+
+
+quantised("quantised_to_int8", "int8")
+quantised("quantised_to_float8", "float8")

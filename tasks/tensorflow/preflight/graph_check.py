@@ -23,6 +23,7 @@ from tasks.tensorflow.preflight.graph_rules import (
     NEVER_RUN,
     NOT_IN_AN_ENGINE,
     READS_CHECKPOINTS,
+    TOO_NARROW,
     WRITES_CHECKPOINTS,
     OpRule,
     first_match,
@@ -71,8 +72,22 @@ def check_signature(graph: Any, name: str) -> Signature:
     signature = read_signature(graph, name)
     _check_names(signature)
     _check_nodes(nodes_of_signature(graph, name), _REFUSED, f"in signature {name}")
-    _check_nodes(nodes_needed(graph, name), NOT_IN_AN_ENGINE, f"in signature {name}")
+    needed = list(nodes_needed(graph, name))
+    _check_nodes(needed, NOT_IN_AN_ENGINE, f"in signature {name}")
+    _check_types(needed)
     return signature
+
+
+def _check_types(nodes: Iterable[PlacedNode]) -> None:
+    for place, node in nodes:
+        kinds = (value.type for value in node.attr.values())
+        kind = next((TOO_NARROW[kind] for kind in kinds if kind in TOO_NARROW), None)
+        if kind is not None:
+            raise ModelRefused(
+                wanted="computation in floats of 16 bits or more, and in whole numbers",
+                found=f"operation {node.op} ({placed(node.name)}{place}) of type {kind}",
+                fix="upload it as it was before it was quantised, and ask for fp8 or int8 in build.yaml",
+            )
 
 
 def _check_assets(graph: Any) -> None:

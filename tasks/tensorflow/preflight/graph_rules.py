@@ -112,6 +112,9 @@ NOT_IN_AN_ENGINE: tuple[OpRule, ...] = (
 """Refused if the signature needs them."""
 
 
+TOO_NARROW = {24: "float8_e5m2", 25: "float8_e4m3fn", 29: "int4", 30: "uint4"}
+"""Types that neither tf2onnx nor the farm reads, by their number in tensorflow.DataType."""
+
 _NUMBER_TABLES = {"HashTableV2": ("key_dtype", "value_dtype"), "LookupTableFindV2": ("Tin", "Tout")}
 _STRING = 7
 

@@ -17,6 +17,10 @@ _FIXES = (
         "the graph's file is damaged: build again, and report it with the model if it happens again",
     ),
     (
+        r"unsupported input type of UINT8|legalUINT8",
+        "TensorRT has uint8 at inputs and outputs alone: cast it to float32 before the loop or branch",
+    ),
+    (
         r"convertDtype|Unsupported ONNX data type|UNSUPPORTED_NODE_DATATYPE",
         "TensorRT has no such element type: give the model float32, float16, int32, int64 or bool here",
     ),

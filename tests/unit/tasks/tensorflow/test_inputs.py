@@ -39,8 +39,6 @@ REFUSED = {
 }
 # What the farm or TensorRT-RTX says to the others leads to the way out.
 ENGINES = {
-    "type_int8": "take INT8 out of the model",
-    "type_int16": "no such element type",
     "suppression": "TensorRT-RTX has no non-maximum suppression",
 }
 

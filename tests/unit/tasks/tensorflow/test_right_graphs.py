@@ -14,11 +14,15 @@ COMPARED = ("dropout_in_lstm", "dropout_both_ways")
 BUILT = (
     "calls_are_counted", "split_heads", "cast_over_integers", "softmax_of_a_row", "step_in_a_loop",
     "step_in_a_loop_that_writes", "loop_backwards", "loop_by_two_until_it_is_large", "windows_in_a_loop",
-    "row_from_the_end", "grouped_and_dilated",
+    "row_from_the_end", "grouped_and_dilated", "bytes", "bytes_wrap", "pictures_of_16_bits",
+    "resize_to_sizes_that_scales_miss", "quantised_to_int8",
 )  # fmt: skip
+NO_ENGINE = {"bytes_in_a_loop": "cast it to float32 before the loop"}
 REFUSED = {
     "calls_count": ("AssignAddVariableOp", "take the old one as an input"),
     "calls_count_in_a_loop": ("AssignAddVariableOp (layer map/while", "take the old one as an input"),
+    "pictures_of_32_bits": ("input a of uint32", "int64 or int32"),
+    "quantised_to_float8": ("of type float8_e4m3fn", "as it was before it was quantised"),
 }
 
 
@@ -29,10 +33,10 @@ def answers(convert_functions: Callable[[str], dict[str, Any]]) -> dict[str, Any
 
 
 def test_every_case_is_here(answers: dict[str, Any]) -> None:
-    assert set(answers) == {*COMPARED, *BUILT, *REFUSED}
+    assert set(answers) == {*COMPARED, *BUILT, *NO_ENGINE, *REFUSED}
 
 
-@pytest.mark.parametrize("name", [*COMPARED, *BUILT])
+@pytest.mark.parametrize("name", [*COMPARED, *BUILT, *NO_ENGINE])
 def test_the_graph_computes_what_tensorflow_computes(answers: dict[str, Any], name: str) -> None:
     assert "error" not in answers[name]
     corners = [corner for row in answers[name]["comparisons"] for corner in row["corner"].split("/")]
@@ -44,6 +48,11 @@ def test_the_graph_computes_what_tensorflow_computes(answers: dict[str, Any], na
 @pytest.mark.parametrize("name", BUILT)
 def test_it_becomes_an_engine(answers: dict[str, Any], name: str) -> None:
     assert answers[name]["engine"] == "built"
+
+
+@pytest.mark.parametrize("name", NO_ENGINE)
+def test_what_tensorrt_refuses_has_a_way_out(answers: dict[str, Any], name: str) -> None:
+    assert NO_ENGINE[name] in answers[name]["engine"]
 
 
 @pytest.mark.parametrize("name", REFUSED)
