@@ -45,7 +45,7 @@ def progress_bars() -> Iterator[None]:
 
 _ENGINE_COLUMNS = (
     Column(name="name"),
-    Column(name="model", shrinks=True),
+    Column(name="release", shrinks=True),
     Column(name="target", shrinks=True),
     Column(name="TensorRT", rank=1),
     Column(name="precision"),
@@ -53,7 +53,8 @@ _ENGINE_COLUMNS = (
     Column(name="quantised", rank=2, right=True),
     Column(name="size", rank=3, right=True),
     Column(name="build", rank=4, right=True),
-    Column(name="key", rank=5),
+    Column(name="created", rank=5),
+    Column(name="key", rank=6),
 )
 
 
@@ -84,7 +85,7 @@ def _engine_row(record: EngineRecord, name: str) -> tuple[str, ...]:
     target = record.target
     return (
         name,
-        f"{record.model}/{record.version}",
+        record.release.ref.key.rstrip("/"),
         device_slug(target),
         str(target.version),
         record.options.precision,
@@ -92,6 +93,7 @@ def _engine_row(record: EngineRecord, name: str) -> tuple[str, ...]:
         quantised_text(record),
         size_text(record.plan.size),
         f"{record.seconds['build']:.1f} s",
+        record.created,
         record.key,
     )
 
@@ -103,7 +105,8 @@ _DROPPED_FIRST = {"min": 1, "mean": 2, "p90": 3, "layers": 4, "host p50": 5}
 def show_profile(record: EngineRecord) -> None:
     """Print what was measured on the engine's GPU, or why nothing was measured."""
     profile = record.profile
-    title = f"{record.model} {record.version} {record.options.precision} on {device_slug(record.target)}"
+    release = record.release.ref.key.rstrip("/")
+    title = f"{release} {record.options.precision} on {device_slug(record.target)}"
     if rows := case_rows(profile):
         show(_profile_table(rows, title=title))
     if rows := layer_rows(profile):

@@ -12,12 +12,20 @@ from typing import Annotated
 
 import typer
 
-from flows.addresses import store_at
+from flows.addresses import release_at, store_at
 from flows.cli.display import documents_json, engine_table, progress_bars, show_profile
+from flows.cli.engine_filters import (
+    EngineFilter,
+    Latest,
+    PrecisionFilter,
+    ReleaseFilter,
+    TargetFilter,
+    TensorRTFilter,
+)
 from flows.cli.options import Force, Json, Model, StoreUrl, Version, Wide
 from flows.cli.output import print_json, say, show
 from tasks.domain.errors import NotStored, RequestInvalid
-from tasks.domain.gpu_table import device_slug, full_slug
+from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.record import EngineRecord
 from tasks.store.record_names import RecordRoot, key_named, names_in
@@ -51,21 +59,26 @@ PlanFile = Annotated[
 def list_engines(  # noqa: PLR0913 (each is an option)
     *,
     store: StoreUrl = None,
+    release: ReleaseFilter = None,
     model: Model = None,
     version: Version = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="Only for this device, such as l4 or rtx-sm89.")
-    ] = None,
+    target: TargetFilter = None,
+    precision: PrecisionFilter = None,
+    tensorrt: TensorRTFilter = None,
+    latest: Latest = False,
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """List the engines in a store."""
     place = store_at(store)
-    documents = [
-        document
-        for document in place.documents(EngineRecord, model=model, version=version)
-        if target is None or device_slug(document.record.target) == full_slug(target)
-    ]
+    chosen = EngineFilter(
+        release=None if release is None else release_at(release),
+        target=target,
+        precisions=tuple(precision or ()),
+        tensorrt=tensorrt,
+        latest=latest,
+    )
+    documents = chosen.listed(place, model, version)
     if as_json:
         print_json(documents_json(documents))
         return

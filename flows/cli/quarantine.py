@@ -46,7 +46,7 @@ Name = Annotated[
 
 _LISTED = (
     Column(name="name"),
-    Column(name="model", shrinks=True),
+    Column(name="release", shrinks=True),
     Column(name="target", shrinks=True),
     Column(name="precision"),
     Column(name="error"),
@@ -84,7 +84,7 @@ def list_quarantined(
 
 def _record_row(record: QuarantineRecord, name: str) -> tuple[str, ...]:
     precision, failure = record.options.precision, record.error["class"]
-    release = f"{record.model}/{record.version}"
+    release = record.release.ref.key.rstrip("/")
     return name, release, record.device, precision, failure, record.created, record.key
 
 

@@ -71,8 +71,14 @@ class FittedTable:
             yield Text(self._line(row, shown, widths), no_wrap=True)
         left_out = [names[n] for n in filled if n not in shown]
         if self.hint and (left_out or widths != natural):
-            what = f"Not shown: {', '.join(left_out)}" if left_out else "Some cells are cut"
-            yield Text(f"{what} ({self.hint}).", style="dim")
+            yield Text(self._hint(left_out, width), style="dim")
+
+    def _hint(self, left_out: Sequence[str], width: int | None) -> str:
+        """Return which columns are left out and how to see them, in one line."""
+        what = f"Not shown: {', '.join(left_out)}" if left_out else "Some cells are cut"
+        line = f"{what} ({self.hint})."
+        too_long = width is not None and cell_len(line) > width
+        return f"Not shown: {len(left_out)} columns ({self.hint})." if too_long else line
 
     def _chosen(self, shown: Sequence[int], natural: Sequence[int], width: int) -> list[int]:
         """Return the columns that fit `width`; cells are cut before columns with rank 1 are left out."""

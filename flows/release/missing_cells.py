@@ -13,6 +13,7 @@ from typing import TypeVar
 from agents.s3.request_files import request_files
 from flows.settings import settings
 from tasks.domain.cells import Cell, cells_of
+from tasks.domain.current import answers_request
 from tasks.domain.errors import FarmError, RecordInvalid, StoreUnreachable
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import Announcement, Offer, select
@@ -159,7 +160,11 @@ def _lacking(
     engines, newer_engines = _release_records(store, EngineRecord, release.ref)
     refused, newer_refusals = _release_records(store, QuarantineRecord, release.ref)
     newer = {cell: key for key in (*newer_engines, *newer_refusals) for cell in cells if _is_about(key, cell)}
-    missing, stale = sort_cells((cell for cell in cells if cell not in newer), engines, refused)
+    missing, stale = sort_cells(
+        (cell for cell in cells if cell not in newer),
+        [record for record in engines if answers_request(record.options, record.release, request)],
+        [record for record in refused if answers_request(record.options, record.release, request)],
+    )
     return ReleaseNeeds(
         release=release,
         priority=request.priority,

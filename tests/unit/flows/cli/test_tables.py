@@ -154,7 +154,7 @@ def test_engines_take_one_line_each_with_name_target_and_precision(
     lines = printed(engines(engine_record), width)
     assert all(cell_len(line) <= width for line in lines)
     assert len(lines) <= 5  # title, headings, two engines, what is not shown
-    assert lines[1].split()[:3] == ["name", "model", "target"]
+    assert lines[1].split()[:3] == ["name", "release", "target"]
     for line in lines[2:4]:
         assert line.split()[0] in {"01234567", "f1234567"}
         assert "fp16" in line
