@@ -36,23 +36,45 @@ from tasks.store.store import Store
 
 if TYPE_CHECKING:
     from flows.release.folder_check import CheckedFolder
+    from flows.release.full_check import CheckedGraph
 
 Folder = Annotated[Path, typer.Argument(help="Folder with one model and a build.yaml.")]
 
 
-def check(folder: Folder, *, as_json: Json = False) -> None:
+def check(
+    folder: Folder,
+    *,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Also load and convert the model, and compare the graph of each precision with TensorFlow.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Check a folder before it is published: its request, model file, samples and targets.
 
-    Needs no S3, server, GPU or TensorFlow.
+    Needs no S3, server, GPU or TensorFlow; with --full, TensorFlow loads the model in a sandbox.
     """
     from flows.release.folder_check import check_folder  # noqa: PLC0415 (it imports NumPy)
+    from flows.release.full_check import check_conversion, failure_of_graphs  # noqa: PLC0415 (likewise)
 
-    checked = check_folder(folder, offered=_devices_here)
+    checked, graphs = check_folder(folder, offered=_devices_here), []
+    if full and checked.format is not None:
+        with progress_bars(), settings().workspace() as work:
+            graphs = asyncio.run(check_conversion(checked, checked.format, work))
     if as_json:
-        print_json(_document(checked))
-        return
-    _show_checked(checked)
-    say(f"{folder} can be published.")
+        print_json(_document(checked) | {"graphs": [_graph_document(graph) for graph in graphs]})
+    else:
+        _show_checked(checked)
+        if graphs:
+            show(_graph_table(graphs))
+    failure = failure_of_graphs(graphs)
+    if failure is not None:
+        raise failure
+    if not as_json:
+        say(f"{folder} can be published.")
 
 
 def publish(
@@ -153,6 +175,34 @@ def _document(checked: CheckedFolder) -> dict[str, object]:
         "samples": request.samples,
         "notes": checked.notes,
     }
+
+
+def _graph_document(graph: CheckedGraph) -> dict[str, object]:
+    outcome = graph.outcome
+    result = {"error": outcome.to_document()} if isinstance(outcome, FarmError) else asdict(outcome)
+    return {"precision": graph.precision, "opset": graph.opset, "nodes": graph.nodes, **result}
+
+
+def _graph_table(graphs: Sequence[CheckedGraph]) -> FittedTable:
+    columns = (
+        Column(name="precision"),
+        Column(name="opset", right=True),
+        Column(name="nodes", right=True),
+        Column(name="result"),
+        Column(name="error", right=True),
+        Column(name="tolerance", right=True),
+    )
+    return FittedTable(title="Graphs against TensorFlow", columns=columns, rows=list(map(_graph_row, graphs)))
+
+
+def _graph_row(graph: CheckedGraph) -> tuple[str, ...]:
+    first = (graph.precision, str(graph.opset), str(graph.nodes))
+    outcome = graph.outcome
+    if isinstance(outcome, FarmError):
+        return (*first, outcome.class_name, "", "")
+    worst = outcome.worst
+    error = "" if worst is None else f"{worst.relative:.1e}"
+    return (*first, outcome.verdict, error, f"{outcome.tolerance:g}")
 
 
 def _show_checked(checked: CheckedFolder) -> None:

@@ -28,12 +28,14 @@ class CheckedFolder:
     """A folder that may be published.
 
     Attributes:
+        folder: where it is.
         files: its files by path, with slashes.
         format: the form of its model; None if the model is in S3 already.
         request: what its `build.yaml` asks for.
         notes: what may be wrong, for people.
     """
 
+    folder: Path
     files: Mapping[str, Path]
     format: ModelFormat | None
     request: BuildRequest
@@ -66,7 +68,8 @@ def check_folder(
         _check_model(files, form)
     _check_samples(request, files, {*files, *published})
     check_request(request)
-    return CheckedFolder(files=files, format=form, request=request, notes=_check_targets(request, offered))
+    notes = _check_targets(request, offered)
+    return CheckedFolder(folder=folder, files=files, format=form, request=request, notes=notes)
 
 
 def _check_model(files: Mapping[str, Path], form: ModelFormat) -> None:
