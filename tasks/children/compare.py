@@ -135,7 +135,17 @@ def _spread(arrays: list[npt.NDArray[Any]]) -> float | None:
     return min(largest / max(scale, _SMALLEST_SCALE), LARGEST_ERROR) if rows > len(first) else None
 
 
+def _mismatch(expected: npt.NDArray[Any], actual: npt.NDArray[Any] | None) -> str:
+    """Return why numbers cannot be compared, to follow the output's name; empty if they can."""
+    if actual is None:
+        return "is missing"
+    if expected.shape != actual.shape:
+        return f"has the shape {list(actual.shape)}, TensorFlow's has {list(expected.shape)}"
+    return ""
+
+
 def _figures(expected: npt.NDArray[Any], actual: npt.NDArray[Any] | None, noise: float) -> dict[str, Any]:
+    mismatch = _mismatch(expected, actual)
     if actual is None:
         return {
             "values": 0,
@@ -143,8 +153,16 @@ def _figures(expected: npt.NDArray[Any], actual: npt.NDArray[Any] | None, noise:
             "relative": LARGEST_ERROR,
             "top1": None,
             "top1_rows": 0,
+            "mismatch": mismatch,
         }
     absolute, relative = relative_error(expected, actual)
     top1, rows = top1_agreement(expected, actual, noise)
     values = compared_values(expected, actual)
-    return {"values": values, "max_abs": absolute, "relative": relative, "top1": top1, "top1_rows": rows}
+    return {
+        "values": values,
+        "max_abs": absolute,
+        "relative": relative,
+        "top1": top1,
+        "top1_rows": rows,
+        "mismatch": mismatch,
+    }

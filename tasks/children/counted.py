@@ -48,6 +48,7 @@ _REASONS = {
         "tasks.domain.file_kind",
         "tasks.domain.layers",
         "tasks.domain.printable",
+        "tasks.tensorflow.answer_failures",
         "tasks.tensorflow.failures_child",
         "tasks.tensorflow.preflight.graph_check",
         "tasks.tensorflow.preflight.graph_need",

@@ -114,14 +114,14 @@ class SignatureUnknown(FarmError):
 
 
 class OperationUnsupported(FarmError):
-    """An operation of the model has no ONNX form."""
+    """An operation of the model has no ONNX form, or TensorFlow does not compute it on processors."""
 
     exit_code = 16
     about_request = True
 
 
 class SamplesInvalid(FarmError):
-    """The sample file does not fit the model's inputs."""
+    """The sample file does not fit the model's inputs, or the model takes none of the values."""
 
     exit_code = 17
     about_request = True

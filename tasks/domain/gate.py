@@ -35,6 +35,18 @@ from tasks.domain.printable import printable_name
 from tasks.domain.record import Comparison, Verdict, Verification, steady_outputs
 from tasks.domain.request import Precision
 
+_NOT_COMPARABLE = 1e9
+"""How far apart numbers count as if on one side there is none."""
+
+_OTHER_NUMBERS = (
+    "ask for a higher precision, or change `tolerances` or `top1` in build.yaml if this difference is "
+    "acceptable"
+)
+_OTHER_SHAPE = (
+    "give shapes in build.yaml for which the model's sizes fit; if they do, the graph is not the model's: "
+    "please report it with the model's structure"
+)
+
 NOISE_FACTOR = 10.0
 """How many times TensorFlow's own noise rounding alone may come to.
 
@@ -111,8 +123,7 @@ def require_pass(verification: Verification, what: str) -> Verification:
         error = VerificationFailed(
             wanted=f"{what} to compute what TensorFlow computes",
             found=verification.reason,
-            fix="ask for a higher precision, or change `tolerances` or `top1` in build.yaml if this "
-            "difference is acceptable",
+            fix=_OTHER_SHAPE if any(row.mismatch for row in verification.comparisons) else _OTHER_NUMBERS,
         )
     elif verification.verdict is Verdict.INCONCLUSIVE:
         error = VerificationInconclusive(
@@ -159,7 +170,11 @@ def _wrong(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:
     ]
     if not wrong:
         return None
-    worst = max(wrong, key=lambda comparison: _size(comparison.relative))
+    worst = max(wrong, key=lambda comparison: (bool(comparison.mismatch), _size(comparison.relative)))
+    if worst.mismatch:
+        return f"{_location(worst)} {worst.mismatch}"
+    if min(worst.relative, worst.max_abs) >= _NOT_COMPARABLE:
+        return f"{_location(worst)} has NaN or infinity where TensorFlow has a number, or the other way round"
     return (
         f"{_location(worst)} is off by {worst.relative:.2e}, above the tolerance of {tolerance:.2e}; "
         f"TensorFlow's own noise there is {worst.noise:.2e}"

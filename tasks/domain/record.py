@@ -67,6 +67,7 @@ class Comparison:
         probabilities: whether each of TensorFlow's rows is a distribution: none below 0, their sum 1.
         spread: how far TensorFlow's rows differ from each other, at all corners, over the largest |value|;
             None if there is one row only.
+        mismatch: why no number was compared: another shape, or no such output; empty if numbers were.
     """
 
     corner: str
@@ -79,6 +80,7 @@ class Comparison:
     top1_rows: int = 0
     probabilities: bool = False
     spread: float | None = None
+    mismatch: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

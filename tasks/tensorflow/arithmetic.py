@@ -10,6 +10,7 @@ from tasks.tensorflow.preflight.graph_reach import nodes_of_signature
 
 # Numbers of tensorflow.DataType, the coarsest type first.
 _LOW = {14: Precision.BF16, 19: Precision.FP16}
+_CHANNELS_FIRST = (b"NCHW", b"NCDHW")
 # They hand on what they get; a Cast from a low type rounds nothing, either.
 _EXACT = frozenset({"Const", "Identity", "Placeholder", "ReadVariableOp", "VarHandleOp"})
 
@@ -22,6 +23,15 @@ def own_arithmetic(graph: Any, signature: str) -> Precision:
     """
     kinds = {kind for _, node in nodes_of_signature(graph, signature) for kind in _rounded_to(node)}
     return next((precision for kind, precision in _LOW.items() if kind in kinds), Precision.FP32)
+
+
+def channels_first(graph: Any, signature: str) -> bool:
+    """Say whether `signature` has an operation on pictures or volumes whose channels come first."""
+    return any(
+        node.attr["data_format"].s in _CHANNELS_FIRST
+        for _, node in nodes_of_signature(graph, signature)
+        if "data_format" in node.attr
+    )
 
 
 def _rounded_to(node: Any) -> Iterator[int]:

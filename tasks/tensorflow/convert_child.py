@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 # One order of additions in every run; oneDNN chooses its own by processor.
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import tensorflow as tf
 

@@ -23,6 +23,7 @@ _PREFLIGHT = ChildProgram(module="tasks.tensorflow.preflight.child", step="prefl
 _EXPORT = ChildProgram(module="tasks.tensorflow.export_child", step="export")
 _PLAN = ChildProgram(module="tasks.tensorflow.plan_child", step="plan")
 _CONVERT = ChildProgram(module="tasks.tensorflow.convert_child", step="convert")
+_CONVERT_CHANNELS_FIRST = ChildProgram(module="tasks.tensorflow.channels_first_child", step="convert")
 _ARCHIVES = (ModelFormat.SAVED_MODEL_TAR, ModelFormat.SAVED_MODEL_ZIP)
 _PACKAGES = ("tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxslim", "numpy")
 
@@ -171,7 +172,8 @@ async def convert_saved_model(saved_model: Path, wanted: ConversionWanted, *, wo
     onnx, reference = work.new("onnx") / "model.onnx", work.new("reference", ".npz")
     targets = {"onnx": str(onnx), "reference": str(reference), "opset": wanted.opset}
     request = shared | targets | {"plan": planned.result, "plugin_ops": wanted.plugin_ops}
-    converted = await work.run(_CONVERT, request)
+    program = _CONVERT_CHANNELS_FIRST if planned.result["channels_first"] else _CONVERT
+    converted = await work.run(program, request)
     return _converted(onnx, reference, planned, converted)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.domain.corners import shapes_document
-from tasks.tensorflow.arithmetic import own_arithmetic
+from tasks.tensorflow.arithmetic import channels_first, own_arithmetic
 from tasks.tensorflow.documents import shapes_of
 from tasks.tensorflow.feeds import read_samples
 from tasks.tensorflow.preflight.child import parse_saved_model
@@ -37,4 +37,5 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         "arithmetic": own_arithmetic(graph, signature.name),
         "vocabularies": dict(uses.limits),
         "divided": sorted(uses.divided),
+        "channels_first": channels_first(graph, signature.name),
     }

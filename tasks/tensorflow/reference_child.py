@@ -14,9 +14,9 @@ import tensorflow as tf
 from tasks.children.compare import Arrays, relative_error, spreads
 from tasks.children.reference import Corner
 from tasks.domain.corners import corners_of, odd_corners_of
-from tasks.domain.errors import RequestInvalid
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision, Shapes
+from tasks.tensorflow.answer_failures import NO_ANSWER, no_answer
 from tasks.tensorflow.draws import Draws
 from tasks.tensorflow.feeds import feed, flipped, is_movable, one_step_off
 
@@ -51,16 +51,16 @@ def answer_corners(
     them, larger ones. Where it answered a single row, it is asked again with other numbers.
 
     Raises:
-        RequestInvalid: TensorFlow refuses a corner; the error names it.
+        FarmError: TensorFlow does not answer at a corner; see `no_answer`.
     """
     question = _Question(function, inputs, samples)
     corners, draws = question.at_corners(corners_of(profiles), draws)
     for name, sizes in odd_corners_of(profiles).items():
-        with suppress(RequestInvalid):  # the model takes even sizes only
+        with suppress(*NO_ANSWER):  # the model takes even sizes only
             corners.append(question.answered(name, sizes, draws))
     if None in spreads(corner.outputs for corner in corners).values():
         name, sizes = next(iter(corners_of(profiles).items()))
-        with suppress(RequestInvalid):
+        with suppress(*NO_ANSWER):
             corners.append(question.answered("again", sizes, draws.again(), first=1))
     return Answers(corners, draws)
 
@@ -89,14 +89,14 @@ class _Question:
 
         *bolder, mildest = draws.milder()
         for attempt in bolder:
-            with suppress(RequestInvalid):
+            with suppress(*NO_ANSWER):
                 answers = asked(attempt)
                 if _has_numbers(answers):
                     break
         else:
             attempt, answers = mildest, asked(mildest)
         if _least_spread(answers) < _HARDLY and self._draws_floats(attempt):
-            with suppress(RequestInvalid):
+            with suppress(*NO_ANSWER):
                 others = asked(attempt.larger())
                 if _has_numbers(others) and _least_spread(others) > _CLEARLY * _least_spread(answers):
                     return others, attempt.larger()
@@ -162,10 +162,5 @@ def _run(function: Any, fed: Arrays, corner: str) -> Arrays:
         raise MemoryError(str(error)) from error
     except (tf.errors.OpError, ValueError) as error:
         sizes = ", ".join(f"{name} {value.shape}" for name, value in fed.items())
-        raise RequestInvalid(
-            wanted=f"an answer of the model at the corner {corner}: {sizes}",
-            found=f"{type(error).__name__}: {str(error)[:500]}",
-            fix=f"give shapes for {corner} in inputs or profiles of build.yaml that the model accepts, "
-            "and samples where values matter",
-        ) from error
+        raise no_answer(type(error).__name__, str(error), corner, sizes) from error
     return {name: value.numpy() for name, value in answers.items()}

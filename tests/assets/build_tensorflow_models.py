@@ -109,6 +109,14 @@ class Many(tf.Module):
     def inverse(self, x: Any) -> dict[str, Any]:
         return {"y": tf.linalg.inv(x + 4 * tf.eye(4))}
 
+    @tf.function(input_signature=[tf.TensorSpec((None, 3, 8, 8), tf.float32, "x")])
+    def channels_first(self, x: Any) -> dict[str, Any]:
+        """Convolutions that TensorFlow's plain kernels for processors refuse."""
+        kernel = tf.reshape(tf.range(3.0 * 3 * 3 * 4) / 50 - 1, (3, 3, 3, 4))
+        y = tf.nn.max_pool2d(tf.nn.conv2d(x, kernel, 1, "SAME", "NCHW"), 2, 2, "VALID", "NCHW")
+        size = tf.stack([tf.shape(x)[0], 3, 8, 8])
+        return {"y": tf.nn.conv2d_transpose(y, kernel, size, 2, "SAME", "NCHW")}
+
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "text")])
     def strings(self, text: Any) -> dict[str, Any]:
         return {"length": tf.strings.length(text)}
@@ -221,7 +229,18 @@ def main(folder: Path) -> None:
     only_ids().save(folder / "only_ids.keras")
     mixed().save(folder / "mixed.keras")
     many = Many()
-    names = ("gelu", "minus", "loop", "open", "factor", "inverse", "strings", "noisy", "counts")
+    names = (
+        "gelu",
+        "minus",
+        "loop",
+        "open",
+        "channels_first",
+        "factor",
+        "inverse",
+        "strings",
+        "noisy",
+        "counts",
+    )
     _save(many, folder / "many", **{name: getattr(many, name) for name in names})
     heavy = Heavy()
     _save(heavy, folder / "heavy", serving_default=heavy.serve)

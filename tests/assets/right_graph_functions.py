@@ -217,3 +217,20 @@ def quantised(name: str, kind: str) -> None:
 
 quantised("quantised_to_int8", "int8")
 quantised("quantised_to_float8", "float8")
+
+
+# Conditions.
+def _by_size(a: Any) -> Any:
+    inner = lambda: tf.cond(tf.shape(a)[2] > 5, lambda: a[:, :, :9] * 3, lambda: a)  # noqa: E731
+    return tf.cond(tf.shape(a)[1] < tf.unstack(tf.shape(a))[2], lambda: a[:, :10] * 2, inner)
+
+
+layers("padded_to_its_ratio", _image[1:], kl.Resizing(24, 24, pad_to_aspect_ratio=True))
+unary("condition_on_fixed_sizes", _by_size, _image, _IMAGES)
+unary("condition_on_the_batch", lambda a: tf.cond(tf.shape(a)[0] > 2, lambda: a * 2, lambda: a - 1))
+unary(
+    "branches_of_unequal_shapes",
+    lambda a: tf.cond(tf.reduce_sum(a) > 0, lambda: a[:, :5] * 2, lambda: a[:, :7] - 1),
+    _image,
+    _IMAGES,
+)

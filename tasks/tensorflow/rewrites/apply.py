@@ -43,6 +43,8 @@ FIRST: Mapping[str, Rewrite] = {
     "TensorListStack": loops.steps_at_once,
     "Case": switches.switch,
     "StatelessCase": switches.switch,
+    "If": switches.decided,
+    "StatelessIf": switches.decided,
 }
 """Applied before all others, and what they replace is taken out: other rewrites need the shapes behind a
 vectorised loop, and tf2onnx cannot even read a Case."""

@@ -1,4 +1,6 @@
-"""`tf.switch_case` becomes one condition after another: ONNX and tf2onnx have `If` alone.
+"""Conditions: those that fixed sizes decide are no conditions, and `tf.switch_case` is one after another.
+
+ONNX and tf2onnx have `If` alone.
 
 TensorRT-RTX 1.7 cannot compile conditions inside conditions, so each stands for itself, and passes on what
 the one before it chose; the last branch, that of all other indices, is always computed.
@@ -12,6 +14,7 @@ import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
 
 from tasks.tensorflow.rewrites.rules import Site
+from tasks.tensorflow.rewrites.values import follows_from_fixed_sizes, static_value
 
 
 def switch(site: Site) -> list[Any]:
@@ -24,6 +27,16 @@ def switch(site: Site) -> list[Any]:
     for number, branch in enumerate(branches[:-1]):
         results = _unless(tf.equal(index, number), branch, inputs, results)
     return results
+
+
+def decided(site: Site) -> list[Any] | None:
+    """Return what the one branch returns that can be taken; None if the condition is not known now."""
+    condition, *inputs = site.inputs
+    value = static_value(condition) if follows_from_fixed_sizes(condition) else None
+    if value is None or value.shape != ():
+        return None
+    branch = site.attr("then_branch" if value else "else_branch").name
+    return _inlined(site.op.graph._functions[branch].definition, inputs)  # noqa: SLF001 (as tf2onnx does)
 
 
 def _unless(this: Any, branch: Any, inputs: list[Any], otherwise: list[Any]) -> list[Any]:

@@ -83,6 +83,47 @@ def never_negative(tensor: Any) -> bool:
     return True
 
 
+def follows_from_fixed_sizes(tensor: Any) -> bool:
+    """Say whether `tensor` is computed from constants and from sizes that are known now, and so for certain.
+
+    What comes out alike for two sizes of an unknown dimension may be otherwise for a third.
+    """
+    waiting, seen = [tensor], set[str]()
+    while waiting:
+        current = waiting.pop()
+        op = current.op
+        if current.name in seen or _is_known_size(current):
+            continue
+        seen.add(current.name)
+        if len(seen) > _MOST_NODES or (not op.inputs and op.type != "Const"):
+            return False
+        if op.type in ("Shape", "Size"):
+            if not op.inputs[0].shape.is_fully_defined():
+                return False
+        elif op.type != "Rank" or op.inputs[0].shape.rank is None:
+            waiting += op.inputs
+    return True
+
+
+def _is_known_size(tensor: Any) -> bool:
+    """Say whether `tensor` is one entry of a shape, and that is known."""
+    op = tensor.op
+    if op.type == "Unpack":
+        place = tensor.value_index
+    elif op.type == "GatherV2" or (op.type == "StridedSlice" and op.get_attr("shrink_axis_mask") == 1):
+        first = tf.get_static_value(op.inputs[1])
+        if first is None or first.size != 1:
+            return False
+        place = int(first.reshape(-1)[0])
+    else:
+        return False
+    source = op.inputs[0].op
+    while source.type in ("Cast", "Identity"):
+        source = source.inputs[0].op
+    shape = source.inputs[0].shape if source.type == "Shape" else tf.TensorShape(None)
+    return bool(shape.rank) and -shape.rank <= place < shape.rank and shape[place] is not None
+
+
 def _shapes_read(tensors: list[Any]) -> list[Any] | None:
     """Return the shapes from which `tensors` are computed; None if they follow from anything else."""
     waiting, seen, shapes = list(tensors), set[str](), dict[str, Any]()

@@ -69,6 +69,10 @@ _FIXES = (
         "give tf.while_loop maximum_iterations, or write the loop as tf.map_fn or tf.scan",
     ),
     (
+        r"utils\.cpp:\d+: CHECK\(static_cast<size_t>\(i\) < op->input_size",
+        "let both branches of a condition (tf.cond) return tensors of equal shapes",
+    ),
+    (
         r"makeScopeNodesContiguous",
         "take nested loops out; for non_max_suppression_padded use tf.image.non_max_suppression",
     ),

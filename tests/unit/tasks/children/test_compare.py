@@ -100,6 +100,9 @@ def test_an_output_that_is_missing_is_as_wrong_as_can_be() -> None:
         ("b", 0, LARGEST_ERROR, 1e-7, None),
     ]
     assert {row["top1_rows"] for row in rows} == {0, 1}
+    assert [row["mismatch"] for row in rows] == ["", "is missing"]
+    (row,) = compare_outputs("opt", {"a": scores}, {"a": scores[0]}, {"a": 0.0})
+    assert row["mismatch"] == "has the shape [3], TensorFlow's has [1, 3]"
     assert {Comparison(**row).output for row in rows} == {"a", "b"}
 
 

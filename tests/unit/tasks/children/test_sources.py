@@ -35,6 +35,7 @@ CHILDREN = (
     "tasks.tensorflow.export_child",
     "tasks.tensorflow.plan_child",
     "tasks.tensorflow.convert_child",
+    "tasks.tensorflow.channels_first_child",
     "tasks.onnx.lower_child",
     "tasks.onnx.compare_child",
     "tasks.tensorrt.inside.build",

@@ -56,6 +56,16 @@ def row(relative: float, noise: float = 1e-7, output: str = "y", values: int = 3
         ([row(0.0, output="void", values=0)], Verdict.INCONCLUSIVE, "give `samples`"),
         ([row(0.0, values=0), row(2e-4, values=1)], Verdict.PASSED, "2.00e-04 on output y"),
         ([row(1e9, output="lost", values=0), row(1e-5)], Verdict.FAILED, "output lost"),
+        (
+            [row(2e9), replace(row(1e9), mismatch="has the shape [2]")],
+            Verdict.FAILED,
+            "y at max has the shape [2]",
+        ),
+        (
+            [replace(row(1e9), max_abs=1e9)],
+            Verdict.FAILED,
+            "has NaN or infinity where TensorFlow has a number",
+        ),
         ([], Verdict.INCONCLUSIVE, "no output"),
         ([row(2e-3, output="a\nPASSED")], Verdict.FAILED, "output a\\nPASSED at max"),
     ],

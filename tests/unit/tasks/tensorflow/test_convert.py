@@ -118,6 +118,12 @@ def test_exact_gelu_converts(many: Path, tmp_path: Path, limits: Limits) -> None
     assert beyond_rounding(_comparisons(converted)) == []
 
 
+def test_channels_first_have_answers_of_tensorflow(many: Path, tmp_path: Path, limits: Limits) -> None:
+    """Of TensorFlow's kernels for processors, only oneDNN's take them."""
+    converted = _convert(many, _wanted("channels_first"), tmp_path, limits)
+    assert beyond_rounding(_comparisons(converted)) == []
+
+
 def test_loops_branches_and_unread_inputs_convert(many: Path, tmp_path: Path, limits: Limits) -> None:
     converted = _convert(many, _wanted("loop"), tmp_path, limits)
     assert [spec.name for spec in converted.inputs] == ["spare", "x"]
@@ -163,7 +169,11 @@ def test_left_over_operations_are_named(many: Path, tmp_path: Path, limits: Limi
 @pytest.mark.parametrize(
     ("signature", "error", "words"),
     [
-        (None, SignatureUnknown, "counts, factor, gelu, inverse, loop, minus, noisy, open, strings"),
+        (
+            None,
+            SignatureUnknown,
+            "channels_first, counts, factor, gelu, inverse, loop, minus, noisy, open, strings",
+        ),
         ("strings", ModelRefused, "input text of strings"),
         ("noisy", ModelRefused, "RandomStandardNormal"),
         ("counts", ModelRefused, "AssignAddVariableOp"),
