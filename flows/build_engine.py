@@ -54,6 +54,7 @@ def _evidence(order: EngineOrder, conversion: FetchedConversion) -> Evidence:
         tolerance=order.options.tolerance,
         tensorflow=conversion.record.tools["tensorflow-cpu"],
         arithmetic=conversion.record.arithmetic,
+        loaded_by=conversion.record.loaded_by,
         top1=wanted_top1(order.options.precision, order.options.top1, samples=bool(order.options.samples)),
     )
 

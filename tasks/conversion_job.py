@@ -97,6 +97,7 @@ class GraphJob:
             top1=wanted_top1(self.precision, asked, samples=samples is not None),
             tensorflow=tools["tensorflow-cpu"],
             arithmetic=source.arithmetic,
+            loaded_by=source.loaded_by,
             plugin_ops=source.plugin_ops,
         )
 

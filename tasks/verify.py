@@ -32,6 +32,7 @@ class Evidence:
         top1: the share of rows whose best class must be TensorFlow's; None if that does not count.
         tensorflow: version of the TensorFlow that answered; this host may have another, or none.
         arithmetic: the model's own, in which TensorFlow answered.
+        loaded_by: which Keras loaded the model's file for TensorFlow; empty for a SavedModel.
         plugin_ops: operations in the graph that only TensorRT plugins compute.
     """
 
@@ -40,6 +41,7 @@ class Evidence:
     tolerance: float
     tensorflow: str
     arithmetic: Precision = Precision.FP32
+    loaded_by: str = ""
     top1: Top1 | None = None
     plugin_ops: tuple[str, ...] = ()
 
@@ -60,7 +62,8 @@ class Evidence:
 
     @property
     def _answers(self) -> str:
-        answers = f"TensorFlow {self.tensorflow}"
+        loaded = f" with {self.loaded_by}" if self.loaded_by else ""
+        answers = f"TensorFlow {self.tensorflow}{loaded}"
         if self.arithmetic is Precision.FP32:
             return answers
         low, least = self.arithmetic.upper(), DEFAULT_TOLERANCES[self.arithmetic]

@@ -155,6 +155,7 @@ async def _convert(graph: GraphJob, saved_model: Path) -> ConversionRecord:
         opset=graph.opset,
         graph_precision=Precision.FP32,
         arithmetic=converted.arithmetic,
+        loaded_by=converted.loaded_by,
         onnx=verified.onnx,
         weights=verified.weights,
         reference=await put_blob(job.store, converted.reference),

@@ -57,6 +57,7 @@ _REASONS = {
         "tasks.tensorflow.preflight.h5",
         "tasks.tensorflow.preflight.keras_config",
         "tasks.tensorflow.preflight.npz",
+        "tasks.tensorflow.preflight.tf_symbols",
         "tasks.tensorrt.inside.refusals",
     ),
     "is a value of the request or the target, which is part of the key": (

@@ -134,6 +134,8 @@ class ConversionRecord:
         graph_precision: arithmetic that is written into the graph: FP32, or a lower one by casts (FP16,
             BF16) or by quantisation (INT8, FP8).
         arithmetic: the model's own: FP32, or the coarsest of FP16 and BF16 that it computes in by itself.
+        loaded_by: which Keras loaded the model's file, and which wrote it, for people; empty for a
+            SavedModel, which answers for itself, and in records of before this was written down.
         onnx: the graph.
         weights: its external data, where the graph is too large for one file; else None.
         reference: an `.npz` with inputs and TensorFlow's outputs at each corner.
@@ -159,6 +161,7 @@ class ConversionRecord:
     opset: int
     graph_precision: Precision
     arithmetic: Precision = Precision.FP32
+    loaded_by: str = ""
     onnx: BlobRef
     weights: BlobRef | None = None
     reference: BlobRef

@@ -9,52 +9,59 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tasks.domain.errors import ModelRefused, ModelUnreadable
-from tasks.tensorflow.keras2_child import modern_h5
+from tasks.domain.errors import FarmError, ModelRefused, ModelUnreadable
+from tasks.tensorflow.keras_files import is_legacy, write_loaded_by
+from tasks.tensorflow.keras_library import KerasLibrary
 from tasks.tensorflow.preflight.graph_check import check_graph
 from tasks.tensorflow.preflight.sanitise import GRAPH_FILE, write_sanitised
 from tasks.tensorflow.signatures import serving_graph
 
-_NOT_OF_KERAS = ("Unknown layer", "Could not locate class")
+_NOT_OF_KERAS = re.compile(r"Unknown \w+( function)?:|Could not locate (class|function)")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Load the Keras file at `path` and write a sanitised SavedModel to `saved_model`."""
     path, target = Path(request["path"]), Path(request["saved_model"])
-    keras.config.disable_traceback_filtering()  # the frames that it hides tell which layer failed
     report("load", 0.0)
-    rewritten = target.with_name(f"{target.name}.h5")
-    model = _load(path, rewritten)
-    rewritten.unlink(missing_ok=True)
+    library = _library(path)
+    model = _load(library, path)
     report("export", 0.5)
     raw = target.with_name(f"{target.name}.raw")
-    _export(model, path, raw)
+    _export(library, model, path, raw)
     saved_model = saved_model_pb2.SavedModel.FromString((raw / GRAPH_FILE).read_bytes())
     check_graph(serving_graph(saved_model))
     write_sanitised(raw, saved_model, target)
+    write_loaded_by(target, library.name, path)
     shutil.rmtree(raw)  # its data lives on below the target, by hard links
     return {}
 
 
-def _load(path: Path, scratch: Path) -> Any:
+def _library(path: Path) -> KerasLibrary:
+    """Return the Keras that gives the words of `path` the meaning that they had when it was written."""
+    if is_legacy(path):
+        from tasks.tensorflow.keras2_child import LIBRARY  # noqa: PLC0415 (one of the two is enough)
+
+        return LIBRARY
+    from tasks.tensorflow.keras3_child import LIBRARY as CURRENT  # noqa: PLC0415
+
+    return CURRENT
+
+
+def _load(library: KerasLibrary, path: Path) -> Any:
     try:
-        readable = path if path.suffix == ".keras" else modern_h5(path, scratch)
-        model = keras.saving.load_model(readable, compile=False, safe_mode=True)
-    except MemoryError:
+        model = library.load(path)
+    except (MemoryError, FarmError):
         raise
     except Exception as error:
         # Keras raises anything from TypeError to KeyError for unknown layers and damaged weights.
         raise ModelUnreadable(
-            wanted=f"a model that Keras {keras.__version__} loads from {path.name}",
+            wanted=f"a model that {library.name} loads from {path.name}",
             found=f"{type(error).__name__}: {_plain(str(error))[:500]}",
-            fix="upload a SavedModel (model.export), which holds the computation of layers that Keras lacks"
-            if any(sign in str(error) for sign in _NOT_OF_KERAS)
-            else "save it with a current Keras, or upload a SavedModel (model.export)",
+            fix=_other_form(path, str(error)),
         ) from error
     if not getattr(model, "inputs", None):
         raise ModelUnreadable(
@@ -65,7 +72,19 @@ def _load(path: Path, scratch: Path) -> Any:
     return model
 
 
-def _export(model: Any, path: Path, target: Path) -> None:
+def _other_form(path: Path, problem: str) -> str:
+    """Return in which form the model can be uploaded instead."""
+    saving = (
+        "model.save(FOLDER) with the Keras that wrote the file" if is_legacy(path) else "model.export(FOLDER)"
+    )
+    if _NOT_OF_KERAS.search(problem):
+        return f"upload a SavedModel ({saving}), which holds the computation of what Keras lacks"
+    if is_legacy(path):
+        return f"upload a SavedModel ({saving})"
+    return f"save it with a current Keras, or upload a SavedModel ({saving})"
+
+
+def _export(library: KerasLibrary, model: Any, path: Path, target: Path) -> None:
     names = _unique([tensor.name for tensor in model.inputs])
     specs = [
         tf.TensorSpec(tensor.shape, _outside(tensor.dtype), name=name)
@@ -76,19 +95,16 @@ def _export(model: Any, path: Path, target: Path) -> None:
     def serve(*given: Any) -> dict[str, Any]:
         pairs = zip(given, model.inputs, strict=True)
         tensors = [tf.cast(tensor, declared.dtype) for tensor, declared in pairs]
-        fed = tensors[0] if structure is None else keras.tree.pack_sequence_as(structure, tensors)
-        outputs = _named_outputs(model, model(fed, training=False))
+        fed = tensors[0] if structure is None else library.pack(structure, tensors)
+        outputs = _named_outputs(model, model(fed, training=False), library.flatten)
         return {name: tf.cast(value, _outside(value.dtype)) for name, value in outputs.items()}
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
     try:
-        archive.add_endpoint("serving_default", serve, input_signature=specs)
-        archive.write_out(str(target), verbose=False)
+        library.write(model, serve, specs, target)
     except MemoryError:
         raise
     except Exception as error:
-        layer = _failing_layer(error)
+        layer = _failing_layer(library, error)
         raise ModelRefused(
             wanted=f"a model in {path.name} that Keras can export",
             found=f"{type(error).__name__}{layer and f' in layer {layer}'}: {_plain(str(error))[:500]}",
@@ -102,13 +118,13 @@ def _outside(dtype: Any) -> Any:
     return tf.float32 if tf.as_dtype(dtype) == tf.bfloat16 else tf.as_dtype(dtype)
 
 
-def _failing_layer(error: BaseException) -> str:
+def _failing_layer(library: KerasLibrary, error: BaseException) -> str:
     """Return name and class of the innermost layer that `error` passed through; empty if it did not."""
     layers = []
     for frame, _ in traceback.walk_tb(error.__traceback__):
         owner = frame.f_locals.get("self")
-        if isinstance(owner, keras.Layer) and not isinstance(owner, keras.Model):
-            layers.append(f"{owner.name} ({type(owner).__name__})")
+        if isinstance(owner, library.layer) and not isinstance(owner, library.model):
+            layers.append(f"{getattr(owner, 'name', '')} ({type(owner).__name__})")
     return layers[-1] if layers else ""
 
 
@@ -117,10 +133,10 @@ def _plain(message: str) -> str:
     return " ".join(_COLOURS.sub("", message).split())
 
 
-def _named_outputs(model: Any, result: Any) -> dict[str, Any]:
+def _named_outputs(model: Any, result: Any, flatten: Callable[[Any], list[Any]]) -> dict[str, Any]:
     if isinstance(result, dict):
         return dict(result)
-    flat = keras.tree.flatten(result)
+    flat = flatten(result)
     names = list(getattr(model, "output_names", None) or [])
     if len(names) != len(flat):
         last = model.layers[-1].name

@@ -1,72 +1,40 @@
-"""Child: a `.h5` file of Keras 2 in words that Keras 3 reads.
+"""Child: Keras 2, which reads what Keras 2 wrote.
 
-Keras 3 stops at every argument that it no longer has, also at one that says nothing: `time_major: false` of
-each LSTM and GRU, `groups: 1` of each depthwise convolution. And it does not find a layer inside another one
-(TimeDistributed, Bidirectional) without the module of its class. The weights stay as they are.
+Keras 3 reads some of these files as well and gives the same words another meaning (`hard_sigmoid`, the slope
+of LeakyReLU). So a file of Keras 2 is loaded by Keras 2 itself, which lives on as tf-keras.
 """
 
 from __future__ import annotations
 
-import inspect
-import json
-import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
-import keras
+import tensorflow as tf
+import tf_keras
 
-_CONFIG = "model_config"
-_SAYS_NOTHING = {"groups": 1}
-_OF_EVERY_LAYER = frozenset(
-    {"name", "trainable", "dtype", "autocast", "activity_regularizer", "batch_input_shape", "batch_shape"}
-    | {"input_shape", "input_dtype", "implementation", "zero_output_for_mask", "input_length"}
+from tasks.tensorflow.keras2_versions_child import classes_of
+from tasks.tensorflow.keras_library import KerasLibrary
+
+
+def _load(path: Path) -> Any:
+    tf.debugging.disable_traceback_filtering()  # the frames that it hides tell which layer failed
+    return tf_keras.models.load_model(path, classes_of(path), compile=False, safe_mode=True)
+
+
+def _write(model: Any, serve: Callable[..., Any], specs: Sequence[Any], target: Path) -> None:
+    archive = tf_keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", serve, input_signature=specs)
+    archive.write_out(str(target))
+
+
+LIBRARY = KerasLibrary(
+    name=f"tf-keras {tf_keras.__version__}",
+    load=_load,
+    write=_write,
+    layer=tf_keras.layers.Layer,
+    model=tf_keras.Model,
+    pack=tf.nest.pack_sequence_as,
+    flatten=tf.nest.flatten,
 )
-_INNER = ("layer", "backward_layer", "cell")
-_MODELS = {"Sequential": "keras", "Functional": "keras.src.models.functional"}
-_SHAPES_SEEN = frozenset({"query_shape", "key_shape", "value_shape"})  # of an attention layer
-
-
-def modern_h5(path: Path, target: Path) -> Path:
-    """Return `path`, or the copy `target` of it where its configuration had to be changed."""
-    with h5py.File(path, "r") as file:
-        text = file.attrs[_CONFIG]
-    config = json.loads(text)
-    modern = _modern(config)
-    if modern == config:
-        return path
-    shutil.copyfile(path, target)
-    with h5py.File(target, "r+") as file:
-        file.attrs[_CONFIG] = json.dumps(modern)
-    return target
-
-
-def _modern(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_modern(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    value = {key: _modern(item) for key, item in value.items()}
-    layer = getattr(keras.layers, str(value.get("class_name")), None)
-    if inspect.isclass(layer) and isinstance(value.get("config"), dict):
-        value["config"] = _modern_arguments(layer, value["config"])
-    return value
-
-
-def _modern_arguments(layer: Any, config: dict[str, Any]) -> dict[str, Any]:
-    """Return `config` without what `layer` does not take and what says nothing."""
-    taken = _OF_EVERY_LAYER | inspect.signature(layer.__init__).parameters.keys()
-    kept = {
-        key: value
-        for key, value in config.items()
-        if key in taken
-        or not (value in (None, False) or _SAYS_NOTHING.get(key) == value or key in _SHAPES_SEEN)
-    }
-    for key in _INNER:
-        if isinstance(kept.get(key), dict) and "module" not in kept[key]:
-            name = kept[key].get("class_name")
-            kept[key] = kept[key] | {"module": _MODELS.get(name, "keras.layers"), "registered_name": None}
-    axis = kept.get("axis")
-    if issubclass(layer, keras.layers.BatchNormalization) and isinstance(axis, list) and len(axis) == 1:
-        kept["axis"] = axis[0]
-    return kept

@@ -25,7 +25,7 @@ _PLAN = ChildProgram(module="tasks.tensorflow.plan_child", step="plan")
 _CONVERT = ChildProgram(module="tasks.tensorflow.convert_child", step="convert")
 _CONVERT_CHANNELS_FIRST = ChildProgram(module="tasks.tensorflow.channels_first_child", step="convert")
 _ARCHIVES = (ModelFormat.SAVED_MODEL_TAR, ModelFormat.SAVED_MODEL_ZIP)
-_PACKAGES = ("tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxslim", "numpy")
+_PACKAGES = ("tensorflow-cpu", "keras", "tf-keras", "tf2onnx", "onnx", "onnxruntime", "onnxslim", "numpy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ class Converted:
         derived_shapes: inputs whose shapes the request left out.
         plugin_ops: operations in the graph that are left to TensorRT plugins.
         arithmetic: the model's own: FP32, or the coarsest of FP16 and BF16 that it computes in.
+        loaded_by: which Keras loaded the model's file, and which wrote it; empty for a SavedModel.
         samples_used: where the reference's input values came from, for people.
         seconds: wall time of `load`, `reference` and `convert`, and of both children as `total`.
         peak_mib: most resident memory of a child, in MiB.
@@ -94,6 +95,7 @@ class Converted:
     derived_shapes: tuple[str, ...]
     plugin_ops: tuple[str, ...]
     arithmetic: Precision
+    loaded_by: str
     samples_used: str
     seconds: Mapping[str, float]
     peak_mib: float
@@ -196,6 +198,7 @@ def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: Chi
         derived_shapes=tuple(plan["derived_shapes"]),
         plugin_ops=tuple(converted.result["plugin_ops"]),
         arithmetic=Precision(plan["arithmetic"]),
+        loaded_by=plan["loaded_by"],
         samples_used=converted.result["samples_used"],
         seconds=converted.result["seconds"] | {"total": planned.seconds + converted.seconds},
         peak_mib=max(planned.peak_mib, converted.peak_mib),

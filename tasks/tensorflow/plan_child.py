@@ -11,6 +11,7 @@ from tasks.domain.corners import shapes_document
 from tasks.tensorflow.arithmetic import channels_first, own_arithmetic
 from tasks.tensorflow.documents import shapes_of
 from tasks.tensorflow.feeds import read_samples
+from tasks.tensorflow.keras_files import loaded_by
 from tasks.tensorflow.preflight.child import parse_saved_model
 from tasks.tensorflow.preflight.graph_check import check_signature
 from tasks.tensorflow.shapes import effective_profiles
@@ -34,6 +35,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         "renamed": renamed,
         "profiles": [shapes_document(profile) for profile in profiles],
         "derived_shapes": derived,
+        "loaded_by": loaded_by(Path(request["saved_model"])),
         "arithmetic": own_arithmetic(graph, signature.name),
         "vocabularies": dict(uses.limits),
         "divided": sorted(uses.divided),

@@ -152,6 +152,22 @@ ATTACKS: dict[str, Attack] = {
         _MODEL, "reads a file of the host", ke.keras,
         ke.layer(class_name="StringLookup", config={"name": "odd", "vocabulary": "/etc/passwd"}),
     ),
+    **{
+        f"{form}: layer that calls tf.{symbol}": _row(
+            _MODEL, f"layer odd|calls tf.{symbol}", write,
+            ke.layer(class_name="TFOpLambda", config={"name": "odd", "function": symbol}),
+        )
+        for form, write in (("keras", ke.keras), ("h5", ke.h5))
+        for symbol in ("io.gfile.rmtree", "load_op_library", "io.write_file", "compat.v1.py_func")
+    },
+    "keras: type specification of any class": _row(
+        _MODEL, _CODE, ke.keras,
+        ke.layer(class_name="__typespec__", spec_name="get_file", module="keras.utils"),
+    ),
+    "h5: vocabulary of a feature column": _row(
+        _MODEL, "reads a file of the host", ke.h5,
+        ke.layer(class_name="VocabularyFileCategoricalColumn", config={"vocabulary_file": "/etc/passwd"}),
+    ),
     "keras: ANSI escape in the name of a layer": _row(
         _MODEL, "\\x1b[2J", ke.keras, ke.layer(class_name="Lambda", config={"name": ESCAPE})
     ),

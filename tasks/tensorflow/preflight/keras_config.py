@@ -18,12 +18,16 @@ import h5py
 from tasks.domain.errors import FarmError, ModelRefused, ModelUnreadable
 from tasks.tensorflow.preflight.archives import check_zip
 from tasks.tensorflow.preflight.h5 import check_entries
+from tasks.tensorflow.preflight.tf_symbols import called_by, computes
 
 _LARGEST_CONFIG = 32 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_CODE_CLASSES = ("Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
+# A `__typespec__` calls the class that it names.
+_CODE_CLASSES = ("Lambda", "__lambda__", "__typespec__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 # A class of Keras that loads a SavedModel from a path of the host.
 _LOADING_CLASSES = ("TFSMLayer",)
+# What holds the name of a file, in layers and in the feature columns of DenseFeatures.
+_FILES = ("vocabulary", "vocabulary_file", "ckpt_to_load_from")
 # Only these modules of Keras hold functions that compute; others open files, URLs and settings.
 _PURE_FUNCTIONS = re.compile(
     r"builtins|keras(\.src)?\.(activations|constraints|initializers|losses|metrics|ops|regularizers)(\..+)?"
@@ -41,6 +45,9 @@ def check_keras(path: Path) -> None:
         ModelRefused: the configuration carries code, or the weights point to other files.
         ModelUnreadable: the file is damaged, or needs classes that are not in it.
     """
+    if h5py.is_hdf5(path):  # before Keras 2.12, `.keras` was another name for `.h5`
+        check_h5(path)
+        return
     with _damage_named(path):
         if not zipfile.is_zipfile(path):
             raise _damaged(path, "not a zip file")
@@ -117,12 +124,31 @@ def check_config(config: Any) -> None:
                 found=f"layer {layer} ({kind}), which reads a file of the host when it is loaded",
                 fix="give the layer its vocabulary as a list, or upload a SavedModel (model.export)",
             )
-        if not own or (module is None and ">" in str(node.get("registered_name") or "")):
+        symbol = called_by(kind, node.get("config"))
+        if symbol and not computes(symbol):
+            raise ModelRefused(
+                wanted="layers that compute and do nothing else",
+                found=f"layer {layer} ({kind}), which calls tf.{symbol} when it is loaded",
+                fix="leave the call out of the model, or upload a SavedModel (model.export)",
+            )
+        if not own or _is_custom(node):
             raise ModelUnreadable(
                 wanted="layers that Keras itself has",
-                found=f"layer {layer} of the class {kind} from {module or node.get('registered_name')}",
+                found=f"layer {layer} of the class {kind}" + _origin(kind, node),
                 fix="upload a SavedModel (model.export), which holds the computation of custom layers",
             )
+
+
+def _is_custom(node: dict[str, Any]) -> bool:
+    """Say whether the object is none of Keras' own: a class of a notebook has a name and no module."""
+    named = node.get("registered_name") and node["class_name"] != "function"
+    return node.get("module") is None and (">" in node["class_name"] or bool(named))
+
+
+def _origin(kind: str, node: dict[str, Any]) -> str:
+    """Return where the class or function comes from, as far as the file says it."""
+    source = node.get("module") or node.get("registered_name")
+    return f" from {source}" if source and source != kind else ", which is defined outside Keras"
 
 
 def _holds_bytecode(node: dict[str, Any]) -> bool:
@@ -136,7 +162,7 @@ def _is_impure(kind: str, module: Any) -> bool:
 
 def _names_a_file(node: dict[str, Any]) -> bool:
     config = node.get("config")
-    return isinstance(config, dict) and isinstance(config.get("vocabulary"), str)
+    return isinstance(config, dict) and any(isinstance(config.get(key), str) for key in _FILES)
 
 
 def _objects(config: Any, layer: str) -> Iterator[tuple[str, dict[str, Any]]]:

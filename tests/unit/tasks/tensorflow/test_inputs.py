@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,7 @@ MODELS: dict[str, tuple[list[str], list[str], bool]] = {
     "shared_layer": (["one", "two"], ["score", "score_1"], ROUNDED),
     "subclassed_called": (["inputs"], ["output_0"], ROUNDED),
     "module_with_a_call": (["a"], ["output_0"], ROUNDED),
-    "keras_2": (["a"], ["time_distributed"], ROUNDED),
+    "keras_2": (["frames"], ["conv_lstm2d"], ROUNDED),
 }
 REFUSED = {
     "upsampling_without_size": ("ModelRefused", "in layer grow (UpSampling2D)", "fixed size"),
@@ -83,6 +84,12 @@ def test_it_becomes_an_engine_or_the_error_says_how(forms: dict[str, Any], name:
         assert ENGINES[name] in forms[name]["engine"]
     else:
         assert forms[name]["engine"] == "built"
+
+
+def test_a_file_of_keras_2_is_loaded_by_keras_2(forms: dict[str, Any]) -> None:
+    assert re.fullmatch(r"tf-keras \S+ for a file of Keras 2\.21\.0", forms["keras_2"]["plan"]["loaded_by"])
+    assert forms["lstm"]["plan"]["loaded_by"].startswith("Keras 3.")
+    assert forms["captured_constant"]["plan"]["loaded_by"] == ""
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,43 @@ def test_code_is_refused_and_its_layer_named(changes: dict[str, Any]) -> None:
         {"module": "company.layers", "class_name": "Attention", "registered_name": "company>Attention"},
         {"module": None, "class_name": "Attention", "registered_name": "company>Attention"},
         {"module": "kerasevil", "class_name": "Dense"},
+        {"module": None, "class_name": "Squash", "registered_name": "Squash"},  # of a notebook
+        {"module": None, "class_name": "company>Squash"},  # in files of Keras 2
     ],
 )
 def test_layers_of_strangers_are_named(changes: dict[str, Any]) -> None:
     with pytest.raises(ModelUnreadable, match="layer odd of the class"):
         check_config(_layer(**changes))
+
+
+@pytest.mark.parametrize(
+    "symbol", ["math.multiply", "nn.relu", "__operators__.getitem", "compat.v1.squeeze", "keras.backend.sum"]
+)
+def test_layers_that_call_tensorflow_to_compute_pass(symbol: str) -> None:
+    check_config(_layer(class_name="TFOpLambda", module=None, config={"name": "odd", "function": symbol}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        ("TFOpLambda", {"function": "io.gfile.remove"}),
+        ("SlicingOpLambda", {"function": "math.multiply; load_library"}),
+        ("ClassMethod", {"cls_symbol": "Module", "method_name": "with_name_scope"}),
+        ("InstanceMethod", {"attr_name": "__class__"}),
+    ],
+)
+def test_layers_that_call_anything_else_are_refused(kind: str, config: dict[str, Any]) -> None:
+    with pytest.raises(ModelRefused, match=rf"layer odd \({kind}\), which calls tf\."):
+        check_config(_layer(class_name=kind, config={"name": "odd"} | config))
+
+
+def test_an_h5_file_called_keras_is_checked_as_what_it_is(tmp_path: Path) -> None:
+    """Until 2.12, Keras wrote HDF5 under both names."""
+    path = tmp_path / "model.keras"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(_layer(class_name="Lambda"))
+    with pytest.raises(ModelRefused, match="Python code"):
+        check_keras(path)
 
 
 def test_weights_that_lie_elsewhere_are_refused(tmp_path: Path) -> None:
