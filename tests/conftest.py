@@ -72,6 +72,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("give --farm to kill and cut off what a farm consists of")
     if item.get_closest_marker("long") and not item.config.getoption("--long"):
         pytest.skip("give --long for this, too: shorter tests show most of it")
+    if item.get_closest_marker("slow") and not (item.config.getoption("--long") or os.environ.get("CI")):
+        pytest.skip("give --long for this, too: CI always runs it")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tasks.domain import errors
 from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import H100, StandIn
@@ -18,6 +20,7 @@ Command = Callable[..., tuple[int, str, str]]
 DEMO = Path(__file__).parents[2] / "flows/demo_release"
 
 
+@pytest.mark.slow
 def test_build_list_show_fetch(enginefarm: Command, s3_env: str, prefect_server: str, tmp_path: Path) -> None:
     client = s3_client()
     client.upload_file(str(DEMO / "model.keras"), s3_env, "models/digits/v2/model.keras")

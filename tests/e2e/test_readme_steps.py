@@ -20,6 +20,7 @@ print(model(x=tf.ones((1, 32)))["output_0"].numpy())
 """
 
 
+@pytest.mark.slow
 def test_the_steps_from_a_model_to_a_running_engine(
     tmp_path: Path, s3_env: str, prefect_server: str, stand_in: Callable[..., StandIn]
 ) -> None:

@@ -215,6 +215,7 @@ def _here(farm: Farm, failing: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     settings.cache_clear()
 
 
+@pytest.mark.slow
 def test_submit_ends_with_the_exit_code_that_a_local_build_has(
     farm: Farm, agents: tuple[Agent, Agent, int], failing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +271,7 @@ def test_an_upgraded_tensorrt_is_another_pool(
     assert pool_of(old) not in {announcement.pool for announcement in farm.store.records(Announcement)}
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_told_to_end_finishes_its_build(
     farm: Farm, orders: Orders, agents: tuple[Agent, Agent, int], unheard: StandIn
 ) -> None:

@@ -53,6 +53,7 @@ def releases(
     settings.cache_clear()
 
 
+@pytest.mark.slow
 def test_no_secret_is_written_down(
     releases: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -63,6 +63,7 @@ refittable: true
 
 
 @after_conversion
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [pytest.param("8.6.0", marks=pytest.mark.long), "10.13.3.9"])
 def test_plans_of_a_gpu_are_verified_in_every_profile_and_tell_their_layers(
     version: str,

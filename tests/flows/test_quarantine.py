@@ -104,6 +104,7 @@ def the_record(release: ReleaseRef, keys: Keys, error: VerificationFailed) -> Qu
     return record
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("wrong_graph")
 def test_a_graph_that_is_off(release: ReleaseRef, stored_keys: Keys, tmp_path: Path) -> None:
     error = refusal_of(release)

@@ -23,7 +23,7 @@ targets: [rtx-sm89]
 FORMS = [
     "saved_model/1/",
     pytest.param("saved_model.zip", marks=pytest.mark.long),
-    pytest.param("model.h5", marks=pytest.mark.long),
+    pytest.param("model.h5", marks=pytest.mark.slow),
 ]
 
 
@@ -58,6 +58,7 @@ def test_each_form_becomes_an_engine(publish: Callable[..., ReleaseRef], models:
         assert any("1/variables/variables.data" in file.path for file in record.release.files)
 
 
+@pytest.mark.slow
 def test_a_mixed_model_is_held_to_its_own_arithmetic(
     publish: Callable[..., ReleaseRef], models: Path
 ) -> None:

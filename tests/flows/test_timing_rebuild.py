@@ -49,8 +49,8 @@ def _scaled_weights(data: bytes, factor: float) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("version", ["8.6.0", "10.13.3.9"])
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [pytest.param("8.6.0", marks=pytest.mark.long), "10.13.3.9"])
 def test_the_rebuild_of_a_model_with_other_weights_measures_no_layer_again(
     version: str,
     stand_in: Callable[..., StandIn],

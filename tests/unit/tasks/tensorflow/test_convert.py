@@ -77,7 +77,7 @@ def _comparisons(converted: Converted) -> list[dict[str, Any]]:
 
 
 # The flows convert `.keras` files, too.
-@pytest.mark.parametrize("name", ["two.h5", pytest.param("two.keras", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["two.h5", pytest.param("two.keras", marks=pytest.mark.slow)])
 def test_keras_files_keep_their_names_and_their_numbers(
     models: Path, tmp_path: Path, limits: Limits, name: str
 ) -> None:

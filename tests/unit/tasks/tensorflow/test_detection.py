@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.rounding import beyond_rounding
 
+pytestmark = pytest.mark.slow
+
 CONVERTED = {
     "plain": {"kept"},
     "scored": {"kept", "rest"},

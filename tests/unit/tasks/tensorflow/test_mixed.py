@@ -19,6 +19,8 @@ from tasks.domain.record import Comparison, Verdict, Verification
 from tasks.domain.request import DEFAULT_TOLERANCES, BuildRequest, Precision
 from tasks.onnx.graph import compare_graph
 
+pytestmark = pytest.mark.slow
+
 PRECISIONS = (Precision.FP32, Precision.FP16, Precision.BF16)
 MIXED = {
     f"{model}_{kind}": own

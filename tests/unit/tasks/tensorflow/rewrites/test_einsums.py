@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.rounding import beyond_rounding
 
+pytestmark = pytest.mark.slow
+
 PRODUCTS = ("scores", "scores_with_keys_first", "values", "no_columns", "no_rows", "no_batch", "dots")
 OTHERS = (
     "dots_on_one_side", "several_columns", "several_summed", "outer", "summed_alone", "diagonal", "three",
