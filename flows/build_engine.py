@@ -16,6 +16,7 @@ from flows.pages.failure import failure_on_run_page
 from flows.pages.run import build_on_run_page
 from flows.pages.verification import show_verifications
 from flows.server.flow_errors import fails_with_its_error
+from flows.server.step_log import log_step
 from flows.settings import settings
 from tasks.build import build, engine_job
 from tasks.children.progress import labelled
@@ -25,6 +26,7 @@ from tasks.domain.gate import wanted_top1
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import CellOutcome, EngineOrder
 from tasks.domain.record import WEIGHTS_FILE, Verification
+from tasks.domain.step_text import built_text, verification_text
 from tasks.fetch import FetchedConversion, fetch_conversion
 from tasks.find import find_engine
 from tasks.locate import locate
@@ -113,7 +115,15 @@ async def _build(order: EngineOrder, work: Workspace) -> CellOutcome:
         job = engine_job(order, conversion.onnx, site, plugins=plugins)
         engine = await _verified(order, conversion, site, job, work)
     record = await publish_engine(replace(engine, seconds={"cell": time.monotonic() - started}))
+    log_step(f"published {record.key}")
     return CellOutcome(key=record.key, plan=record.plan, built=record.attempt == engine.attempt)
+
+
+async def _built(order: EngineOrder, job: EngineJob, work: Workspace) -> BuiltEngine:
+    async with build_on_run_page(_label(order)):
+        built = await build(job, work=work)
+    log_step(built_text(size=built.ref.size, seconds=built.seconds["build"], warnings=built.warnings))
+    return built
 
 
 async def _verified(
@@ -126,8 +136,7 @@ async def _verified(
     evidence = _evidence(order, conversion)
     attempt = f"{runtime.flow_run.id}/{uuid.uuid4().hex}"  # who built it, as `find_engine` reads it
     pulled = await pull_timing(order, site, work=work)
-    async with build_on_run_page(_label(order)):
-        built = await build(replace(job, timing=pulled.given), work=work)
+    built = await _built(order, replace(job, timing=pulled.given), work)
     find = partial(locate, job, evidence.reference, work=work)
     graph = conversion.record.verification
     try:
@@ -137,6 +146,7 @@ async def _verified(
         if isinstance(error.verification, Verification):
             await show_verifications(graph=graph, engine=error.verification)
         raise
+    log_step(f"engine: {verification_text(verification)}")
     await show_verifications(graph=graph, engine=verification)
     profiled = await profile_on_gpu(order, built, site, evidence.reference, work=work)
     timed = TimedBuild(order=order, pulled=pulled, job=job, built=built, attempt=attempt)

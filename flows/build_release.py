@@ -17,6 +17,7 @@ from flows.pages.run import tag_run
 from flows.release.conversion import convert_for
 from flows.release.farm import build_on_farm, runs_on_farm, targets_of_farm
 from flows.server.flow_errors import fails_with_its_error
+from flows.server.step_log import log_step
 from flows.settings import settings
 from tasks.children.workspace import Workspace
 from tasks.conversion_job import ConversionJob
@@ -38,6 +39,7 @@ from tasks.domain.priority import Priority
 from tasks.domain.record import ConversionRecord
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import BuildRequest
+from tasks.domain.step_text import fetched_text
 from tasks.fetch import fetch
 from tasks.find import find_engine
 from tasks.store.patience import be_patient, retry_while_s3_is_down
@@ -101,6 +103,7 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
 async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Workspace) -> _Asked:
     """Fetch and convert the release; return the orders for its cells."""
     fetched = await fetch(release, work.folder / "release")
+    log_step(fetched_text(fetched.release))
     request = overrides.applied_to(fetched.request)
     chosen = await _targets(request, store, work)
     cells, skipped = cells_of(request, chosen.targets)
@@ -166,6 +169,7 @@ async def _build_here(orders: tuple[EngineOrder, ...]) -> tuple[CellAnswer, ...]
                         outcome = await build_engine(order)
         except FarmError as error:
             return CellAnswer(order=order, outcome=error)
+        log_step(f"{'built' if outcome.built else 'found'} {outcome.key}")
         return CellAnswer(order=order, outcome=outcome)
 
     return await answers_to(orders, build_cell)

@@ -19,9 +19,8 @@ from tasks.domain.printable import printable
 from tasks.domain.profile_text import case_rows, layer_rows, notes
 from tasks.domain.record import EngineRecord
 from tasks.domain.record_text import error_figure, quantised_text
+from tasks.domain.step_text import size_text
 from tasks.store.records import Document, R, record_to_json
-
-_KIB = 1024
 
 
 @contextmanager
@@ -122,11 +121,6 @@ def _profile_table(rows: list[dict[str, str]], *, title: str) -> FittedTable:
         for place, name in enumerate(rows[0])
     ]
     return FittedTable(title=title, columns=columns, rows=[tuple(row.values()) for row in rows])
-
-
-def size_text(size: int) -> str:
-    """Return `size`, in bytes, for people."""
-    return f"{size / _KIB:.0f} KiB" if size < _KIB * _KIB else f"{size / _KIB / _KIB:.1f} MiB"
 
 
 def records_json(records: Iterable[EngineRecord]) -> list[dict[str, Any]]:

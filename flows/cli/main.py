@@ -30,6 +30,7 @@ from flows.cli.interrupts import InterruptibleGroup
 from flows.cli.options import Json, Precisions, Release, Targets, Verbose, Wide
 from flows.cli.output import console, print_json, say, show
 from flows.cli.publish import check, publish, requests
+from flows.cli.recent_runs import runs
 from flows.cli.reconcile import reconcile
 from flows.cli.run import run
 from flows.cli.runs import cancel, logs, retry, submit
@@ -160,6 +161,7 @@ app.add_typer(agent.app, name="agent", rich_help_panel=_FARM)
 _add(submit, _FARM, "submit s3://my-bucket/models/resnet/v7 --priority production --watch")
 _add(reconcile, _FARM, "reconcile --dry-run s3://my-bucket/models")
 _add(status, _FARM)
+_add(runs, _FARM)
 _add(logs, _FARM, "logs -f resnet-v7")
 _add(cancel, _FARM)
 _add(retry, _FARM)

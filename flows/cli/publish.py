@@ -13,7 +13,7 @@ import typer
 
 from agents.hardware.probe import probe_host
 from flows.addresses import release_at
-from flows.cli.display import progress_bars, size_text
+from flows.cli.display import progress_bars
 from flows.cli.options import Json, Release
 from flows.cli.output import print_json, say, show
 from flows.cli.tables import Column, FittedTable
@@ -22,6 +22,7 @@ from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import Announcement
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
+from tasks.domain.step_text import size_text
 from tasks.store.publishing import (
     RequestVersion,
     Upload,

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flows.server.step_log import log_step
 from tasks.conversion_job import ConversionJob, GraphJob
 from tasks.convert import convert
 from tasks.domain.cells import Cell
@@ -19,6 +20,7 @@ from tasks.domain.errors import FarmError, OperationUnsupported, RequestInvalid
 from tasks.domain.gpu_table import base_opsets, graph_opset
 from tasks.domain.record import ConversionRecord, Verification
 from tasks.domain.request import QUANTISED, Precision
+from tasks.domain.step_text import graph_text
 from tasks.export import export
 from tasks.fetch import fetch_graph
 from tasks.lower import lower
@@ -112,7 +114,10 @@ async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: P
 
 
 async def _stored(graph: GraphJob) -> ConversionRecord | None:
-    return await retry_while_s3_is_down(lambda: _find(graph.job.store, graph.record_key))
+    record = await retry_while_s3_is_down(lambda: _find(graph.job.store, graph.record_key))
+    if record is not None:
+        log_step(f"graph in {graph.precision}: found {graph.record_key}")
+    return record
 
 
 def _find(store_url: str, key: str) -> ConversionRecord | None:
@@ -201,8 +206,16 @@ async def _verify_and_store(
     job = graph.job
     async with quarantining(graph.suspect(lowered, evidence, source)):
         verification = await verify_graph(lowered.onnx, graph.precision, evidence, work=job.work)
-    return _Verified(
-        verification=verification,
-        onnx=await put_blob(job.store, lowered.onnx),
-        weights=None if lowered.weights is None else await put_blob(job.store, lowered.weights),
+    onnx = await put_blob(job.store, lowered.onnx)
+    weights = None if lowered.weights is None else await put_blob(job.store, lowered.weights)
+    log_step(
+        graph_text(
+            graph.precision,
+            opset=graph.opset,
+            nodes=lowered.nodes,
+            size=onnx.size + (weights.size if weights else 0),
+            verification=verification,
+            key=graph.record_key,
+        )
     )
+    return _Verified(verification=verification, onnx=onnx, weights=weights)

@@ -24,6 +24,7 @@ from agents.server.janitor import crash_limit_reached
 from agents.server.run_errors import why_unsuccessful
 from flows.release.child_runs import RunReader, retry_while_server_is_down, wait_for_child
 from flows.release.pool_watch import PoolWatch
+from flows.server.step_log import log_step
 from flows.settings import settings
 from tasks.domain.cells import CellAnswer, Chosen, answers_to, choose
 from tasks.domain.devices import unknown_devices
@@ -87,12 +88,14 @@ async def build_on_farm(
             try:
                 outcome = await find_engine(order)
                 if outcome is not None:
+                    log_step(f"found {outcome.key}")
                     return CellAnswer(order=order, outcome=outcome)
                 async with gate:
                     submitted = await _submit(client, order, parent, priority)
                 run = submitted.id
                 ended = await wait_for_child(client, reader, submitted, pool_of(order.target), watch)
                 built = await _outcome(order, ended)
+                log_step(f"{'built' if built.built else 'found'} {built.key}")
                 return CellAnswer(order=order, outcome=built, run=run)
             except FarmError as error:
                 return CellAnswer(order=order, outcome=error, run=run)

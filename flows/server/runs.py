@@ -54,7 +54,12 @@ async def submit(
     asked = {"release": asdict(release), "overrides": asdict(overrides)}
     key = f"submit:{document_digest(asked)}" + (f":{uuid.uuid4().hex}" if again else "")
     return await start_release(
-        client, release, idempotency_key=key, overrides=overrides, queue=overrides.priority
+        client,
+        release,
+        idempotency_key=key,
+        overrides=overrides,
+        queue=overrides.priority,
+        way="submit",
     )
 
 

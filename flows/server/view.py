@@ -25,6 +25,31 @@ class RunView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListedRun:
+    """A run of the farm in a list.
+
+    Attributes:
+        id: Prefect's id.
+        name: its name.
+        state: the name of its state.
+        release: the URL of its release; empty for other runs.
+        way: what started it: `s3`, `submit`, `command`, `schedule`, or Prefect's UI or API.
+        started: when it started, or was due.
+        seconds: how long it has run.
+        text: the state's message, unless it has completed.
+    """
+
+    id: str
+    name: str
+    state: str
+    release: str
+    way: str
+    started: str
+    seconds: float
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentView:
     """One worker of a pool.
 

@@ -176,6 +176,16 @@ def test_a_release_is_watched_to_its_end(farm: Farm, agents: tuple[Agent, Agent,
     ends = {(line.run, line.step) for line in lines if line.text.startswith("Finished in state")}
     assert {("digits-watched-rtx-sm89-fp16", "build rtx-sm89 fp16"), ("digits-watched", "lower fp16")} <= ends
     assert {run for run, step in ends if not step} == names  # each flow run's own end
+    logged = "\n".join(line.text for line in lines)
+    for said in (
+        ": model.keras ",
+        "graph in fp16: opset 17, 16 nodes, ",
+        "passed, error ",
+        "; conversions/",
+        "engine: not measured: built ahead of time",
+        "published engines/digits/watched/rtx-sm89/",
+    ):
+        assert said in logged
 
 
 def _publish(farm: Farm, version: str, request: str) -> str:

@@ -119,6 +119,11 @@ def test_a_command_lists_what_is_missing_and_starts_a_run_now(bucket: str) -> No
     assert flow_run.parameters == {"places": [f"s3://{bucket}/models"], "budget": 3}
     assert flow_run.name.startswith(f"reconcile-{datetime.now(UTC):%Y}")
 
+    run("submit", f"s3://{bucket}/models/first/1")
+    listed = {each["name"]: (each["way"], each["release"]) for each in json.loads(run("runs", "--json"))}
+    assert listed["first-1"] == ("submit", f"s3://{bucket}/models/first/1/")
+    assert listed[flow_run.name] == ("command", "")
+
 
 def test_places_that_are_not_named_or_not_allowed_are_refused(
     bucket: str, monkeypatch: pytest.MonkeyPatch
