@@ -1,9 +1,10 @@
 """Holds operations against TensorFlow, many in one process, on values at which graphs often differ.
 
-Usage: operators.py MODULE FOLDER. MODULE is a file with `CASES`: name to (function, sets of arrays for its
-arguments a, b, c). Each function is converted as the farm does it, open in every dimension in which its sets
-differ and in the first one, and runs on each set. FILE gets for each case its differences as text, or the
-error that refuses it.
+Usage: operators.py FOLDER [--quick] MODULE... A module is a file with `CASES`: name to (function, sets of
+arrays for its arguments a, b, c). With `--quick` only those in its `QUICK` are compared, if it has that.
+Each function is converted as the farm does it, open in every dimension in which its sets differ and in the
+batch, and runs on each set. FOLDER gets the graphs, and `operators.json` with each case's shapes and
+differences as text, or the error that refuses it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def _specs(sets: list[tuple[Any, ...]]) -> list[tf.TensorSpec]:
         shapes = {array.shape for array in arrays}
         first = arrays[0].shape
         dims = [
-            None if axis == 0 or len({shape[axis] for shape in shapes}) > 1 else size
+            None if (axis == 0 and len(first) > 1) or len({shape[axis] for shape in shapes}) > 1 else size
             for axis, size in enumerate(first)
         ]
         specs.append(tf.TensorSpec(dims, arrays[0].dtype, name))
@@ -121,18 +122,27 @@ def _profile(sets: list[tuple[Any, ...]]) -> dict[str, dict[str, list[int]]]:
     return profile
 
 
-def main(module: str, folder: Path) -> None:
-    """Compare every case of `module`."""
+def _cases(module: str, *, quick: bool) -> dict[str, Any]:
+    names = runpy.run_path(module)
+    cases: dict[str, Any] = names["CASES"]
+    chosen = names.get("QUICK", cases) if quick else cases
+    return {name: cases[name] for name in chosen}
+
+
+def main(folder: Path, modules: list[str], *, quick: bool) -> None:
+    """Compare every case of `modules`."""
     seed_everything()
     answers: dict[str, Any] = {}
-    for name, (function, sets) in runpy.run_path(module)["CASES"].items():
-        try:
-            answers[name] = _compared(function, sets, folder / name / "model.onnx")
-        except FarmError as error:
-            answers[name] = {"error": error.to_document()}
-        gc.freeze()
+    for module in modules:
+        for name, (function, sets) in _cases(module, quick=quick).items():
+            try:
+                answers[name] = _compared(function, sets, folder / name / "model.onnx")
+            except FarmError as error:
+                answers[name] = {"error": error.to_document()}
+            gc.freeze()
     (folder / "operators.json").write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    _, target, *given = sys.argv
+    main(Path(target), [word for word in given if word != "--quick"], quick="--quick" in given)

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
+    bits,
     brain_float,
     colours,
     computed_indices,
@@ -28,6 +29,7 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     nearest_resize,
     patches,
     plain_forms,
+    products,
     running,
     scatters,
     segments,
@@ -36,6 +38,7 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     spectra,
     suppression,
     switches,
+    updates,
 )
 from tasks.tensorflow.rewrites.rules import RULES, Pair, Rewrite, Site
 
@@ -45,9 +48,10 @@ FIRST: Mapping[str, Rewrite] = {
     "StatelessCase": switches.switch,
     "If": switches.decided,
     "StatelessIf": switches.decided,
+    "LookupTableFindV2": lookup_tables.find,
 }
 """Applied before all others, and what they replace is taken out: other rewrites need the shapes behind a
-vectorised loop, and tf2onnx cannot even read a Case."""
+vectorised loop and a table, and tf2onnx cannot even read a Case."""
 
 _NOT_IN_A_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/-]")
 

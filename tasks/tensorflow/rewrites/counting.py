@@ -10,18 +10,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
 
 @rewrites("DenseBincount", "Bincount")
-def bincount(site: Site) -> list[Any] | None:
+def bincount(site: Site) -> list[Any]:
     """Return how often each index occurs in each row, or the sum of its weights."""
     indices, size, weights = site.inputs
     binary = site.op.type == "DenseBincount" and site.attr("binary_output")
     count = _known_size(size)
     if count is None or not indices.shape.rank:
-        return None
+        refuse(site)  # tf2onnx counts all rows together
     dtype = site.op.outputs[0].dtype
     hits = _hits(indices, int(count), dtype)
     if weights.shape.num_elements() != 0:

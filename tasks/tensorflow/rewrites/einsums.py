@@ -13,7 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.rules import Pair, Site, rewrites
+from tasks.tensorflow.rewrites.spectra import product
 
 _DOTS = "..."
 
@@ -42,14 +43,34 @@ def einsum(site: Site) -> list[Any] | None:
     What stays as it is: an einsum that is no single matrix product, or of tensors of unknown rank.
     """
     equation = site.attr("equation").decode().replace(" ", "")
+    if any(isinstance(value, Pair) for value in site.inputs):
+        return _complex(site.inputs, equation)
     if any(tensor.shape.rank is None for tensor in site.inputs):
         return None
-    written = _with_letters(equation, [tensor.shape.rank for tensor in site.inputs])
+    return _einsum(site.inputs, equation)
+
+
+def _complex(inputs: Any, equation: str) -> list[Any] | None:
+    """Return an einsum of complex numbers, by those of their parts."""
+    parts = [part for value in inputs for part in value]
+    if len(inputs) > 2 or any(part.shape.rank is None for part in parts):  # noqa: PLR2004 (a product)
+        return None
+
+    def real(*operands: Any) -> Any:
+        results = _einsum(operands, equation)
+        return tf.raw_ops.Einsum(inputs=operands, equation=equation) if results is None else results[0]
+
+    first, *others = inputs
+    return [product(first, others[0], real) if others else Pair(*map(real, first))]
+
+
+def _einsum(inputs: Any, equation: str) -> list[Any] | None:
+    written = _with_letters(equation, [tensor.shape.rank for tensor in inputs])
     terms, result = written.split("->")[0].split(","), written.split("->")[1]
-    product = _product(terms, result)
-    if product is not None:
-        return [_multiplied(site.inputs, terms, result, product)]
-    return None if written == equation else [tf.raw_ops.Einsum(inputs=list(site.inputs), equation=written)]
+    shape = _product(terms, result)
+    if shape is not None:
+        return [_multiplied(inputs, terms, result, shape)]
+    return None if written == equation else [tf.raw_ops.Einsum(inputs=list(inputs), equation=written)]
 
 
 def _with_letters(equation: str, ranks: list[int]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tasks.tensorflow.rewrites.rules import Site, rewrites
@@ -21,21 +22,34 @@ from tasks.tensorflow.rewrites.values import follows_from_shapes, never_negative
 @rewrites("FloorDiv")
 def floor_div(site: Site) -> list[Any] | None:
     """Return the quotient rounded down."""
-    return [_rounded_down(*site.inputs)] if _is_signed(site) else None
+    return [rounded_down(*site.inputs)] if _is_signed(site) else None
 
 
 @rewrites("FloorMod")
 def floor_mod(site: Site) -> list[Any] | None:
     """Return the remainder with the sign of the divisor."""
     number, divisor = site.inputs
-    return [number - _rounded_down(number, divisor) * divisor] if _is_signed(site) else None
+    if number.dtype.is_floating:
+        return [_of_floats(number, divisor)]
+    return [number - rounded_down(number, divisor) * divisor] if _is_signed(site) else None
 
 
 @rewrites("TruncateMod", "Mod")
-def truncate_mod(site: Site) -> list[Any] | None:
+def truncate_mod(site: Site) -> list[Any]:
     """Return the remainder with the sign of the number."""
     number, divisor = site.inputs
-    return [number - tf.truncatediv(number, divisor) * divisor] if number.dtype.is_integer else None
+    if number.dtype.is_integer:
+        return [number - tf.truncatediv(number, divisor) * divisor]
+    quotient = number / divisor
+    return [number - tf.where(quotient < 0, tf.math.ceil(quotient), tf.floor(quotient)) * divisor]
+
+
+def _of_floats(number: Any, divisor: Any) -> Any:
+    """Return the remainder; by infinity it is the number itself, or infinity if the signs differ."""
+    rest = number - tf.floor(number / divisor) * divisor
+    same = tf.logical_or(tf.equal(number, 0), tf.equal(number < 0, divisor < 0))
+    by_infinity = tf.logical_and(tf.math.is_inf(divisor), tf.abs(number) < np.inf)
+    return tf.where(by_infinity, tf.where(same, number, divisor), rest)
 
 
 def _is_signed(site: Site) -> bool:
@@ -43,7 +57,8 @@ def _is_signed(site: Site) -> bool:
     return bool(dtype.is_integer and not dtype.is_unsigned)
 
 
-def _rounded_down(number: Any, divisor: Any) -> Any:
+def rounded_down(number: Any, divisor: Any) -> Any:
+    """Return the quotient of two integers, rounded down."""
     value = static_value(divisor)
     positive = never_negative(divisor) if value is None else bool((value > 0).all())
     if positive and never_negative(number):

@@ -6,11 +6,12 @@ retrieval, `Cross` from geometry; TensorRT takes no pooling with a second output
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.rules import Pair, Site, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
 
@@ -34,6 +35,21 @@ def softmax_of_a_row(site: Site) -> list[Any] | None:
 def l2_loss(site: Site) -> list[Any]:
     """Return half the sum of squares."""
     return [tf.reduce_sum(tf.square(site.inputs[0])) / 2]
+
+
+@rewrites("EuclideanNorm")
+def euclidean_norm(site: Site) -> list[Any]:
+    """Return the root of the sum of squares."""
+    x, axes = site.inputs
+    return [tf.sqrt(tf.reduce_sum(tf.square(x), axes, keepdims=site.attr("keep_dims")))]
+
+
+@rewrites("AddN")
+def sum_of_integers(site: Site) -> list[Any] | None:
+    """Return the sum of integers: ONNX's own adds up floats alone."""
+    if any(isinstance(value, Pair) or not value.dtype.is_integer for value in site.inputs):
+        return None
+    return [functools.reduce(tf.add, site.inputs)]
 
 
 @rewrites("Cross")

@@ -2,18 +2,37 @@
 
 tf2onnx writes c x + (1 - c) y, since an old onnxruntime was faster at it: six nodes in place of one, and 0
 times the NaN or infinity of the side that was not chosen is NaN. Masks of attention and logarithms rely on
-that side being left out.
+that side being left out. And it takes both sides of a choice for one shape, where TensorFlow broadcasts.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import tensorflow as tf
+import tf2onnx.shape_inference
 from tf2onnx.handler import tf_op
 from tf2onnx.onnx_opset import controlflow
 
 _select = controlflow.Select.version_9
 _MARK = "handles_nan"
+_infer_shapes = tf2onnx.shape_inference.infer_output_shapes_with_partial_inputs
+
+
+def _infer_shapes_of_choices(op: Any) -> bool:
+    """Set the shape of a result that TensorFlow left open; say whether it is known now."""
+    if op.type != "SelectV2":
+        return bool(_infer_shapes(op))
+    if any(tensor.shape.rank is None for tensor in op.inputs):
+        return False
+    op.outputs[0].set_shape(
+        functools.reduce(tf.broadcast_static_shape, [tensor.shape for tensor in op.inputs])
+    )
+    return True
+
+
+tf2onnx.shape_inference.infer_output_shapes_with_partial_inputs = _infer_shapes_of_choices
 
 
 @tf_op(["Select", "SelectV2"])

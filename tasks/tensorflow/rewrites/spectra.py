@@ -96,8 +96,22 @@ def arithmetic(site: Site) -> list[Any] | None:
         size = tf.square(other.real) + tf.square(other.imag)
         other = Pair(other.real / size, -other.imag / size)
     if kind.endswith(("MatMul", "MatMulV2")):
-        return [_product(first, other, lambda left, right: _again(site.op, [left, right]))]
-    return [_product(first, other, tf.multiply)]
+        if kind != "MatMul":
+            first, other = (
+                Pair(value.real, -value.imag) if site.attr(flag) else value
+                for value, flag in ((first, "adj_x"), (other, "adj_y"))
+            )
+        return [product(first, other, lambda left, right: _again(site.op, [left, right]))]
+    return [product(first, other, tf.multiply)]
+
+
+@rewrites("ConjugateTranspose")
+def adjoint(site: Site) -> list[Any] | None:
+    """Return the conjugates with other axes."""
+    value, order = site.inputs
+    if not isinstance(value, Pair):
+        return [tf.transpose(value, order)]
+    return [Pair(tf.transpose(value.real, order), -tf.transpose(value.imag, order))]
 
 
 @rewrites(
@@ -133,7 +147,8 @@ def borders(site: Site) -> list[Any] | None:
     return [Pair(real, tf.zeros_like(real))]
 
 
-def _product(first: Pair, second: Pair, times: Any) -> Pair:
+def product(first: Pair, second: Pair, times: Any) -> Pair:
+    """Return the product of two complex tensors by `times`, which multiplies real ones."""
     return Pair(
         times(first.real, second.real) - times(first.imag, second.imag),
         times(first.real, second.imag) + times(first.imag, second.real),

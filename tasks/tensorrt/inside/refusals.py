@@ -41,6 +41,10 @@ _FIXES = (
         "leave this precision out for this target: its GPUs have no arithmetic for it",
     ),
     (
+        r"[Uu]nique|NonZero|Compress",
+        "keep every row and use tf.where(mask, x, 0): the size of this result depends on values",
+    ),
+    (
         r"[Pp]lugin not found|found in plugin registry|No importer|Unsupported operator|^false .*UNSUPPORTED",
         "TensorRT has no such operation: replace the layer that makes this node by standard operations",
     ),

@@ -1,0 +1,118 @@
+"""Bits of integers become arithmetic: TensorRT has neither shifts nor bitwise operations.
+
+A shift to the left multiplies by a power of two, one to the right divides by it and rounds down, and what a
+mask of ones keeps is a remainder. Signed integers are in two's complement in TensorFlow, so this holds below
+zero, too. `a | b` is a + b - (a & b).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites.integer_division import rounded_down
+from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.values import static_value
+
+
+@rewrites("LeftShift")
+def left_shift(site: Site) -> list[Any]:
+    """Return the numbers times powers of two."""
+    number, count = _signed(site)
+    return [tf.cast(number * _power_of_two(count), site.inputs[0].dtype)]
+
+
+@rewrites("RightShift")
+def right_shift(site: Site) -> list[Any]:
+    """Return the numbers divided by powers of two, in two steps: no signed type has the largest of them."""
+    number, count = _signed(site)
+    half = count // 2
+    once = rounded_down(number, _power_of_two(half))
+    return [tf.cast(rounded_down(once, _power_of_two(count - half)), site.inputs[0].dtype)]
+
+
+@rewrites("BitwiseAnd", "BitwiseOr", "BitwiseXor")
+def bitwise(site: Site) -> list[Any]:
+    """Return what has the bits of both, of any, or of one alone."""
+    first, second = _signed(site)
+    both = _both(first, second)
+    result = {
+        "BitwiseAnd": lambda: both,
+        "BitwiseOr": lambda: first + second - both,
+        "BitwiseXor": lambda: first + second - both - both,
+    }[site.op.type]()
+    return [tf.cast(result, site.inputs[0].dtype)]
+
+
+@rewrites("Invert")
+def invert(site: Site) -> list[Any]:
+    """Return the numbers with every bit turned."""
+    (number,) = _signed(site)
+    return [tf.cast(-1 - number, site.inputs[0].dtype)]
+
+
+def _signed(site: Site) -> list[Any]:
+    """Return the inputs in the type that they are computed in: 32 or 64 bits with a sign."""
+    wide = tf.int64 if site.inputs[0].dtype in (tf.int64, tf.uint32, tf.uint64) else tf.int32
+    return [tf.cast(value, wide) for value in site.inputs]
+
+
+def _power_of_two(count: Any) -> Any:
+    """Return the powers of two; the last one is the number below zero that has this bit alone."""
+    width = count.dtype.size * 8
+    powers = (np.uint64(1) << np.arange(width, dtype=np.uint64)).astype(count.dtype.as_numpy_dtype)
+    known = static_value(count)
+    if known is not None:
+        return tf.constant(powers[np.clip(known, 0, width - 1)])
+    return tf.gather(tf.constant(powers), tf.clip_by_value(count, 0, width - 1))
+
+
+def _both(first: Any, second: Any) -> Any:
+    """Return the bits that both numbers have."""
+    for number, mask in ((first, second), (second, first)):
+        known = static_value(mask)
+        if known is not None and known.size == 1:
+            return _masked(number, int(known.reshape(-1)[0]))
+    width = first.dtype.size * 8
+    places = [tf.constant(place, first.dtype) for place in range(width)]
+    parts = [_bit(first, place) * _bit(second, place) * _power_of_two(place) for place in places]
+    return functools.reduce(tf.add, parts)
+
+
+def _bit(number: Any, place: Any) -> Any:
+    """Return 1 where the number has the bit, else 0."""
+    width = number.dtype.size * 8
+    if int(static_value(place)) == width - 1:
+        return tf.cast(number < 0, number.dtype)
+    shifted = rounded_down(number, _power_of_two(place))
+    return shifted - 2 * rounded_down(shifted, tf.constant(2, number.dtype))
+
+
+def _masked(number: Any, mask: int) -> Any:
+    """Return the bits of `number` that `mask` has, by each of its runs of ones."""
+    width = number.dtype.size * 8
+    kept = tf.zeros_like(number)
+    for low, high in _runs(mask & ((1 << width) - 1)):
+        part = number if not low else rounded_down(number, tf.constant(1 << low, number.dtype))
+        if high < width:
+            above = rounded_down(part, tf.constant(1 << (high - low), number.dtype))
+            part -= above * tf.constant(1 << (high - low), number.dtype)
+        kept += part * tf.constant(1 << low, number.dtype) if low else part
+    return kept
+
+
+def _runs(mask: int) -> Iterator[tuple[int, int]]:
+    """Yield where each run of ones starts and ends."""
+    low = 0
+    while mask >> low:
+        if mask >> low & 1:
+            high = low
+            while mask >> high & 1:
+                high += 1
+            yield low, high
+            low = high
+        low += 1

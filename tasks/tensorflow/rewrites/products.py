@@ -1,0 +1,44 @@
+"""Products that TensorRT has no form of: of integers, and of a constant sparse matrix.
+
+TensorRT multiplies matrices of floats alone; integers are multiplied and added up. A sparse matrix whose
+places are known is written out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites.rules import Pair, Site, rewrites
+from tasks.tensorflow.rewrites.values import static_value
+
+
+@rewrites("MatMul", "BatchMatMul", "BatchMatMulV2")
+def of_integers(site: Site) -> list[Any] | None:
+    """Return the product of integers, as sums of products."""
+    if any(isinstance(value, Pair) or value.dtype not in (tf.int32, tf.int64) for value in site.inputs):
+        return None
+    flags = ("transpose_a", "transpose_b") if site.op.type == "MatMul" else ("adj_x", "adj_y")
+    left, right = (
+        tf.linalg.matrix_transpose(value) if site.attr(flag) else value
+        for value, flag in zip(site.inputs, flags, strict=True)
+    )
+    return [tf.reduce_sum(tf.expand_dims(left, -1) * tf.expand_dims(right, -3), -2)]
+
+
+@rewrites("SparseTensorDenseMatMul")
+def of_sparse_and_dense(site: Site) -> list[Any] | None:
+    """Return the product with the matrix written out."""
+    places, values, sizes, dense = site.inputs
+    known = [static_value(tensor) for tensor in (places, values, sizes)]
+    if any(value is None for value in known):
+        return None
+    matrix = np.zeros(known[2], known[1].dtype)
+    np.add.at(matrix, tuple(known[0].T), known[1])
+    return [
+        tf.matmul(
+            tf.constant(matrix), dense, transpose_a=site.attr("adjoint_a"), transpose_b=site.attr("adjoint_b")
+        )
+    ]

@@ -1,0 +1,136 @@
+"""Slices that are replaced, rows that are repeated, lists that are joined: as gathers and choices.
+
+`keras.ops.slice_update` (caches of keys and values) is an operation of XLA, `tf.repeat` by a list of numbers
+looks for the places of a mask, which TensorRT-RTX does not do even if they are constant, `TensorArray.concat`
+joins what has no ONNX form, and tf2onnx gives `tf.math.invert_permutation` another type than it has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tasks.tensorflow.rewrites.rules import Pair, Site, refuse, rewrites
+from tasks.tensorflow.rewrites.values import static_value
+
+_MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+
+
+@rewrites("XlaDynamicUpdateSlice")
+def slice_update(site: Site) -> list[Any]:
+    """Return the tensor with a part replaced, which is moved to lie within it."""
+    tensor, part, starts = site.inputs
+    if tensor.shape.rank is None:
+        refuse(site)
+    inside = tf.ones([1] * tensor.shape.rank, tf.bool)
+    for axis in range(tensor.shape.rank):
+        size, length = _size(tensor, axis), _size(part, axis)
+        if isinstance(size, int) and size == length:
+            continue
+        first = tf.clip_by_value(tf.cast(starts[axis], tf.int32), 0, size - length)
+        place = tf.range(size) - first
+        part = tf.gather(part, tf.clip_by_value(place, 0, length - 1), axis=axis)
+        along = [-1 if dim == axis else 1 for dim in range(tensor.shape.rank)]
+        inside &= tf.reshape((place >= 0) & (place < length), along)
+    return [tf.where(inside, part, tensor)]
+
+
+@rewrites("GatherV2")
+def repeated(site: Site) -> list[Any] | None:
+    """Return the rows that `tf.repeat` chooses by a mask, if the numbers of repetitions are known."""
+    rows, places = (tensor.op for tensor in site.inputs[:2])
+    tiled = rows.inputs[0].op if rows.type == "Reshape" else None
+    mask = _before(places, "Squeeze", "Where", "Reshape", "Less")
+    widened = tiled.inputs[0].op if tiled is not None and tiled.type == "Tile" else None
+    if mask is None or widened is None or widened.type != "ExpandDims":
+        return None
+    counts = mask.inputs[1]
+    while (
+        counts.op.type in ("Cast", "ExpandDims", "BroadcastTo", "Identity") and static_value(counts) is None
+    ):
+        counts = counts.op.inputs[0]
+    known, axis, tensor = static_value(counts), static_value(widened.inputs[1]), widened.inputs[0]
+    if known is None or axis is None or tensor.shape.rank is None:
+        return None
+    axis = int(axis) % (tensor.shape.rank + 1) - 1
+    size = tensor.shape[axis]
+    if size is None or known.size not in (1, size):
+        return None
+    chosen = np.repeat(np.arange(size), known.reshape(-1) if known.size > 1 else int(known.reshape(-1)[0]))
+    taken = tf.gather(tensor, tf.constant(chosen, tf.int32), axis=axis)
+    return [tf.reshape(taken, tf.concat([[-1], tf.shape(taken)[axis + 1 :]], 0))]
+
+
+@rewrites("StridedSlice")
+def without_new_axes(site: Site) -> list[Any] | None:
+    """Return a slice and then its new axes: tf2onnx mistakes the axes behind `...` if there are both."""
+    masks = {name: site.attr(name) for name in _MASKS}
+    specs = site.inputs[1].shape.num_elements() if not isinstance(site.inputs[0], Pair) else None
+    rank = None if specs is None else site.inputs[0].shape.rank
+    if specs is None or rank is None or not masks["new_axis_mask"] or not masks["ellipsis_mask"]:
+        return None
+    kept = [place for place in range(specs) if not _has(masks["new_axis_mask"], place)]
+    inner = {
+        name: sum(1 << index for index, place in enumerate(kept) if _has(mask, place))
+        for name, mask in masks.items()
+    } | {"new_axis_mask": 0}
+    bounds = (tf.gather(tensor, kept) for tensor in site.inputs[1:])
+    taken = tf.raw_ops.StridedSlice(
+        **dict(zip(("input", "begin", "end", "strides"), (site.inputs[0], *bounds), strict=True)), **inner
+    )
+    axis = 0
+    for place in range(specs):
+        if _has(masks["ellipsis_mask"], place):
+            axis += rank - (len(kept) - 1)
+        elif _has(masks["new_axis_mask"], place):
+            taken = tf.expand_dims(taken, axis)
+            axis += 1
+        elif not _has(masks["shrink_axis_mask"], place):
+            axis += 1
+    return [taken]
+
+
+def _has(mask: int, place: int) -> bool:
+    return bool(mask >> place & 1)
+
+
+@rewrites("TensorListConcatV2")
+def joined(site: Site) -> list[Any] | None:
+    """Return what was written at known places, one after the other."""
+    items: dict[int, Any] = {}
+    writing = site.inputs[0].op
+    while writing.type == "TensorListSetItem":
+        place = static_value(writing.inputs[1])
+        if place is None:
+            return None
+        items.setdefault(int(place), writing.inputs[2])
+        writing = writing.inputs[0].op
+    number = static_value(writing.inputs[1]) if writing.type == "TensorListReserve" else None
+    if number is None or sorted(items) != list(range(int(number))):
+        return None
+    parts = [items[place] for place in range(int(number))]
+    return [tf.concat(parts, 0), tf.stack([tf.shape(part, tf.int64)[0] for part in parts])]
+
+
+@rewrites("InvertPermutation")
+def inverted(site: Site) -> list[Any]:
+    """Return at which place each number stands."""
+    (places,) = site.inputs
+    each = tf.range(tf.shape(places)[0])
+    there = tf.equal(tf.cast(places, tf.int32)[None, :], each[:, None])
+    return [tf.cast(tf.reduce_sum(tf.where(there, each[None, :], 0), 1), places.dtype)]
+
+
+def _before(op: Any, *kinds: str) -> Any:
+    """Return the last of a chain of operations of `kinds`, which starts with `op`; None for another."""
+    for kind in kinds[:-1]:
+        if op.type != kind:
+            return None
+        op = op.inputs[0].op
+    return op if op.type == kinds[-1] else None
+
+
+def _size(tensor: Any, axis: int) -> Any:
+    return tf.shape(tensor)[axis] if tensor.shape[axis] is None else int(tensor.shape[axis])
