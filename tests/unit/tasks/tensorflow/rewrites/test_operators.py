@@ -26,11 +26,7 @@ DIFFERENT = {
 """What is not TensorFlow's, and nobody can see it in numbers of usual size."""
 
 NOT_BUILT = {
-    "cast_float32_to_int8": "take INT8 out of the model",
-    "cast_int32_to_int8": "take INT8 out of the model",
-    "cast_int32_to_int16": "no such element type",
     "take_by_input": "missing values for shape input tensor b",
-    "slice_by_input": "missing values for shape input tensor b",
     "boolean_mask": "depends on values",
     "where_indices": "depends on values",
     "repeat_by_input": "depends on values",
