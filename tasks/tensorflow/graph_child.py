@@ -112,7 +112,9 @@ def _convert(
     """Do what `tf2onnx.tfonnx.process_tf_graph` does; before any value is asked for, weights get theirs."""
     tfonnx.clear_functions()
     graph, outputs = _graph_of(folded), frozen.outputs
-    while replaced := apply_rewrites(graph, frozen.tables, rules=FIRST):  # a branch may have conditions of its own
+    while replaced := apply_rewrites(
+        graph, frozen.tables, rules=FIRST
+    ):  # a branch may have conditions of its own
         outputs = {name: replaced.get(tensor, tensor) for name, tensor in outputs.items()}
         used = {node_name(tensor) for tensor in (*frozen.inputs.values(), *outputs.values())}
         graph = _graph_of(reaching(graph.as_graph_def(), used))  # in a new graph, shapes are inferred again

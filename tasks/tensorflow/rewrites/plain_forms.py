@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tasks.tensorflow.rewrites.rules import Pair, Site, rewrites
@@ -61,12 +62,14 @@ def cross(site: Site) -> list[Any]:
 
 @rewrites("InTopK", "InTopKV2")
 def in_top_k(site: Site) -> list[Any]:
-    """Return whether fewer than k scores are above the target's."""
+    """Return whether fewer than k scores are above the target's; never for no class or no finite scores."""
     scores, targets = site.inputs[:2]
     k = site.attr("k") if site.op.type == "InTopK" else site.inputs[2]
-    own = tf.gather(scores, targets, axis=1, batch_dims=1)
+    places, last = tf.cast(targets, tf.int32), tf.shape(scores)[1] - 1
+    own = tf.gather(scores, tf.clip_by_value(places, 0, last), axis=1, batch_dims=1)
     above = tf.reduce_sum(tf.cast(scores > own[:, None], tf.int32), axis=1)
-    return [above < tf.cast(k, tf.int32)]
+    finite = tf.reduce_all(tf.abs(scores) < np.inf, 1)
+    return [(above < tf.cast(k, tf.int32)) & (places >= 0) & (places <= last) & finite]
 
 
 @rewrites("ApproxTopK")

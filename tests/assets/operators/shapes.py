@@ -207,6 +207,10 @@ CASES: dict[str, Any] = {
         lambda a: tf.RaggedTensor.from_row_splits(a, [0, 2, 2, 6]).to_tensor(-1.0),
         [(_rows(6, 4),)],
     ),
+    "in_top_k_of_no_class": (
+        lambda a, b: tf.math.in_top_k(b, a, 2),
+        [(_rows(5, 4), np.array([-1, 0, 3, 4, 9], np.int32))],
+    ),
     # Loops and choices.
     "map": (lambda a: tf.map_fn(lambda row: row * row[0], a), _LISTS),
     "scan": (lambda a: tf.scan(lambda total, row: total + row, a), _LISTS),
@@ -215,6 +219,7 @@ CASES: dict[str, Any] = {
 }
 
 QUICK = [
+    "in_top_k_of_no_class",
     "diag_-1",
     "diag_of_sizes",
     "diag_band",
