@@ -125,7 +125,7 @@ def _check_targets(request: BuildRequest, offered: Callable[[], Collection[str]]
     impossible = impossible_precisions(request.targets, request.precisions)
     if unknown or impossible:
         cells = [f"{cell}: {reason}" for cell, reason in impossible.items()]
-        fixes = [*unknown.values(), *(["leave out what cannot be"] if impossible else [])]
+        fixes = [*unknown.values(), *(["leave out cells that are impossible"] if impossible else [])]
         raise RequestInvalid(
             wanted=f"targets in {REQUEST_FILE} that engines can be built for",
             found="; ".join([*unknown, *cells]),

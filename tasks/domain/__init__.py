@@ -1,5 +1,5 @@
-"""What the farm speaks about: targets, requests, releases, records and errors.
+"""The farm's terms as values: targets, requests, releases, records and errors.
 
-Standard library only, and no input or output: every value here is a frozen dataclass that can be
-hashed, compared, written as JSON and passed between hosts.
+Standard library only, and no I/O. Every value is a frozen dataclass: hosts can hash and compare it, write it
+as JSON and exchange it.
 """

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How long to wait before the next attempt, in seconds: each pause is twice the one before.
+    """Pauses before the next attempts, in seconds. Each is twice as long as the previous one.
 
     Attributes:
         first: the first pause.
-        longest: no pause is longer.
-        reset_after: after an attempt that lasted at least this long, the next pause is the first again.
-        jitter: the share of each pause that chance may take off, so that not everybody comes back at once.
+        longest: the upper limit of a pause.
+        reset_after: an attempt that lasted at least this long resets the backoff to the first pause.
+        jitter: the largest random share taken off each pause, so that clients do not retry all at once.
     """
 
     first: float
@@ -25,7 +25,7 @@ class Backoff:
     jitter: float = 0.0
 
     def __iter__(self) -> Pauses:
-        """Return the pauses of one retry, without an end."""
+        """Return the pauses of one retry; they never end."""
         return Pauses(self)
 
 
@@ -42,10 +42,10 @@ class Pauses(Iterator[float]):
         return pause * (1.0 - self._backoff.jitter * random.random())  # noqa: S311 (spreads load)
 
     def reset(self) -> None:
-        """Begin with the first pause again."""
+        """Start again with the first pause."""
         self._next = self._backoff.first
 
     def attempt_lasted(self, seconds: float) -> None:
-        """Begin with the first pause again if the last attempt went on for long enough."""
+        """Start again with the first pause if the last attempt lasted long enough."""
         if seconds >= self._backoff.reset_after:
             self.reset()

@@ -1,4 +1,4 @@
-"""What is asked for in one cell."""
+"""What a request asks for in one cell."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tasks.domain.request import Calibration, Plugin, Precision, Shapes, TimingM
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellOptions:
-    """The part of a request that decides one cell. All of it is hashed into the build key.
+    """The part of a request that decides one cell. The build key covers all of it.
 
-    `shapes` are those of the first optimisation profile. Where the plan may run besides its target is in
-    `compatibility`: the target is where it was built and verified. Where timings come from decides nothing
-    but time, except in reproducible builds: `timing` is None in others.
+    `shapes` are those of the first optimisation profile. `compatibility` says where else the plan may run: it
+    is built and verified on the target. Timing caches affect only build time, except in reproducible builds;
+    `timing` is None in all others.
     """
 
     signature: str

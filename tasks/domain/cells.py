@@ -1,4 +1,4 @@
-"""Which cells a request comes to on the targets of a host or farm, and what came of each."""
+"""The cells of a request on the targets of a host or farm, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Cell = tuple[EngineTarget, Precision]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellAnswer:
-    """What came of one cell.
+    """The outcome of one cell.
 
     Attributes:
         order: the cell.
-        outcome: its engine, or why there is none.
-        run: the flow run that was asked for it on a farm; None if none was.
+        outcome: its engine, or the error why it has none.
+        run: the flow run on a farm that builds it; None if there is none.
     """
 
     order: EngineOrder
@@ -34,13 +34,13 @@ class CellAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostCell:
-    """A cell that nothing was ordered for.
+    """A cell without an order.
 
     Attributes:
-        device: the target as requests write it.
-        precision: of the cell; None for all precisions of the target.
-        error: why not.
-        version: the target's TensorRT; None if nothing offers the device.
+        device: the target as in requests.
+        precision: the cell's precision; None for all precisions of the target.
+        error: why it has no order.
+        version: the target's TensorRT; None if no toolchain offers the device.
     """
 
     device: str
@@ -51,11 +51,11 @@ class LostCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What a request's targets come to on a host or farm.
+    """The targets of a request on a host or farm.
 
     Attributes:
-        targets: those that can be built for; at least one.
-        lost: the devices that nothing builds for.
+        targets: those that a toolchain can build for; at least one.
+        lost: the devices that no toolchain builds for.
     """
 
     targets: tuple[EngineTarget, ...]
@@ -67,15 +67,15 @@ def choose(
     devices: Iterable[str],
     unavailable: Callable[[tuple[str, ...]], FarmError],
 ) -> Chosen:
-    """Return the targets that `devices` name among `offers`, and what cannot be built for.
+    """Return the targets that `devices` name among `offers`, and the devices without an offer.
 
     Args:
-        offers: what can be built.
+        offers: what the toolchains can build.
         devices: as in requests, see `select`.
-        unavailable: returns the error for devices that nothing builds for.
+        unavailable: returns the error for devices that no toolchain builds for.
 
     Raises:
-        FarmError: the one of `unavailable`, if no target is left.
+        FarmError: that of `unavailable`, if no target remains.
     """
     targets, missing = select(offers, devices)
     if not targets:
@@ -87,7 +87,7 @@ def choose(
 async def answers_to(
     orders: tuple[EngineOrder, ...], answer: Callable[[EngineOrder], Awaitable[CellAnswer]]
 ) -> tuple[CellAnswer, ...]:
-    """Return what `answer` says of each order, in their order. All come to their end, whatever one does.
+    """Return what `answer` returns for each order, in order. All run to their end, even if one raises.
 
     Raises:
         Exception: what `answer` raised.
@@ -104,12 +104,12 @@ async def answers_to(
 def cells_of(
     request: BuildRequest, targets: tuple[EngineTarget, ...]
 ) -> tuple[tuple[Cell, ...], tuple[SkippedCell, ...]]:
-    """Return the cells to build, and those that no hardware or TensorRT can do; see `refused_cells`.
+    """Return the cells to build, and the cells that no hardware or TensorRT supports; see `refused_cells`.
 
     Raises:
-        RequestInvalid: INT8 or FP8 is asked for without samples, or a timing cache is named for builds that
-            use others.
-        TargetUnavailable: no cell is left.
+        RequestInvalid: INT8 or FP8 is asked for without samples, or builds that are not reproducible name a
+            timing cache.
+        TargetUnavailable: no cell remains.
     """
     check_request(request)
     cells: list[Cell] = []
@@ -126,7 +126,7 @@ def cells_of(
             wanted=f"engines in {', '.join(request.precisions)} for {', '.join(request.targets)}",
             found="; ".join(f"{cell.device} {cell.precision}: {cell.reason}" for cell in skipped),
             fix="ask for another precision, for other plans, or for other targets; `targets: all` leaves out "
-            "what cannot be",
+            "cells that are impossible",
         )
     return tuple(cells), tuple(skipped)
 
@@ -139,7 +139,7 @@ def _why_impossible(target: EngineTarget, precision: Precision, request: BuildRe
 
 
 def refused_cells(request: BuildRequest, skipped: Iterable[SkippedCell]) -> tuple[LostCell, ...]:
-    """Return those of `skipped` that the request itself names, which `targets: all` does not do."""
+    """Return those of `skipped` that the request names itself. With `targets: all` it names none."""
     if ALL_TARGETS in request.targets:
         return ()
     return tuple(
@@ -149,7 +149,7 @@ def refused_cells(request: BuildRequest, skipped: Iterable[SkippedCell]) -> tupl
             error=TargetUnavailable(
                 wanted=f"an engine in {cell.precision} for {cell.device}",
                 found=cell.reason,
-                fix="leave it out, or ask for other plans; `targets: all` leaves out what cannot be",
+                fix="remove it, or ask for other plans; `targets: all` leaves out cells that are impossible",
             ),
         )
         for cell in skipped
@@ -157,7 +157,7 @@ def refused_cells(request: BuildRequest, skipped: Iterable[SkippedCell]) -> tupl
 
 
 def failure_of(answers: Iterable[CellAnswer], lost: Iterable[LostCell]) -> FarmError | None:
-    """Return why cells failed: an error that lists them, or theirs if all have the same.
+    """Return why cells failed: an error that lists them, or their error if all have the same one.
 
     Returns:
         None if no cell failed.
@@ -184,13 +184,13 @@ def failure_of(answers: Iterable[CellAnswer], lost: Iterable[LostCell]) -> FarmE
     return CellsFailed(
         wanted="every cell that the request asks for",
         found=f"{len(errors)} failed, {built} are stored:\n" + "\n".join(lines),
-        fix="see each cell's own advice; what is stored is found next time",
+        fix="follow the advice for each cell; stored engines are found next time",
         cells=errors,
     )
 
 
 def _by_name(cells: Iterable[LostCell]) -> dict[str, FarmError]:
-    """Return the errors by the cell as people write it, with TensorRT's version where it tells two apart."""
+    """Return the errors by the cell's name for people, with TensorRT's version if two would be the same."""
     listed = list(cells)
     versions: dict[str, set[TensorRTVersion | None]] = {}
     for cell in listed:
@@ -204,14 +204,14 @@ def _by_name(cells: Iterable[LostCell]) -> dict[str, FarmError]:
 
 
 def check_request(request: BuildRequest) -> None:
-    """Refuse keys that do not go together.
+    """Check that the keys of `request` go together.
 
     Raises:
-        RequestInvalid: INT8 or FP8 without samples, or a timing cache for builds that use others.
+        RequestInvalid: INT8 or FP8 without samples, or a timing cache for builds that are not reproducible.
     """
     if request.samples is None and not QUANTISED.isdisjoint(request.precisions):
         raise RequestInvalid(
-            wanted="`samples` in build.yaml: int8 and fp8 measure ranges of values and errors on them",
+            wanted="`samples` in build.yaml: int8 and fp8 measure value ranges and errors on them",
             found="none",
             fix="add an .npz with one array per input to the release and name it, or ask for others",
         )
@@ -219,5 +219,5 @@ def check_request(request: BuildRequest) -> None:
         raise RequestInvalid(
             wanted="`timing: reproducible` in build.yaml: only such builds take a timing cache by its digest",
             found=f"`timing: {request.timing}` and `timing_cache: {request.timing_cache}`",
-            fix="write `timing: reproducible`, or take timing_cache out",
+            fix="write `timing: reproducible`, or remove timing_cache",
         )

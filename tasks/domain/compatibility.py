@@ -1,4 +1,4 @@
-"""How far a plan reaches beyond the GPU and the TensorRT that built it, and what it leaves open."""
+"""Which other GPUs and TensorRT versions a plan runs on, and whether its weights can change."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class HardwareLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compatibility:
-    """Where a plan may run besides its target. It is built and verified on the target alone.
+    """Where else a plan may run. It is built and verified on its target only.
 
     Attributes:
-        version: it also loads with later TensorRTs, as far as NVIDIA says so.
-        lean_runtime: such a plan carries the runtime that later TensorRTs run it with; it is code, so who
-            loads the plan must allow that. Without it, they must be given one.
-        hardware: it also runs on these GPUs: all from Ampere on, or those of its compute capability.
+        version: it also loads in later TensorRT versions, as far as NVIDIA guarantees it.
+        lean_runtime: a version-compatible plan contains the runtime that later TensorRT versions run it with.
+            That is code, so its user must allow it. Without it, the user must supply a runtime.
+        hardware: the other GPUs that it runs on: all from Ampere on, or those of its compute capability.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -38,20 +38,20 @@ class Compatibility:
 
     @property
     def carries_code(self) -> bool:
-        """Whether the plan holds a runtime, which who loads it must allow."""
+        """Whether the plan contains a runtime, which its user must allow."""
         return self.version and self.lean_runtime
 
 
 class PlanForm(Protocol):
-    """What can be asked of a plan besides what it computes."""
+    """What a request can ask of a plan besides what it computes."""
 
     @property
     def compatibility(self) -> Compatibility:
-        """Where it may run besides its target."""
+        """Where else it may run."""
 
     @property
     def refittable(self) -> bool:
-        """Whether it takes other weights later."""
+        """Whether its weights can be replaced later."""
 
     @property
     def stripped(self) -> bool:
@@ -59,7 +59,7 @@ class PlanForm(Protocol):
 
 
 def requested_plan_options(form: PlanForm) -> tuple[str, ...]:
-    """Return what `form` asks for, by the names that the table of families has for it."""
+    """Return what `form` asks for, in the names of the table of families."""
     hardware = form.compatibility.hardware
     asked = {
         "version": form.compatibility.version,

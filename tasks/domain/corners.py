@@ -1,7 +1,7 @@
-"""At which shapes of the optimisation profiles a model is asked, and by which names the answers are known.
+"""The shapes of the optimisation profiles at which models are compared, and the names of these corners.
 
-Halving, padding to a multiple and pooling go wrong at odd sizes, and people ask for even ones. So a model is
-also asked at odd sizes in between.
+Halving, padding to a multiple and pooling fail at odd sizes, and requests tend to have even sizes. So a model
+is also compared at odd sizes between them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _CORNERS = ("min", "opt", "max")
 def corners_of(profiles: Iterable[Shapes]) -> dict[str, dict[str, tuple[int, ...]]]:
     """Return the shapes of every input at each corner: `min`, `opt`, `max`, then `min 2` and so on.
 
-    The same shapes are asked once, under all of their names: `min/opt`.
+    Equal shapes are compared once, under all of their names: `min/opt`.
     """
     groups: list[tuple[list[str], dict[str, tuple[int, ...]]]] = []
     for number, profile in enumerate(profiles, start=1):
         for corner in _CORNERS:
             name = corner if number == 1 else f"{corner} {number}"
             shapes = {key: shape.corners[corner] for key, shape in profile.items()}
-            same = next((names for names, known in groups if known == shapes), None)
+            same = next((names for names, corner_shapes in groups if corner_shapes == shapes), None)
             if same is None:
                 groups.append(([name], shapes))
             else:
@@ -36,8 +36,8 @@ def corners_of(profiles: Iterable[Shapes]) -> dict[str, dict[str, tuple[int, ...
 def odd_corners_of(profiles: Iterable[Shapes]) -> dict[str, dict[str, tuple[int, ...]]]:
     """Return the shapes at further corners, `odd`, `odd 2` and so on: close to `opt`, with odd lengths.
 
-    A profile has none if each length has an odd size already, or cannot have one. A model may refuse what is
-    between its sizes. Lengths that go along with each other in the profile do so here.
+    A profile has no such corner if each length has an odd size already, or cannot have one. A model may
+    refuse sizes between those of its profile. Lengths that are equal throughout the profile stay equal here.
     """
     corners = {}
     for number, profile in enumerate(profiles, start=1):
@@ -53,7 +53,7 @@ def odd_corners_of(profiles: Iterable[Shapes]) -> dict[str, dict[str, tuple[int,
 
 
 def _lengths(profile: Shapes) -> set[tuple[int, int, int]]:
-    """Return sizes at min, opt and max of each dimension that is no batch and at no corner odd."""
+    """Return the sizes at min, opt and max of each dimension that is not a batch and has no odd size yet."""
     return {
         sizes
         for shape in profile.values()

@@ -1,4 +1,4 @@
-"""Which engine of a cell is the current one, after requests were corrected and the farm was upgraded."""
+"""Which engine of a cell is current, after corrected requests and upgrades of the farm."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ARITHMETICS = (Precision.FP32, Precision.FP16, Precision.BF16)
 
 
 def answers_request(options: CellOptions, release: Release, request: BuildRequest) -> bool:
-    """Say whether what was asked for in `options` is what `request` asks for now.
+    """Say whether `options` are what `request` asks for now.
 
-    What only the model tells (a signature or shapes that the request leaves out, its own arithmetic) is taken
-    as it was. Targets and precisions are not compared: they are the cell.
+    What only the model decides is taken as it was: a signature or shapes that the request leaves out, and the
+    model's own arithmetic. Targets and precisions are not compared: they are the cell.
     """
     precision = options.precision
     samples = {file.path: file.sha256 for file in release.files}.get(request.samples or "")
@@ -56,11 +56,11 @@ def _plan_form(asked: CellOptions | BuildRequest) -> tuple[object, ...]:
 def current_engines(
     records: Iterable[EngineRecord], request_of: Callable[[ReleaseRef], BuildRequest | None]
 ) -> tuple[EngineRecord, ...]:
-    """Return one record for each cell: what its release's request asks for today, made last.
+    """Return one record for each cell: the newest of those that its release's request asks for today.
 
     Args:
         records: of any releases.
-        request_of: returns the request of a release; None if it cannot be read, so that the last one counts.
+        request_of: returns the request of a release; None if it cannot be read: the newest counts then.
     """
     cells: dict[tuple[ReleaseRef, EngineTarget, Precision], list[EngineRecord]] = {}
     for record in records:

@@ -1,4 +1,4 @@
-"""Where an engine leaves the graph that it was built from."""
+"""Where the values of an engine first differ from those of its graph."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class InnerTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerValues:
-    """What onnxruntime computes between the nodes of a graph.
+    """What onnxruntime computes for the tensors inside a graph.
 
     Attributes:
-        corner: for which inputs: the name of a corner of the reference.
-        file: an `.npz` with an array per tensor, under its place among `tensors`.
-        tensors: float tensors in an order in which values come before their readers.
+        corner: the corner of the reference that the inputs are from.
+        file: an `.npz` with an array per tensor, named by its index in `tensors`.
+        tensors: float tensors in topological order.
     """
 
     corner: str
@@ -38,14 +38,14 @@ class InnerValues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """The first tensor of an engine that is not the graph's, as far as it was found.
+    """The first tensor of an engine that differs from the graph's, as far as the search got.
 
     Attributes:
         at: that tensor; None if it was not found.
-        relative: its largest |difference| to onnxruntime over the largest |value|; None where not found.
-        corner: the shapes at which that was.
+        relative: its largest |difference| to onnxruntime over the largest |value|; None if it was not found.
+        corner: the shapes at which it was compared.
         builds: how many engines were built to find it.
-        reason: how it was found, or why not, for people.
+        reason: how it was found, or why not.
     """
 
     at: InnerTensor | None

@@ -1,4 +1,4 @@
-"""Names of devices as people type them: which one is meant, and whether anything can be built for it."""
+"""Device names as people type them: which device is meant, and whether an engine can be built for it."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def without_gpu(device: str) -> str | None:
 
 
 def likely_devices(typed: str, offered: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the devices that `typed` means: itself if it is one, and none if nothing has its name in it.
+    """Return the devices that `typed` means: itself if it is a device; empty if no name contains it.
 
     Args:
-        typed: such as `h100`, `RTX 4090`, `NVIDIA L4`, `sm89` or `8.9`.
-        offered: further devices, as agents or this host offer them.
+        typed: for example `h100`, `RTX 4090`, `NVIDIA L4`, `sm89` or `8.9`.
+        offered: further devices that agents or this host offer.
     """
     drivers = {gpu.slug: gpu.name for gpu in gpu_table().gpus.values()}
     names = {device: {device, drivers.get(device, device)} for device in (*table_devices(), *offered)}
@@ -62,31 +62,31 @@ def likely_devices(typed: str, offered: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def similar_devices(typed: str, offered: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the devices whose names look like `typed`, the most alike first."""
+    """Return the devices whose names look like `typed`, the most similar first."""
     names = list(dict.fromkeys((*table_devices(), *offered)))
     return tuple(difflib.get_close_matches(typed.lower(), names, _MOST, _CLOSE))
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """Return words and numbers of a name; `rtx4090`, `RTX 4090` and `rtx-4090` have the same."""
+    """Return the words and numbers of a name; they are the same for `rtx4090`, `RTX 4090` and `rtx-4090`."""
     return tuple(part for part in _PARTS.findall(name.lower()) if part not in _MAKER)
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """Return the words of a name; `l40s` is one, so `l40`, which is another GPU, is not in it."""
+    """Return the words of a name. `l40s` is one word: it does not contain `l40`, which is another GPU."""
     return tuple(word for word in _WORDS.findall(name.lower()) if word not in _MAKER)
 
 
 def _holds(words: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    """Say whether `wanted` stands in `words`, in a row."""
+    """Say whether `words` contain `wanted` as consecutive words."""
     rows = (words[first : first + len(wanted)] for first in range(len(words) - len(wanted) + 1))
     return bool(wanted) and wanted in rows
 
 
 def unknown_devices(devices: Iterable[str], offered: Collection[str] = ()) -> dict[str, str]:
-    """Return those of `devices` that nothing can be built for, with what to write instead.
+    """Return those of `devices` that no engine can be built for, with what to write instead.
 
-    A device that is not in the table may still be one: agents name a GPU without a row after its driver's
+    A device that is not in the table may still exist: agents name a GPU without a row after its driver's
     name. It is only refused if it is part of another name, or has the form of a name for TensorRT-RTX.
     """
     problems = {}
@@ -106,7 +106,7 @@ def unknown_devices(devices: Iterable[str], offered: Collection[str] = ()) -> di
 
 
 def alternatives(likely: Iterable[str]) -> str:
-    """Return `likely` as a choice for people, with what needs no GPU at the end."""
+    """Return `likely` as a choice in words. Devices that need no GPU come last."""
     devices = list(likely)
     others = dict.fromkeys(
         name for name in map(without_gpu, devices) if name is not None and name not in devices
@@ -126,7 +126,7 @@ def possible_precisions(capabilities: Iterable[ComputeCapability]) -> frozenset[
 
 
 def impossible_precisions(devices: Iterable[str], precisions: Iterable[Precision]) -> dict[str, str]:
-    """Return the cells that no GPU of the table can do, with the reason, whatever the TensorRT version."""
+    """Return the cells that no TensorRT version can build, because of the GPU; with the reason."""
     least: Mapping[Precision, ComputeCapability] = gpu_table().compute
     wanted = tuple(precisions)
     return {

@@ -1,6 +1,6 @@
 """Every way in which the farm fails, each a class with an exit code.
 
-An error says what was wanted and found, what to do, and whether a retry can help. Also for Python 3.10.
+An error says what was wanted and found, what to do, and whether a retry can help. Runs on Python 3.10, too.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from tasks.domain.printable import printable, without_secrets
 
 
 class FarmError(Exception):
-    """The base of all errors that the farm raises on purpose.
+    """The base class of all errors that the farm raises on purpose.
 
     Attributes:
-        exit_code: what a command that ends with this error returns to the shell.
-        retryable: whether the same call can succeed later with nothing changed by a person.
-        about_request: whether what was asked for has to change, so that every host would say the same.
+        exit_code: the exit code of a command that ends with this error.
+        retryable: whether a retry of the same call can succeed without a change by a person.
+        about_request: whether the request has to change, because every host would fail in the same way.
     """
 
     exit_code: int = 1
@@ -37,21 +37,21 @@ class FarmError(Exception):
 
     @property
     def class_name(self) -> str:
-        """The name of its class, also if the class itself is not known here."""
+        """The name of its class, even if this version does not have the class."""
         return type(self).__name__
 
     def texts(self) -> dict[str, str]:
-        """Return the name of its class and its texts."""
+        """Return the name of its class and its three texts."""
         return {"class": self.class_name, "wanted": self.wanted, "found": self.found, "fix": self.fix}
 
     def to_document(self) -> dict[str, Any]:
-        """Return a JSON-ready document with all that decides, for readers that do not know the class."""
+        """Return a JSON-ready document with texts, exit code and flags, for readers without the class."""
         flags = {"retryable": self.retryable, "about_request": self.about_request}
         return {**self.texts(), "exit_code": self.exit_code, **flags}
 
 
 class UnrecognizedError(FarmError):
-    """An error of a newer host, whose class is unknown here. It keeps texts, exit code and flags."""
+    """An error of a newer host, whose class is unknown here. It keeps its texts, exit code and flags."""
 
     def __init__(self, *, document: Mapping[str, Any] = MappingProxyType({}), **texts: str) -> None:
         super().__init__(**texts)
@@ -64,11 +64,11 @@ class UnrecognizedError(FarmError):
 
     @property
     def class_name(self) -> str:
-        """The name that the newer host gave."""
+        """The name that the newer host wrote."""
         return self._class_name
 
 
-# What the user handed in.
+# What the user provides.
 
 
 class RequestInvalid(FarmError):
@@ -86,14 +86,14 @@ class ReleaseIncomplete(FarmError):
 
 
 class ArchiveRefused(FarmError):
-    """An archive is broken, or would write outside its folder, or is far larger than it says."""
+    """An archive is broken, would write outside its folder, or is far larger than it claims."""
 
     exit_code = 12
     about_request = True
 
 
 class ModelRefused(FarmError):
-    """The model holds something that the farm never runs, or that no engine can hold."""
+    """The model contains something that the farm never runs, or that no engine can contain."""
 
     exit_code = 13
     about_request = True
@@ -114,7 +114,7 @@ class SignatureUnknown(FarmError):
 
 
 class OperationUnsupported(FarmError):
-    """An operation of the model has no ONNX form, or TensorFlow does not compute it on processors."""
+    """An operation of the model has no ONNX form, or TensorFlow does not compute it on CPUs."""
 
     exit_code = 16
     about_request = True
@@ -223,7 +223,7 @@ class ChildTimedOut(FarmError):
 
 
 class ChildKilled(FarmError):
-    """A child process was killed from outside: by the kernel, which had no memory left, or by somebody."""
+    """A child process was killed from outside: by the kernel for lack of memory, or by a person."""
 
     exit_code = 34
     retryable = True
@@ -233,13 +233,13 @@ class ChildKilled(FarmError):
 
 
 class TargetUnavailable(FarmError):
-    """No toolchain here can build for what the request asks."""
+    """No toolchain here can build for the requested targets."""
 
     exit_code = 40
 
 
 class ToolchainBroken(FarmError):
-    """A toolchain does not start, or is of a family that the farm does not know."""
+    """A toolchain does not start, or is of an unknown TensorRT family."""
 
     exit_code = 41
 
@@ -251,41 +251,41 @@ class BuildRefused(FarmError):
 
 
 class GpuUnavailable(FarmError):
-    """The build needs a GPU that is not there, or that is busy or out of memory."""
+    """The build needs a GPU that is missing, busy or out of memory."""
 
     exit_code = 43
     retryable = True
 
 
 class CellsFailed(FarmError):
-    """Cells of one release failed, each with an error of its own; what could be built is stored."""
+    """Several cells of a release failed, each with its own error; the other engines are stored."""
 
     exit_code = 44
 
     def __init__(self, *, cells: Mapping[str, FarmError] = MappingProxyType({}), **texts: str) -> None:
         super().__init__(**texts)
-        self.cells = dict(cells)  # by the cell as people write it
+        self.cells = dict(cells)  # by the cell's name for people
 
     def to_document(self) -> dict[str, Any]:
-        """Return the error as `FarmError` does, and the cells' own ones in it."""
+        """Return the error as `FarmError` does, with the errors of its cells."""
         cells = {cell: error.to_document() for cell, error in self.cells.items()}
         return {**super().to_document(), "cells": cells}
 
 
 class RunnerMissing(FarmError):
-    """The toolchain can build, but holds nothing to run an engine with."""
+    """The toolchain can build, but has nothing to run an engine with."""
 
     exit_code = 45
 
 
 class PluginRefused(FarmError):
-    """A library with TensorRT plugins is not on this host, or is not the one that the request names."""
+    """A library with TensorRT plugins is not on this host, or is not the requested one."""
 
     exit_code = 46
 
 
 class TimingCacheMiss(FarmError):
-    """A reproducible build needs timings that the cache it must use does not have."""
+    """A reproducible build needs timings that its cache does not have."""
 
     exit_code = 47
 
@@ -297,7 +297,7 @@ class RunFailed(FarmError):
 
 
 class GateError(FarmError):
-    """The base of what the accuracy gate says; `verification` is the `Verification`, if there is one."""
+    """The base class of verdicts of the accuracy gate; `verification` is the `Verification`, if any."""
 
     about_request = True
     verification: object = None
@@ -319,14 +319,14 @@ class VerificationInconclusive(GateError):
 
 
 class ServerUnreachable(FarmError):
-    """Prefect's server does not answer, or none is named."""
+    """Prefect's server does not answer, or no server is configured."""
 
     exit_code = 55
     retryable = True
 
 
 class ServerUnsafe(FarmError):
-    """Prefect's server could be used by everybody, or the password would be readable on the way."""
+    """Prefect's server is open to everybody, or the password would be sent in plain text."""
 
     exit_code = 56
 
@@ -344,13 +344,13 @@ class NotDeployed(FarmError):
 
 
 class RunUnknown(FarmError):
-    """There is no such flow run, or the name fits several."""
+    """There is no such flow run, or the name fits several runs."""
 
     exit_code = 59
 
 
 class RunUnsuccessful(FarmError):
-    """A flow run ended otherwise than completed."""
+    """A flow run ended in another state than completed."""
 
     exit_code = 60
 
@@ -362,20 +362,20 @@ class PoolUnsafe(FarmError):
 
 
 class AgentRunning(FarmError):
-    """An agent of the same name runs on this host."""
+    """An agent of the same name already runs on this host."""
 
     exit_code = 62
 
 
 class Interrupted(FarmError):
-    """The user or the system ended the work."""
+    """The user or the system interrupted the work."""
 
     exit_code = 130
     retryable = True
 
 
 def error_from_document(document: Mapping[str, Any]) -> FarmError:
-    """Return the error that `to_document` described; raise KeyError or TypeError if there is none."""
+    """Return the error of a `to_document`; raise KeyError or TypeError if `document` is none."""
     error = _plain_error(document)
     if isinstance(error, CellsFailed):
         cells = dict(document.get("cells", {}))

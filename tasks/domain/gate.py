@@ -1,26 +1,26 @@
 """The accuracy gate: from comparisons to a verdict.
 
-An output is off by its largest |difference| to TensorFlow over TensorFlow's largest |value|. Two figures
-judge that error. The tolerance says what the precision may cost. The noise says how far TensorFlow is from
-itself when its input (its weights, where no input is a float) moves by one rounding step of the model's own
-arithmetic, and so what no graph can be blamed for: a graph that adds in another order rounds anew in every
-layer, which comes to some multiple of the noise. So an output
+The error of an output is its largest |difference| to TensorFlow over TensorFlow's largest |value|. Two
+figures judge it. The tolerance is what the precision may cost. The noise is how much TensorFlow's result
+changes when its input moves by one rounding step of the model's own arithmetic (its weights, if no input is a
+float). No graph can be blamed for that much: a graph that adds in another order rounds differently in every
+layer, and the sum is some multiple of the noise. So an output
 
-- **fails** where its error is above the tolerance and above `NOISE_FACTOR` times its noise: rounding does
-  not explain it, however loud another output is;
-- **cannot be judged** where its noise alone is above the tolerance (agreement is luck then), or where its
-  error is above the tolerance and within `NOISE_FACTOR` times its noise (rounding may explain it);
-- **passes** where its error is within the tolerance. The noise never widens what passes.
+- **fails** if its error is above the tolerance and above `NOISE_FACTOR` times its noise: rounding does not
+  explain it, however noisy another output is;
+- **cannot be judged** if its noise alone is above the tolerance (agreement is luck then), or if its error is
+  above the tolerance and within `NOISE_FACTOR` times its noise (rounding may explain it);
+- **passes** if its error is within the tolerance. The noise never raises that limit.
 
-Where scores of classes are held to a top-1 share, the rows of all corners count together, but only those that
-tell: TensorFlow's own two best scores must be further apart than its noise can move them. Too few equal best
-classes are a failure of their own, however small the error.
+A top-1 share counts the rows of all corners together, but only rows with a clear best class: TensorFlow's two
+best scores must be further apart than its noise can move them. Too few equal best classes are a failure,
+however small the error.
 
-An output may hardly vary on the inputs, by less than the tolerance, as an untrained classifier's scores do.
-What always answered the same would pass then, so the reason says it.
+An output may hardly vary over the inputs, by less than the tolerance: for example the scores of an untrained
+classifier. An engine with a constant output would then pass, so the reason mentions it.
 
-One output that fails makes the verdict; else one that cannot be judged does. An output that had no finite
-value at any corner cannot be judged: that nothing differs says nothing then.
+If an output fails, the verdict is that; else, if an output cannot be judged, the verdict is that. An output
+without a finite value at any corner cannot be judged: that it does not differ means nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tasks.domain.record import Comparison, Verdict, Verification, steady_output
 from tasks.domain.request import Precision
 
 _NOT_COMPARABLE = 1e9
-"""How far apart numbers count as if on one side there is none."""
+"""The relative difference that counts if one side has no numbers."""
 
 _OTHER_NUMBERS = (
     "ask for a higher precision, or change `tolerances` or `top1` in build.yaml if this difference is "
@@ -48,27 +48,27 @@ _OTHER_SHAPE = (
 )
 
 NOISE_FACTOR = 10.0
-"""How many times TensorFlow's own noise rounding alone may come to.
+"""How many times TensorFlow's own noise rounding alone may cause.
 
-Graphs that convert right were seen within twice their noise, recurrent and 121 layers deep ones among them;
-the table of the zoo has both figures for each model. Ten leaves room for those that nobody has seen yet.
+Correctly converted graphs stayed within twice their noise, including recurrent and 121-layer models. The
+table of the zoo has both figures for each model. Ten leaves room for models that nobody has measured.
 """
 
 DEFAULT_TOP1: Mapping[Precision, float] = MappingProxyType(
-    # Quantised classifiers keep the best class in 95 of 100 rows or more where the quantisation is good; a
-    # classifier that changes every tenth decision is another classifier.
+    # Well quantised classifiers keep the best class in 95 of 100 rows or more. A classifier that changes
+    # every tenth decision is a different classifier.
     {Precision.INT8: 0.9, Precision.FP8: 0.9}
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Top1:
-    """The share of rows whose best class must be TensorFlow's.
+    """The smallest share of rows whose best class must be TensorFlow's.
 
     Attributes:
         least: the smallest accepted share.
-        asked: whether the request names it: then there must be scores to hold it against. The farm's own
-            default judges probabilities only; the largest entry of any other vector may mean nothing.
+        asked: whether the request sets it: then some output must have scores. The farm's own default
+            judges probabilities only; the largest entry of any other vector may mean nothing.
     """
 
     least: float
@@ -76,13 +76,13 @@ class Top1:
 
 
 def wanted_top1(precision: Precision, asked: float | None, *, samples: bool) -> Top1 | None:
-    """Return what `precision` is held to; None where best classes do not count.
+    """Return the top-1 share for `precision`; None if best classes do not count.
 
     Args:
         precision: of the graph or engine.
-        asked: what the request says.
-        samples: whether the inputs are the release's own. On drawn numbers the classes of a model mean
-            nothing, and nothing is asked by default.
+        asked: the share in the request.
+        samples: whether the inputs are the release's own. On random numbers the classes of a model mean
+            nothing, so there is no default then.
     """
     if asked is not None:
         return Top1(least=asked, asked=True)
@@ -98,7 +98,7 @@ def judge(
     tolerance: float,
     top1: Top1 | None = None,
 ) -> Verification:
-    """Return the verdict on `comparisons`; the module says by which rule."""
+    """Return the verdict on `comparisons`; the module's docstring has the rule."""
     verdict, reason = _verdict(comparisons, tolerance, top1)
     return Verification(
         verdict=verdict,
@@ -112,11 +112,11 @@ def judge(
 
 
 def require_pass(verification: Verification, what: str) -> Verification:
-    """Return `verification` where it passed, or was not measured; `what` was compared, for people.
+    """Return `verification` if it passed or was not measured; `what` names the compared thing.
 
     Raises:
-        VerificationFailed: the verdict is that; the error carries the verification.
-        VerificationInconclusive: the same.
+        VerificationFailed: that is the verdict; the error carries the verification.
+        VerificationInconclusive: likewise.
     """
     error: GateError
     if verification.verdict is Verdict.FAILED:
@@ -152,17 +152,17 @@ def _verdict(comparisons: tuple[Comparison, ...], tolerance: float, top1: Top1 |
 
 
 def _steadiness(comparisons: tuple[Comparison, ...], tolerance: float) -> list[str]:
-    """Return which outputs hardly vary: that they agree says little."""
+    """Return a sentence if outputs hardly vary: their agreement says little."""
     steady = steady_outputs(comparisons, tolerance)
     if not steady:
         return []
     names = ", ".join(printable_name(output) for output in steady)
     text = f"output {names} hardly varies on these inputs, by less than the tolerance: agreement says little"
-    return [f"{text}; give `samples` to which the model answers differently"]
+    return [f"{text}; give `samples` for which its outputs differ"]
 
 
 def _wrong(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:
-    """Return what is off by more than the tolerance and more than rounding explains."""
+    """Return which output is off by more than the tolerance and more than rounding explains."""
     wrong = [
         comparison
         for comparison in comparisons
@@ -174,7 +174,7 @@ def _wrong(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:
     if worst.mismatch:
         return f"{_location(worst)} {worst.mismatch}"
     if min(worst.relative, worst.max_abs) >= _NOT_COMPARABLE:
-        return f"{_location(worst)} has NaN or infinity where TensorFlow has a number, or the other way round"
+        return f"{_location(worst)} has NaN or infinity where TensorFlow has a number, or vice versa"
     return (
         f"{_location(worst)} is off by {worst.relative:.2e}, above the tolerance of {tolerance:.2e}; "
         f"TensorFlow's own noise there is {worst.noise:.2e}"
@@ -182,7 +182,7 @@ def _wrong(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:
 
 
 def _doubt(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:
-    """Return why agreement or difference means nothing, where it does not."""
+    """Return why neither agreement nor difference means anything; None if they do."""
     if not comparisons:
         return "there is no output to compare"
     noisiest = max(comparisons, key=lambda comparison: _size(comparison.noise))
@@ -195,20 +195,20 @@ def _doubt(comparisons: tuple[Comparison, ...], tolerance: float) -> str | None:
     if _size(worst.relative) > tolerance:
         return (
             f"{_location(worst)} is off by {worst.relative:.2e}, above the tolerance of {tolerance:.2e}, but "
-            f"TensorFlow's own noise there is {worst.noise:.2e}: rounding alone may come to "
-            f"{NOISE_FACTOR:.0f} times that"
+            f"TensorFlow's own noise there is {worst.noise:.2e}: rounding alone may cause "
+            f"{NOISE_FACTOR:.0f} times as much"
         )
     empty = _never_compared(comparisons)
     if empty:
         return (
             f"no finite value to compare on output {', '.join(empty)} at any corner: it is empty, or all NaN "
-            "or infinite; give `samples` in build.yaml on which the model computes numbers"
+            "or infinite; give `samples` in build.yaml for which the model computes finite numbers"
         )
     return None
 
 
 def _other_classes(comparisons: tuple[Comparison, ...], top1: Top1 | None) -> str | None:
-    """Return which output has too few rows with TensorFlow's own best class."""
+    """Return which output has too few rows with TensorFlow's best class."""
     shares = _shares(comparisons, top1)
     few = [output for output, (equal, rows) in shares.items() if top1 and equal < top1.least * rows]
     if top1 is None or not few:
@@ -227,7 +227,7 @@ def _no_classes(comparisons: tuple[Comparison, ...], top1: Top1 | None) -> str |
 
 
 def _shares(comparisons: tuple[Comparison, ...], top1: Top1 | None) -> dict[str, tuple[float, int]]:
-    """Return, for each output that `top1` judges, how many rows agree and how many tell, of all corners."""
+    """Return for each output that `top1` judges how many rows agree and how many are clear, at all corners."""
     shares: dict[str, tuple[float, int]] = {}
     for comparison in comparisons:
         judged = top1 is not None and comparison.top1 is not None and (top1.asked or comparison.probabilities)
@@ -246,7 +246,7 @@ def _share_text(output: str, share: tuple[float, int]) -> str:
 
 
 def _never_compared(comparisons: tuple[Comparison, ...]) -> list[str]:
-    """Return the outputs of which no value was compared. At one corner an output may well be empty."""
+    """Return the outputs without a compared value. At a single corner an output may be empty."""
     values: dict[str, int] = {}
     for comparison in comparisons:
         values[comparison.output] = values.get(comparison.output, 0) + comparison.values
@@ -258,12 +258,12 @@ def _location(comparison: Comparison) -> str:
 
 
 def _size(figure: float) -> float:
-    """Return `figure`; what is no number is larger than all: it must never pass."""
+    """Return `figure`; infinity if it is NaN, which must never pass."""
     return math.inf if math.isnan(figure) else figure
 
 
 def not_measured(*, tolerance: float, reason: str) -> Verification:
-    """Return the statement that nothing was compared, with its reason."""
+    """Return a verification that says why nothing was compared."""
     return Verification(
         verdict=Verdict.NOT_MEASURED,
         compared="",

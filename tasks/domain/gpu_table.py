@@ -1,4 +1,4 @@
-"""The table of GPUs and TensorRT families (`gpus.toml`), and the names it gives to targets."""
+"""The table of GPUs and TensorRT families (`gpus.toml`), and target names made from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.domain.request import Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
 
 RTX_PORTABLE = "rtx-portable"
-"""How requests name one plan of TensorRT-RTX for every GPU from Ampere on."""
+"""The name in requests of one TensorRT-RTX plan for every GPU from Ampere on."""
 
 _AMPERE = ComputeCapability(major=8, minor=0)
 _REFITTED = frozenset({"refittable", "stripped"})
@@ -23,7 +23,7 @@ _REFITTED = frozenset({"refittable", "stripped"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """One row: a GPU that the farm knows by name."""
+    """A row: a GPU that the farm knows by name."""
 
     name: str
     slug: str
@@ -32,12 +32,12 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One row: a TensorRT family.
+    """A row: a TensorRT family.
 
     Attributes:
-        opset: the highest ONNX opset that it reads.
-        precisions: those that it has.
-        lacks: what cannot be asked of its plans, by the names of `requested_plan_options`, and why.
+        opset: the highest ONNX opset that it parses.
+        precisions: those that it supports.
+        lacks: what its plans do not support, by the names of `requested_plan_options`, and why.
     """
 
     opset: int
@@ -51,12 +51,12 @@ class GpuTable:
 
     Attributes:
         gpus: the known GPUs by the name that the driver reports.
-        rtx: compute capabilities that TensorRT-RTX builds for without a GPU.
-        portable: those of them that `rtx-portable` names.
-        families: what each TensorRT family takes, by flavour and major version.
-        base_opsets: opsets to convert to, in the order in which they are tried.
-        graph_opsets: the lowest opset in which a precision can be written into a graph.
-        compute: the lowest compute capability with a precision, where not every GPU has it.
+        rtx: the compute capabilities that TensorRT-RTX builds for without a GPU.
+        portable: those among them that `rtx-portable` names.
+        families: the limits of each TensorRT family, by flavour and major version.
+        base_opsets: the opsets to convert to, in the order of attempts.
+        graph_opsets: the lowest opset that can express a precision in a graph.
+        compute: the lowest compute capability that supports a precision, if not every GPU does.
     """
 
     gpus: dict[str, Gpu]
@@ -70,7 +70,7 @@ class GpuTable:
 
 @cache
 def gpu_table() -> GpuTable:
-    """Return the table that is shipped with the farm."""
+    """Return the table that comes with the farm."""
     raw = tomllib.loads(files(__package__).joinpath("gpus.toml").read_text("utf-8"))
     rows = [
         Gpu(name=row["name"], slug=row["slug"], compute=ComputeCapability.parse(row["compute"]))
@@ -95,7 +95,7 @@ def gpu_table() -> GpuTable:
 
 
 def gpu_slug(name: str) -> str:
-    """Return how keys write the GPU that the driver calls `name`; a GPU without a row gets one, too."""
+    """Return the slug of the GPU that the driver calls `name`; a GPU without a row has a slug, too."""
     row = gpu_table().gpus.get(name)
     if row is not None:
         return row.slug
@@ -103,56 +103,56 @@ def gpu_slug(name: str) -> str:
 
 
 def device_slug(target: EngineTarget) -> str:
-    """Return the device part of a target as keys and requests write it: `l4` or `rtx-sm89`."""
+    """Return the device part of a target, as in keys and requests: `l4` or `rtx-sm89`."""
     if target.gpu is not None:
         return gpu_slug(target.gpu)
     return rtx_slug(target.compute_capabilities)
 
 
 def rtx_slug(capabilities: Iterable[ComputeCapability]) -> str:
-    """Return how keys write a plan of TensorRT-RTX for `capabilities`: `rtx-sm86-sm89`."""
+    """Return the slug of a TensorRT-RTX plan for `capabilities`: `rtx-sm86-sm89`."""
     return "-".join(("rtx", *(capability.sm for capability in capabilities)))
 
 
 def rtx_capabilities(device: str) -> tuple[ComputeCapability, ...]:
-    """Return for which compute capabilities `device` asks one plan of TensorRT-RTX, sorted.
+    """Return the compute capabilities of the TensorRT-RTX plan that `device` names, sorted.
 
-    Empty where it names something else, or a capability that TensorRT-RTX does not build for.
+    Empty if it names something else, or a capability that TensorRT-RTX does not build for.
     """
     if device == RTX_PORTABLE:
         return gpu_table().portable
-    known = {capability.sm: capability for capability in gpu_table().rtx}
+    by_name = {capability.sm: capability for capability in gpu_table().rtx}
     flavour, *names = device.split("-")
-    if flavour != "rtx" or not names or not known.keys() >= set(names):
+    if flavour != "rtx" or not names or not by_name.keys() >= set(names):
         return ()
-    return tuple(sorted({known[name] for name in names}))
+    return tuple(sorted({by_name[name] for name in names}))
 
 
 def full_slug(device: str) -> str:
-    """Return `device` as keys write it, where `rtx-portable` and any order of capabilities have one name."""
+    """Return the canonical slug of `device`: that of `rtx-portable`, and of capabilities in any order."""
     capabilities = rtx_capabilities(device)
     return rtx_slug(capabilities) if capabilities else device
 
 
 def family_of(target: EngineTarget) -> Family:
-    """Return what the TensorRT family of `target` takes.
+    """Return the row of the TensorRT family of `target`.
 
     Raises:
         ToolchainBroken: the table has no row for this family.
     """
     family = gpu_table().families.get((target.flavour, target.version.major))
     if family is None:
-        known = ", ".join(f"{flavour} {major}" for flavour, major in gpu_table().families)
+        families = ", ".join(f"{flavour} {major}" for flavour, major in gpu_table().families)
         raise ToolchainBroken(
             wanted="a TensorRT family that the farm knows",
             found=f"{target.flavour} {target.version}",
-            fix=f"use one of {known}, or add the family: one module and one row",
+            fix=f"use one of {families}, or add the family: one module and one row",
         )
     return family
 
 
 def base_opsets(target: EngineTarget) -> tuple[int, ...]:
-    """Return the opsets to convert to for `target`, in the order in which they are tried.
+    """Return the opsets to convert to for `target`, in the order of attempts.
 
     Raises:
         ToolchainBroken: the farm does not know the target's TensorRT family.
@@ -162,12 +162,12 @@ def base_opsets(target: EngineTarget) -> tuple[int, ...]:
 
 
 def graph_opset(base: int, precision: Precision) -> int:
-    """Return the opset of a graph in `precision` that is made from one with the opset `base`."""
+    """Return the opset of a graph in `precision` that is made from a graph with the opset `base`."""
     return max(base, gpu_table().graph_opsets.get(precision, base))
 
 
 def unsupported_plan_option(target: EngineTarget, form: PlanForm) -> str | None:
-    """Return why no plan for `target` can have the `form` that is asked for; None if one can.
+    """Return why no plan for `target` can have the requested `form`; None if it can.
 
     Raises:
         ToolchainBroken: the farm does not know the target's TensorRT family.
@@ -175,7 +175,7 @@ def unsupported_plan_option(target: EngineTarget, form: PlanForm) -> str | None:
     asked = requested_plan_options(form)
     if len(target.compute_capabilities) > 1 and not _REFITTED.isdisjoint(asked):
         # TensorRT-RTX 1.7: "kernel_gen.cpp:1249: CHECK(sm_vers_.size() == 1) failed"
-        return "a plan for several compute capabilities cannot be refitted: name one capability a target"
+        return "a plan for several compute capabilities cannot be refitted: name one capability per target"
     if "ampere_plus" in asked and target.compute_capabilities[0] < _AMPERE:
         return f"ampere_plus: it is built on a GPU from Ampere on, and {device_slug(target)} is older"
     lacks = family_of(target).lacks
@@ -183,7 +183,7 @@ def unsupported_plan_option(target: EngineTarget, form: PlanForm) -> str | None:
 
 
 def unsupported_precision(target: EngineTarget, precision: Precision) -> str | None:
-    """Return why no engine for `target` can compute in `precision`; None if one can.
+    """Return why no engine for `target` can compute in `precision`; None if it can.
 
     Raises:
         ToolchainBroken: the farm does not know the target's TensorRT family.

@@ -1,4 +1,4 @@
-"""The key of the graph that a release is converted to, as its request asks for it."""
+"""The key of the graph that a request converts a release to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.domain.request import QUANTISED, BuildRequest, Precision
 def graph_key(
     release: Release, request: BuildRequest, *, opset: int, precision: Precision, tools: Mapping[str, str]
 ) -> str:
-    """Return the key of the graph with `opset` in `precision`; `tools` are those of conversions."""
+    """Return the key of the graph with `opset` in `precision`; `tools` are those that convert."""
     return conversion_key(
         model_digest=release.model_digest,
         signature=request.signature,

@@ -1,4 +1,4 @@
-"""How engines and conversions are named: a digest of everything that decides the bytes."""
+"""Keys of engines and conversions: digests of everything that decides the bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def conversion_key(  # noqa: PLR0913 (each part decides the graph)
     plugin_ops: tuple[str, ...],
     tools: Mapping[str, str],
 ) -> str:
-    """Return the digest of all that decides a conversion, 64 hexadecimal digits."""
+    """Return the digest of everything that decides a conversion, 64 hexadecimal digits."""
     return document_digest(
         {
             "kind": "conversion/1",
@@ -53,10 +53,10 @@ def conversion_key(  # noqa: PLR0913 (each part decides the graph)
 def build_key(
     *, model_digest: str, opset: int, options: CellOptions, tools: Mapping[str, str], target: EngineTarget
 ) -> str:
-    """Return the digest of all that decides an engine, 64 hexadecimal digits.
+    """Return the digest of everything that decides an engine, 64 hexadecimal digits.
 
-    Names of the model and its version, times and places stay out: the same bytes under another name
-    are the same engine.
+    Names of the model and its version, times and places are not part of it: the same bytes under another
+    name are the same engine.
     """
     document: dict[str, Any] = {
         "kind": "engine/1",
@@ -79,5 +79,5 @@ def engine_key(*, release: Release, target: EngineTarget, precision: Precision, 
 
 
 def conversion_record_key(digest: str) -> str:
-    """Return where the record of a conversion lies, relative to the store's root."""
+    """Return the key of a conversion's record, relative to the store's root."""
     return f"conversions/{digest[:2]}/{digest}.json"

@@ -1,4 +1,4 @@
-"""What a toolchain offers to build, and how agents' work pools are called after it."""
+"""What a toolchain can build, and the work pools of agents that are named after it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tasks.domain.request import ALL_TARGETS
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 
 CPU_POOL = "enginefarm-cpu"
-"""The work pool of all that needs no TensorRT: conversions, and what waits for builds."""
+"""The work pool for everything that needs no TensorRT: conversions, and runs that wait for builds."""
 
 _USUAL_ARCHITECTURE = "x86_64"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """One TensorRT, and what it can build for.
+    """A TensorRT version and what it can build for.
 
     Attributes:
         flavour: TensorRT or TensorRT-RTX.
         version: its full version.
-        gpus: model (as the driver reports it) and compute capability of each GPU that it sees.
+        gpus: model (as the driver reports it) and compute capability of each visible GPU.
         os: operating system, `linux`.
         architecture: processor architecture, `x86_64` or `aarch64`.
     """
@@ -35,10 +35,10 @@ class Offer:
     architecture: str
 
     def targets(self) -> tuple[EngineTarget, ...]:
-        """What it can build for.
+        """The targets that it can build for.
 
-        TensorRT-RTX: one target per compute capability of the table, with or without a GPU. TensorRT: one
-        per distinct model among its GPUs.
+        TensorRT-RTX: one target for each compute capability in the table, with or without a GPU. TensorRT:
+        one for each GPU model.
         """
         devices: list[tuple[str | None, ComputeCapability]]
         if self.flavour is Flavour.RTX:
@@ -48,14 +48,14 @@ class Offer:
         return tuple(self.target(gpu, compute) for gpu, compute in dict.fromkeys(devices))
 
     def builds(self, target: EngineTarget) -> bool:
-        """Say whether it can build for `target`: of several compute capabilities, for each of them."""
+        """Say whether it can build for `target`; if it has several compute capabilities, for all of them."""
         single = (
             replace(target, compute_capabilities=(capability,)) for capability in target.compute_capabilities
         )
         return set(single) <= set(self.targets())
 
     def target(self, gpu: str | None, *compute: ComputeCapability) -> EngineTarget:
-        """Return the target of that GPU model, or of compute capabilities, with this TensorRT."""
+        """Return the target of that GPU model, or of compute capabilities, for this TensorRT."""
         return EngineTarget(
             flavour=self.flavour,
             version=self.version,
@@ -69,10 +69,10 @@ class Offer:
 def select(
     offers: Iterable[Offer], devices: Iterable[str]
 ) -> tuple[tuple[EngineTarget, ...], tuple[str, ...]]:
-    """Return the targets that `devices` name, and the devices that nothing in `offers` builds for.
+    """Return the targets that `devices` name, and the devices that no offer builds for.
 
     Args:
-        offers: what can be built; an offer that is there twice counts once.
+        offers: what the toolchains can build; duplicates count once.
         devices: device slugs, `rtx-portable`, or only `all`. Several compute capabilities of TensorRT-RTX in
             one slug, as in `rtx-sm86-sm89`, are one target.
     """
@@ -82,8 +82,8 @@ def select(
         return available, ()
     slugs = {full_slug(device) for device in wanted}
     offered = (*available, *_portable(distinct, wanted))
-    known = set(map(device_slug, offered))
-    missing = tuple(device for device in wanted if full_slug(device) not in known)
+    offered_slugs = set(map(device_slug, offered))
+    missing = tuple(device for device in wanted if full_slug(device) not in offered_slugs)
     return tuple(target for target in dict.fromkeys(offered) if device_slug(target) in slugs), missing
 
 
@@ -95,10 +95,10 @@ def _portable(offers: Iterable[Offer], devices: Iterable[str]) -> list[EngineTar
 
 
 def pool_of(target: EngineTarget) -> str:
-    """Return the work pool in which `target` is built, which is also the name of its deployment.
+    """Return the work pool that builds for `target`; its deployment has the same name.
 
     `gpu-h100-sxm-80gb-trt8.6.0.12`: agents with that GPU model and that TensorRT. `rtx-trt1.7.1.116`: all
-    targets of TensorRT-RTX, which needs no GPU to build. Another processor than x86_64 is told at the end.
+    targets of TensorRT-RTX, which needs no GPU to build. A processor other than x86_64 is named at the end.
     """
     kind = "rtx" if target.gpu is None else f"gpu-{gpu_slug(target.gpu)}"
     usual = target.architecture == _USUAL_ARCHITECTURE
@@ -106,9 +106,9 @@ def pool_of(target: EngineTarget) -> str:
 
 
 def tags_of(target: EngineTarget) -> tuple[str, ...]:
-    """Return what a deployment that builds for `target` is tagged with, for people and for filters.
+    """Return the tags of a deployment that builds for `target`, for people and filters.
 
-    They are labels: the process that builds looks at its own GPU and TensorRT.
+    They are labels only: the building process probes its own GPU and TensorRT.
     """
     if target.gpu is None:
         return ("gpu:rtx", f"trt:{target.version}")
@@ -118,16 +118,16 @@ def tags_of(target: EngineTarget) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """That agents of a pool exist, as the last one of them that started wrote it into the store.
+    """A work pool with agents. The last of them to start wrote it into the store.
 
-    It is how others know what can be built where: the store alone tells which engines are missing.
+    Others read from it what can be built where: the store's records only show which engines are missing.
 
     Attributes:
         pool: the work pool.
-        offer: what is built there, by one TensorRT: for one GPU model, or for all of TensorRT-RTX.
-        host: which host wrote it.
-        seen: when it did, ISO 8601 in UTC.
-        schema: the form of the document.
+        offer: what one TensorRT builds there: for one GPU model, or all targets of TensorRT-RTX.
+        host: the host that wrote it.
+        seen: when it was written, ISO 8601 in UTC.
+        schema: the version of the document's form.
     """
 
     ROOT: ClassVar[str] = "targets/"
@@ -140,5 +140,5 @@ class Announcement:
 
     @property
     def key(self) -> str:
-        """Where it lies, relative to the store's root."""
+        """Its key, relative to the store's root."""
         return f"{self.ROOT}{self.pool}.json"

@@ -1,4 +1,4 @@
-"""What one host is asked to build: references only, so that it can cross hosts."""
+"""What one host shall build: references only, so that it can cross hosts."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class EngineOrder:
     """One cell: a converted release on one target at one precision.
 
     Attributes:
-        store: URL of the store that holds the conversion and takes the engine.
+        store: URL of the store that has the conversion and gets the engine.
         release: the bytes that the conversion was made from.
-        conversion: digest under which the store keeps the conversion's record.
-        build_key: digest of all that decides the engine.
+        conversion: digest that names the conversion's record in the store.
+        build_key: digest of everything that decides the engine.
         target: where the engine shall run.
-        options: what is asked for.
-        tools: versions of all that takes part, by package; part of the build key.
-        profile: whether the engine is measured where its GPU is; an engine that is found keeps its figures.
-        timing: where the build has its timings; no part of the build key.
+        options: what the request asks for.
+        tools: versions of all tools that take part, by package; part of the build key.
+        profile: whether to measure the engine on its GPU; an engine that exists already keeps its figures.
+        timing: where the build gets its timings from; no part of the build key.
     """
 
     store: str
@@ -43,7 +43,7 @@ class EngineOrder:
 
     @property
     def key(self) -> str:
-        """Where the engine's record lies, relative to the store's root."""
+        """The key of the engine's record, relative to the store's root."""
         return engine_key(
             release=self.release,
             target=self.target,
@@ -62,7 +62,7 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
     precision: Precision,
     build_tools: Mapping[str, str],
 ) -> EngineOrder:
-    """Return the order for one cell; `build_tools` join those of the conversion."""
+    """Return the order for one cell; `build_tools` are added to the tools of the conversion."""
     options = cell_options(release, request, precision, conversion)
     tools = {**conversion.tools, **build_tools}
     digest = build_key(
@@ -86,7 +86,7 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
 
 
 class ConvertedModel(Protocol):
-    """What a conversion tells of a model, be it stored or not; see `ConversionRecord`."""
+    """What a conversion says about a model, stored or not; see `ConversionRecord`."""
 
     @property
     def signature(self) -> str:
@@ -94,15 +94,15 @@ class ConvertedModel(Protocol):
 
     @property
     def shapes(self) -> Shapes:
-        """The shapes of every input, of the first profile."""
+        """The shapes of every input in the first profile."""
 
     @property
     def further_profiles(self) -> tuple[Shapes, ...]:
-        """The same for each other profile."""
+        """The same for each further profile."""
 
     @property
     def arithmetic(self) -> Precision:
-        """The model's own."""
+        """The model's own arithmetic."""
 
 
 def cell_options(
@@ -131,12 +131,12 @@ def cell_options(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellOutcome:
-    """What came of one order.
+    """The outcome of one order.
 
     Attributes:
-        key: where the engine's record lies, relative to the store's root.
+        key: key of the engine's record, relative to the store's root.
         plan: the engine's bytes.
-        built: whether this run built it; otherwise it was found.
+        built: whether this run built it; otherwise it existed already.
     """
 
     key: str
@@ -146,11 +146,11 @@ class CellOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedCell:
-    """A cell that `targets: all` would name and that cannot be, with the reason.
+    """A cell that `targets: all` would include but that is impossible, with the reason.
 
     Attributes:
-        device: the target as requests write it.
-        precision: what it cannot do.
+        device: the target as in requests.
+        precision: the precision that it does not support.
         reason: why, for people.
     """
 
@@ -161,7 +161,7 @@ class SkippedCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseOutcome:
-    """What came of one release: a reference for each of its cells."""
+    """The outcome of one release: a reference for each of its cells."""
 
     release: ReleaseRef
     store: str

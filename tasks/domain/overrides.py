@@ -1,4 +1,4 @@
-"""What a caller may ask for instead of what a release's request says."""
+"""What a caller may ask for instead of the release's request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Overrides:
         precisions: build these precisions.
         targets: build for these devices, or `all`.
         inputs: shapes of these inputs; the others keep theirs.
-        priority: which work queue of each pool the work waits in; `default` is what the request says.
+        priority: the work queue of each pool that the runs wait in; `default`: that of the request.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -57,13 +57,13 @@ class Overrides:
     priority: Priority = field(
         default=Priority.DEFAULT,
         metadata={
-            "description": "What goes first: production before default before nightly. "
-            "With default, what build.yaml says."
+            "description": "What is built first: production before default before nightly. "
+            "With default, the priority in build.yaml."
         },
     )
 
     def applied_to(self, request: BuildRequest) -> BuildRequest:
-        """Return `request` with what is set here.
+        """Return `request` with these values.
 
         Raises:
             RequestInvalid: a precision or a device twice, `all` beside a device, or shapes of an input that
@@ -87,4 +87,4 @@ class Overrides:
 
 
 AS_REQUESTED = Overrides()
-"""Nothing else than what the request says."""
+"""Exactly what the request says."""

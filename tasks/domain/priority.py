@@ -1,4 +1,4 @@
-"""Which work goes first."""
+"""Which runs start first."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from enum import StrEnum
 
 
 class Priority(StrEnum):
-    """The work queue that a run waits in; the queues of every pool have these names.
+    """The work queue of a run; every pool has queues of these names.
 
-    An agent that is free takes from the first queue that has something; nothing that runs is stopped.
+    A free agent takes from the first queue that is not empty. Running work is never stopped for it.
     """
 
     PRODUCTION = "production"
@@ -17,5 +17,5 @@ class Priority(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Its place among the queues of a pool, as Prefect counts: 1 goes first."""
+        """Its rank among the queues of a pool, as Prefect counts: 1 is first."""
         return tuple(Priority).index(self) + 1

@@ -14,7 +14,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Measured(StrEnum):
-    """Whether there are figures."""
+    """Whether figures were measured."""
 
     MEASURED = "measured"
     NOT_MEASURED = "not_measured"
@@ -33,22 +33,22 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """The engine at one choice of input shapes.
+    """The engine at one set of input shapes.
 
     Attributes:
         name: the corners with these shapes (`min`, `opt`, `max`, `min/opt`), or `batch N` between them.
         shapes: shapes by input.
         batch: the first dimension that all inputs with a dynamic one share, or that all inputs have in
             common; None if there is none.
-        iterations: how many inferences `gpu_ms` is of.
-        gpu_ms: on the GPU, between CUDA events around each inference; they follow each other without a pause.
-        wall_ms: on the host, each inference enqueued and waited for; inputs lie on the GPU already.
-        items_per_second: inferences back to back, times the batch (times 1 without one).
+        iterations: the number of inferences behind `gpu_ms`.
+        gpu_ms: on the GPU, between CUDA events around each inference; they run without pauses between them.
+        wall_ms: on the host, each inference enqueued and waited for; inputs are on the GPU already.
+        items_per_second: inferences back to back, times the batch (times 1 without a batch).
         over_bare: by which share an inference takes longer back to back than in a bare loop of TensorRT's
-            own call, in turns with it in the same process: 0.01 is 1 %; below 0 it was faster.
-        drift: by which share the median of the last third of the times on the GPU is above the first's.
-        steady: whether the times had settled before any was taken.
-        layers_ms: the sum of all layers, from a run of its own; None where TensorRT did not tell.
+            own call, both in turns in the same process: 0.01 is 1 %; below 0 it was faster.
+        drift: by which share the last third's median time on the GPU is above that of the first third.
+        steady: whether the times had settled before the measurement began.
+        layers_ms: the sum over all layers, from a separate run; None if TensorRT did not report it.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTime:
-    """One layer as TensorRT names it: its mean time in ms, and its share of all layers (0 to 1)."""
+    """A layer by TensorRT's name: its mean time in ms, and its share of all layers (0 to 1)."""
 
     name: str
     ms: float
@@ -75,13 +75,13 @@ class LayerTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuMemory:
-    """Memory of the GPU in MiB, of all processes together.
+    """Memory of the GPU in MiB, over all processes.
 
     Attributes:
-        total: all there is.
-        free_before: what was free before the engine was loaded, this process' CUDA context in place.
-        free_least: the least that was free while it ran.
-        scratch: what the engine itself says that it needs for activations at its largest shapes.
+        total: the GPU's memory.
+        free_before: free memory before the engine was loaded, after this process created its CUDA context.
+        free_least: the least free memory while it ran.
+        scratch: what the engine reports as its need for activations at its largest shapes.
     """
 
     total: float
@@ -91,20 +91,20 @@ class GpuMemory:
 
     @property
     def used(self) -> float:
-        """What the engine with all its tensors took at most, in MiB."""
+        """The most memory that the engine took with all its tensors, in MiB."""
         return self.free_before - self.free_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
-    """What the driver said while the engine ran; None if it does not say.
+    """What the driver reported while the engine ran; None if it does not report it.
 
     Attributes:
         sm_mhz: lowest and highest clock of the processors.
         memory_mhz: lowest and highest clock of the memory.
-        temperature_c: highest temperature.
-        power_w: highest power.
-        throttled: why the clocks were held back, as NVIDIA calls it.
+        temperature_c: highest temperature in °C.
+        power_w: highest power in W.
+        throttled: why the clocks were throttled, in NVIDIA's terms.
     """
 
     sm_mhz: tuple[int, int] | None
@@ -116,23 +116,23 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """The figures of one engine on one GPU, or the statement that there are none.
+    """The figures of one engine on one GPU, or the reason why there are none.
 
     Attributes:
         state: whether something was measured.
-        reason: why not, and what was left out; empty where all was measured.
+        reason: why not, and what was left out; empty if everything was measured.
         gpu: the GPU as the driver reports it.
         tensorrt: TensorRT that ran the engine, four parts.
-        driver: NVIDIA's driver; None if it does not say.
+        driver: version of NVIDIA's driver; None if it does not report it.
         cases: from the smallest shapes to the largest.
         layers: those that take longest at `opt`.
-        layer_count: how many layers there are.
+        layer_count: the number of layers.
         memory: None if nothing was measured.
         quiet: whether the GPU had nothing else to do; None if nothing was measured.
         clocks: None if nothing was measured.
         seconds: wall time of the measurement.
-        files: by name, what is too large for a record: `profile.json` with every layer of every case and what
-            the driver said when; charts as SVG and PNG.
+        files: by name, what is too large for a record: `profile.json` with every layer of every case and the
+            driver's reports over time; charts as SVG and PNG.
     """
 
     state: Measured
@@ -152,13 +152,13 @@ class Profile:
     def __post_init__(self) -> None:
         for name in self.files:
             if not _FILE_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no plain name of a file")
+                raise ValueError(f"{name!r} is not a plain file name")
 
 
 def not_profiled(reason: str) -> Profile:
-    """Return the statement that nothing was measured, with its reason."""
+    """Return a profile that says why nothing was measured."""
     return Profile(state=Measured.NOT_MEASURED, reason=reason)
 
 
-BEFORE_PROFILES = not_profiled("the record is of a time before engines were measured")
-"""What records without a profile say."""
+BEFORE_PROFILES = not_profiled("the record is older than measurements of engines")
+"""The profile in records that have none."""

@@ -1,4 +1,4 @@
-"""A profile for people: rows of a table, and what to know about them."""
+"""A profile for people: rows of a table, and notes on them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ LEGEND = (
     "their sum, each timed by itself. Items/s: back to back; vs bare: how much longer than in a bare loop "
     "of TensorRT's own call."
 )
-"""What the columns of `case_rows` are."""
+"""What the columns of `case_rows` mean."""
 
 _QUIET_WORDS = {True: "quiet", False: "NOT QUIET, so these figures are doubtful", None: "perhaps not quiet"}
 
 
 def case_rows(profile: Profile) -> list[dict[str, str]]:
-    """Return a row for each case, the same columns in each; `LEGEND` says what they are."""
+    """Return a row for each case, all with the same columns; `LEGEND` explains them."""
     return [_case_row(case) for case in profile.cases]
 
 
@@ -38,7 +38,7 @@ def _label(case: Case) -> str:
 
 
 def layer_rows(profile: Profile) -> list[dict[str, str]]:
-    """Return a row for each layer that takes long."""
+    """Return a row for each of the slowest layers."""
     return [
         {"layer at opt": layer.name, "ms": f"{layer.ms:.4g}", "share": f"{layer.share:.1%}"}
         for layer in profile.layers
@@ -46,7 +46,7 @@ def layer_rows(profile: Profile) -> list[dict[str, str]]:
 
 
 def notes(profile: Profile) -> list[str]:
-    """Return sentences: where it was measured, and what is doubtful or missing."""
+    """Return sentences: where the engine was measured, and what is doubtful or missing."""
     if profile.state is Measured.NOT_MEASURED:
         return [f"Not measured: {profile.reason}."]
     lines = [LEGEND]
@@ -56,7 +56,7 @@ def notes(profile: Profile) -> list[str]:
         lines.append(f"The GPU was {_QUIET_WORDS[profile.quiet.quiet]}: {profile.quiet.reason}.")
     unsteady = ", ".join(case.name for case in profile.cases if not case.steady)
     if unsteady:
-        lines.append(f"The times had not settled when they were taken: {unsteady}.")
+        lines.append(f"The times had not settled when the measurement began: {unsteady}.")
     if profile.memory is not None:
         memory = profile.memory
         lines.append(
@@ -71,7 +71,7 @@ def notes(profile: Profile) -> list[str]:
 
 
 def _round(value: float) -> str:
-    """Return a number for people: whole ones from 100 on."""
+    """Return a number for people: without decimals from 100 on."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 (three digits)
 
 
@@ -86,5 +86,5 @@ def _clock_lines(clocks: Clocks) -> list[str]:
     if clocks.power_w is not None:
         parts.append(f"{clocks.power_w:.0f} W")
     if clocks.throttled:
-        parts.append(f"held back by {', '.join(clocks.throttled)}")
-    return [f"Meanwhile: {', '.join(parts)}."] if parts else []
+        parts.append(f"throttled by {', '.join(clocks.throttled)}")
+    return [f"During the measurement: {', '.join(parts)}."] if parts else []

@@ -1,4 +1,4 @@
-"""What did not pass the gate, with all that it takes to see that again."""
+"""Graphs and engines that did not pass the gate, with everything that reproduces the failure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORT = 12
 
 
 class Subject(StrEnum):
-    """What was held against TensorFlow."""
+    """What was compared with TensorFlow."""
 
     GRAPH = "graph"
     ENGINE = "engine"
@@ -27,17 +27,17 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineRecord:
-    """One graph or engine that differs from TensorFlow, or of which nobody can tell.
+    """A graph or engine that differs from TensorFlow, or that cannot be judged.
 
     Attributes:
-        key: the record's key in the store, relative to its root; made from its contents.
+        key: the record's key, relative to the store's root; made from its contents.
         model: name of the model.
         version: name of the release.
         subject: what was compared.
-        identity: digest of all that decides the graph or the engine: its conversion key or build key.
+        identity: digest of everything that decides the graph or engine: its conversion key or build key.
         release: the bytes that it was made from.
         opset: ONNX opset of the graph.
-        options: what was asked for; the precision is the graph's own where a graph was compared.
+        options: what the request asks for; the precision is the graph's own if a graph was compared.
         target: where the engine ran; None for a graph.
         toolchain: what built the engine; None for a graph.
         onnx: the graph.
@@ -45,13 +45,13 @@ class QuarantineRecord:
         plan: the engine, bare; None for a graph.
         reference: an `.npz` with the inputs, and TensorFlow's outputs for them, at each corner.
         actual: the other side's outputs in the same layout; None if it gave none.
-        inputs: where the input values came from, for people.
-        error: the error's class, and what was wanted, found and to do.
+        inputs: where the input values came from.
+        error: the error's class, and its texts: wanted, found and fix.
         exit_code: of the error.
         verification: what was measured; None if there was nothing to compare.
-        departure: where an engine leaves its graph, or why that was not found; None for a graph.
+        departure: where an engine first differs from its graph, or why that was not found; None for a graph.
         tools: versions of what took part, by package.
-        command: what runs the same comparison again.
+        command: the command that repeats the comparison.
         created: when, UTC, ISO 8601.
     """
 
@@ -84,12 +84,12 @@ class QuarantineRecord:
 
     @property
     def device(self) -> str:
-        """The target as people write it; `graph` where none was run on."""
+        """The device as in requests; `graph` if no engine ran."""
         return "graph" if self.target is None else f"{device_slug(self.target)}/{self.target.version}"
 
 
 def quarantine_key(record: QuarantineRecord) -> str:
-    """Return where `record` belongs: the same failure once more belongs at the same key, another does not."""
+    """Return the key for `record`: the same for the same failure again, another for any other."""
     actual = None if record.actual is None else record.actual.sha256
     digest = document_digest(
         {

@@ -1,4 +1,4 @@
-"""Whether a GPU had nothing else to do while something was measured on it."""
+"""Whether a GPU ran nothing else during a measurement."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 MOST_DRIFT = 0.05
-"""By which share the times of one case may grow or shrink on a quiet GPU."""
+"""The largest share by which the times of a case may drift on a quiet GPU."""
 
 _MOST_BUSY = 5
 _NEARLY_EMPTY_MIB = 64  # a CUDA context alone takes more than that
@@ -15,20 +15,20 @@ _HEAT_AND_FAULTS = {"HwSlowdown", "SwThermalSlowdown", "HwThermalSlowdown", "HwP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuState:
-    """What the driver says of a GPU at one moment; None if it does not.
+    """What the driver reports of a GPU at one moment; None for what it does not report.
 
     Attributes:
         moment: `before` this process used the GPU; `opened`, when it had its CUDA context; `busy`, while the
             engine ran; `after` it.
-        processes: numbers of those that compute on the GPU. In a container they may be the host's numbers,
-            or missing.
-        used_mib: memory that is in use, the driver's own left out.
-        busy_percent: share of the time just before in which something ran.
+        processes: ids of the processes that compute on the GPU. In a container they may be the host's ids, or
+            missing.
+        used_mib: memory in use, except the driver's own.
+        busy_percent: share of the last sampling interval in which a kernel ran.
         sm_mhz: clock of the processors.
         memory_mhz: clock of the memory.
-        temperature_c: temperature.
-        power_w: power.
-        throttled: why the clocks are held back, as NVIDIA calls it.
+        temperature_c: temperature in °C.
+        power_w: power in W.
+        throttled: why the clocks are throttled, in NVIDIA's terms.
     """
 
     moment: str
@@ -47,8 +47,8 @@ class Quiet:
     """The verdict.
 
     Attributes:
-        quiet: True and False are shown by something; None if nothing shows either.
-        reason: by what, for people.
+        quiet: True or False if there is evidence; None if there is none.
+        reason: the evidence.
     """
 
     quiet: bool | None
@@ -59,7 +59,7 @@ def judge_quiet(states: Sequence[GpuState], pid: int, drifts: Mapping[str, float
     """Return whether the GPU was quiet.
 
     Args:
-        states: what the driver said, in order; empty if it could not be asked.
+        states: the driver's reports, in order; empty if it did not answer.
         pid: the process that measured.
         drifts: by case, by which share its times grew from the first third to the last.
     """
@@ -90,7 +90,7 @@ def _seen(states: Sequence[GpuState], moment: str) -> set[int]:
 
 
 def _own_processes(states: Sequence[GpuState], pid: int) -> set[int]:
-    """Return this process' numbers: its own, and what came when it opened the GPU, as a container sees it."""
+    """Return this process' ids: its own, and the id that appeared when it opened the GPU, in a container."""
     come = _seen(states, "opened") - _seen(states, "before")
     return {pid} if pid in come or len(come) != 1 else {pid, *come}
 
@@ -100,8 +100,8 @@ def _sees_itself(states: Sequence[GpuState], pid: int) -> bool:
 
 
 def _others(states: Sequence[GpuState], pid: int) -> list[str]:
-    own = _own_processes(states, pid)
-    others = {process for state in states for process in state.processes or ()} - own
+    own_processes = _own_processes(states, pid)
+    others = {process for state in states for process in state.processes or ()} - own_processes
     if not others:
         return []
     numbers = ", ".join(map(str, sorted(others)))
@@ -109,7 +109,7 @@ def _others(states: Sequence[GpuState], pid: int) -> list[str]:
 
 
 def _work(states: Sequence[GpuState]) -> list[str]:
-    """Tell of work before and after this process' own."""
+    """Return notes on work before and after this process' own."""
     return [
         f"the GPU was busy {state.busy_percent} % of the time {state.moment} the measurement"
         for state in states
@@ -119,7 +119,7 @@ def _work(states: Sequence[GpuState]) -> list[str]:
 
 def _held_back(states: Sequence[GpuState]) -> list[str]:
     reasons = {reason for state in states for reason in state.throttled or ()} & _HEAT_AND_FAULTS
-    return [f"the clocks were held back: {', '.join(sorted(reasons))}"] if reasons else []
+    return [f"the clocks were throttled: {', '.join(sorted(reasons))}"] if reasons else []
 
 
 def _drifted(drifts: Mapping[str, float]) -> list[str]:

@@ -1,6 +1,6 @@
-"""What the farm writes down about a conversion and about an engine.
+"""What the farm records about a conversion and about an engine.
 
-A record states what was measured. Where nothing was, it says `not_measured` and why.
+A record states what was measured. What was not measured says `not_measured`, and why.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tasks.domain.target import EngineTarget, ToolchainInfo
 from tasks.domain.timing import TimingUse
 
 WEIGHTS_FILE = "weights.bin"
-"""The name of a graph's external data, beside the graph."""
+"""The file name of a graph's external data, beside the graph."""
 
 
 class Verdict(StrEnum):
-    """How a comparison with TensorFlow came out."""
+    """The result of a comparison with TensorFlow."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -37,7 +37,7 @@ class TensorSpec:
     """One input or output.
 
     Attributes:
-        name: the name in the TensorFlow signature; an output with the name of an input ends with `_out`.
+        name: its name in the TensorFlow signature; an output with the name of an input ends with `_out`.
         dtype: NumPy's name of the element type.
         shape: dimensions; None if they are decided at run time.
     """
@@ -53,17 +53,17 @@ class Comparison:
 
     Attributes:
         corner: `min`, `opt` or `max`; of the second profile `min 2`, `opt 2`, `max 2`, and so on; `min/opt`
-            where both are the same shapes. An engine answered there in each profile that takes the shapes,
-            and this is the worst.
+            if both have the same shapes. An engine ran there in each profile that takes the shapes, and this
+            is the worst result.
         output: name of the output.
-        values: how many values are finite on both sides, so that they were compared.
+        values: how many values are finite on both sides and were compared.
         max_abs: largest |difference|, in the output's own unit.
         relative: `max_abs` over the largest |TensorFlow output|.
-        noise: the same figure between TensorFlow and itself when its input moves by one rounding step of the
-            model's own arithmetic; its weights, where no input is a float that can.
-        top1: share of the rows that tell with the same largest entry; None if no row does, or the
-            output is no list of scores.
-        top1_rows: how many rows tell: TensorFlow's two largest entries are further apart than its noise.
+        noise: the same figure between TensorFlow and itself, with its input moved by one rounding step of the
+            model's own arithmetic; its weights moved instead, if no input is a float.
+        top1: share of the clear rows with the same largest entry; None if no row is clear, or the output is
+            not a list of scores.
+        top1_rows: how many rows are clear: TensorFlow's two largest entries are further apart than its noise.
         probabilities: whether each of TensorFlow's rows is a distribution: none below 0, their sum 1.
         spread: how far TensorFlow's rows differ from each other, at all corners, over the largest |value|;
             None if there is one row only.
@@ -88,13 +88,13 @@ class Verification:
     """Whether something computes what TensorFlow computes.
 
     Attributes:
-        verdict: how it came out.
-        compared: what was compared with what, with versions; empty if nothing was.
-        inputs: where the input values came from: the release's samples, or drawn numbers.
+        verdict: the result.
+        compared: the two sides, with versions; empty if nothing was compared.
+        inputs: where the input values came from: the release's samples, or random numbers.
         tolerance: the largest accepted `relative`.
-        top1: the smallest accepted share of rows with TensorFlow's best class; None if none was wanted.
+        top1: the smallest accepted share of rows with TensorFlow's best class; None if there is no limit.
         comparisons: one per corner and output.
-        reason: why it was not measured or came out as it did, for people.
+        reason: why it was not measured, or the reason of the verdict.
     """
 
     verdict: Verdict
@@ -112,7 +112,7 @@ class Verification:
 
     @property
     def steady(self) -> tuple[str, ...]:
-        """Outputs that vary less than the tolerance: what always answered the same would pass, too."""
+        """Outputs that vary less than the tolerance: a constant output would pass, too."""
         return steady_outputs(self.comparisons, self.tolerance)
 
 
@@ -124,32 +124,32 @@ def steady_outputs(comparisons: Iterable[Comparison], tolerance: float) -> tuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionRecord:
-    """One ONNX graph made from a release; shared by every target that reads it.
+    """An ONNX graph made from a release; shared by every target that parses it.
 
     Attributes:
-        key: digest of what the conversion depends on; also its place in the store.
+        key: digest of everything that the conversion depends on; also its name in the store.
         release_digest: digest of the model's bytes.
         signature: name of the converted signature.
         opset: ONNX opset of the graph.
-        graph_precision: arithmetic that is written into the graph: FP32, or a lower one by casts (FP16,
+        graph_precision: the arithmetic written into the graph: FP32, or a lower precision by casts (FP16,
             BF16) or by quantisation (INT8, FP8).
-        arithmetic: the model's own: FP32, or the coarsest of FP16 and BF16 that it computes in by itself.
-        loaded_by: which Keras loaded the model's file, and which wrote it, for people; empty for a
-            SavedModel, which answers for itself, and in records of before this was written down.
+        arithmetic: the model's own: FP32, or the coarser of FP16 and BF16 that it computes in itself.
+        loaded_by: which Keras loaded the model's file, and which wrote it; empty for a SavedModel, which
+            needs no Keras, and in older records.
         onnx: the graph.
-        weights: its external data, where the graph is too large for one file; else None.
+        weights: its external data, if the graph is too large for one file; else None.
         reference: an `.npz` with inputs and TensorFlow's outputs at each corner.
         inputs: inputs in the graph's order.
         outputs: outputs in the graph's order.
-        shapes: the shapes that are asked for, by input; of the first profile.
-        further_profiles: the same for each other profile.
+        shapes: the requested shapes by input, of the first profile.
+        further_profiles: the same for each further profile.
         derived_shapes: inputs whose shapes the request left out.
-        plugin_ops: operations in the graph that are left to TensorRT plugins.
+        plugin_ops: operations in the graph that TensorRT plugins compute.
         verification: the graph against TensorFlow.
         quantisation: how the graph was quantised; None if it was not.
         seconds: wall time by step.
-        peak_mib: most memory of any of its child processes, in MiB.
-        tools: versions of what took part, by package.
+        peak_mib: peak memory of its largest child process, in MiB.
+        tools: versions of the tools that took part, by package.
     """
 
     ROOT: ClassVar[str] = "conversions/"
@@ -179,29 +179,29 @@ class ConversionRecord:
 
     @property
     def blobs(self) -> tuple[BlobRef, ...]:
-        """Everything that the record refers to in the store."""
+        """All blobs of the record in the store."""
         return tuple(blob for blob in (self.onnx, self.weights, self.reference) if blob is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRecord:
-    """One engine. Written last and once: while it is not there, the engine does not exist.
+    """An engine. It is written last and once: without this record, the engine does not exist.
 
     Attributes:
-        key: the record's key in the store, relative to its root.
+        key: the record's key, relative to the store's root.
         build_key: digest of release, options, tools and target; 64 hexadecimal digits.
         model: name of the model.
         version: name of the release.
-        target: where the plan runs, as the process that built it found the host.
+        target: where the plan runs, as the building process probed it.
         toolchain: what built it.
-        options: what was asked for.
+        options: what the request asks for.
         derived_shapes: inputs whose shapes the request left out, so that they come from the signature.
         release: the bytes that it was made from.
-        onnx: the graph that TensorRT read.
+        onnx: the graph that TensorRT parsed.
         weights: the graph's external data; None if it is one file.
         reference: inputs and TensorFlow's outputs, an `.npz`.
         plan: the engine, bare.
-        layers: what TensorRT's engine inspector tells of its layers, JSON; None if nothing could.
+        layers: what TensorRT's engine inspector reports about its layers, JSON; None if nothing could.
         no_layers: why there are none; empty if there are.
         inputs: inputs of the engine.
         outputs: outputs of the engine.
@@ -209,14 +209,14 @@ class EngineRecord:
         quantisation: how the graph was quantised; None if it was not.
         engine_verification: the engine on its GPU against TensorFlow.
         profile: what the engine does on its GPU.
-        conversion_seconds: wall time of the conversion by step, whichever run made it.
-        seconds: wall time of this cell by step; `cell` is all of it up to the upload.
-        peak_mib: most memory of the building process on the host, in MiB.
-        warnings: what TensorRT warned about while it built, shortened.
-        timing: what timing caches the build used and left; None in records of before there were any.
-        tools: versions of what took part, by package.
-        source_revision: git commit of the farm's code; None if it is not known.
-        attempt: which attempt wrote it; tells one's own success from another's.
+        conversion_seconds: wall time of the conversion by step, in whichever run it was made.
+        seconds: wall time of this cell by step; `cell` is the sum up to the upload.
+        peak_mib: peak memory of the building process on the host, in MiB.
+        warnings: TensorRT's warnings during the build, shortened.
+        timing: the timing caches that the build used and wrote; None in records older than caches.
+        tools: versions of the tools that took part, by package.
+        source_revision: git commit of the farm's code; None if unknown.
+        attempt: which attempt wrote it; an attempt recognises its own record by it.
         created: when, UTC, ISO 8601.
     """
 

@@ -1,4 +1,4 @@
-"""Short names of stored records, like git's of commits: the first digits of the digest in a record's key."""
+"""Short names of stored records, like git's of commits: the first digits of the digest in the key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import takewhile
 
 FEWEST_DIGITS = 7
-"""A short name has at least this many digits."""
+"""The least number of digits of a short name."""
 
 _SHOWN_DIGITS = 8
 _KEY = re.compile(r"[^/]+/(?P<release>[^/]+/(?P<version>[^/]+))/(?:.*[-/])?(?P<digits>[0-9a-f]{12,64})\.json")
@@ -20,16 +20,16 @@ def is_short_name(text: str) -> bool:
 
 
 def release_named(name: str) -> str:
-    """Return the `MODEL/VERSION` that the short name `name` begins with; empty if it does not."""
+    """Return the `MODEL/VERSION` at the start of the short name `name`; empty if there is none."""
     match = _NAME.fullmatch(name)
     release = (match["release"] or "") if match else ""
     return release if "/" in release else ""
 
 
 def keys_named(name: str, keys: Iterable[str]) -> list[str]:
-    """Return those of `keys` that the short name `name` fits.
+    """Return those of `keys` that match the short name `name`.
 
-    A name may also have more digits than a key shows, so that a whole build key names its engine.
+    A name may also have more digits than a key has, so that a whole build key names its engine.
     """
     wanted = _NAME.fullmatch(name)
     if wanted is None:
@@ -45,11 +45,11 @@ def keys_named(name: str, keys: Iterable[str]) -> list[str]:
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return a short name for each of `keys` that fits no other of them.
+    """Return a short name for each of `keys` that matches no other of them.
 
-    A name has eight digits, or as many more as it needs. The same bytes published twice make two records
-    with the same digest: their names begin with the version, or with model and version. A key that has
-    another form is its own name.
+    A name has eight digits, or more if needed. The same bytes published twice make two records with the same
+    digest: their names start with the version, or with model and version. A key of another form is its own
+    name.
     """
     names = {key: key for key in keys}
     matches = {key: match for key in names if (match := _KEY.fullmatch(key))}
@@ -66,7 +66,7 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _prefixes(digits: dict[str, str]) -> dict[str, str]:
-    """Return the first digits of each key that no other key begins with; equal digits are left out."""
+    """Return the shortest unique prefix of each key's digits; keys with equal digits are left out."""
     ordered = sorted(digits, key=lambda key: digits[key])
     prefixes = {}
     for before, key, after in zip([None, *ordered], ordered, [*ordered[1:], None], strict=False):
@@ -77,6 +77,6 @@ def _prefixes(digits: dict[str, str]) -> dict[str, str]:
     return prefixes
 
 
-def _shared(left: str, right: str) -> int:
-    """Return how many digits both begin with."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
+def _shared(first: str, second: str) -> int:
+    """Return the length of the common prefix."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))

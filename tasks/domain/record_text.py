@@ -1,4 +1,4 @@
-"""What people read of a record."""
+"""Parts of a record as text for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tasks.domain.record import EngineRecord, Verdict
 
 
 def error_text(record: EngineRecord) -> str:
-    """Return the largest error against TensorFlow, of what, and how much of the graph was quantised."""
+    """Return the largest error against TensorFlow, whether of engine or graph, and the quantised share."""
     share = quantised_text(record)
     return f"{error_figure(record)[:-1]}, quantised: {share})" if share else error_figure(record)
 
@@ -22,7 +22,7 @@ def error_figure(record: EngineRecord) -> str:
 
 
 def quantised_text(record: EngineRecord) -> str:
-    """Return how much of the graph was quantised, and if on few samples; empty if none of it was."""
+    """Return how much of the graph was quantised, and whether on few samples; empty if none of it was."""
     quantised = record.quantisation
     if quantised is None:
         return ""

@@ -19,7 +19,7 @@ _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)/(?P<key>.+?)/?")
 
 
 class ModelFormat(StrEnum):
-    """The forms in which a release may hold its model; the value is the file or folder name."""
+    """The forms of a model in a release; the value is the file or folder name."""
 
     KERAS = "model.keras"
     H5 = "model.h5"
@@ -30,15 +30,15 @@ class ModelFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRef:
-    """Where a release lies: `s3://bucket/prefix/model/version/`.
+    """The place of a release: `s3://bucket/prefix/model/version/`.
 
     Attributes:
         bucket: S3 bucket.
-        prefix: what comes before the model in every key, without slashes at its ends; may be empty.
+        prefix: what precedes the model in every key, without slashes at its ends; may be empty.
         model: name of the model.
         version: name of the version.
 
-    What a field's metadata says, forms show and check; what is here holds everywhere.
+    The field's metadata is for forms, which show and check it; `__post_init__` checks everywhere.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -68,12 +68,14 @@ class ReleaseRef:
     def __post_init__(self) -> None:
         for name in (self.model, self.version):
             if not _fits(_NAME, name):
-                raise ValueError(f"{name!r} is no name of a model or version: {_NAMES}")
+                raise ValueError(f"{name!r} is not a name of a model or version: {_NAMES}")
         if not _fits(_BUCKET, self.bucket):
-            raise ValueError(f"{self.bucket!r} is no bucket: 3 to 63 lower-case letters, digits, '.' and '-'")
+            raise ValueError(
+                f"{self.bucket!r} is not a bucket: 3 to 63 lowercase letters, digits, '.' and '-'"
+            )
         if not _fits(_PREFIX, self.prefix) or {".", ".."} & set(self.prefix.split("/")):
             raise ValueError(
-                f"{self.prefix!r} is no prefix: names with single slashes between, no '.' or '..'"
+                f"{self.prefix!r} is not a prefix: names with single slashes between, no '.' or '..'"
             )
 
     @classmethod
@@ -81,7 +83,7 @@ class ReleaseRef:
         """Read `s3://bucket/prefix/model/version`, with or without a last slash.
 
         Raises:
-            ValueError: the URL has another form.
+            ValueError: it is not the URL of a release.
         """
         match = _URL.fullmatch(url)
         parts = match["key"].split("/") if match else []
@@ -97,17 +99,17 @@ class ReleaseRef:
 
     @property
     def url(self) -> str:
-        """The release as people write it."""
+        """The release's URL."""
         return f"s3://{self.bucket}/{self.key}"
 
 
 def former_request_path(number: int) -> str:
-    """Return where a release keeps the former version `number` of its request file, below its folder."""
+    """Return the path of the former version `number` of the request file, below the release's folder."""
     return f"requests/{number}.yaml"
 
 
 def former_request_number(path: str) -> int | None:
-    """Return which former version of the request file `path`, below the folder, is; None if it is none."""
+    """Return the number of the former request file at `path`, below the folder; None if it is none."""
     match = _FORMER_REQUEST.fullmatch(path)
     return int(match[1]) if match else None
 
@@ -118,7 +120,7 @@ def _fits(pattern: str, text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseFile:
-    """One object of a release as it was read.
+    """One object of a release, as it was read.
 
     Attributes:
         path: name below the release's folder.
@@ -137,12 +139,12 @@ class ReleaseFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A release as it was read.
+    """A release, as it was read.
 
     Attributes:
-        ref: where it lies.
+        ref: its place in S3.
         format: the form of its model.
-        files: every object that was read, by path; the request file included.
+        files: every object that was read, by path; including the request file.
     """
 
     ref: ReleaseRef
@@ -151,7 +153,7 @@ class Release:
 
     @property
     def model_digest(self) -> str:
-        """Digest of the model's bytes, every weight file included; the request file stays out."""
+        """Digest of the model's bytes, including every weight file; without the request file."""
         model = {
             file.path: file.sha256
             for file in self.files
@@ -160,7 +162,7 @@ class Release:
         return document_digest(model)
 
     def digest_of(self, path: str | None) -> str | None:
-        """Return the SHA-256 of the file at `path`; None for no path.
+        """Return the SHA-256 of the file at `path`; None if `path` is None.
 
         Raises:
             KeyError: the release has no such file.

@@ -1,4 +1,4 @@
-"""Where releases may lie in S3, and which release an object belongs to."""
+"""Places of releases in S3, and the release of an object."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tasks.domain.release import REQUEST_FILE, ReleaseRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedObject:
-    """An object of which a notification says that it was created.
+    """An object that a notification reports as created.
 
     Attributes:
         bucket: its bucket.
-        key: its full key, as S3's calls take it.
+        key: its full key, as S3's API takes it.
     """
 
     bucket: str
@@ -22,21 +22,21 @@ class CreatedObject:
 
     @property
     def url(self) -> str:
-        """The object as people write it."""
+        """The object's URL."""
         return f"s3://{self.bucket}/{self.key}"
 
 
 class LocationUnknown(Exception):
-    """A request file is not where a release may lie."""
+    """A request file is outside the places of releases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasePlace:
-    """A place in which releases may lie: `s3://bucket/prefix`, or a whole bucket.
+    """A place of releases: `s3://bucket/prefix`, or a whole bucket.
 
     Attributes:
         bucket: the bucket.
-        prefix: what comes before the model in every key, without slashes at its ends; may be empty.
+        prefix: what precedes the model in every key, without slashes at its ends; may be empty.
     """
 
     bucket: str
@@ -47,7 +47,7 @@ class ReleasePlace:
         """Read `s3://bucket` or `s3://bucket/prefix`, with or without a last slash.
 
         Raises:
-            ValueError: the URL has another form.
+            ValueError: it is not the URL of a place.
         """
         scheme, _, rest = url.partition("://")
         bucket, *prefix = rest.removesuffix("/").split("/")
@@ -57,19 +57,19 @@ class ReleasePlace:
 
     @property
     def root(self) -> str:
-        """What all keys below it begin with: the prefix with a slash, or nothing."""
+        """The common start of all keys below it: the prefix with a slash, or nothing."""
         return f"{self.prefix}/" if self.prefix else ""
 
     @property
     def url(self) -> str:
-        """The place as people write it."""
+        """The place's URL."""
         return f"s3://{self.bucket}/{self.prefix}"
 
     def release_of(self, created: CreatedObject) -> ReleaseRef | None:
-        """Return the release of which `created` is the request file; None if it lies elsewhere.
+        """Return the release whose request file is `created`; None if `created` is outside the place.
 
         Raises:
-            ValueError: it has no name that a model or version can have.
+            ValueError: a folder has a name that no model or version can have.
         """
         if created.bucket != self.bucket or not created.key.startswith(self.root):
             return None
@@ -80,13 +80,13 @@ class ReleasePlace:
 
 
 def release_of(created: CreatedObject, places: Iterable[ReleasePlace]) -> ReleaseRef:
-    """Return the release of which `created` is the request file.
+    """Return the release whose request file is `created`.
 
-    It must lie right below one of `places`, as <model>/<version>/build.yaml: a file of that name deeper down
-    may be part of somebody's model.
+    Its key must be <model>/<version>/build.yaml right below one of `places`: a file of that name deeper down
+    may be part of a model.
 
     Raises:
-        LocationUnknown: it lies elsewhere, or has no name that a model or version can have.
+        LocationUnknown: it is elsewhere, or a folder has a name that no model or version can have.
     """
     allowed = tuple(places)
     for place in allowed:

@@ -1,4 +1,4 @@
-"""What to build from a release. `build.yaml` is its written form."""
+"""What to build from a release; `build.yaml` is its written form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALL_TARGETS = "all"
 
 
 class Precision(StrEnum):
-    """The arithmetic that a cell is asked for; how it is reached depends on the TensorRT family."""
+    """The arithmetic of a cell; how it is reached depends on the TensorRT family."""
 
     FP32 = "fp32"
     TF32 = "tf32"
@@ -32,7 +32,7 @@ QUANTISED = frozenset({Precision.INT8, Precision.FP8})
 
 
 class Calibration(StrEnum):
-    """How the range of values of each quantised tensor is chosen; AUTO takes the smallest measured error."""
+    """How the value range of each quantised tensor is chosen; AUTO takes the smallest measured error."""
 
     AUTO = "auto"
     MINMAX = "minmax"
@@ -41,20 +41,20 @@ class Calibration(StrEnum):
 
 
 class TimingMode(StrEnum):
-    """Where a build has what earlier builds measured of TensorRT's kernels."""
+    """Where a build gets its timings of TensorRT's kernels."""
 
     SHARED = "shared"
-    """From all builds on the same GPU model, and for them: faster builds."""
+    """From all builds on the same GPU model, and shared with them: faster builds."""
     NONE = "none"
-    """From nowhere: everything is measured anew."""
+    """From no cache: every kernel is measured."""
     REPRODUCIBLE = "reproducible"
-    """From one cache, named by its digest, and nothing else; with none named, such a cache is made."""
+    """Only from the cache with the given digest; without a digest, the build makes such a cache."""
 
 
 DEFAULT_TOLERANCES: Mapping[Precision, float] = MappingProxyType(
     # Largest |difference| to TensorFlow over largest |TensorFlow output|, per output. FP16 carries 11
     # bits and TF32 as many, BF16 8, INT8 8 and FP8 4, and errors grow with depth. Most trained
-    # networks stay well below; one that takes logarithms of small numbers (basic-pitch) does not in FP16.
+    # networks stay well below; a model with logarithms of small numbers (basic-pitch) does not in FP16.
     {
         Precision.FP32: 1e-4,
         Precision.TF32: 2e-2,
@@ -74,9 +74,9 @@ class Plugin:
     """A library with TensorRT plugins that a build may load.
 
     Attributes:
-        library: its file name in the folder of libraries of the host that builds.
-        sha256: digest of its bytes; another file of that name is not loaded.
-        ops: TensorFlow operations that stay in the graph for it, by type.
+        library: its file name in the host's folder of libraries.
+        sha256: digest of its bytes; any other file of that name is refused.
+        ops: types of the TensorFlow operations that stay in the graph for it.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -93,7 +93,7 @@ class Plugin:
 
 
 def _shape(description: str, batch: int) -> dict[str, Any]:
-    """Return what forms show and check of one shape."""
+    """Return the metadata of one shape, which forms show and check."""
     return {
         "description": f"{description}; every dimension at least 1.",
         "examples": [[batch, 224, 224, 3]],
@@ -103,7 +103,7 @@ def _shape(description: str, batch: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShapeRange:
-    """The shapes that one input may take at run time, and the one to be fastest at.
+    """The shapes of one input at run time, and the shape to optimise for.
 
     Attributes:
         min: smallest shape, every dimension at least 1.
@@ -130,12 +130,12 @@ class ShapeRange:
 
     @property
     def corners(self) -> Mapping[str, tuple[int, ...]]:
-        """The three shapes by name, in the order in which they are verified."""
+        """The three shapes by name, in the order of verification."""
         return {"min": self.min, "opt": self.opt, "max": self.max}
 
 
 Shapes = Mapping[str, ShapeRange]
-"""One of TensorRT's optimisation profiles: the shapes of inputs, by name."""
+"""An optimisation profile of TensorRT: the shapes of inputs, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,28 +143,28 @@ class BuildRequest:
     """What the owner of a release asks for.
 
     Attributes:
-        signature: which signature of the SavedModel; None if the model has one, or `serving_default`.
-        inputs: shapes by input name; an input that is left out gets shapes from its signature.
-        profiles: several ranges of shapes, each with kernels of its own: for each the shapes of inputs whose
-            dimensions are open, other than those in `inputs`, whose shapes all of them share.
-        precisions: one cell per target for each of them.
-        targets: device names as the store writes them (`rtx-sm89`, `l4`, `rtx-sm86-sm89` for one plan of
-            both), `rtx-portable`, or only `all`.
+        signature: which signature of the SavedModel; None: its only one, or `serving_default`.
+        inputs: shapes by input name; an input that is left out gets the shapes of its signature.
+        profiles: several ranges of shapes, each with its own kernels. Each gives the shapes of the same
+            inputs with open dimensions; the inputs in `inputs` have one range that all profiles share.
+        precisions: each is one cell per target.
+        targets: device names as in the store (`rtx-sm89`, `l4`, `rtx-sm86-sm89` for one plan of both),
+            `rtx-portable`, or only `all`.
         tolerances: largest error against TensorFlow by precision, relative to the largest output.
-        top1: smallest share of rows with TensorFlow's own best class, by precision, for outputs that are
-            scores of classes.
+        top1: smallest share of rows with TensorFlow's best class, by precision, for outputs that are scores
+            of classes.
         samples: name of an `.npz` in the release with one array per input, first dimension the batch.
         calibration: how INT8 and FP8 choose their ranges, on `samples`.
         plugins: libraries that the build loads.
-        compatibility: where plans may run besides their target.
-        refittable: plans take other weights later.
-        stripped: plans are stored without weights, and must be refitted with those of the graph to run.
+        compatibility: where else plans may run.
+        refittable: the weights of plans can be replaced later.
+        stripped: plans are stored without weights, and must be refitted with the graph's before they run.
         workspace_mib: most scratch memory that TensorRT may use on the GPU, in MiB.
         optimization_level: TensorRT's builder optimisation level, 0 (fast build) to 5 (fast engine).
-        profile: whether engines are measured where their GPU is; an engine is the same without.
-        timing: where the build has its timings of kernels.
+        profile: whether to measure engines on their GPU; it does not change the engine.
+        timing: where the build gets its timings of kernels from.
         timing_cache: SHA-256 of the cache that a reproducible build takes all timings from.
-        priority: how soon a farm builds it; an engine is the same at every priority.
+        priority: the priority of its builds on a farm; it does not change the engine.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -192,7 +192,7 @@ class BuildRequest:
     def __post_init__(self) -> None:
         for name, values in (("precisions", self.precisions), ("targets", self.targets)):
             if not values or len(set(values)) != len(values):
-                raise ValueError(f"{name} lists at least one, and each once")
+                raise ValueError(f"{name} lists at least one value, and each once")
         _check_profiles(self.profiles, self.inputs)
         if any(not name.strip() for name in self.targets):
             raise ValueError("a target has a name, such as l4 or rtx-sm89")
@@ -219,16 +219,16 @@ class BuildRequest:
         """Return the largest accepted error for `precision`, relative to the largest output.
 
         Args:
-            precision: of the cell.
-            arithmetic: the model's own, by which TensorFlow rounds what an engine is compared with. No
-                cell can be closer to that than the arithmetic is to itself, so its default is the least.
+            precision: the cell's precision.
+            arithmetic: the model's own, in which TensorFlow's results are rounded. No cell can be closer to
+                them than the arithmetic is to itself, so its default is the lower limit.
         """
         least = max(DEFAULT_TOLERANCES[precision], DEFAULT_TOLERANCES[arithmetic])
         return self.tolerances.get(precision, least)
 
 
 def _check_profiles(profiles: tuple[Shapes, ...], inputs: Shapes) -> None:
-    """Refuse profiles that do not name the same inputs, or one that has its shapes already."""
+    """Check that all profiles name the same inputs, and none of those in `inputs`."""
     for number, profile in enumerate(profiles):
         if not profile or profile.keys() != profiles[0].keys():
             raise ValueError("every profile gives shapes for the same inputs, at least one")

@@ -1,7 +1,7 @@
-"""Figures out of measured times. Runs inside toolchains: Python 3.10.
+"""Statistics of measured times. Runs inside toolchains: Python 3.10.
 
-Percentiles are by nearest rank: the smallest measured value that so many per cent of all values do not
-exceed. So each is a value that was measured, and p99 of fewer than 100 values is their largest.
+Percentiles are by nearest rank: the smallest measured value with at least that many per cent of all values at
+or below it. So each is a measured value, and p99 of fewer than 100 values is their largest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the value in the middle; of an even number, the smaller one of the two."""
+    """Return the value in the middle; of an even number of values, the smaller of the two."""
     return percentile(values, 50)
 
 
@@ -37,7 +37,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 def drift(values: Sequence[float]) -> float:
     """Return by which share the median of the last third differs from that of the first.
 
-    0.05 means that the values became 5 % larger; 0 if there are fewer than three, or the first are zero.
+    0.05 means 5 % larger; 0 if there are fewer than three values, or the first third is zero.
     """
     third = len(values) // _THIRDS
     if not third:

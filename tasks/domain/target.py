@@ -1,4 +1,4 @@
-"""What an engine is built for. Identity is a frozen value, probed and never read from a label."""
+"""What an engine is built for: a frozen value that is probed, and never read from a label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Flavour(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class TensorRTVersion:
-    """A full TensorRT version: a plan loads only where all four parts are the same."""
+    """A full TensorRT version: a plan loads only in the same version, in all four parts."""
 
     major: int
     minor: int
@@ -25,7 +25,7 @@ class TensorRTVersion:
 
     @classmethod
     def parse(cls, text: str) -> TensorRTVersion:
-        """Read what a toolchain reports, for example `10.13.3.9`.
+        """Parse what a toolchain reports, for example `10.13.3.9`.
 
         Raises:
             ValueError: the text does not have four numbers.
@@ -49,7 +49,7 @@ class ComputeCapability:
 
     @classmethod
     def parse(cls, text: str) -> ComputeCapability:
-        """Read `8.9`.
+        """Parse a text such as `8.9`.
 
         Raises:
             ValueError: the text is not two numbers.
@@ -93,7 +93,7 @@ class EngineTarget:
         if not self.compute_capabilities or list(self.compute_capabilities) != sorted(
             set(self.compute_capabilities)
         ):
-            raise ValueError("a target has compute capabilities, sorted and each once")
+            raise ValueError("a target has at least one compute capability, sorted, without duplicates")
         if (self.gpu is None) != (self.flavour is Flavour.RTX):
             raise ValueError("a target of TensorRT names a GPU model; one of TensorRT-RTX does not")
         if self.gpu is not None and len(self.compute_capabilities) != 1:
@@ -107,8 +107,8 @@ class ToolchainInfo:
     Attributes:
         module: the Python module of TensorRT.
         python: version of the interpreter.
-        driver: version of NVIDIA's driver; None without one.
-        cuda: version of CUDA that the driver has, for example `13.0`; None without one.
+        driver: version of NVIDIA's driver; None without a driver.
+        cuda: the CUDA version of the driver, for example `13.0`; None without a driver.
     """
 
     module: str

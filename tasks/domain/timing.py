@@ -1,4 +1,4 @@
-"""Timing caches: what TensorRT measured of its kernels, shared by all builds on the same GPU model."""
+"""Timing caches: TensorRT's measurements of its kernels, shared by all builds on the same GPU model."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingCacheKey:
-    """What two builds must share so that one may use what the other measured.
+    """What two builds must have in common to share measurements.
 
-    TensorRT itself refuses only a cache of another TensorRT; beyond that it compares which single board
-    measured, which says nothing about models. So this key keeps GPU models apart.
+    TensorRT itself only refuses the cache of another TensorRT version. It also compares the board that
+    measured, but that says nothing about models. So this key keeps GPU models apart.
 
     Attributes:
-        flavour: the TensorRT.
+        flavour: TensorRT or TensorRT-RTX.
         version: its full version.
         gpu: the GPU model as the driver reports it.
         compute_capability: the model's.
-        cuda: the version of CUDA that NVIDIA's driver has. NVIDIA calls timings specific to GPU, CUDA and
-            TensorRT. The rest of the driver's version stays out: the kernels that are timed are TensorRT's
-            own, and an update of the driver that brings no other CUDA would cost every host a cold build.
-            Empty in records that were written before CUDA was part of the key: no build reads those.
+        cuda: the CUDA version of NVIDIA's driver. NVIDIA calls timings specific to GPU, CUDA and TensorRT.
+            The rest of the driver's version is not part of the key: the timed kernels are TensorRT's own, and
+            a driver update with the same CUDA would cost every host a cold build. Empty in records older
+            than this field: no build reads those.
         os: operating system.
         architecture: processor architecture.
     """
@@ -42,7 +42,7 @@ class TimingCacheKey:
 
     @property
     def place(self) -> str:
-        """Where the caches of this key lie, relative to the store's root."""
+        """The prefix of this key's caches, relative to the store's root."""
         digest = document_digest({"kind": "timing/1"} | asdict(self))
         return f"timing/{gpu_slug(self.gpu)}/{self.version}/{digest}"
 
@@ -57,7 +57,7 @@ class TimingCacheKey:
 
 
 def why_untimed(target: EngineTarget, cuda: str | None) -> str:
-    """Return why builds for `target` on a host with this CUDA have no timing cache; empty if they may."""
+    """Return why builds for `target` on a host with this CUDA have no timing cache; empty if they have."""
     if target.gpu is None:
         return "TensorRT-RTX measures no kernels while it builds: its timing cache does nothing"
     if cuda is None:
@@ -66,7 +66,7 @@ def why_untimed(target: EngineTarget, cuda: str | None) -> str:
 
 
 def timing_key(target: EngineTarget, cuda: str | None) -> TimingCacheKey | None:
-    """Return the key of the caches for `target` with this CUDA; None where `why_untimed` says why not."""
+    """Return the key of the caches for `target` with this CUDA; None if `why_untimed` gives a reason."""
     if target.gpu is None or cuda is None:
         return None
     return TimingCacheKey(
@@ -82,7 +82,7 @@ def timing_key(target: EngineTarget, cuda: str | None) -> TimingCacheKey | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingRecord:
-    """A stored timing cache. That of all builds is replaced by each that adds to it.
+    """A stored timing cache. Each build that adds to the shared cache replaces its record.
 
     Attributes:
         key: the record's key in the store, relative to its root.
@@ -104,7 +104,7 @@ class TimingRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheFile:
-    """A timing cache on this host, and the reference of its bytes, against which every reader holds it."""
+    """A timing cache on this host, and the reference to its bytes, which every reader checks."""
 
     path: Path
     ref: BlobRef
@@ -112,14 +112,14 @@ class CacheFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingUse:
-    """What timing caches had to do with one engine.
+    """The timing caches of one engine.
 
     Attributes:
         mode: what was asked for.
-        used: the cache that the build began with; None if it began with none.
-        left: the stored cache that holds what the build measured, and perhaps what others did meanwhile;
-            None if nothing was kept.
-        notes: why there was no cache, or what became of one that could not be used.
+        used: the cache that the build started with; None if it started without.
+        left: the stored cache that has the build's measurements, and perhaps those of concurrent builds; None
+            if nothing was stored.
+        notes: why there was no cache, or what happened to a cache that could not be used.
     """
 
     mode: TimingMode

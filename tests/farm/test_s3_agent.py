@@ -105,7 +105,7 @@ def _what_is_no_release(world: World) -> None:
         "{}": "KeyError",
         json.dumps(world.record("secret/m/1/build.yaml")): "not <model>/<version>/build.yaml right below",
         json.dumps(world.record("models/m/1/saved_model/assets/build.yaml")): "right below",
-        json.dumps(world.record("models/.m/1/build.yaml")): "no name of a model",
+        json.dumps(world.record("models/.m/1/build.yaml")): "not a name of a model",
     }
     for body in bodies:
         world.send(body)

@@ -86,7 +86,7 @@ def test_what_is_wrong_is_refused_by_the_server_and_by_the_flow(
 
 @pytest.mark.parametrize("prefix", ["..", "a/../b", "./a", "a\nb"])
 def test_a_prefix_leads_nowhere_else(prefix: str) -> None:
-    with pytest.raises(ValueError, match="is no prefix"):
+    with pytest.raises(ValueError, match="is not a prefix"):
         ReleaseRef(**_RELEASE | {"prefix": prefix})
 
 

@@ -123,7 +123,7 @@ def test_plans_for_several_capabilities_take_no_other_weights() -> None:
     both = replace(NEW, compute_capabilities=(*OLD.compute_capabilities, *NEW.compute_capabilities))
     cells, skipped = cells_of(BuildRequest(refittable=True), (NEW, both))
     assert cells == ((NEW, Precision.FP32),)
-    assert "name one capability a target" in skipped[0].reason
+    assert "name one capability per target" in skipped[0].reason
     assert cells_of(BuildRequest(), (both,))[0] == ((both, Precision.FP32),)
 
 
@@ -137,6 +137,6 @@ def test_quantised_precisions_without_samples_are_refused(precision: Precision) 
 
 def test_a_timing_cache_is_named_for_reproducible_builds_only() -> None:
     request = BuildRequest(timing_cache="ab" * 32)
-    with pytest.raises(RequestInvalid, match="`timing: reproducible`, or take timing_cache out"):
+    with pytest.raises(RequestInvalid, match="`timing: reproducible`, or remove timing_cache"):
         cells_of(request, (NEW,))
     assert cells_of(replace(request, timing=TimingMode.REPRODUCIBLE), (NEW,))[0]

@@ -37,7 +37,7 @@ def row(relative: float, noise: float = 1e-7, output: str = "y", values: int = 3
         ([row(1e-2, noise=2e-3)], Verdict.INCONCLUSIVE, "noise on output y"),
         # Just above the tolerance: a failure where TensorFlow is exact, unknown where it is about as far off.
         ([row(1.1e-3, noise=1e-7)], Verdict.FAILED, "above the tolerance"),
-        ([row(1.1e-3, noise=5e-4)], Verdict.INCONCLUSIVE, "rounding alone may come to 10 times"),
+        ([row(1.1e-3, noise=5e-4)], Verdict.INCONCLUSIVE, "rounding alone may cause 10 times"),
         ([row(NOISE_FACTOR * 2e-4, noise=2e-4)], Verdict.INCONCLUSIVE, "noise there is 2.00e-04"),
         ([row(NOISE_FACTOR * 2.1e-4, noise=2e-4)], Verdict.FAILED, "above the tolerance"),
         # Within the tolerance: passes up to a noise of the tolerance itself.

@@ -67,7 +67,7 @@ def test_an_older_record_says_that_nothing_was_measured(engine_record: EngineRec
     del document["profile"]
     profile = engine_record_from_json(json.dumps(document).encode()).profile
     assert profile.state is Measured.NOT_MEASURED
-    assert "before engines were measured" in profile.reason
+    assert "older than measurements of engines" in profile.reason
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "x\n", "/etc/passwd"])
@@ -75,7 +75,7 @@ def test_files_of_a_record_have_plain_names(name: str, engine_record: EngineReco
     """They are written to the folder that a user names."""
     document = json.loads(record_to_json(replace(engine_record, profile=PROFILE)))
     document["profile"]["files"] = {name: document["plan"]}
-    with pytest.raises(RecordInvalid, match="no plain name"):
+    with pytest.raises(RecordInvalid, match="not a plain file name"):
         engine_record_from_json(json.dumps(document).encode())
 
 
@@ -94,12 +94,12 @@ def test_notes_say_where_and_what_is_doubtful() -> None:
         LEGEND,
         "Measured on NVIDIA L4 with TensorRT 10.13.3.9, driver 580.95.05.",
         "The GPU was NOT QUIET, so these figures are doubtful: other processes were on the GPU: 7.",
-        "The times had not settled when they were taken: batch 2.",
+        "The times had not settled when the measurement began: batch 2.",
         (
             "GPU memory: 99.5 MiB for the engine and its tensors, of which activations may take 12.2; 22000 "
             "of 23034 MiB were free before."
         ),
-        "Meanwhile: SM 1900 to 2040 MHz, up to 61 °C, 70 W, held back by SwPowerCap.",
+        "During the measurement: SM 1900 to 2040 MHz, up to 61 °C, 70 W, throttled by SwPowerCap.",
         "There was no time for batch 4.",
     ]
     assert notes(not_profiled("no GPU")) == ["Not measured: no GPU."]

@@ -50,7 +50,7 @@ def test_a_release_is_read_as_it_is_written(url: str, prefix: str, model: str, v
     ],
 )
 def test_what_is_no_release_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"s3://bucket/prefix/model/version|no name of a model"):
+    with pytest.raises(ValueError, match=r"s3://bucket/prefix/model/version|not a name of a model"):
         ReleaseRef.from_url(url)
 
 

@@ -46,7 +46,7 @@ def test_a_digest_that_is_none_is_refused(sha256: str) -> None:
 
 
 def test_a_negative_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="cannot be negative"):
         BlobRef(sha256="a" * 64, size=-1)
 
 
