@@ -227,7 +227,7 @@ def _no_classes(comparisons: tuple[Comparison, ...], top1: Top1 | None) -> str |
 
 
 def _shares(comparisons: tuple[Comparison, ...], top1: Top1 | None) -> dict[str, tuple[float, int]]:
-    """Return for each output that `top1` judges how many rows agree and how many are clear, at all corners."""
+    """Return for each output that `top1` judges how many rows of all corners agree and how many are clear."""
     shares: dict[str, tuple[float, int]] = {}
     for comparison in comparisons:
         judged = top1 is not None and comparison.top1 is not None and (top1.asked or comparison.probabilities)
