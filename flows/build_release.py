@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from prefect import flow, get_run_logger, runtime, tags
+from pydantic import Field
 
 from agents.hardware.probe import probe_host
 from agents.server.flow_runs import cell_tags, release_run_name, release_tags
+from flows.addresses import release_at
 from flows.build_engine import build_engine
 from flows.pages.cells import show_cells
 from flows.pages.failure import failure_on_run_page
@@ -46,6 +49,16 @@ from tasks.store.patience import be_patient, retry_while_s3_is_down
 from tasks.store.store import Store
 from tasks.tensorrt.site import build_tools
 
+ReleaseUrl = Annotated[
+    str,
+    Field(
+        title="URL",
+        description="URL of the release: s3://BUCKET/PREFIX/MODEL/VERSION.",
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]+/.+/.+$",
+        examples=["s3://my-bucket/models/resnet/v7"],
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
@@ -65,16 +78,22 @@ class _Asked:
 
 
 def _run_name() -> str:
-    return release_run_name(runtime.flow_run.parameters["release"])
+    return release_run_name(_ref_of(runtime.flow_run.parameters["release"]))
+
+
+def _ref_of(release: ReleaseRef | str) -> ReleaseRef:
+    return release_at(release) if isinstance(release, str) else release
 
 
 @flow(name="build-release", flow_run_name=_run_name)
 @fails_with_its_error
-async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED) -> ReleaseOutcome:
+async def build_release(
+    release: ReleaseRef | ReleaseUrl, overrides: Overrides = AS_REQUESTED
+) -> ReleaseOutcome:
     """Build every engine that the release's request asks for and that the store does not have.
 
     Args:
-        release: the place of the release in S3.
+        release: the place of the release in S3: its parts, or its URL.
         overrides: what to build instead of what the request says.
 
     Raises:
@@ -82,6 +101,7 @@ async def build_release(release: ReleaseRef, overrides: Overrides = AS_REQUESTED
     """
     if runs_on_farm():
         be_patient(settings().s3_patience_seconds)
+    release = _ref_of(release)
     await tag_run(*release_tags(release))
     async with failure_on_run_page():
         store = settings().store_for(release)

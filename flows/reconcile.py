@@ -21,9 +21,9 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from agents.server.flow_runs import all_flow_runs
+from agents.server.flow_runs import all_flow_runs, release_of
 from agents.server.release_runs import release_deployment, start_release
 from flows.addresses import place_at
 from flows.release.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
@@ -40,7 +40,6 @@ from tasks.store.patience import be_patient, retry_while_s3_is_down
 _ACTIVE = [
     StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING,
 ]  # fmt: skip
-_RELEASE = TypeAdapter(ReleaseRef)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,11 +194,8 @@ async def _active(client: PrefectClient, deployment: UUID) -> set[ReleaseRef]:
     """Return the releases of waiting and active runs."""
     states = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ACTIVE)))
     of_farm = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
-    active: set[ReleaseRef] = set()
-    for run in await all_flow_runs(client, flow_run_filter=states, deployment_filter=of_farm):
-        with suppress(ValidationError):  # parameters that a person wrote: the run itself will fail
-            active.add(_RELEASE.validate_python(run.parameters.get("release")))
-    return active
+    runs = await all_flow_runs(client, flow_run_filter=states, deployment_filter=of_farm)
+    return {release for run in runs if (release := release_of(run.parameters)) is not None}
 
 
 async def _start_once_a_day(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from pydantic import TypeAdapter
 
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import EngineOrder
@@ -27,6 +29,7 @@ TAKEN = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 """The states of a run that a worker has taken."""
 
 _PAGE = 200
+_RELEASE = TypeAdapter(ReleaseRef)
 
 
 def cancel_of(run: FlowRun, why: str) -> State[Any]:
@@ -49,6 +52,15 @@ def is_assigned_to(run: FlowRun, worker: str) -> bool:
 def detached_tag(parent: FlowRun | None) -> str:
     """Return the tag of a run that outlives `parent` (None: deleted) in its present state."""
     return f"{DETACHED_TAG}:{parent.state_id if parent else 'deleted'}"
+
+
+def release_of(parameters: Mapping[str, Any]) -> ReleaseRef | None:
+    """Return the release that a run with these parameters builds; None if they name none."""
+    release = parameters.get("release")
+    try:
+        return ReleaseRef.from_url(release) if isinstance(release, str) else _RELEASE.validate_python(release)
+    except ValueError:  # somebody started it by hand, and it will fail by itself
+        return None
 
 
 def release_run_name(release: ReleaseRef) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -15,14 +13,12 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
-from pydantic import TypeAdapter, ValidationError
 
+from agents.server.flow_runs import release_of
 from flows.server.view import ListedRun
-from tasks.domain.release import ReleaseRef
 
 _WAY = "way:"
 _STARTED_BY_HAND = "UI or API"
-_RELEASE = TypeAdapter(ReleaseRef)
 
 
 async def recent_runs(client: PrefectClient, *, limit: int) -> tuple[ListedRun, ...]:
@@ -42,24 +38,17 @@ async def recent_runs(client: PrefectClient, *, limit: int) -> tuple[ListedRun, 
 
 
 def _listed(run: FlowRun) -> ListedRun:
-    started = run.start_time or run.expected_start_time
+    started, release = run.start_time or run.expected_start_time, release_of(run.parameters)
     return ListedRun(
         id=str(run.id),
         name=run.name,
         state=run.state_name or "",
-        release=_release_of(run.parameters),
+        release=release.url if release else "",
         way=_way_of(run),
         started=started.astimezone(UTC).isoformat(timespec="seconds") if started else "",
         seconds=run.total_run_time.total_seconds(),
         text=(run.state.message or "") if run.state and not run.state.is_completed() else "",
     )
-
-
-def _release_of(parameters: Mapping[str, Any]) -> str:
-    try:
-        return _RELEASE.validate_python(parameters.get("release")).url
-    except ValidationError:  # a reconciliation, or a run that somebody started by hand
-        return ""
 
 
 def _way_of(run: FlowRun) -> str:

@@ -9,6 +9,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 
+from agents.server.flow_runs import release_of
 from flows.build_release import build_release
 from flows.settings import settings
 from tasks.domain.errors import LocationRefused, RequestInvalid
@@ -53,6 +54,17 @@ def test_what_is_right_passes(release: dict[str, Any], overrides: dict[str, Any]
     read = build_release.validate_parameters(parameters)
     assert isinstance(read["release"], ReleaseRef)
     assert isinstance(read["overrides"], Overrides)
+
+
+def test_a_url_is_taken_in_place_of_its_parts() -> None:
+    for url in ("s3://my-bucket/a/b/resnet/7", "s3://my-bucket/a/b/resnet/7/"):
+        parameters = {"release": url}
+        assert validate(parameters, _SCHEMA) == []
+        assert build_release.validate_parameters(parameters)["release"] == url
+        assert release_of(parameters) == ReleaseRef(**_RELEASE)
+    assert release_of({"release": _RELEASE}) == ReleaseRef(**_RELEASE)
+    assert release_of({}) is None
+    assert validate({"release": "my-bucket/resnet/7"}, _SCHEMA) != []
 
 
 @pytest.mark.parametrize(
