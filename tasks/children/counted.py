@@ -38,6 +38,7 @@ _REASONS = {
         "tasks.children.answers",
         "tasks.children.disk",
         "tasks.children.program",
+        "tasks.children.removal",
         "tasks.children.run",
         "tasks.children.workspace",
         "tasks.children.sandbox",

@@ -15,6 +15,7 @@ from typing import Any
 from tasks.children.answers import not_started, read_answer, read_plain
 from tasks.children.program import ChildAnswer, ChildProgram, Confinement, Limits
 from tasks.children.progress import report_progress
+from tasks.children.removal import remove_tree
 from tasks.children.sandbox import launch_command, launcher_environment
 from tasks.domain.errors import ChildTimedOut
 from tasks.domain.printable import printable_name
@@ -49,8 +50,8 @@ async def run_child(
         DiskFull: it found no space for its answer.
         ToolchainBroken: there is no interpreter that this user may run at its path.
     """
-    with tempfile.TemporaryDirectory(dir=workdir, prefix=f"child-{program.step}-") as folder:
-        home = Path(folder)
+    home = Path(tempfile.mkdtemp(dir=workdir, prefix=f"child-{program.step}-"))
+    try:
         named: list[Path] = []
         document = {"memory_mib": limits.memory_mib, "request": _as_json(dict(request), named)}
         (home / "request.json").write_text(json.dumps(document), "utf-8")
@@ -59,6 +60,8 @@ async def run_child(
         status = await _run_to_end(program, command, home, limits)
         seconds = asyncio.get_running_loop().time() - started
         return read_answer(program, home, status, limits, seconds)
+    finally:
+        remove_tree(home)
 
 
 def _as_json(value: Any, named: list[Path]) -> Any:

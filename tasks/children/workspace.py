@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 import uuid
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.children.disk import disk_full, is_no_space
+from tasks.children.removal import remove_tree
 from tasks.children.run import ChildAnswer, ChildProgram, Limits, run_child
 
 _PREFIX = "enginefarm-"
@@ -79,7 +79,7 @@ def _folder_below(parent: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         os.close(lock)
 
 
@@ -109,6 +109,6 @@ def _remove_if_abandoned(folder: Path) -> None:
     try:
         if stat.S_ISREG(os.fstat(lock).st_mode):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
     finally:
         os.close(lock)
