@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -17,24 +17,48 @@ from onnxslim.third_party.onnx_graphsurgeon.ir.tensor import Constant, LazyValue
 from tasks.children.weights import Scratch
 from tasks.onnx.structure import is_ordered
 
+_OPTIONS: tuple[Mapping[str, Any], ...] = (
+    {},
+    {"skip_optimizations": ["constant_folding"]},
+    {"no_shape_infer": True},
+    {"no_shape_infer": True, "skip_optimizations": ["constant_folding"]},
+)
+
 
 def simplified(model: ModelProto, room: Scratch) -> ModelProto:
     """Return `model` simplified, with the same inputs; large weights that change go to `room`.
 
     onnxslim's folding of constants can lose what the branches of an If read (TopK in those of
-    `tf.image.non_max_suppression_padded`); such a graph is simplified by its other means alone.
+    `tf.image.non_max_suppression_padded`), and its inference of shapes takes an open dimension for 1 (that of
+    ragged lengths); such a graph is simplified by its other means alone.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    for left_out in ([], ["constant_folding"]):
+    for options in _OPTIONS:
         with _exported_to(room):
-            simple: ModelProto = onnxslim.slim(_copy(model), skip_optimizations=left_out)
+            simple: ModelProto = onnxslim.slim(_copy(model), **options)
+        kept_open = _open_dimensions(inputs) <= _open_dimensions(simple.graph.input) | _unread(inputs, simple)
         # onnxslim drops inputs that nothing reads, but whoever serves the model feeds the signature's.
         del simple.graph.input[:]
         simple.graph.input.extend(inputs)
-        if is_ordered(simple.graph):
+        if is_ordered(simple.graph) and kept_open:
             return simple
     return model
+
+
+def _open_dimensions(values: Iterable[Any]) -> set[tuple[str, int]]:
+    return {
+        (value.name, axis)
+        for value in values
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim)
+        if not dim.HasField("dim_value")
+    }
+
+
+def _unread(inputs: list[Any], simple: ModelProto) -> set[tuple[str, int]]:
+    """Return the open dimensions of inputs that `simple` lacks."""
+    names = {value.name for value in simple.graph.input}
+    return _open_dimensions(value for value in inputs if value.name not in names)
 
 
 def _copy(model: ModelProto) -> ModelProto:

@@ -234,3 +234,24 @@ unary(
     _image,
     _IMAGES,
 )
+
+
+# Updates of a cache, ragged rows, and inputs whose values are sizes.
+CASES["cache_update"] = (
+    lambda a, at: {
+        "y": keras.ops.slice_update(a, tf.stack([0, at[0], 1]), a[:, :2, :2] * 2),
+        "taken": keras.ops.slice(a, [0, at[0], 0], [1, 2, 3]),
+    },
+    [tf.TensorSpec((1, 5, 3), tf.float32, "a"), tf.TensorSpec((1,), tf.int32, "at")],
+    None,
+)
+CASES["ragged_mean"] = (
+    lambda a, lengths: {"y": tf.reduce_mean(tf.RaggedTensor.from_tensor(a, lengths=lengths), 1)},
+    [tf.TensorSpec((None, 8), tf.float32, "a"), tf.TensorSpec((None,), tf.int64, "lengths")],
+    {"a": {"min": [1, 8], "opt": [3, 8], "max": [5, 8]}, "lengths": {"min": [1], "opt": [3], "max": [5]}},
+)
+CASES["size_as_an_input"] = (
+    lambda a, size: {"y": a[:, : size[0]]},
+    [tf.TensorSpec((None, 3), tf.float32, "a"), tf.TensorSpec((1,), tf.int32, "size")],
+    None,
+)

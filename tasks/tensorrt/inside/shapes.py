@@ -48,11 +48,12 @@ def _check_range(tensor: Any, ranges: dict[str, list[int]] | None) -> bool:
     """Return whether all dimensions of `tensor` are fixed; raise where `ranges` do not fit it."""
     dimensions = tuple(tensor.shape)
     static = all(size >= 0 for size in dimensions)
-    if tensor.is_shape_tensor and not static:
+    if tensor.is_shape_tensor:
         raise BuildRefused(
-            wanted="inputs that hold data",
-            found=f"input {tensor.name} decides a shape by its values",
-            fix=f"make {tensor.name} a constant of the model",
+            wanted="inputs whose values decide no size: sizes are planned before there are values",
+            found=f"input {tensor.name}, whose values are sizes of other tensors",
+            fix=f"make {tensor.name} a constant of the model, or let the model read the size from the shape of "
+            "another input",
         )
     if ranges is None and static:
         return True

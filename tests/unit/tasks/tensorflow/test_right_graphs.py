@@ -16,10 +16,12 @@ BUILT = (
     "step_in_a_loop_that_writes", "loop_backwards", "loop_by_two_until_it_is_large", "windows_in_a_loop",
     "row_from_the_end", "grouped_and_dilated", "bytes", "bytes_wrap", "pictures_of_16_bits",
     "resize_to_sizes_that_scales_miss", "quantised_to_int8",
-    "padded_to_its_ratio", "condition_on_fixed_sizes", "condition_on_the_batch",
+    "padded_to_its_ratio", "condition_on_fixed_sizes", "condition_on_the_batch", "cache_update",
 )  # fmt: skip
 NO_ENGINE = {
     "bytes_in_a_loop": "cast it to float32 before the loop",
+    "ragged_mean": "keep every row and use tf.where(mask, x, 0)",
+    "size_as_an_input": "found input size, whose values are sizes of other tensors",
     "branches_of_unequal_shapes": "let both branches of a condition (tf.cond) return tensors of equal shapes",
 }
 REFUSED = {
