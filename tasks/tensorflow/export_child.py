@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tasks.domain.errors import FarmError, ModelRefused, ModelUnreadable
+from tasks.tensorflow.input_names import written_name
 from tasks.tensorflow.keras_files import is_legacy, write_loaded_by
 from tasks.tensorflow.keras_library import KerasLibrary
 from tasks.tensorflow.preflight.graph_check import check_graph
@@ -87,7 +88,7 @@ def _other_form(path: Path, problem: str) -> str:
 def _export(library: KerasLibrary, model: Any, path: Path, target: Path) -> None:
     names = _unique([tensor.name for tensor in model.inputs])
     specs = [
-        tf.TensorSpec(tensor.shape, _outside(tensor.dtype), name=name)
+        tf.TensorSpec(tensor.shape, _outside(tensor.dtype), name=written_name(name))
         for tensor, name in zip(model.inputs, names, strict=True)
     ]
     structure = model.input if len(specs) > 1 or isinstance(getattr(model, "input", None), dict) else None
@@ -135,13 +136,26 @@ def _plain(message: str) -> str:
 
 def _named_outputs(model: Any, result: Any, flatten: Callable[[Any], list[Any]]) -> dict[str, Any]:
     if isinstance(result, dict):
-        return dict(result)
+        return dict(_leaves(result))
     flat = flatten(result)
     names = list(getattr(model, "output_names", None) or [])
     if len(names) != len(flat):
         last = model.layers[-1].name
         names = [last] if len(flat) == 1 else [f"{last}_{index}" for index in range(len(flat))]
     return dict(zip(_unique(names), flat, strict=True))
+
+
+def _leaves(result: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the tensors of nested dictionaries and lists with their ways there, as `boxes/0`."""
+    if isinstance(result, dict):
+        pairs = [(str(key), value) for key, value in result.items()]
+    elif isinstance(result, (list, tuple)):
+        pairs = [(str(index), value) for index, value in enumerate(result)]
+    else:
+        yield name, result
+        return
+    for key, value in pairs:
+        yield from _leaves(value, f"{name}/{key}" if name else key)
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ from tensorflow.python.framework import tensor_util
 from tasks.children.weights import Scratch
 from tasks.domain.record import TensorSpec
 from tasks.tensorflow.failures_child import failures_named
+from tasks.tensorflow.input_names import name_among
 from tasks.tensorflow.needed_child import keep_needed
 from tasks.tensorflow.rewrites.lookup_tables import read_tables
 from tasks.tensorflow.weights_child import Weights, is_large
@@ -69,7 +70,7 @@ def freeze(
     """
     given = function.inputs[: len(function.inputs) - len(function.captured_inputs)]
     names = {_user_name(tensor): tensor.name for tensor in given}
-    fed = {spec.name: names[spec.name] for spec in inputs}
+    fed = {spec.name: names[name_among(names, spec.name)] for spec in inputs}
     # A loaded signature returns its outputs in the order of their sorted names.
     taken = dict(
         zip(sorted(function.structured_outputs), (out.name for out in function.outputs), strict=True)

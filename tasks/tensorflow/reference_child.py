@@ -19,6 +19,7 @@ from tasks.domain.request import Precision, Shapes
 from tasks.tensorflow.answer_failures import NO_ANSWER, no_answer
 from tasks.tensorflow.draws import Draws
 from tasks.tensorflow.feeds import feed, flipped, is_movable, one_step_off
+from tasks.tensorflow.input_names import name_among
 
 _HARDLY = 1e-3
 """Outputs whose rows differ by less, relative to the largest value, say little."""
@@ -157,7 +158,8 @@ def _weights_moved(function: Any, arithmetic: Precision) -> Iterator[None]:
 
 def _run(function: Any, fed: Arrays, corner: str) -> Arrays:
     try:
-        answers = function(**{name: tf.constant(value) for name, value in fed.items()})
+        names = function.structured_input_signature[1]
+        answers = function(**{name_among(names, name): tf.constant(value) for name, value in fed.items()})
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MemoryError(str(error)) from error
     except (tf.errors.OpError, ValueError) as error:

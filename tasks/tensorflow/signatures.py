@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.domain.errors import ModelRefused, ModelUnreadable, SignatureUnknown
 from tasks.domain.record import TensorSpec
+from tasks.tensorflow.input_names import read_name
 
 _DEFAULT_SIGNATURE = "serving_default"
 _INTERNAL_SIGNATURES = "__saved_model"
@@ -149,4 +150,4 @@ def _tensor(signature: str, side: str, key: str, info: Any) -> TensorSpec:
     if info.tensor_shape.unknown_rank and side == "input":
         raise refuse("unknown rank", "export with a TensorSpec that gives each dimension, None if it varies")
     shape = tuple(None if dim.size < 0 else int(dim.size) for dim in info.tensor_shape.dim)
-    return TensorSpec(name=key, dtype=_DTYPES[info.dtype], shape=shape)
+    return TensorSpec(name=read_name(key) if side == "input" else key, dtype=_DTYPES[info.dtype], shape=shape)

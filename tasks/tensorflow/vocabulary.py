@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tasks.tensorflow.input_names import read_name
+
 _MOST_CALLS = 2000
 """A model of more has its other calls left out: each may be called from everywhere."""
 _INT32 = 3
@@ -97,7 +99,7 @@ def uses_of_inputs(graph: Any, signature: str) -> Uses:
         signature: name of a signature in it.
     """
     inputs = graph.signature_def[signature].inputs
-    arguments = {_name(inputs[key].name): _Value(frozenset({key})) for key in inputs}
+    arguments = {_name(inputs[key].name): _Value(frozenset({read_name(key)})) for key in inputs}
     main = _Frame({node.name: node for node in graph.graph_def.node}, arguments, [])
     try:
         return _Search(graph.graph_def.library).uses(main)

@@ -38,6 +38,19 @@ CASES["names_twice"] = (
     [tf.TensorSpec((None, 3), tf.float32, "boxes"), tf.TensorSpec((None, 3), tf.float32, "scores")],
     None,
 )
+
+
+def _names_of_keras(path: Path) -> None:
+    a, b = keras.Input((4,), name="my input"), keras.Input((4,), name="class")
+    ids = keras.Input((5,), dtype="int32", name="größe: 5")
+    rows = keras.layers.Flatten()(keras.layers.Embedding(7, 2)(ids))
+    inner = {"sum": keras.layers.Add()([a, b]), "list": [keras.layers.Dense(3)(a), rows]}
+    keras.Model([a, b, ids], {"inner": inner, "plain": keras.layers.Subtract()([a, b])}).save(
+        path.with_suffix(".keras")
+    )
+
+
+CASES["names_of_keras"] = (_names_of_keras, None, None)
 _captured = tf.constant([[1.0, 2.0], [3.0, 4.0]])
 CASES["captured_constant"] = (
     lambda a: {"y": a @ _captured},

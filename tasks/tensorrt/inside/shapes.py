@@ -52,8 +52,8 @@ def _check_range(tensor: Any, ranges: dict[str, list[int]] | None) -> bool:
         raise BuildRefused(
             wanted="inputs whose values decide no size: sizes are planned before there are values",
             found=f"input {tensor.name}, whose values are sizes of other tensors",
-            fix=f"make {tensor.name} a constant of the model, or let the model read the size from the shape of "
-            "another input",
+            fix=f"make {tensor.name} a constant of the model, or let the model read the size from the shape "
+            "of another input",
         )
     if ranges is None and static:
         return True

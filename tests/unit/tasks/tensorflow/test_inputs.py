@@ -17,6 +17,11 @@ MODELS: dict[str, tuple[list[str], list[str], bool]] = {
     **{f"type_{name}": (["a"], ["half", "same"], EXACT) for name in TYPES},
     "names": (["left", "right"], ["boxes/raw", "scores:0", "Ünits"], ROUNDED),
     "names_twice": (["boxes", "scores"], ["boxes_out_out", "boxes_out", "scores_out"], ROUNDED),
+    "names_of_keras": (
+        ["class", "größe: 5", "my input"],
+        ["inner/list/0", "inner/list/1", "inner/sum", "plain"],
+        ROUNDED,
+    ),
     "captured_constant": (["a"], ["y"], ROUNDED),
     "suppression": (["a", "b"], ["kept"], EXACT),
     "lstm": (["a"], ["lstm"], ROUNDED),
@@ -63,7 +68,9 @@ def test_it_keeps_its_names_and_its_numbers(forms: dict[str, Any], name: str) ->
     assert [spec["name"] for spec in answer["plan"]["outputs"]] == outputs
     rows = answer["comparisons"]
     corners = ("min", "opt", "max", "odd") if name == "any_picture" else ("min", "opt", "max")
-    assert {(corner, row["output"]) for row in rows for corner in row["corner"].split("/")} == {
+    # Where TensorFlow answered a single row, it was asked `again` with other numbers.
+    asked = [row for row in rows if row["corner"] != "again"]
+    assert {(corner, row["output"]) for row in asked for corner in row["corner"].split("/")} == {
         (corner, output) for corner in corners for output in outputs
     }
     assert beyond_rounding(rows) == []

@@ -1,0 +1,32 @@
+"""Names of inputs that are no identifiers of Python, which TensorFlow does not write into a SavedModel.
+
+A Keras model may call its inputs `my input`, `größe` or `class`. Their names are written as hexadecimal
+digits and read back from those, so that requests, samples and engines have the model's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from keyword import iskeyword
+
+_MARK = "enginefarm_name_"
+
+
+def written_name(name: str) -> str:
+    """Return what the input `name` is called in a SavedModel that the farm writes."""
+    plain = name.isascii() and name.isidentifier() and not iskeyword(name)
+    return name if plain else _MARK + name.encode().hex()
+
+
+def read_name(written: str) -> str:
+    """Return the name of the input that a SavedModel calls `written`."""
+    try:
+        name = bytes.fromhex(written.removeprefix(_MARK)).decode() if written.startswith(_MARK) else written
+    except ValueError:  # not the farm's
+        return written
+    return name if written_name(name) == written else written
+
+
+def name_among(names: Container[str], name: str) -> str:
+    """Return which of `names`, those of a loaded signature, the input `name` has."""
+    return name if name in names else written_name(name)
