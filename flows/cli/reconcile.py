@@ -64,7 +64,7 @@ def _list_missing(urls: Sequence[str], *, as_json: bool) -> None:
         print_json([{"release": url, "lacks": lines} for url, lines in lacks.items()])
         return
     table = [(url, line) for url, lines in lacks.items() for line in lines or ["nothing"]]
-    show(FittedTable(title=f"{len(needs)} releases", columns=_COLUMNS, rows=table))
+    show(FittedTable(title="What releases lack", columns=_COLUMNS, rows=table))
 
 
 async def _start(places: tuple[str, ...], budget: int, *, watch: bool, as_json: bool) -> None:

@@ -183,7 +183,7 @@ def failure_of(answers: Iterable[CellAnswer], lost: Iterable[LostCell]) -> FarmE
     lines = [f"{cell}: {error.class_name}: {error}" for cell, error in errors.items()]
     return CellsFailed(
         wanted="every cell that the request asks for",
-        found=f"{len(errors)} failed, {built} are stored:\n" + "\n".join(lines),
+        found=f"{len(errors)} failed, {built} stored:\n" + "\n".join(lines),
         fix="follow the advice for each cell; stored engines are found next time",
         cells=errors,
     )

@@ -1,4 +1,4 @@
-"""A release: one immutable version of a model in S3."""
+"""A release: one version of a model in S3. Its files never change, but its request may be replaced."""
 
 from __future__ import annotations
 
