@@ -18,6 +18,8 @@ from tasks.tensorflow.rewrites.integer_division import rounded_down
 from tasks.tensorflow.rewrites.rules import Site, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
+_HALF = 31
+
 
 @rewrites("LeftShift")
 def left_shift(site: Site) -> list[Any]:
@@ -77,18 +79,19 @@ def _both(first: Any, second: Any) -> Any:
         known = static_value(mask)
         if known is not None and known.size == 1:
             return _masked(number, int(known.reshape(-1)[0]))
-    width = first.dtype.size * 8
-    places = [tf.constant(place, first.dtype) for place in range(width)]
-    parts = [_bit(first, place) * _bit(second, place) * _power_of_two(place) for place in places]
-    return functools.reduce(tf.add, parts)
+    bits = first.dtype.size * 8 - 1  # all but the sign
+    powers = tf.constant(1 << np.arange(bits, dtype=np.int64), first.dtype)
+    shared = _bits(first, powers) * _bits(second, powers) * powers
+    # A single sum of 63 bits loses the last ones in onnxruntime.
+    parts = [shared] if bits == _HALF else [shared[..., :_HALF], shared[..., _HALF:]]
+    lowest = tf.constant(first.dtype.min, first.dtype)
+    signs = tf.cast((first < 0) & (second < 0), first.dtype) * lowest
+    return functools.reduce(tf.add, [tf.reduce_sum(part, -1) for part in parts], signs)
 
 
-def _bit(number: Any, place: Any) -> Any:
-    """Return 1 where the number has the bit, else 0."""
-    width = number.dtype.size * 8
-    if int(static_value(place)) == width - 1:
-        return tf.cast(number < 0, number.dtype)
-    shifted = rounded_down(number, _power_of_two(place))
+def _bits(number: Any, powers: Any) -> Any:
+    """Return a row of bits for each number, the lowest first."""
+    shifted = rounded_down(tf.expand_dims(number, -1), powers)
     return shifted - 2 * rounded_down(shifted, tf.constant(2, number.dtype))
 
 
