@@ -16,10 +16,10 @@ from flows.addresses import release_at
 from flows.build_engine import build_engine
 from flows.pages.cells import show_cells
 from flows.pages.failure import failure_on_run_page
-from flows.pages.run import tag_run
 from flows.release.conversion import convert_for
 from flows.release.farm import build_on_farm, runs_on_farm, targets_of_farm
 from flows.server.flow_errors import fails_with_its_error
+from flows.server.run_tags import tag_run
 from flows.server.step_log import log_step
 from flows.settings import settings
 from tasks.children.workspace import Workspace
@@ -45,6 +45,7 @@ from tasks.domain.request import BuildRequest
 from tasks.domain.step_text import fetched_text
 from tasks.fetch import fetch
 from tasks.find import find_engine
+from tasks.step import steps_of
 from tasks.store.patience import be_patient, retry_while_s3_is_down
 from tasks.store.store import Store
 from tasks.tensorrt.site import build_tools
@@ -122,7 +123,8 @@ async def build_release(
 
 async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Workspace) -> _Asked:
     """Fetch and convert the release; return the orders for its cells."""
-    fetched = await fetch(release, work.folder / "release")
+    with steps_of(f"{release.model} {release.version}"):
+        fetched = await fetch(release, work.folder / "release")
     log_step(fetched_text(fetched.release))
     request = overrides.applied_to(fetched.request)
     chosen = await _targets(request, store, work)

@@ -26,6 +26,7 @@ from pydantic import Field
 from agents.server.flow_runs import all_flow_runs, release_of
 from agents.server.release_runs import release_deployment, start_release
 from flows.addresses import place_at
+from flows.pages.run import as_code, link_to
 from flows.release.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
 from flows.server.flow_errors import fails_with_its_error
 from flows.server.variables import RELEASES, places_of_releases
@@ -101,10 +102,10 @@ async def reconcile(
 async def _show_reconciled(done: Sequence[Reconciled]) -> None:
     table = [
         {
-            "release": entry.url,
-            "lacks": "; ".join(entry.lacks),
-            "done": entry.done,
-            "run": str(entry.run or ""),
+            "release": as_code(entry.url),
+            "lacks": as_code("; ".join(entry.lacks)),
+            "done": as_code(entry.done),
+            "run": "" if entry.run is None else link_to(entry.run, str(entry.run)[:8]),
         }
         for entry in done
     ]

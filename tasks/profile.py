@@ -81,7 +81,9 @@ async def _show_profile(order: EngineOrder, profile: Profile, pictures: list[Pat
     )
     shown = [f"![{path.stem}](data:image/png;base64,{_base64(path)})" for path in pictures]
     await acreate_markdown_artifact(
-        key=f"charts-{name}", markdown="\n\n".join((f"**{title}**", said, *shown))
+        key=f"charts-{name}",
+        markdown="\n\n".join((f"**{title}**", said, *shown)),
+        description=f"Latency and layers of {title}",
     )
 
 

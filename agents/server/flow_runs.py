@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
@@ -21,6 +22,9 @@ PARENT_TAG = "enginefarm-parent"
 
 DETACHED_TAG = "enginefarm-outlives"
 """The tag of a run that was restarted after its parent ended, with the id of the parent's final state."""
+
+ERROR_TAG = "error"
+"""The tag of a failed run, with the class of its error. Lists of runs show tags and are filtered by them."""
 
 WORKER_LABEL = "prefect.worker.name"
 """The label of a run with the name of the worker that took it."""
@@ -81,6 +85,13 @@ def release_tags(release: ReleaseRef) -> tuple[str, ...]:
 def cell_tags(order: EngineOrder) -> tuple[str, ...]:
     """Return the tags of a run of one cell, for people and filters."""
     return *release_tags(order.release.ref), f"gpu:{device_slug(order.target)}"
+
+
+async def add_tags(client: PrefectClient, run: UUID, *tags: str) -> None:
+    """Add `tags` to `run`, and remove the error of an earlier attempt."""
+    present = (await client.read_flow_run(run)).tags
+    kept = [tag for tag in present if not tag.startswith(f"{ERROR_TAG}:")]
+    await client.update_flow_run(run, tags=list(dict.fromkeys((*kept, *tags))))
 
 
 async def all_flow_runs(client: PrefectClient, **filters: Any) -> list[FlowRun]:

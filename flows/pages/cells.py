@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
+from agents.server.flow_runs import cell_run_name
 from flows.pages.failure import failure_text
 from flows.pages.run import as_code, link_to
 from tasks.domain.cells import CellAnswer, LostCell
@@ -14,6 +15,11 @@ from tasks.domain.record_text import error_text
 from tasks.domain.release import ReleaseRef
 from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
+
+_COLUMNS = (
+    "target", "TensorRT", "precision", "state", "error against TensorFlow", "p50 ms", "key", "plan", "run",
+)  # fmt: skip
+"""Each row has all of them: Prefect's page shows the columns of the first row only."""
 
 
 async def show_cells(
@@ -26,22 +32,26 @@ async def show_cells(
     """
     rows = await retry_while_s3_is_down(lambda: [_cell_row(answer) for answer in answers])
     rows += [_lost_row(cell) for cell in lost]
-    await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {release.url}")
+    await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {as_code(release.url)}")
     failures = [
         _failure(answer, answer.outcome) for answer in answers if isinstance(answer.outcome, FarmError)
     ]
     failures += [f"## {cell.device} {cell.precision or ''}\n\n{failure_text(cell.error)}" for cell in lost]
     if failures:
-        await acreate_markdown_artifact(key="failures", markdown="\n\n".join(failures))
+        await acreate_markdown_artifact(
+            key="failures",
+            markdown="\n\n".join(failures),
+            description=f"Why cells of {as_code(release.url)} failed, and what to do",
+        )
 
 
 def _cell_row(answer: CellAnswer) -> dict[str, str]:
     order, outcome = answer.order, answer.outcome
-    row = {
+    row = dict.fromkeys(_COLUMNS, "") | {
         "target": device_slug(order.target),
         "TensorRT": str(order.target.version),
         "precision": str(order.options.precision),
-        "run": "" if answer.run is None else link_to(answer.run),
+        "run": _link(answer),
     }
     if isinstance(outcome, FarmError):
         return row | {"state": outcome.class_name}
@@ -53,22 +63,25 @@ def _cell_row(answer: CellAnswer) -> dict[str, str]:
         "state": "built" if outcome.built else "found",
         "error against TensorFlow": error_text(record),
         "p50 ms": f"{cases[0].gpu_ms.p50:.3f} ({cases[0].name})" if cases else "not measured",
-        "record": as_code(f"{order.store}/{outcome.key}"),
+        "key": as_code(f"{order.store}/{outcome.key}"),
         "plan": as_code(outcome.plan.sha256),
     }
 
 
 def _lost_row(cell: LostCell) -> dict[str, str]:
-    return {
+    return dict.fromkeys(_COLUMNS, "") | {
         "target": cell.device,
         "TensorRT": str(cell.version or ""),
         "precision": str(cell.precision or "all"),
-        "run": "",
         "state": cell.error.class_name,
     }
 
 
+def _link(answer: CellAnswer) -> str:
+    return "" if answer.run is None else link_to(answer.run, cell_run_name(answer.order))
+
+
 def _failure(answer: CellAnswer, error: FarmError) -> str:
     order = answer.order
-    run = "" if answer.run is None else f"\n\n**run**: {link_to(answer.run)}"
+    run = "" if answer.run is None else f"\n\n**run**: {_link(answer)}"
     return f"## {device_slug(order.target)} {order.options.precision}{run}\n\n{failure_text(error)}"

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
+from flows.pages.run import as_code
 from tasks.domain.errors import FarmError
 from tasks.domain.printable import printable
 
@@ -23,7 +24,11 @@ async def failure_on_run_page() -> AsyncIterator[None]:
         yield
     except FarmError as error:
         try:
-            await acreate_markdown_artifact(key="failure", markdown=failure_text(error))
+            await acreate_markdown_artifact(
+                key="failure",
+                markdown=failure_text(error),
+                description=f"{error.class_name}: why this run failed, and what to do",
+            )
         except Exception as other:  # noqa: BLE001 (see above)
             get_run_logger().warning("the failure could not be shown: %s", other)
         raise
@@ -37,12 +42,9 @@ def failure_text(error: FarmError) -> str:
         ("found", error.found),
         ("to fix", error.fix),
     )
-    return "\n\n".join(f"**{name}**:\n\n{_block(text)}" for name, text in lines)
+    return "\n\n".join(f"**{name}**:\n\n{_as_lines(text)}" for name, text in lines)
 
 
-def _block(text: str) -> str:
-    """Return `text` in a code block that no line of `text` can close."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}\n{printable(text)}\n{fence}"
+def _as_lines(text: str) -> str:
+    """Return each line of `text` as code of its own, which a browser wraps: it would cut off a code block."""
+    return "  \n".join(as_code(line) for line in printable(text).splitlines() if line.strip())

@@ -1,4 +1,4 @@
-"""Tags and links of flow runs, and the progress of TensorRT, on the run's page in Prefect."""
+"""Links and code in pages of flow runs, and the progress of TensorRT, on the run's page in Prefect."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from prefect import get_run_logger, runtime
+from prefect import get_run_logger
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
-from prefect.client.orchestration import get_client
 from prefect.utilities.urls import url_for
 
 from tasks.children.progress import overhearing
@@ -19,31 +18,29 @@ from tasks.domain.printable import printable_name
 
 _SECONDS = 3.0
 _ALL = 100.0
+_BACKTICKS = re.compile("`+")
 
 
-async def tag_run(*tags: str) -> None:
-    """Add `tags` to this run. An error of Prefect's server must not fail a build."""
-    wanted = list(dict.fromkeys((*runtime.flow_run.tags, *tags)))
-    try:
-        async with get_client() as client:
-            await client.update_flow_run(UUID(str(runtime.flow_run.id)), tags=wanted)
-    except Exception as error:  # noqa: BLE001 (see above)
-        get_run_logger().warning("the run could not be tagged: %s", error)
-
-
-def link_to(run: UUID) -> str:
+def link_to(run: UUID, name: str) -> str:
     """Return a link to a run's page as Markdown, for the page of another run.
 
     The link has no host: people may reach Prefect's server by another name than agents.
     """
     address = urlsplit(url_for("flow-run", obj_id=run) or f"/runs/flow-run/{run}")
-    return f"[{run}]({address.path})"
+    return f"[{as_code(name)}]({address.path})"
 
 
 def as_code(text: str) -> str:
-    """Return `text` so that nothing in it is Markdown or HTML, on one line."""
-    plain = printable_name(text).replace("`", "'")
-    return f"`{plain}`" if plain else ""
+    """Return `text` so that nothing in it is Markdown or HTML, on one line; a browser may wrap it.
+
+    Prefect's page cuts off long lines of code blocks.
+    """
+    plain = printable_name(text).strip()
+    if not plain:
+        return ""
+    fence = "`" * (1 + max(map(len, _BACKTICKS.findall(plain)), default=0))
+    space = " " if plain.startswith("`") or plain.endswith("`") else ""
+    return f"{fence}{space}{plain}{space}{fence}"
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from tasks.convert import convert
 from tasks.domain.cells import Cell
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import FarmError, OperationUnsupported, RequestInvalid
-from tasks.domain.gpu_table import base_opsets, graph_opset
+from tasks.domain.gpu_table import base_opsets, device_slug, graph_opset
 from tasks.domain.record import ConversionRecord, Verification
 from tasks.domain.request import QUANTISED, Precision
 from tasks.domain.step_text import graph_text
@@ -35,6 +35,8 @@ from tasks.store.store import Store
 from tasks.tensorflow.models import ConversionWanted, Converted
 from tasks.tensorrt.engine import graph_precision
 from tasks.verify import Evidence, verify_graph
+
+_SHOWN_DEVICES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +62,30 @@ async def convert_for(
     for target, precision in cells:
         opsets, written = base_opsets(target), graph_precision(target, precision)
         if opsets not in bases:
-            bases[opsets] = await _or_error(_base(job, opsets))
+            with steps_of(_label(cells, opsets, Precision.FP32)):
+                bases[opsets] = await _or_error(_base(job, opsets))
         base = bases[opsets]
         if (opsets, written) not in graphs:
-            graphs[opsets, written] = (
-                base if isinstance(base, FarmError) else await _or_error(_in_precision(job, base, written))
-            )
+            with steps_of(_label(cells, opsets, written)):
+                graphs[opsets, written] = (
+                    base
+                    if isinstance(base, FarmError)
+                    else await _or_error(_in_precision(job, base, written))
+                )
         answer[target, precision] = graphs[opsets, written]
     return answer
+
+
+def _label(cells: tuple[Cell, ...], opsets: tuple[int, ...], written: Precision) -> str:
+    """Return the targets that a graph is for, and its precision, for the names of its steps."""
+    devices = dict.fromkeys(
+        device_slug(target)
+        for target, precision in cells
+        if base_opsets(target) == opsets and written in {Precision.FP32, graph_precision(target, precision)}
+    )
+    shown = ", ".join(list(devices)[:_SHOWN_DEVICES])
+    others = len(devices) - _SHOWN_DEVICES
+    return f"{shown}{f' and {others} more' if others > 0 else ''} {written}"
 
 
 async def _or_error(conversion: Awaitable[ConversionRecord]) -> ConversionRecord | FarmError:
@@ -90,11 +108,10 @@ async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord
 
     async def make() -> ConversionRecord:
         saved_model = await _saved_model(job)
-        with steps_of(Precision.FP32):
-            for graph in graphs[:-1]:
-                with suppress(OperationUnsupported):
-                    return await _convert(graph, saved_model)
-            return await _convert(graphs[-1], saved_model)
+        for graph in graphs[:-1]:
+            with suppress(OperationUnsupported):
+                return await _convert(graph, saved_model)
+        return await _convert(graphs[-1], saved_model)
 
     return await make_once(graphs[0].lease(), find, make)
 
@@ -109,8 +126,7 @@ async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: P
             fix=f"leave {precision} out of precisions, or replace these operations in the model",
         )
     graph = job.graph(graph_opset(base.opset, precision), precision)
-    with steps_of(precision):
-        return await make_once(graph.lease(), lambda: _stored(graph), lambda: _lower(graph, base))
+    return await make_once(graph.lease(), lambda: _stored(graph), lambda: _lower(graph, base))
 
 
 async def _stored(graph: GraphJob) -> ConversionRecord | None:

@@ -158,7 +158,7 @@ async def _outcome(order: EngineOrder, run: FlowRun) -> CellOutcome:
     if outcome is None:
         raise why_unsuccessful(
             run,
-            wanted=f"{run.name} ({run.id}) to build {order.key}",
+            wanted=f"{order.key}, built by {run.name} ({run.id})",
             fix=f"`enginefarm logs {run.id}` shows what happened; `enginefarm retry {runtime.flow_run.id}` "
             "builds what is missing",
         )

@@ -77,6 +77,8 @@ class PoolWatch:
         text = "\n".join(lines) or "All work pools that builds wait in have agents."
         get_run_logger().warning("%s", text)
         try:
-            await acreate_markdown_artifact(key="waiting", markdown=text)
+            await acreate_markdown_artifact(
+                key="waiting", markdown=text, description="Work pools without agents in which builds wait"
+            )
         except Exception as error:  # noqa: BLE001 (see above)
             get_run_logger().warning("the waiting pools could not be shown: %s", error)

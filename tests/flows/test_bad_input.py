@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import pytest
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterName
+from prefect.client.schemas.objects import Artifact, State
+from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.build_release import build_release
 from flows.settings import settings
@@ -158,7 +162,8 @@ def test_a_full_disk(publish: Publish, stored_keys: Keys, full_disk: Path, demo_
 def test_one_failing_cell_leaves_the_others(publish: Publish, stored_keys: Keys, demo_model: bytes) -> None:
     # TensorRT-RTX has no FP32 matrix product for Turing, no graph in FP16 is so exact, and there is no L4.
     request = "targets: [rtx-sm75, rtx-sm89, l4]\nprecisions: [fp16, fp32]\ntolerances: {fp16: 1.0e-5}\n"
-    error = failure_of(publish(request, {"model.keras": demo_model}))
+    release = publish(request, {"model.keras": demo_model})
+    error = failure_of(release)
     assert isinstance(error, errors.CellsFailed)
     assert {cell: type(each) for cell, each in error.cells.items()} == {
         "l4": errors.TargetUnavailable,
@@ -169,4 +174,55 @@ def test_one_failing_cell_leaves_the_others(publish: Publish, stored_keys: Keys,
     assert "FP32 GEMM" in error.cells["rtx-sm75 fp32"].found
     assert "rtx-sm75 fp32: BuildRefused: " in error.found
     assert "4 failed, 1 stored" in error.found
-    assert [key.split("/")[3] for key in stored_keys("engines/")] == ["rtx-sm89"]
+    (key,) = stored_keys("engines/")
+    assert key.split("/")[3] == "rtx-sm89"
+    (quarantined,) = stored_keys("quarantine/")
+    _check_pages(asyncio.run(_pages(release)), f"s3://{release.bucket}/{key}", quarantined)
+
+
+def _check_pages(pages: Mapping[str, Artifact], key: str, quarantined: str) -> None:
+    """The pages show all columns, whichever cell comes first, and lines that a browser wraps."""
+    rows = json.loads(str(pages["engines"].data))
+    assert {tuple(row) for row in rows} == {
+        (
+            "target",
+            "TensorRT",
+            "precision",
+            "state",
+            "error against TensorFlow",
+            "p50 ms",
+            "key",
+            "plan",
+            "run",
+        )
+    }
+    cells = {(row["target"], row["precision"]): row for row in rows}
+    assert {cell: row["state"] for cell, row in cells.items()} == {
+        ("rtx-sm89", "fp32"): "built",
+        ("rtx-sm75", "fp32"): "BuildRefused",
+        ("rtx-sm89", "fp16"): "VerificationFailed",
+        ("rtx-sm75", "fp16"): "VerificationFailed",
+        ("l4", "all"): "TargetUnavailable",
+    }
+    assert cells["rtx-sm89", "fp32"]["key"] == f"`{key}`"
+    assert cells["rtx-sm89", "fp32"]["p50 ms"] == "not measured"
+    failures = str(pages["failures"].data)
+    assert "```" not in failures  # Prefect's page cuts off long lines of blocks, and wraps code in a text
+    assert f"{quarantined} in s3://" in failures
+    assert f"`enginefarm quarantine reproduce {quarantined} --store s3://" in failures
+    assert all(page.description for page in pages.values())
+
+
+async def _pages(release: ReleaseRef) -> dict[str, Artifact]:
+    """Return what is on the pages of the last run of `release` and of its builds, by key."""
+    async with get_client() as client:
+        named = FlowRunFilter(name=FlowRunFilterName(any_=["digits-1"]))
+        newest = FlowRunSort.EXPECTED_START_TIME_DESC
+        (run,) = await client.read_flow_runs(flow_run_filter=named, sort=newest, limit=1)
+        assert run.parameters["release"]["bucket"] == release.bucket
+        assert "error:CellsFailed" in run.tags
+        of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        tasks = {task.name for task in await client.read_task_runs(flow_run_filter=of_run)}
+        assert {"fetch digits 1", "verify_graph rtx-sm75, rtx-sm89 fp16"} <= tasks
+        shown = await client.read_artifacts(flow_run_filter=of_run)
+        return {str(page.key): page for page in shown if page.key}

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.events.actions import DoNothing
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.flow_engine import run_flow_async
 from prefect.states import Failed, Pending
 
 from agents.server.run_errors import error_of, failed_with, why_unsuccessful
@@ -24,6 +29,7 @@ from tasks.domain.errors import (
     RunUnsuccessful,
     UnrecognizedError,
 )
+from tests.support.waiting import wait_until
 
 REFUSED = BuildRefused(wanted="an engine", found="no implementation\nfor a node", fix="ask for FP32")
 CRASHED = ChildCrashed(wanted="an end", found="SIGSEGV", fix="try another version")
@@ -78,10 +84,60 @@ def test_an_error_keeps_its_class_and_texts_on_the_server() -> None:
     assert run.state is not None
     assert run.state_name == "Failed"  # automations wait for this name
     assert run.state.message == f"BuildRefused: {REFUSED}"
+    assert run.tags == ["error:BuildRefused"]  # lists of runs show tags, and no messages
     with pytest.raises(BuildRefused) as raised:
         asyncio.run(_wait(run))
     assert raised.value.texts() == REFUSED.texts()
     assert raised.value.exit_code == 42
+
+
+def test_a_restarted_run_loses_the_tag_of_its_earlier_error() -> None:
+    async def restart() -> FlowRun:
+        async with get_client() as client:
+            run = await client.create_flow_run(
+                fails_with, parameters={"error": ""}, tags=["error:ChildCrashed", "model:digits"]
+            )
+            with pytest.raises(BuildRefused):
+                await run_flow_async(fails_with, flow_run=run, parameters={"error": REFUSED})
+            return await client.read_flow_run(run.id)
+
+    assert set(asyncio.run(restart()).tags) == {"error:BuildRefused", "model:digits"}
+
+
+def test_an_automation_can_wait_for_the_class_of_an_error() -> None:
+    automation = asyncio.run(_automation_for("BuildRefused: *"))
+    # It takes effect after a moment, so runs fail until it is triggered.
+    triggering = wait_until(lambda: asyncio.run(_fail_twice(automation)), every=1.0)
+    assert set(triggering) == {f"BuildRefused: {REFUSED}"}
+
+
+async def _automation_for(message: str) -> UUID:
+    waits = EventTrigger(
+        posture=Posture.Reactive,
+        expect={"prefect.flow-run.Failed"},
+        match={"prefect.resource.id": "prefect.flow-run.*", "prefect.state-message": message},
+        threshold=1,
+        within=timedelta(0),
+    )
+    async with get_client() as client:
+        wanted = AutomationCore(name=uuid.uuid4().hex, trigger=waits, actions=[DoNothing()])
+        return await client.create_automation(wanted)
+
+
+async def _fail_twice(automation: UUID) -> list[str]:
+    """Fail two runs with different errors; return the messages that have triggered `automation`."""
+    asked = {
+        "event": {"name": ["prefect.automation.triggered"]},
+        "resource": {"id": [f"prefect.automation.{automation}"]},
+    }
+    async with get_client() as client:
+        for error in (CRASHED, REFUSED):
+            run = await client.create_flow_run(fails_with, parameters={"error": ""}, state=Pending())
+            await client.set_flow_run_state(run.id, failed_with(error), force=True)
+        # Prefect's client has no call that reads events.
+        answer = await client._client.post("/events/filter", json={"filter": asked})
+    events = answer.json()["events"]
+    return [event["payload"]["triggering_event"]["resource"]["prefect.state-message"] for event in events]
 
 
 def test_each_cell_of_a_failed_release_keeps_its_own_error() -> None:
