@@ -162,8 +162,13 @@ _NEAREST: dict[str, str] = {
     **dict.fromkeys(("Bincount", "DenseBincount"), _KNOWN_COUNT),
     **{
         f"{which}{kind}{version}": _SEGMENTS
-        for which, version in (("Segment", ""), ("Segment", "V2"), ("UnsortedSegment", ""))
-        for kind in ("Sum", "Mean", "Prod", "Max", "Min")
+        for which, version in (
+            ("Segment", ""),
+            ("Segment", "V2"),
+            ("UnsortedSegment", ""),
+            ("SparseSegment", ""),
+        )
+        for kind in ("Sum", "Mean", "Prod", "Max", "Min", "SqrtN")
     },
     "LabelEncoder": "map keys to numbers before the engine",
     "NonMaxSuppressionV5": "use soft_nms_sigma=0, or suppress outside the engine",

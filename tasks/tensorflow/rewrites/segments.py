@@ -14,7 +14,7 @@ from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
 from tasks.tensorflow.rewrites.scatters import largest, products, smallest, sums
 from tasks.tensorflow.rewrites.values import follows_from_shapes, static_value
 
-_WAYS = {"Sum": sums, "Mean": sums, "Prod": products, "Max": largest, "Min": smallest}
+_WAYS = {"Prod": products, "Max": largest, "Min": smallest}
 
 
 @rewrites("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin",
@@ -47,6 +47,25 @@ def of_own_number(site: Site) -> list[Any]:
     return [combined]
 
 
+@rewrites("SparseSegmentSum", "SparseSegmentMean", "SparseSegmentSqrtN", "SparseSegmentSumWithNumSegments",
+          "SparseSegmentMeanWithNumSegments", "SparseSegmentSqrtNWithNumSegments")  # fmt: skip
+def of_chosen_rows(site: Site) -> list[Any]:
+    """Return the sums of chosen rows, over their number or the root of it; 0 for segments without rows."""
+    data, rows, segments, *number = site.inputs
+    known = static_value(number[0] if number else segments)
+    if known is None and not (number and follows_from_shapes(number[0])):
+        refuse(site)
+    more = 0 if number else 1
+    count = tf.cast(number[0], tf.int32) if known is None else int(known.max()) + more
+    total = _combined(site, tf.gather(data, rows), segments, count)
+    if "Sum" in site.op.type.removesuffix("WithNumSegments"):
+        return [total]
+    there = tf.equal(tf.range(count)[:, None], tf.cast(segments, tf.int32)[None, :])
+    members = tf.maximum(tf.reduce_sum(tf.cast(there, data.dtype), 1), 1)
+    members = members if "Mean" in site.op.type else tf.sqrt(members)
+    return [total / tf.reshape(members, [-1] + [1] * (data.shape.rank - 1))]
+
+
 def _combined(site: Site, data: Any, segments: Any, count: Any) -> Any:
     if segments.shape.rank is None or data.shape.rank is None:
         refuse(site)
@@ -54,7 +73,7 @@ def _combined(site: Site, data: Any, segments: Any, count: Any) -> Any:
     size = -1 if inner.num_elements() is None else inner.num_elements()
     rows = tf.reshape(data, [tf.size(segments), size])
     places = tf.cast(tf.reshape(segments, [-1]), tf.int32)
-    combine = next(way for kind, way in _WAYS.items() if kind in site.op.type)
+    combine = next((way for kind, way in _WAYS.items() if kind in site.op.type), sums)
     combined = combine(tf.range(count), places, rows)
     rest = tf.shape(data)[segments.shape.rank :] if size == -1 else tf.constant(inner.as_list(), tf.int32)
     result = tf.reshape(combined, tf.concat([tf.reshape(count, [1]), rest], 0))

@@ -36,6 +36,7 @@ _SEGMENTS = [
     (_rows(1, 3), np.array([2], np.int32)),
     (np.zeros((0, 3), np.float32), np.zeros(0, np.int32)),
 ]
+_VALUES = [(_rows(3, 2), np.array([0, 0, 1], np.int32))]
 _EDGES = [
     (_rows(4, 3), np.array([0, 3, 3, 1], np.int32), np.array([1, 1, 1, 0], np.int32)),
     (_rows(7, 3), np.array([6, 6], np.int32), np.array([2, 2], np.int32)),
@@ -125,6 +126,27 @@ CASES: dict[str, Any] = {
     ),
     "graph_messages": (_messages, _EDGES),
     "graph_attention": (_softmax_over_edges, _EDGES),
+    **{
+        f"sparse_segment_{kind}": (
+            lambda a, b, kind=kind: getattr(tf.sparse, f"segment_{kind}")(a, b, [0, 0, 2, 2], num_segments=4),
+            [
+                (_rows(5, 3), np.array([4, 0, 1, 1], np.int32)),
+                (_rows(2, 3), np.array([0, 1, 1, 0], np.int32)),
+            ],
+        )
+        for kind in ("sum", "mean", "sqrt_n")
+    },
+    "sparse_segment_of_constants": (
+        lambda a: tf.sparse.segment_mean(a, [0, 1, 2], [0, 0, 2]),
+        [(_rows(5, 3),)],
+    ),
+    # Not wrong, but of a size that depends on values.
+    "segment_sum_of_values": (tf.math.segment_sum, _VALUES),
+    "sparse_segment_sum_of_values": (lambda a, b: tf.sparse.segment_sum(a, [0, 1, 2], b), _VALUES),
+    "unsorted_segment_sum_of_values": (
+        lambda a, b: tf.math.unsorted_segment_sum(a, b, tf.reduce_max(b) + 1),
+        _VALUES,
+    ),
     "segment_max_of_constants": (lambda a: tf.math.segment_max(a, [0, 0, 2, 2]), [(_rows(4, 3),)]),
     "segment_mean_of_constants": (lambda a: tf.math.segment_mean(a, [0, 0, 2, 2]), [(_rows(4, 3),)]),
     "segment_prod_of_constants": (lambda a: tf.math.segment_prod(a, [0, 0, 2, 2]), [(_rows(4, 3),)]),
