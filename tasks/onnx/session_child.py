@@ -86,7 +86,7 @@ def _refuse(error: Exception, wanted: str) -> NoReturn:
         wanted=wanted,
         found=message[:_LONGEST_MESSAGE],
         fix=(
-            "check that the shapes in build.yaml are ones that the model accepts; "
-            "if they are, the graph differs from the model: try another opset or precision"
+            "TensorFlow takes these inputs, so the graph is not the model: please report it with the model's "
+            "structure; without the layer that is named, the model may convert"
         ),
     ) from error

@@ -11,12 +11,13 @@ from tasks.domain.layers import placed
 
 _LONGEST_MESSAGE = 500
 _FIXES = {
-    "scan output index": "write the loop as tf.scan, keras.layers.RNN, tf.map_fn or tf.while_loop instead of "
-    "keras.ops.scan, or compute it outside the engine",
+    "scan output index": "let the loop write one row in each turn, as tf.scan and tf.map_fn do "
+    "(keras.ops.scan does not), or compute it outside the engine",
     # what tf2onnx cannot read is the list of a Case's functions
     "infer the attribute type": "use tf.cond instead of tf.switch_case inside loops and branches",
 }
-_OTHERWISE = "replace the operation that the message names, or compute it outside the engine"
+_AT_A_LAYER = "replace the operation that is named, or compute it outside the engine"
+_OTHERWISE = "this is a text of TensorFlow or tf2onnx: please report it with the model's structure"
 _LOGGER = logging.getLogger("tf2onnx.tfonnx")
 
 
@@ -44,8 +45,11 @@ def failures_named(wanted: str) -> Iterator[None]:
         where = f" ({placed(failed.name_of_node)})" if failed.name_of_node else ""
         raise OperationUnsupported(
             wanted=wanted,
-            found=f"{type(error).__name__}: {str(error)[:_LONGEST_MESSAGE]}{where}",
-            fix=next((fix for words, fix in _FIXES.items() if words in str(error)), _OTHERWISE),
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST_MESSAGE]}{where}",
+            fix=next(
+                (fix for words, fix in _FIXES.items() if words in str(error)),
+                _AT_A_LAYER if where else _OTHERWISE,
+            ),
         ) from error
     finally:
         _LOGGER.removeHandler(failed)

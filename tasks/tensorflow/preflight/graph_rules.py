@@ -189,5 +189,5 @@ def nearest_fix(op: str) -> str:
     if rule is not None:
         return rule.advice
     return _NEAREST.get(
-        op, f"replace {op} by operations that tf2onnx supports, or compute it outside the engine"
+        op, f"replace what makes {op} in the layer that is named, or compute it outside the engine"
     )

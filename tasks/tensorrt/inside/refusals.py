@@ -29,6 +29,10 @@ _FIXES = (
         "ask for fp16, or take sm75 out of targets: TensorRT-RTX has no FP32 matrix product for it",
     ),
     (
+        r"FP32 3D convolution is not supported",
+        "ask for fp16, or take sm75 out of targets: TensorRT-RTX has no FP32 convolution of volumes for it",
+    ),
+    (
         r"graph_jit\.cpp:\d+: CHECK\(status == CUDA_SUCCESS\)",
         "take refittable and stripped out of build.yaml: TensorRT-RTX makes such plans only where a GPU is",
     ),
@@ -58,7 +62,10 @@ _FIXES = (
     ),
     (
         r"but must match|reshape changes volume|must have the same dimensions|failed to broadcast",
-        "the sizes at this node do not fit each other: give shapes in build.yaml that the model accepts",
+        (
+            "the sizes at this node do not fit each other for some shapes between min and max: narrow those "
+            "in build.yaml, or report it with the model's structure"
+        ),
     ),
     (
         r"must have same input types|same type",
@@ -70,7 +77,10 @@ _FIXES = (
     ),
     (
         r"no trip limit was set",
-        "give tf.while_loop maximum_iterations, or write the loop as tf.map_fn or tf.scan",
+        (
+            "compare the loop's counter with a size, not with data (for i in tf.range(n)), or give the loop "
+            "maximum_iterations"
+        ),
     ),
     (
         r"utils\.cpp:\d+: CHECK\(static_cast<size_t>\(i\) < op->input_size",
@@ -78,9 +88,19 @@ _FIXES = (
     ),
     (
         r"makeScopeNodesContiguous",
-        "take nested loops out; for non_max_suppression_padded use tf.image.non_max_suppression",
+        (
+            "take loops out of loops and branches; if the model has non_max_suppression_padded, "
+            "use tf.image.non_max_suppression"
+        ),
     ),
     (r"workspace|insufficient memory on requested size", "raise workspace_mib in build.yaml"),
+    (
+        r"[Mm]yelin|codeGenerator",
+        (
+            "TensorRT's compiler stops at this graph without a reason: try another TensorRT version, or in "
+            "place of TensorRT-RTX a target of TensorRT itself, and report the graph with this text"
+        ),
+    ),
 )
 _OTHERWISE = "replace the layer that makes this node, or try another TensorRT version"
 

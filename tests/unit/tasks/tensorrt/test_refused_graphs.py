@@ -12,6 +12,7 @@ from onnx import NodeProto, helper
 
 from tasks.domain.errors import BuildRefused
 from tasks.tensorrt.engine import BuiltEngine, EngineJob
+from tasks.tensorrt.inside.refusals import nearest_fix
 
 Build = Callable[[EngineJob], BuiltEngine]
 Job = Callable[..., EngineJob]
@@ -103,3 +104,28 @@ def test_five_are_listed_and_the_others_counted(refusal: Callable[..., BuildRefu
     parts = error.found.split(" | ")
     assert [part.partition(" (")[0] for part in parts[:5]] == [f"node det{n}" for n in range(5)]
     assert parts[5:] == ["and 2 more"]
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        (
+            "Cannot compile operation 'c' for Turing (SM75): FP32 3D convolution is not supported.",
+            "ask for fp16",
+        ),
+        ("Cannot compile operation 'm' for Turing (SM75): FP32 GEMM is not supported.", "ask for fp16"),
+        (
+            "cannot infer the shape of scan output y since no trip limit was set.",
+            "compare the loop's counter",
+        ),
+        ("Found unsupported input type of UINT8", "cast it to float32"),
+        (
+            "Myelin ([myelin_graph.h:1295]) MyelinCheckException: ssa.cpp:698: CHECK(false)",
+            "a target of TensorRT",
+        ),
+        ("[codeGenerator.cpp::getEquivalentMyelinCoord::4039] Error Code 2", "a target of TensorRT itself"),
+        ("Myelin (utils.cpp:3613: CHECK(static_cast<size_t>(i) < op->input_size()) failed.", "equal shapes"),
+    ],
+)
+def test_what_tensorrt_says_leads_to_the_way_out(said: str, fix: str) -> None:
+    assert fix in nearest_fix(said)

@@ -16,7 +16,7 @@ BUILT = (
 )  # fmt: skip
 NO_ENGINE = {"while_data_lasts": "maximum_iterations"}
 REFUSED = {
-    "scan_of_keras": ("scan output index", "instead of keras.ops.scan"),
+    "scan_of_keras": ("scan output index", "keras.ops.scan does not"),
     "switch_in_a_loop": ("infer the attribute type", "use tf.cond instead of tf.switch_case"),
     "any_size_by_lanczos3": ("ScaleAndTranslate (layer resize", "give the image a fixed size"),
     "any_size_by_bilinear": ("ScaleAndTranslate (layer resize", "antialias=False"),
