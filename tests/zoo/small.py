@@ -110,6 +110,8 @@ _LAYERS = (
     _layers("mixed_bfloat16", image=(BATCH, 10, 10, 3)),
     _layers("einsum_dense", x=(BATCH, TIME, 5)),
     _layers("keras_ops", x=(BATCH, 6, 5)),
+    _layers("resized_and_padded", image=(BATCH, 12, 16, 3)),
+    _layers("quantised_by_keras", x=(BATCH, 16)),
 )
 
 _RECURRENT = (
@@ -125,6 +127,9 @@ _RECURRENT = (
     _recurrent("conv_lstm1d", x=(BATCH, (3, 4, 5), 6, 2)),
     _recurrent("time_distributed", video=(BATCH, (3, 4, 5), 8, 8, 3)),
     _recurrent("time_distributed_dense", x=(BATCH, TIME, 3)),
+    _recurrent("lstm_dropout", x=(BATCH, TIME, 5)),
+    _recurrent("both_ways_dropout", x=(BATCH, TIME, 5)),
+    _recurrent("conv_lstm_dropout", video=(BATCH, (3, 4, 5), 6, 6, 2)),
     _recurrent("encoder_decoder", source=(BATCH, TIME, 4), target=(BATCH, (3, 5, 8), 4)),
 )
 
@@ -171,6 +176,11 @@ _OPERATIONS = (
     _operations("inverse", x=(BATCH, 3, 3)),
     replace(_operations("table", {"key": "int64"}, key=(BATCH,)), only_fp32="it computes in whole numbers"),
     _operations("lookup", {"key": "int32"}, key=(BATCH,)),
+    _operations("split_heads", x=(BATCH, TIME, 12)),
+    replace(_operations("steps_by_hand", x=(BATCH, TIME, 4)), only_fp32="its loop stays in FP32"),
+    replace(_operations("rows_by_hand", x=((2, 3, 5), 4)), only_fp32="its loop stays in FP32"),
+    _operations("bytes_turned", {"image": "uint8"}, image=(BATCH, 12, 10, 3)),
+    _operations("pictures_of_16_bits", {"image": "uint16"}, image=(BATCH, 12, 10, 1)),
 )
 
 _REFUSED = (

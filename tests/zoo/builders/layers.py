@@ -12,7 +12,18 @@ from tests.zoo.builders.inputs import functional
 
 def build(name: str) -> Any:
     """Return the model."""
-    return functional(name, globals()[name])
+    model = functional(name, globals()[name])
+    if name == "quantised_by_keras":
+        model.quantize("int8")
+    return model
+
+
+def resized_and_padded(image: Any) -> Any:
+    return kl.Conv2D(4, 3)(kl.Resizing(24, 32, pad_to_aspect_ratio=True)(image))
+
+
+def quantised_by_keras(x: Any) -> Any:
+    return kl.Dense(4)(kl.Dense(32, activation="relu")(x))
 
 
 def conv1d_dilated(x: Any) -> Any:

@@ -25,6 +25,40 @@ def _weight(*shape: int) -> Any:
     return tf.constant(np.random.default_rng(3).standard_normal(shape), tf.float32)
 
 
+def split_heads(x: Any) -> Any:
+    product = tf.tensordot(x, _weight(12, 12), 1)
+    size = tf.shape(product)
+    heads = tf.transpose(tf.reshape(product, [size[0], size[1], 3, 4]), [0, 2, 1, 3])
+    return tf.transpose(tf.nn.softmax(heads @ tf.transpose(heads, [0, 1, 3, 2])) @ heads, [0, 2, 1, 3])
+
+
+def steps_by_hand(x: Any) -> Any:
+    state, weight = tf.zeros_like(x[:, 0, :]), _weight(4, 4)
+    for step in tf.range(tf.shape(x)[1]):
+        state = tf.tanh(state @ weight + x[:, step, :])
+    return state
+
+
+def rows_by_hand(x: Any) -> Any:
+    number = tf.shape(x)[0]
+    rows = tf.TensorArray(tf.float32, number, element_shape=(4,))
+    loop = tf.while_loop(
+        lambda row, _: row < number,
+        lambda row, rows: (row + 1, rows.write(row, tf.nn.softmax(x[row]) * 2)),
+        (0, rows),
+    )
+    return loop[1].stack()
+
+
+def bytes_turned(image: Any) -> Any:
+    turned = tf.image.flip_left_right(image[:, 1:, :, ::-1])
+    return tf.cast(tf.pad(turned, [[0, 0], [1, 1], [2, 0], [0, 0]], constant_values=114), tf.float32) / 255
+
+
+def pictures_of_16_bits(image: Any) -> Any:
+    return tf.cast(image[:, ::-1], tf.float32) / 512
+
+
 def arithmetic(x: Any, y: Any) -> Any:
     return {
         "smooth": tf.sqrt(tf.abs(x)) + tf.exp(-tf.square(y)) + tf.sin(x) * tf.cos(y) + tf.atan(x * y),

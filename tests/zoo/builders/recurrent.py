@@ -66,6 +66,19 @@ def time_distributed(video: Any) -> Any:
     return kl.LSTM(4)(kl.TimeDistributed(kl.GlobalAveragePooling2D())(x))
 
 
+def lstm_dropout(x: Any) -> Any:
+    return kl.Dense(3)(kl.LSTM(8, dropout=0.3, recurrent_dropout=0.2)(x))
+
+
+def both_ways_dropout(x: Any) -> Any:
+    x = kl.Bidirectional(kl.GRU(5, return_sequences=True, recurrent_dropout=0.2))(x)
+    return kl.Bidirectional(kl.SimpleRNN(4, dropout=0.3))(x)
+
+
+def conv_lstm_dropout(video: Any) -> Any:
+    return kl.ConvLSTM2D(3, 3, padding="same", dropout=0.3, recurrent_dropout=0.2)(video)
+
+
 def encoder_decoder(source: Any, target: Any) -> Any:
     _, hidden, cell = kl.LSTM(7, return_state=True)(source)
     return kl.Dense(4, activation="softmax")(
