@@ -80,6 +80,7 @@ def test_what_was_once_wrong_is_that_of_tensorflow_and_builds(compare: Callable[
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_every_operation_is_that_of_tensorflow(compare: Callable[..., Compared]) -> None:
     cases = compare()
     assert len(cases) > 400
