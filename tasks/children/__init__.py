@@ -1,4 +1,4 @@
-"""Child processes: TensorFlow and TensorRT crash, leak and must not see credentials, so they run here.
+"""Child processes. TensorFlow and TensorRT run in them: both crash, leak, and must not see credentials.
 
-`run.run_child` starts one; `entry.py` is what the child's interpreter runs first.
+`run.run_child` starts a child; its interpreter runs `entry.py` first.
 """

@@ -1,4 +1,4 @@
-"""What a child left behind: its answer, or why there is none. It may have been written by a stranger."""
+"""The answer of a child, or why there is none. Untrusted code may have written the files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tasks.domain.printable import printable_name
 
 _LAST_OUTPUT = 2000
 _LARGEST_ANSWER = 64 << 20
-_SIGNALLED = 128  # the launcher's status for a child that was ended by a signal
+_SIGNALLED = 128  # the launcher's status after a signal is 128 plus its number
 _DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 _OUT_OF_MEMORY = (
     "bad_alloc",
@@ -40,8 +40,8 @@ _OUT_OF_MEMORY = (
 def read_plain(path: Path, start: int, most: int) -> bytes:
     """Return up to `most` bytes of a file in a child's folder, from byte `start` (below 0: from its end).
 
-    The child may have put anything there: a link, a pipe, a device or terabytes. What is no plain file is
-    read as empty.
+    The child may have put anything there: a link, a pipe, a device or terabytes. Anything that is not a plain
+    file is read as empty.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -57,7 +57,7 @@ def read_plain(path: Path, start: int, most: int) -> bytes:
 
 
 def not_started(program: ChildProgram, error: OSError) -> FarmError:
-    """Return what it means that `program` could not be started."""
+    """Return the error for a `program` that could not be started."""
     wanted = f"to start {program.interpreter}"
     no_program = isinstance(error, (FileNotFoundError, PermissionError, NotADirectoryError))
     if no_program or error.errno == errno.ENOEXEC:
@@ -76,7 +76,7 @@ def not_started(program: ChildProgram, error: OSError) -> FarmError:
 def read_answer(
     program: ChildProgram, home: Path, status: int, limits: Limits, seconds: float
 ) -> ChildAnswer:
-    """Return what the ended child answered.
+    """Return the answer of the child, which has ended.
 
     Raises:
         FarmError: see `tasks.children.run.run_child`.
@@ -96,7 +96,7 @@ def read_answer(
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ChildFailed(
             wanted=f"the result of step {program.step}",
-            found=f"one that cannot be read ({error!r}); last output: {_last_output(home) or 'none'}",
+            found=f"a result that cannot be read ({error!r}); last output: {_last_output(home) or 'none'}",
             fix="try again; if it happens again, the model or a library overwrites the result file: please "
             "report it",
         ) from error
@@ -104,9 +104,9 @@ def read_answer(
 
 
 def _on_one_line(error: FarmError) -> FarmError:
-    """Return `error` with line feeds escaped: names of strangers must not write lines of their own.
+    """Return `error` with line feeds escaped: untrusted names must not forge lines.
 
-    A child runs this version: a class that it does not know is a stranger's.
+    A child runs this version of the farm: an unknown class is untrusted, too.
     """
     texts = error.wanted, error.found, error.fix
     wanted, actual, fix = (printable_name(text) for text in texts)
@@ -131,12 +131,12 @@ def _raise_crash(program: ChildProgram, status: int, home: Path, limits: Limits)
     if number <= 0 or number not in {*signal.Signals}:
         _raise_exit(program, status, output, home)
     wanted = f"step {program.step} to end by itself"
-    ending = f"the process was ended by {signal.Signals(number).name}; last output: {output or 'none'}"
-    if number == signal.SIGKILL:  # no library does it, and of what the farm ends nobody reads an answer
+    ending = f"{signal.Signals(number).name} ended the process; last output: {output or 'none'}"
+    if number == signal.SIGKILL:  # no library sends it, and of a child that the farm killed no answer is read
         raise ChildKilled(
             wanted=wanted,
             found=ending,
-            fix="the kernel or an operator killed it, and a step is tried once more after that: if it stays, "
+            fix="the kernel or an operator killed it. The step is retried once: if it is killed again, "
             "give the host more memory, or run less on it",
         )
     raise ChildCrashed(
@@ -147,13 +147,13 @@ def _raise_crash(program: ChildProgram, status: int, home: Path, limits: Limits)
 
 
 def _raise_exit(program: ChildProgram, status: int, output: str, home: Path) -> NoReturn:
-    # What Python says of it goes to a file on the same disk.
+    # Python's message about it goes to a file on the same disk.
     if any(sign in output for sign in _DISK_FULL) or not has_room(home):
         ending = f"exit status {status}; last output: {output or 'none'}"
         raise disk_full(f"step {program.step} to write its files", ending, home.parent)
     raise ChildFailed(
         wanted=f"{program.interpreter} to run {program.module}",
         found=f"exit status {status} before it answered; last output: {output or 'none'}",
-        fix="run `enginefarm doctor`, which tries each interpreter; if they are fine, "
+        fix="run `enginefarm doctor`, which tries each interpreter; if they work, "
         "the model or a library ended the process: report it with this output",
     )

@@ -1,4 +1,4 @@
-"""Arrays by name as `.npz` files, without pickles. Needs NumPy alone, from 1.26 on, and Python 3.10."""
+"""Arrays by name as `.npz` files, without pickles. Needs only NumPy, from 1.26 on, and Python 3.10."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tasks.children.compare import Arrays
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write `arrays` to `path` as an uncompressed `.npz`.
 
-    `numpy.savez` takes names as its own arguments: an output may be called `file`, and until NumPy 2.2
-    `allow_pickle` was one more array.
+    Not `numpy.savez`, which takes names as its own arguments: an output may be called `file`, and before
+    NumPy 2.2 it added `allow_pickle` as an array.
     """
     with zipfile.ZipFile(path, "w", allowZip64=True) as packed:
         for name, array in arrays.items():
@@ -24,11 +24,11 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Return the arrays of the `.npz` at `path`, which a stranger may have written.
+    """Return the arrays of the untrusted `.npz` at `path`.
 
     Raises:
-        ValueError: the file is damaged, is no `.npz`, or holds something other than plain arrays.
-        MemoryError: an array does not fit.
+        ValueError: the file is damaged, is not an `.npz`, or contains something other than plain arrays.
+        MemoryError: an array does not fit into memory.
     """
     try:
         with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
@@ -39,5 +39,5 @@ def read_arrays(path: Path) -> Arrays:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
     if not is_packed or other:
-        raise ValueError(f"{', '.join(other)} that is no array" if other else "no .npz of arrays")
+        raise ValueError(f"{', '.join(other)} is not an array" if other else "not an .npz of arrays")
     return arrays

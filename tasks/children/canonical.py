@@ -1,13 +1,13 @@
-"""Python source as text that differs only where the code differs, and is equal on Python 3.10 to 3.13.
+"""Python source as canonical text: it differs only if the code does, and is equal on Python 3.10 to 3.13.
 
-The text is written from the syntax tree. `ast.dump` and `ast.unparse` would not do: their output changes from
-one version of Python to the next. What stays out:
+The text is written from the syntax tree. The output of `ast.dump` and `ast.unparse` changes between versions
+of Python. Left out are
 
-- comments, layout, docstrings and other texts that stand alone, `pass`, log messages and `__all__`;
-- `wanted`, `found` and `fix` of an error: they are prose, and refuse the same as before;
+- comments, layout, docstrings and other standalone texts, `pass`, log messages and `__all__`;
+- `wanted`, `found` and `fix` of an error: they are prose and do not change what is refused;
 - the names of our own modules, in imports and in texts.
 
-Annotations count, since dataclasses and Pydantic read them.
+Annotations count, because dataclasses and Pydantic read them.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ class CanonicalSource:
     """The code of a module.
 
     Attributes:
-        imports: what it imports from others' packages. Equal imports of several modules count once.
-        statements: its functions, classes and constants, each for itself, since their order means nothing.
-            Statements that run when the module is imported come as one, with the imports before them; so
-            do names that are assigned twice.
+        imports: what it imports from third-party packages. Equal imports of several modules count once.
+        statements: its functions, classes and constants, one text each, because their order means nothing.
+            Statements that run at import are one text, with the imports before them; so are names that are
+            assigned twice.
         modules: our own modules that it imports or names.
     """
 
     def __init__(
         self, source: str, *, is_module: Callable[[str], bool], digest: Callable[[str], str]
     ) -> None:
-        """Read `source`.
+        """Parse `source` and write its canonical text.
 
         Args:
             source: the text of the module.
-            is_module: says whether a dotted name is one of our modules, and no package.
-            digest: gives the code of such a module as a digest. A module that is used as a value stands
-                for all of its code: two modules of one interface must not be exchanged unseen.
+            is_module: says whether a dotted name is one of our modules, not a package.
+            digest: returns the digest of such a module's code. A module that is used as a value counts with
+                all of its code: an exchange of two modules with one interface must change the digest.
         """
         self.imports: set[str] = set()
         self.statements: list[str] = []
         self.modules: set[str] = set()
         self._is_module = is_module
         self._digest = digest
-        self._values: dict[str, str] = {}  # our modules by the names that this one has for them
+        self._values: dict[str, str] = {}  # our modules by their names in this module
         self._special: dict[type[ast.AST], Callable[[Any], str]] = {
             ast.Attribute: self._attribute,
             ast.Call: self._call,
@@ -63,9 +63,9 @@ class CanonicalSource:
             ast.JoinedStr: self._joined,
             ast.Name: self._name,
         }
-        self._read(ast.parse(source).body)
+        self._collect(ast.parse(source).body)
 
-    def _read(self, body: list[ast.stmt]) -> None:
+    def _collect(self, body: list[ast.stmt]) -> None:
         assigned = Counter(name for statement in body for name in _assigned(statement))
         in_order: list[str] = []
         for statement in body:
@@ -87,7 +87,7 @@ class CanonicalSource:
             return special(node)
         parts = [type(node).__name__]
         for field in node._fields:
-            value = getattr(node, field, None)  # what a version of Python does not have is empty in others
+            value = getattr(node, field, None)  # a field that a version of Python lacks is empty in others
             if value is None or value == [] or field in _WITHOUT_MEANING:
                 continue
             if field in _BODIES and isinstance(value, list):
@@ -104,7 +104,7 @@ class CanonicalSource:
         return ascii(value)
 
     def _body(self, body: list[ast.stmt]) -> Iterator[str]:
-        """Yield the statements of a body: first the imports, whose order means nothing."""
+        """Yield the statements of a body: the imports first, because their order means nothing."""
         yield from sorted(
             text
             for statement in body
@@ -116,7 +116,7 @@ class CanonicalSource:
                 yield self._node(statement)
 
     def _imported(self, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-        """Yield what `node` imports from others, and which of our names it changes; note our modules."""
+        """Yield third-party imports of `node`, and our names that it renames; note our modules."""
         for alias in node.names:
             if isinstance(node, ast.Import):
                 package, full = alias.name, alias.name
@@ -140,7 +140,7 @@ class CanonicalSource:
         return node.id if module is None else f"(module {self._digest(module)})"
 
     def _attribute(self, node: ast.Attribute) -> str:
-        """Write `module.name` as `name`, as if that had been imported."""
+        """Write `module.name` as `name`, as if the name had been imported."""
         if isinstance(node.value, ast.Name) and node.value.id in self._values:
             return node.attr
         return f"({self._node(node.value)}).{node.attr}"
@@ -157,7 +157,7 @@ class CanonicalSource:
         return f"({type(node.value).__name__} {node.value!r})"
 
     def _delete(self, node: ast.Delete) -> str:
-        """Write `del a, b`, which formatters put into parentheses to break the line."""
+        """Write `del a, b`, which formatters parenthesise to break the line."""
         only = node.targets[0]
         targets = only.elts if len(node.targets) == 1 and isinstance(only, ast.Tuple) else node.targets
         return f"(Delete {self._value(targets)})"
@@ -170,7 +170,7 @@ class CanonicalSource:
         return ascii(text)
 
     def _joined(self, node: ast.JoinedStr) -> str:
-        """Write an f-string: how its plain parts are divided differs between versions of Python."""
+        """Write an f-string. Versions of Python split its plain parts differently."""
         parts: list[str] = []
         plain = ""
         for value in node.values:
@@ -190,7 +190,7 @@ class CanonicalSource:
 
 
 def _assigned(statement: ast.stmt) -> Iterator[str]:
-    """Yield the names that `statement` gives a value to, if it does nothing else."""
+    """Yield the names that `statement` assigns, if it does nothing else."""
     if isinstance(statement, _FUNCTIONS_AND_CLASSES):
         yield statement.name
     elif isinstance(statement, (ast.Assign, ast.AnnAssign)):

@@ -1,4 +1,4 @@
-"""Numbers against numbers. Runs in every child, so it needs NumPy alone and Python 3.10."""
+"""Compares numbers. Runs in every child, so it needs only NumPy and Python 3.10."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy.typing as npt
 Arrays = dict[str, npt.NDArray[Any]]
 
 LARGEST_ERROR = 1e9
-"""Stands for "not comparable" (another shape, a NaN on one side only): JSON has no infinity."""
+"""Means "not comparable" (another shape, a NaN on one side only): JSON has no infinity."""
 
 _SMALLEST_SCALE = 1e-12
 _SCORES_RANK = 2
-_PROBABILITY_SLACK = 1e-2  # FP16 sums a thousand classes to no better
+_PROBABILITY_SLACK = 1e-2  # the sum of a thousand classes in FP16 is no more accurate
 
 
 def relative_error(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tuple[float, float]:
     """Return the largest |difference|, and the same over the largest finite |expected|.
 
-    NaNs and infinities count as equal where both sides have the same one. Both figures are at most
-    `LARGEST_ERROR`, which also stands for another shape and for a NaN on one side only. Where no value
-    was compared both are 0, which says nothing: see `compared_values`.
+    NaNs and infinities are equal if both sides have the same one. Both figures are at most `LARGEST_ERROR`,
+    which also means another shape or a NaN on one side only. If no value was compared, both are 0, which
+    means nothing: see `compared_values`.
     """
     if expected.shape != actual.shape:
         return LARGEST_ERROR, LARGEST_ERROR
@@ -49,18 +49,18 @@ def compared_values(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> int
 def top1_agreement(
     expected: npt.NDArray[Any], actual: npt.NDArray[Any], noise: float
 ) -> tuple[float | None, int]:
-    """Return the share of rows whose largest entry is at the same place, and of how many rows.
+    """Return the share of rows with their largest entry at the same place, and the number of these rows.
 
-    A row counts where its two largest expected entries are further apart than `noise`, relative to the
-    largest |expected|, can move them towards each other. The share is None if none does, and for other
-    than 2-D floats with at least two columns.
+    A row counts if its two largest expected entries are further apart than `noise`, relative to the largest
+    |expected|, can move them. The share is None if no row counts, and for anything but 2-D floats with at
+    least two columns.
     """
     if not _are_scores(expected) or expected.shape != actual.shape or not expected.size:
         return None, 0
     wide = expected.astype(np.float64)
     scale = float(np.max(np.abs(wide[np.isfinite(wide)]), initial=0.0))
     second, best = np.partition(wide, -2, axis=1)[:, -2:].T
-    with np.errstate(invalid="ignore"):  # two infinities have no distance, and do not tell
+    with np.errstate(invalid="ignore"):  # two infinities have no distance, so the row does not count
         tells = best - second > 2 * noise * scale
     if not tells.any():
         return None, 0
@@ -69,7 +69,7 @@ def top1_agreement(
 
 
 def are_probabilities(expected: npt.NDArray[Any]) -> bool:
-    """Return whether `expected` has rows of scores, each none below 0 and of the sum 1."""
+    """Return whether the rows of `expected` are distributions: no entry below 0, their sum 1."""
     if not _are_scores(expected) or not expected.size:
         return False
     wide = expected.astype(np.float64)
@@ -99,10 +99,10 @@ def compare_outputs(
 
 
 def with_spreads(rows: list[dict[str, Any]], answers: Iterable[Arrays]) -> list[dict[str, Any]]:
-    """Return `rows` of comparisons with how far the rows of each output differ, over its largest |value|.
+    """Return `rows` with the spread of each output: how far its rows differ, over its largest |value|.
 
     Args:
-        rows: of all corners.
+        rows: comparisons at all corners.
         answers: TensorFlow's outputs by name, at each corner.
     """
     spread = spreads(answers)

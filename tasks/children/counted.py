@@ -1,8 +1,8 @@
-"""Which of the farm's own code can change a result, and so counts for the keys of conversions and engines.
+"""The farm's own modules that can change a result. They count for the keys of conversions and engines.
 
-A conversion is its graph, TensorFlow's answers and the verdict of the gate. An engine is its plan, what the
-record says of its layers, and the verdict. Latency and other measurements are no part of either: an engine
-that was measured by older code is the same engine.
+A conversion is its graph, TensorFlow's answers and the verdict of the gate. An engine is its plan, the layers
+in its record, and the verdict. Latency and other measurements are part of neither: an engine measured by
+older code is the same engine.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 CONVERSION = (
-    "tasks.tensorflow.models",  # it names the programs that run in children
+    "tasks.tensorflow.models",  # it names the programs that children run
     "tasks.onnx.graph",
     "tasks.children.environment",
-    "tasks.domain.gate",  # under another rule, what passed once may not pass again
+    "tasks.domain.gate",  # another rule may give another verdict
 )
-"""What makes a conversion. All that is imported or named from there counts, except `LEFT_OUT`."""
+"""What makes a conversion. Everything imported or named there counts, except `LEFT_OUT`."""
 
 BUILD = (
     "tasks.tensorrt.engine",
@@ -26,15 +26,15 @@ BUILD = (
     "tasks.children.environment",
     "tasks.domain.gate",
 )
-"""What makes an engine from a conversion, likewise."""
+"""What makes an engine from a conversion; the same holds for it."""
 
 _REASONS = {
-    "says how far a step is": (
+    "reports the progress of a step": (
         "tasks.children.progress",
         "tasks.tensorrt.inside.monitor",
         "tasks.tensorrt.inside.phases",
     ),
-    "starts, bounds and ends a process, and hands documents on": (
+    "starts, limits and ends a process, and passes on documents": (
         "tasks.children.answers",
         "tasks.children.disk",
         "tasks.children.program",
@@ -43,7 +43,7 @@ _REASONS = {
         "tasks.children.workspace",
         "tasks.children.sandbox",
     ),
-    "refuses a model or lets it pass as it is, or says why a step failed": (
+    "refuses a model or passes it unchanged, or says why a step failed": (
         "tasks.children.file_kinds",
         "tasks.domain.errors",
         "tasks.domain.file_kind",
@@ -61,7 +61,7 @@ _REASONS = {
         "tasks.tensorflow.preflight.tf_symbols",
         "tasks.tensorrt.inside.refusals",
     ),
-    "is a value of the request or the target, which is part of the key": (
+    "is a value of the request or the target, which are part of the key": (
         "tasks.domain.cell",
         "tasks.domain.compatibility",
         "tasks.domain.digest",
@@ -75,17 +75,17 @@ _REASONS = {
         "tasks.tensorrt.inside.probe",
         "tasks.tensorrt.toolchain",
     ),
-    "is the form of a record, or of measured figures": (
+    "is the form of a record or of measured figures": (
         "tasks.domain.profile",
         "tasks.domain.quantisation",
         "tasks.domain.quiet",
         "tasks.domain.record",
     ),
-    "searches an engine that was refused": (
+    "examines an engine that was refused": (
         "tasks.domain.departure",
         "tasks.onnx.intermediates_child",
     ),
-    "finds what counts; other rules give other digests by themselves": (
+    "decides what counts; other rules give other digests anyway": (
         "tasks.children.canonical",
         "tasks.children.counted",
         "tasks.children.sources",

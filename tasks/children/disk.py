@@ -1,6 +1,6 @@
-"""The error for a full disk: which folder, how much space it has, and how to fix it.
+"""The error for a full disk: the folder, its free space, and the fix.
 
-Also runs inside the interpreters of toolchains, so it keeps to Python 3.10.
+Also runs inside the interpreters of toolchains: Python 3.10.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ _LITTLE = 16 << 10
 
 
 def is_no_space(error: BaseException) -> bool:
-    """Say whether `error` is that of a full disk, or of a quota."""
+    """Say whether `error` means a full disk or an exceeded quota."""
     return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
 def disk_full(wanted: str, problem: str, folder: Path) -> DiskFull:
-    """Return the error for a write below `folder` that found no space."""
+    """Return the error for a write below `folder` that did not fit."""
     return DiskFull(
         wanted=wanted,
         found=f"{problem}; {_room(folder)}",
-        fix=f"free disk space for {folder}, or give another folder by ENGINEFARM_WORK_DIR; then run it again",
+        fix=f"free disk space for {folder}, or set ENGINEFARM_WORK_DIR to another folder; then run it again",
     )
 
 
 def require_space(wanted: str, needed: int, folder: Path) -> None:
-    """Refuse to write what does not fit.
+    """Check that a file fits on the disk before it is written.
 
     Args:
-        wanted: what, for people.
-        needed: its size, bytes.
-        folder: where to; it is there.
+        wanted: what is written, for people.
+        needed: its size in bytes.
+        folder: an existing folder to write to.
 
     Raises:
         DiskFull: it does not fit.
@@ -61,7 +61,7 @@ def _room(folder: Path) -> str:
     try:
         usage = shutil.disk_usage(folder)
     except OSError as error:
-        return f"{folder} cannot be looked at: {error}"
+        return f"{folder} cannot be examined: {error}"
     return f"{_size(usage.free)} of {_size(usage.total)} are free in {folder}"
 
 

@@ -1,4 +1,4 @@
-"""Refuses files that are no part of a model, by their first bytes."""
+"""Refuses files that cannot be part of a model, by their first bytes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _RIGHT_NAMES = {HDF5: ModelFormat.H5, ZIP: ModelFormat.SAVED_MODEL_ZIP, GZIP: Mo
 
 
 def kind_of_file(path: Path) -> str | None:
-    """Return what the file at `path` is by its first bytes, for people; None if they do not tell."""
+    """Return the kind of the file at `path` by its first bytes, for people; None if they do not decide it."""
     with path.open("rb") as file:
         return kind_of(file.read(HEAD_BYTES))
 
 
 def refuse_lfs_pointers(files: Mapping[str, Path]) -> None:
-    """Refuse files of a model, by the names that people know, of which Git has only pointers.
+    """Refuse model files that are only Git LFS pointers; the keys are their names for people.
 
     Raises:
-        ModelUnreadable: one is a pointer.
+        ModelUnreadable: a file is a pointer.
     """
     pointers = [name for name, path in files.items() if kind_of_file(path) == LFS_POINTER]
     if pointers:
@@ -37,17 +37,17 @@ def refuse_lfs_pointers(files: Mapping[str, Path]) -> None:
 
 
 def check_model_file(path: Path, form: ModelFormat) -> None:
-    """Refuse the file of a model of `form` if its first bytes are another kind's.
+    """Refuse the file of a model of `form` if its first bytes are those of another kind.
 
     Raises:
-        ModelUnreadable: they are, or it is a Git LFS pointer.
-        ArchiveRefused: the file is another kind of archive.
+        ModelUnreadable: it is of another kind, or a Git LFS pointer.
+        ArchiveRefused: it is another kind of archive.
     """
     refuse_lfs_pointers({path.name: path})
     expected, fix = _EXPECTED[form]
     kind = kind_of_file(path)
     if kind is None or kind in expected:
-        return  # what is damaged is found by who reads it
+        return  # its reader finds a damaged file
     name = _RIGHT_NAMES.get(kind) if form in (ModelFormat.KERAS, ModelFormat.H5) else None
     refusal = (
         ArchiveRefused

@@ -1,7 +1,7 @@
-"""How a graph marks the operations that TensorRT plugins compute."""
+"""The ONNX domain of operations that TensorRT plugins compute."""
 
 from __future__ import annotations
 
 PLUGIN_DOMAIN = "trt.plugins"
-"""TensorRT's parser looks for a plugin by an operation's name, whatever its domain is; ONNX's checker and
-onnxruntime know only what is in a domain of their own."""
+"""TensorRT's parser looks up a plugin by the operation's name, in any domain. ONNX's checker and onnxruntime
+accept unknown operations only in a custom domain."""

@@ -1,4 +1,4 @@
-"""What a child runs, what it may use, and how far it is closed off."""
+"""The program of a child, its limits, and its confinement."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 
 class Confinement(StrEnum):
-    """How much of the host a child reaches. Each kernel gives what it can, see `tasks.children.sandbox`."""
+    """How much of the host a child reaches, as far as the kernel allows; see `tasks.children.sandbox`."""
 
     FULL = "full"
-    """No network and no sockets; files of the system to read, the run's own folder to write."""
+    """No network and no sockets; reads only system files, writes only the run's own folder."""
     NETWORK = "network"
     """No network; files as the farm's user."""
     DEVICE = "device"
-    """No network, by what leaves a GPU usable for certain: no namespaces, no rules for files."""
+    """No network, by means that surely leave the GPU usable: no namespaces, no rules for files."""
     NONE = "none"
-    """For what reads nothing of strangers: finding out which GPUs and versions a toolchain has."""
+    """For programs without untrusted input: probing a toolchain's GPUs and versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a child may use: memory in MiB and wall time in seconds."""
+    """The limits of a child: memory in MiB and wall time in seconds."""
 
     memory_mib: int = 8192
     seconds: float = 1800.0
@@ -31,14 +31,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildProgram:
-    """What a child runs: a module with `main(request, report)`, in an interpreter.
+    """The program of a child: a module with `main(request, report)`, in an interpreter.
 
     Attributes:
         module: full name of a module below `tasks`.
-        step: how progress and errors call it.
+        step: its name in progress and errors.
         interpreter: path of the Python interpreter.
-        confinement: what of the host it reaches; by default everything is closed in the farm's own
-            interpreter, and the network alone in others, whose files nobody knows.
+        confinement: what it reaches of the host. The default is everything closed in the farm's own
+            interpreter, and only the network closed in others, whose files nobody knows.
     """
 
     module: str
@@ -48,7 +48,7 @@ class ChildProgram:
 
     @property
     def confined(self) -> Confinement:
-        """The confinement that holds for this program."""
+        """The effective confinement of this program."""
         if self.confinement is not None:
             return self.confinement
         return Confinement.FULL if self.interpreter == sys.executable else Confinement.NETWORK
@@ -56,12 +56,12 @@ class ChildProgram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildAnswer:
-    """What a child returned.
+    """The answer of a child.
 
     Attributes:
-        result: what the module's `main` returned.
-        seconds: wall time from start to end, the interpreter's start included.
-        peak_mib: most resident memory, in MiB.
+        result: the return value of the module's `main`.
+        seconds: wall time from start to end, including the start of the interpreter.
+        peak_mib: peak resident memory in MiB.
     """
 
     result: dict[str, Any]

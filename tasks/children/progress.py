@@ -1,4 +1,4 @@
-"""Where long steps say how far they are. Nobody has to listen."""
+"""Progress of long steps, for optional listeners."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TypeAlias
 
 ProgressSink: TypeAlias = Callable[[str, str, float], None]
-"""Takes the name of a step, the phase that it is in, and the fraction that is done, 0 to 1."""
+"""Takes the name of a step, its current phase, and the completed fraction, 0 to 1."""
 
 
 def _ignore(step: str, phase: str, fraction: float) -> None:
@@ -19,7 +19,7 @@ _SINK: ContextVar[ProgressSink] = ContextVar("progress_sink", default=_ignore)
 
 
 def report_progress(step: str, phase: str, fraction: float) -> None:
-    """Tell whoever listens in this context."""
+    """Report progress to the listener in this context, if any."""
     _SINK.get()(step, phase, fraction)
 
 
@@ -35,7 +35,7 @@ def listening(sink: ProgressSink) -> Iterator[None]:
 
 @contextmanager
 def overhearing(sink: ProgressSink) -> Iterator[None]:
-    """Send the progress of everything that starts inside to `sink`, too."""
+    """Also send the progress of everything that starts inside to `sink`."""
     outer = _SINK.get()
 
     def both(step: str, phase: str, fraction: float) -> None:
@@ -48,7 +48,7 @@ def overhearing(sink: ProgressSink) -> Iterator[None]:
 
 @contextmanager
 def labelled(label: str) -> Iterator[None]:
-    """Add `label` to the names of all steps that run inside, so that parallel ones can be told apart."""
+    """Add `label` to the names of all steps that run inside, to tell parallel ones apart."""
     outer = _SINK.get()
     with listening(lambda step, phase, fraction: outer(f"{step} {label}", phase, fraction)):
         yield

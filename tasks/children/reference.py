@@ -1,9 +1,9 @@
-"""The reference file: what TensorFlow answered, so that hosts without TensorFlow can compare with it.
+"""The reference file: TensorFlow's answers, so that hosts without TensorFlow can compare with them.
 
-An `.npz` with, for each corner of the shape ranges (`min`, or `min/opt` where both are the same shapes),
-`CORNER/input/NAME`, `CORNER/output/NAME` and `CORNER/noise/NAME` (a scalar: TensorFlow's relative noise on
-that output). Written by the TensorFlow side, read by the ONNX side and inside toolchains; NumPy alone and
-Python 3.10.
+An `.npz` with, for each corner of the shape ranges (`min`, or `min/opt` if both have the same shapes),
+`CORNER/input/NAME`, `CORNER/output/NAME` and `CORNER/noise/NAME` (a scalar: TensorFlow's relative noise of
+that output). Written by the TensorFlow side, read by the ONNX side and inside toolchains; needs only NumPy
+and Python 3.10.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Corner:
     """One corner of the shape ranges.
 
     Attributes:
-        name: `min`, `opt`, `max`, of a second profile `min 2` and so on; `min/opt` is both. `odd` is in
-            between, `again` has other numbers.
-        inputs: values by input name, as they were fed to TensorFlow.
+        name: `min`, `opt`, `max`, of a second profile `min 2` and so on; `min/opt` is both. `odd` is
+            between them; `again` has other numbers.
+        inputs: values by input name, as TensorFlow got them.
         outputs: TensorFlow's values by output name.
         noise: TensorFlow's own relative noise by output name.
     """
@@ -40,12 +40,12 @@ class Corner:
 
     @property
     def asked(self) -> bool:
-        """Whether the request asks for this, and not the farm, for odd sizes or other numbers."""
+        """Whether the request asks for it; the farm adds corners with odd sizes or other numbers."""
         return not self.name.startswith(("odd", "again"))
 
 
 def answer(corner: str, outputs: Arrays) -> Corner:
-    """Return what another than TensorFlow answered to the inputs of `corner`."""
+    """Return the outputs of another runtime for the inputs of `corner`."""
     return Corner(corner, {}, outputs, {})
 
 
@@ -76,8 +76,8 @@ def read_reference(path: Path) -> list[Corner]:
 
 
 def _parts(key: str) -> tuple[str, str, str]:
-    """Return corner, kind and tensor; corners and tensors may have a slash in their names, too."""
+    """Return corner, kind and tensor. Names of corners and tensors may contain slashes, too."""
     match = _KEY.fullmatch(key)
     if match is None:
-        raise ValueError(f"{key!r} is no array of a reference")
+        raise ValueError(f"{key!r} is not an array of a reference")
     return match[1], match[2], match[3]

@@ -1,15 +1,15 @@
-"""Closes the host to child processes, as far as its kernel allows, and says how far that is.
+"""Isolates child processes from the host, as far as its kernel allows, and says how far.
 
-Three mechanisms, none of which needs root or a service, and each of which holds without the others:
+Three mechanisms. None needs root or a service, and each works without the others:
 
-- Landlock (landlockpy): which files may be read and written, the environment of other processes among
-  them; no signals to processes outside.
+- Landlock (landlockpy): which files may be read and written, including the environment of other processes;
+  no signals to processes outside.
 - seccomp (libseccomp by pyseccomp): no sockets, no io_uring, which makes sockets too, no ptrace, no keyrings.
-- namespaces (`unshare` of util-linux): a network without interfaces, and a process number space that the
-  kernel empties when the call ends, whatever a child started and wherever it moved it.
+- namespaces (`unshare` of util-linux): a network without interfaces, and a PID namespace that the kernel
+  empties when the call ends, whatever a child started.
 
-Containers often forbid the last, old kernels lack the first. What is not there is left out, and
-`protection` says what holds.
+Containers often forbid the last, old kernels lack the first. A missing mechanism is left out, and
+`protection` says what works.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TRY_SECONDS = 10.0
 
 _OWN_PROCESSES = ("--net", "--ipc", "--pid", "--fork", "--kill-child")
 _NAMESPACES = (
-    # Mounting /proc is what containers forbid most; without it other processes can be listed.
+    # Containers forbid mounting /proc most often; without it other processes can be listed.
     ("--user", "--map-current-user", *_OWN_PROCESSES, "--mount-proc"),
     (*_OWN_PROCESSES, "--mount-proc"),
     ("--user", "--map-current-user", *_OWN_PROCESSES),
@@ -52,7 +52,7 @@ _SYSTEM = (
     "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/mime.types",
     "/dev/zero", "/dev/random", "/dev/urandom",
 )  # fmt: skip
-# Where /proc shows other processes, too: Landlock does not keep their environment from being read.
+# For a /proc that shows other processes, too: Landlock does not protect their environment.
 _OWN_PROC = (
     "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems",
     "/proc/loadavg", "/proc/uptime", "/proc/vmstat", "/proc/sys",
@@ -62,14 +62,14 @@ _PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protection:
-    """What holds for a child that loads a stranger's model on this host.
+    """The protection of this host from a child that loads an untrusted model.
 
-    Attributes:
+    network: it reaches no address, including the loopback, and no socket of another process.
         network: it reaches no address, the loopback included, and no socket of another process.
-        files: it reads the system's and the run's own files alone, and writes the latter alone.
-        processes: it sends no signals to, and reads no environment or memory of, processes outside.
-        descendants: whatever it started ends with it, also what moved to a session of its own.
-        missing: for people, what this host lacks.
+        files: it only reads files of the system and of the run, and only writes those of the run.
+        processes: it cannot signal processes outside, or read their environment or memory.
+        descendants: all processes that it started end with it, even in another session.
+        missing: what this host lacks.
     """
 
     network: bool
@@ -81,7 +81,7 @@ class Protection:
 
 @cache
 def protection() -> Protection:
-    """Find out what this host's kernel allows; the answer stays the same while the farm runs."""
+    """Probe what this host's kernel allows; the answer does not change while the farm runs."""
     own_processes, filters, version = _namespaces() is not None, _has_seccomp(), landlockpy.abi_version()
     missing = (
         (not own_processes, "namespaces (unshare is missing or this container or kernel forbids it)"),
@@ -100,7 +100,7 @@ def protection() -> Protection:
 
 @cache
 def _namespaces() -> tuple[str, ...] | None:
-    """Return the command that makes as many namespaces as are allowed; None for none at all."""
+    """Return the command that makes as many namespaces as are allowed; None if none is."""
     unshare = shutil.which("unshare")
     for options in _NAMESPACES if unshare else ():
         command = (str(unshare), *options)
@@ -119,10 +119,10 @@ def _has_seccomp() -> bool:
 
 
 def launch_command(program: ChildProgram, home: Path, *, reads: Iterable[Path], writes: Path) -> list[str]:
-    """Return the command that runs `program`, after writing to `home` how it is closed off.
+    """Return the command that runs `program`, after writing its confinement to `home`.
 
     Args:
-        program: what runs.
+        program: the program.
         home: the child's own folder.
         reads: files and folders that it may read besides the system's.
         writes: a folder below which it may write.
@@ -150,16 +150,16 @@ def launcher_environment() -> dict[str, str]:
 
 
 def _readable() -> list[str]:
-    """Return what the farm's own interpreter, its libraries and the system consist of."""
-    own = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, str(_TASKS), *_libraries()}
-    own |= {*site.getsitepackages(), site.getusersitepackages()}
+    """Return the folders of the farm's interpreter, its libraries and the system."""
+    runtime = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, str(_TASKS), *_libraries()}
+    runtime |= {*site.getsitepackages(), site.getusersitepackages()}
     named = {part for name in _PATHS for part in os.environ.get(name, "").split(os.pathsep) if part}
-    return sorted({*_SYSTEM, *own, *named})
+    return sorted({*_SYSTEM, *runtime, *named})
 
 
 @cache
 def _libraries() -> list[str]:
-    """Return the folders of the two libraries that the launcher needs, which starts without any."""
+    """Return the folders of the launcher's two libraries; it starts without any."""
     origins = [spec.origin for name in ("landlockpy", "pyseccomp") if (spec := find_spec(name)) is not None]
     folders = [Path(origin).parent for origin in origins if origin is not None]
     return sorted({str(folder.parent if folder.name == "landlockpy" else folder) for folder in folders})

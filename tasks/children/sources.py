@@ -1,15 +1,15 @@
-"""The farm's own code as one of the tools: what it does decides the bytes of graphs and plans.
+"""The farm's own code as one of the tools: it decides the bytes of graphs and plans.
 
-Code counts for a result if a program that makes the result imports it, directly or not; modules that cannot
-change a result are left out, see `tasks.children.counted`. The digest is that of the functions, classes and
-constants of all these modules, each for itself and in no order. So it stays as it is when prose or layout
-change (see `tasks.children.canonical`), when a file or folder is renamed, and when a file is split or two are
-merged.
+Code counts for a result if a program that makes the result imports it, directly or not. Modules that cannot
+change a result are left out, see `tasks.children.counted`. The digest covers the functions, classes and
+constants of all these modules, each by itself and in no order. So it does not change with prose or layout
+(see `tasks.children.canonical`), with a renamed file or folder, or with a file that is split or merged with
+another.
 
-What that costs: the digest does not see which of two functions of the same name an import means, nor that two
-modules exchanged such functions or constants to the letter. The modules of the TensorRT families, which all
-have the same names, are told apart nevertheless: a module that is used as a value counts as a whole, and only
-the split of such a file changes the digest.
+The price: the digest does not see which of two functions of the same name an import means, nor that two
+modules exchanged identical functions or constants. The modules of the TensorRT families all have the same
+names, but are distinguished: a module that is used as a value counts as a whole, and only a split of its file
+changes the digest.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Sources:
     """Our modules below a folder, each read once.
 
     Attributes:
-        root: the folder in which the package `tasks` lies.
-        left_out: modules that do not count, and are not followed.
+        root: the folder that contains the package `tasks`.
+        left_out: modules that do not count, and whose imports are not followed.
     """
 
     def __init__(self, root: Path, left_out: Collection[str] = LEFT_OUT) -> None:
@@ -42,14 +42,14 @@ class Sources:
         self._read: dict[str, CanonicalSource] = {}
 
     def is_module(self, name: str) -> bool:
-        """Say whether `name` is a module, and no package."""
+        """Say whether `name` is a module, not a package."""
         return self._path(name).with_suffix(".py").is_file()
 
     def counted(self, programs: tuple[str, ...]) -> frozenset[str]:
-        """Return the modules that count for what `programs` make, these included.
+        """Return the modules that count for the results of `programs`, including these.
 
         Raises:
-            FileNotFoundError: there is no such module: what was renamed must not silently drop out.
+            FileNotFoundError: there is no such module: a renamed one must not silently drop out.
         """
         waiting, counted = set(programs), set[str]()
         while waiting:
@@ -59,7 +59,7 @@ class Sources:
         return frozenset(counted)
 
     def digest(self, programs: tuple[str, ...]) -> str:
-        """Return the first digits of a SHA-256 over the code that counts for what `programs` make."""
+        """Return the first digits of a SHA-256 over the code that counts for the results of `programs`."""
         return self._digest(self.counted(programs))[:_DIGITS]
 
     def _digest(self, names: frozenset[str]) -> str:
@@ -85,9 +85,9 @@ class Sources:
 
 
 def source_digest(programs: tuple[str, ...]) -> str:
-    """Return the digest of the code that counts for what `programs` make, see `tasks.children.counted`.
+    """Return the digest of the code that counts for results of `programs`, see `tasks.children.counted`.
 
-    Several threads may ask at once. `reconcile` does, and CPython 3.11 sometimes raises SystemError ("AST
+    Several threads may call it at once, as `reconcile` does. CPython 3.11 sometimes raises SystemError ("AST
     constructor recursion depth mismatch") if two of them parse source code at the same time.
     """
     with _PARSING:

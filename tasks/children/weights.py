@@ -1,9 +1,9 @@
-"""Large weights of a graph: in a file beside it, read when they are asked for, written one by one.
+"""Large weights of a graph: in a file beside it, read on demand, written one by one.
 
-A graph in memory holds references instead of them. So no library copies them with the graph, protobuf's
-limit of 2 GiB does not matter, and memory holds only what is worked on. `onnx.numpy_helper.to_array` reads
-a reference relative to the working folder, and so do onnx's checker and onnxslim: inside `opened` or
-`scratch` any tensor can be asked for its values.
+A graph in memory holds references to them. So no library copies them with the graph, protobuf's limit of
+2 GiB does not matter, and memory only holds the weights in use. `onnx.numpy_helper.to_array` reads a
+reference relative to the working folder, and so do onnx's checker and onnxslim: inside `opened` or `scratch`
+the values of every tensor can be read.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tasks.domain.errors import ModelRefused
 from tasks.domain.record import WEIGHTS_FILE
 
 LARGE = 1 << 16
-"""What a tensor needs in bytes to be kept outside of the graph."""
+"""The smallest tensor, in bytes, that is kept outside the graph."""
 _ALIGNMENT = 4096  # a page: readers map the file into memory
 _CHUNK = 1 << 24
 
 
 class Scratch:
-    """A file that takes the large tensors of a graph which is worked on. It grows only."""
+    """A file for the large tensors of a graph while it is edited. It only grows."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def keep(self, model: ModelProto) -> None:
-        """Move the large weights that `model` holds itself into the file."""
+        """Move the large weights in `model` itself into the file."""
         for tensor in initializers(model.graph):
             self.keep_tensor(tensor)
 
@@ -45,16 +45,16 @@ class Scratch:
             self.refer(tensor, tensor.raw_data)
 
     def refer(self, tensor: TensorProto, values: Any) -> None:
-        """Append `values`, a buffer in ONNX's order of bytes, and let `tensor` refer to them."""
+        """Append `values`, a buffer in ONNX's byte order, and let `tensor` refer to them."""
         offset = _aligned_end(self._file)
         length = self._file.write(values)
-        self._file.flush()  # it is read under its name
+        self._file.flush()  # others read it by its name
         _refer(tensor, self._file.name, offset, length)
 
 
 @contextmanager
 def scratch() -> Iterator[Scratch]:
-    """Give a new file in the working folder, and remove it afterwards."""
+    """Yield a new file in the working folder, and remove it afterwards."""
     name = f"scratch-{uuid.uuid4().hex}.bin"
     try:
         with open(name, "xb") as file:  # noqa: PTH123 (the name is the location that references have)
@@ -65,10 +65,10 @@ def scratch() -> Iterator[Scratch]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[ModelProto, Scratch]]:
-    """Give the graph at `path` with references for its large weights; its folder becomes the working folder.
+    """Yield the graph at `path` with references to its large weights; its folder becomes the working folder.
 
     Raises:
-        ModelRefused: the graph refers to anything but the weights file beside it, or beyond that file's end.
+        ModelRefused: the graph refers to another file than the weights file beside it, or beyond its end.
     """
     with contextlib.chdir(path.parent), scratch() as room:
         model = onnx.load(path.name, load_external_data=False)
@@ -78,12 +78,12 @@ def opened(path: Path) -> Iterator[tuple[ModelProto, Scratch]]:
 
 
 def save(model: ModelProto, path: Path, *, one_file: int) -> Path | None:
-    """Write `model` as `path`, whose folder is its own; afterwards `model` refers to what is there.
+    """Write `model` to `path`, in a folder of its own; afterwards `model` refers to the written weights.
 
     Args:
         model: the graph, with references relative to the working folder.
         path: the file.
-        one_file: up to so many bytes of large weights, they go into `path`.
+        one_file: up to this many bytes of large weights are written into `path` itself.
 
     Returns:
         The weights file beside `path`; None if there is none.
@@ -115,7 +115,7 @@ def _size(tensor: TensorProto) -> int:
 
 
 def _move(tensors: list[TensorProto], target: IO[bytes]) -> None:
-    """Write the values of each tensor, what several refer to once, and let the tensors refer to them."""
+    """Write the values of each tensor, shared values once, and let the tensors refer to them."""
     moved: dict[tuple[str, int], int] = {}
     for tensor in tensors:
         if not uses_external_data(tensor):
@@ -154,7 +154,7 @@ def _extent(tensor: TensorProto) -> tuple[int, int]:
 
 
 def _check_references(model: ModelProto) -> None:
-    """Refuse what is not a weight in a range of the weights file: no other file is ever read."""
+    """Refuse references to anything but a range of the weights file: no other file is ever read."""
     beside = Path(WEIGHTS_FILE)
     size = beside.stat().st_size if beside.is_file() and not beside.is_symlink() else 0
     anywhere = [tensor for tensor in _tensors(model) if uses_external_data(tensor)]
@@ -165,7 +165,7 @@ def _check_references(model: ModelProto) -> None:
             wanted=f"external weights in {WEIGHTS_FILE} beside the graph, which has {size} bytes",
             found=f"{refused[0].name or 'a tensor'} at {_where(refused[0])}"
             if refused
-            else f"{elsewhere} external tensors that are no weights",
+            else f"{elsewhere} external tensors that are not weights",
             fix="build again; if it happens again, please report it with the release's model",
         )
 
@@ -179,7 +179,7 @@ def _fits(tensor: TensorProto, size: int) -> bool:
 
 
 def _tensors(message: Any) -> Iterator[TensorProto]:
-    """Yield every tensor in `message`, wherever it is."""
+    """Yield every tensor anywhere in `message`."""
     for field, value in message.ListFields():
         if field.message_type is not None:
             for part in value if field.is_repeated else (value,):

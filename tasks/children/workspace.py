@@ -1,4 +1,4 @@
-"""Where one run works. Its folder goes away with the run, also if the run is killed."""
+"""The folder of one run. It is removed after the run, even if the run is killed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """Where one run works, and what each of its children may use.
+    """The folder of one run, and the limits of each of its children.
 
     Attributes:
         folder: for the run's files; its children may write below it.
@@ -35,7 +35,7 @@ class Workspace:
     limits: Limits
 
     def new(self, name: str, suffix: str = "") -> Path:
-        """Return a path below the folder that nothing else uses; nothing lies there yet."""
+        """Return a new path below the folder; nothing exists there yet."""
         return self.folder.absolute() / f"{name}-{uuid.uuid4().hex}{suffix}"
 
     async def run(self, program: ChildProgram, request: Mapping[str, Any]) -> ChildAnswer:
@@ -49,17 +49,17 @@ class Workspace:
 
 @contextmanager
 def workspace(root: Path | None = None, limits: Limits | None = None) -> Iterator[Workspace]:
-    """Give a workspace in a new folder below `root`, and remove the folder afterwards.
+    """Yield a workspace in a new folder below `root`, and remove the folder afterwards.
 
     Args:
-        root: where the folder is made; None for the system's temporary folder.
+        root: the folder to make it in; None for the system's temporary folder.
         limits: of each child; None for the defaults.
 
-    A run that was killed could not remove its own folder. Each folder is locked by its living run, so the
-    next run removes those that nobody holds.
+    A killed run cannot remove its own folder. Each folder is locked by its living run, so the next run
+    removes the folders without a lock.
 
     Raises:
-        DiskFull: there is no space for it, or something inside found none.
+        DiskFull: there is no space for it, or for a file inside.
     """
     parent = root or Path(tempfile.gettempdir())
     try:
@@ -84,12 +84,12 @@ def _folder_below(parent: Path) -> Iterator[Path]:
 
 
 def _new_locked(parent: Path) -> tuple[Path, int]:
-    """Return a new folder and the descriptor of its lock, which is held."""
+    """Return a new folder and the descriptor of its lock, which is locked."""
     while True:
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=_PREFIX))
         lock = os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Before the line above another run could take the lock, and the folder for abandoned.
+        # Before the line above another run could take the lock and consider the folder abandoned.
         if os.fstat(lock).st_nlink:
             return folder, lock
         os.close(lock)
@@ -97,14 +97,14 @@ def _new_locked(parent: Path) -> tuple[Path, int]:
 
 def _remove_abandoned(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # held by a living run, or no folder of a run
+        with contextlib.suppress(OSError):  # locked by a living run, or not the folder of a run
             _remove_if_abandoned(folder)
 
 
 def _remove_if_abandoned(folder: Path) -> None:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        return  # others may put anything into a shared folder
+        return  # a shared folder may contain anything
     lock = os.open(folder / _LOCK, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         if stat.S_ISREG(os.fstat(lock).st_mode):

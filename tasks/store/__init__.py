@@ -1,5 +1,5 @@
-"""S3: releases come from it, blobs and records go to it. Nothing is handed on before its digest is checked.
+"""S3: the source of releases, and the store of blobs and records. Every digest is checked before use.
 
-The record is the commit: bytes are stored first under their digest, and one conditional write of the
-record makes them an engine. Works with every S3 server that honours `If-None-Match: *`.
+The record is the commit. Bytes are stored first, under their digest; one conditional write of the record then
+makes them an engine. Works with every S3 server that honours `If-None-Match: *`.
 """

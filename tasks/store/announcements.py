@@ -1,4 +1,4 @@
-"""Which agents exist, in the store: one small document for each work pool, which its agents rewrite."""
+"""The agents' announcements in the store: one small document for each work pool, which its agents rewrite."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LOG = logging.getLogger(__name__)
 
 
 def announce(store: Store, announcement: Announcement) -> None:
-    """Write `announcement` over what the pool's agents wrote before; keys that are not known here stay.
+    """Write `announcement` over the pool's previous one; keys that are unknown here are kept.
 
     Raises:
-        RecordInvalid: a newer version of enginefarm wrote what is there.
+        RecordInvalid: a newer version of enginefarm wrote the previous one.
         FarmError: as `s3_errors`.
     """
     address = store.address(announcement.key)
@@ -37,12 +37,12 @@ def _former(store: Store, key: str) -> Document[Announcement] | None:
     except RecordInvalid as error:
         if error.newer:
             raise
-        _LOG.warning("it is replaced: %s", error)
+        _LOG.warning("replaced an unreadable announcement: %s", error)
         return None
 
 
 def announced_pools(store: Store) -> frozenset[str]:
-    """Return the pools that agents announced, also if a newer version of enginefarm announced them.
+    """Return the pools that agents announced, even those announced by a newer version of enginefarm.
 
     Raises:
         FarmError: as `s3_errors`.
@@ -55,18 +55,18 @@ def announced_pools(store: Store) -> frozenset[str]:
 
 
 def withdraw(store: Store, pool: str) -> None:
-    """Take the announcement of `pool` back: nothing more is asked of it, until an agent of it starts.
+    """Withdraw the announcement of `pool`: nothing is built for it until one of its agents starts.
 
-    Raises:
+    NotStored: there is none.
         NotStored: there is none.
-        RecordInvalid: what is there cannot be read.
+        RecordInvalid: the announcement cannot be read.
         FarmError: as `s3_errors`.
     """
     key = f"{Announcement.ROOT}{pool}.json"
     if store.find(key, Announcement) is None:
         raise NotStored(
             wanted=f"agents of the pool {pool} in {store.url}",
-            found="no announcement of them",
+            found="no announcement of any",
             fix="`enginefarm status` shows the pools",
         )
     address = store.address(key)

@@ -1,4 +1,4 @@
-"""Proof that a server honours conditional writes: without them two builders could overwrite each other."""
+"""Proves that a server honours conditional writes: otherwise two builders could overwrite each other."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PROVEN: set[tuple[str, str]] = set()
 
 
 def prove_conditional_writes(client: S3Client, bucket: str, root: str) -> None:
-    """Write a probe below `root` twice on condition that it is not there; the second must be refused.
+    """Write a probe below `root` twice on condition that it does not exist; the second write must be refused.
 
-    Done once per endpoint and bucket in each process. The probe is deleted afterwards.
+    Runs once per endpoint and bucket in each process. The probe is deleted afterwards.
 
     Args:
-        client: the server in question.
-        bucket: where the writes will go; servers decide this per bucket.
-        root: what comes before the probe's name in its key; empty, or ends in a slash.
+        client: client of the server.
+        bucket: the bucket to write to; servers decide this per bucket.
+        root: the prefix of the probe's key; empty, or ends in a slash.
 
     Raises:
         StoreUnsafe: the server overwrote the probe.
@@ -48,5 +48,5 @@ def _delete(client: S3Client, probe: Address) -> None:
     try:
         with s3_errors(f"to delete the probe {probe.url}"):
             client.delete_object(Bucket=probe.bucket, Key=probe.key)
-    except FarmError as error:  # a store may forbid deletion: the probe then stays, one per process
+    except FarmError as error:  # a store may forbid deletion: then one probe per process remains
         _LOG.warning("%s", error)

@@ -1,6 +1,6 @@
-"""Which process holds a lease, so that others on its host see at once that it is gone.
+"""The process that holds a lease, so that others on its host notice at once when it has ended.
 
-Other hosts, and containers with process numbers of their own, cannot tell.
+Other hosts, and containers with their own PID namespace, cannot see it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _STATE, _STARTED = 0, 19  # fields after the name, see proc(5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """A process, told from all others that ever were.
+    """A process, distinguished from all others at any time.
 
     Attributes:
-        boot: of its host: the kernel's random id of this start.
-        numbers: which numbering of processes (namespace) `pid` belongs to.
-        pid: its number.
+        boot: the kernel's random id of the host's current boot.
+        numbers: the PID namespace of `pid`.
+        pid: its process id.
         started: when it started, in the kernel's ticks since the boot.
     """
 
@@ -33,12 +33,12 @@ class Holder:
     started: int
 
     def is_gone(self) -> bool:
-        """Say whether the process surely does not run any more; false if this process cannot know."""
+        """Say whether the process has certainly ended; false if this process cannot see it."""
         here = _here()
         if here is None or here != (self.boot, self.numbers):
             return False
         try:
-            os.kill(self.pid, 0)  # also where /proc hides the processes of other users
+            os.kill(self.pid, 0)  # works even if /proc hides the processes of other users
         except ProcessLookupError:
             return True
         except OSError:
@@ -47,7 +47,7 @@ class Holder:
         return state is not None and (state[0] == "Z" or state[1] != self.started)
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as JSON-ready names and values; `from_document` reads it back."""
+        """Return it as JSON-ready names and values; `from_document` parses them."""
         return asdict(self)
 
     @classmethod
@@ -55,11 +55,11 @@ class Holder:
         """Return the holder that `to_document` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: the document is another one.
+            ValueError, KeyError, TypeError: the document has another form.
         """
         pid = int(document["pid"])
         if pid <= 0:
-            raise ValueError("no process has this number")
+            raise ValueError("no process has this id")
         return cls(
             boot=str(document["boot"]), numbers=str(document["numbers"]), pid=pid,
             started=int(document["started"]),
@@ -67,7 +67,7 @@ class Holder:
 
 
 def this_process() -> Holder | None:
-    """Return this process; None if the kernel does not say."""
+    """Return this process; None if the kernel does not report it."""
     here, state = _here(), _state_of(os.getpid())
     if here is None or state is None:
         return None
@@ -84,7 +84,7 @@ def _here() -> tuple[str, str] | None:
 
 
 def _state_of(pid: int) -> tuple[str, int] | None:
-    """Return the state and the start of a process; None if they cannot be read."""
+    """Return the state and the start time of a process; None if they cannot be read."""
     try:
         fields = (_PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         return fields[_STATE], int(fields[_STARTED])

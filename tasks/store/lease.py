@@ -1,17 +1,17 @@
-"""Leases: of many hosts that want the same result, one makes it and the others wait.
+"""Leases: if many hosts want the same result, one makes it and the others wait.
 
-A lease is a small object that its holder rewrites, so that its ETag changes, several times per lease time.
-Whoever sees one ETag for a whole lease time on its own monotonic clock takes the lease over: clocks of two
-hosts are never compared. A process that is gone is followed at once by those on its host. Taking, renewing
-and taking over are conditional writes, so of several hosts one succeeds. A lease saves work and guards
-nothing: where two hold one, because a holder was paused or the server ignores a condition, both make the
-result, and the conditional write of its record settles which one stands.
+A lease is a small object. Its holder rewrites it several times per lease time, which changes its ETag. A
+waiter that sees the same ETag for a whole lease time on its own monotonic clock takes the lease over: clocks
+of two hosts are never compared. If the holder's process has ended, waiters on its host take over at once.
+Taking, renewing and taking over are conditional writes, so only one host succeeds. A lease saves work but
+guards nothing: if a holder was paused or the server ignores a condition, two hosts may hold it. Then both
+make the result, and the conditional write of its record decides which one counts.
 
-A holder that finds out that the result cannot be made, because of what was asked for and not of its own host,
-leaves its error in the lease: those that waited for it have their answer, and later callers retry.
+If the result cannot be made because of the request, not because of its host, the holder writes its error into
+the lease. Those that waited for it raise that error; later callers retry.
 
-A lease that is taken over is a new document, since the old one spoke of another holder. One that is renewed
-keeps the keys that this version does not know.
+A takeover writes a new document, because the old one describes another holder. A renewal keeps the keys that
+this version does not know.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_e
 from tasks.store.store import Store
 
 LEASE_SECONDS = 30.0
-"""How long a holder that died keeps the others waiting."""
+"""How long others wait for a holder that died."""
 
 _SCHEMA, _MAJOR = "enginefarm.lease", 1
 _LOG = logging.getLogger(__name__)
@@ -46,15 +46,15 @@ _LARGEST_BODY = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Standing:
-    """The lease as it lies in the store.
+    """The lease in the store.
 
     Attributes:
         etag: changes with every renewal.
-        owner: the caller that has it.
-        seconds: its own lease time.
-        holder: its process, where that is known.
-        failed: how it ended, if it did.
-        document: all of it, with keys that this version does not know.
+        owner: the caller that holds it.
+        seconds: its lease time.
+        holder: its process, if known.
+        failed: the error that ended it, if any.
+        document: the whole document, with keys that this version does not know.
     """
 
     etag: str
@@ -67,13 +67,13 @@ class _Standing:
 
 @dataclass(slots=True, kw_only=True)
 class Lease:
-    """One caller's side of a lease. Its calls block; they come from one thread at a time.
+    """One caller's side of a lease. Its calls block; only one thread at a time may make them.
 
     Attributes:
-        store: where the lease lies.
-        key: what it is for, such as the key of the record that its holder will write.
-        seconds: how long it stays the holder's without a renewal.
-        owner: tells this caller from all others.
+        store: the store of the lease.
+        key: what it is for, for example the key of the record that its holder will write.
+        seconds: how long the holder keeps it without a renewal.
+        owner: distinguishes this caller from all others.
     """
 
     store: Store
@@ -81,31 +81,30 @@ class Lease:
     seconds: float = LEASE_SECONDS
     owner: str = field(default_factory=lambda: f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}")
     _beat: int = 0
-    _etag: str | None = None  # of the last write of ours, while the lease is ours
+    _etag: str | None = None  # of our last write, while we hold the lease
     _held_until: float = 0.0
-    _kept: Mapping[str, Any] = field(default_factory=dict)  # what others wrote into our lease
-    _seen: tuple[_Standing, float] | None = None  # another's lease, and since when
+    _kept: Mapping[str, Any] = field(default_factory=dict)  # keys that others wrote into our lease
+    _seen: tuple[_Standing, float] | None = None  # the lease of another caller, and since when
 
     @property
     def held(self) -> bool:
-        """Whether the lease is surely still this caller's: nobody takes it over before its time is up."""
+        """Whether this caller certainly still holds the lease: nobody takes it over before its time is up."""
         return self._etag is not None and monotonic() < self._held_until
 
     def take(self) -> bool:
-        """Try once to become the holder; return whether this caller is.
+        """Try once to become the holder; return whether this caller holds the lease.
 
-        Call it again after a while: each call looks whether the holder still renews, and takes the lease
-        over where it was not renewed for a whole lease time. While S3 is away nobody can renew: the watch
-        restarts.
+        Poll it: each call checks whether the holder still renews, and takes the lease over if it was not
+        renewed for a whole lease time. While S3 is away nobody can renew, so the watch restarts.
 
         Raises:
-            FarmError: the one with which the holder failed that this caller waited for; else as `s3_errors`.
+            FarmError: the error of the holder that this caller waited for; else as `s3_errors`.
         """
         standing = self._look()
         self._kept = {}
         if standing is None:
             return self._write(IfNoneMatch="*")
-        if standing.owner == self.owner:  # the answer to our own write was lost
+        if standing.owner == self.owner:  # the response to our own write was lost
             self._kept = standing.document
             return self._write(IfMatch=standing.etag)
         if standing.failed is not None:
@@ -123,7 +122,7 @@ class Lease:
     def _look(self) -> _Standing | None:
         started = monotonic()
         try:
-            standing = self._read()
+            standing = self._fetch()
         except FarmError:
             self._seen = None
             raise
@@ -132,7 +131,7 @@ class Lease:
         return standing
 
     def renew(self) -> bool:
-        """Keep the lease for another lease time; return False where another has it by now.
+        """Keep the lease for another lease time; return False if another caller holds it by now.
 
         Raises:
             FarmError: as `s3_errors`; the lease may still be held.
@@ -141,23 +140,23 @@ class Lease:
             return False
         if self._write(IfMatch=self._etag):
             return True
-        standing = self._read()  # a lost answer makes botocore write again, which then finds our own ETag
+        standing = self._fetch()  # if a response was lost, botocore writes again and then meets our own ETag
         if standing is None or standing.owner != self.owner:
             return False
         self._kept = standing.document
         return self._write(IfMatch=standing.etag)
 
     def release(self, failure: BaseException | None = None) -> None:
-        """Give the lease back, so that nobody has to wait. What may be another's by now is left alone.
+        """Give the lease back, so that nobody has to wait. A lease that may be another's is not touched.
 
         Args:
             failure: why there is no result; None if there is one.
 
         Raises:
-            FarmError: as `s3_errors`; the lease then runs out.
+            FarmError: as `s3_errors`; the lease then expires.
         """
-        etag, held = self._etag, self.held
-        if etag is None or not held:
+        etag, still_held = self._etag, self.held
+        if etag is None or not still_held:
             self._etag = None
             return
         if isinstance(failure, FarmError) and failure.about_request:
@@ -167,7 +166,7 @@ class Lease:
         self._etag = None
         with s3_errors(f"to give back the lease {self.store.url}/{self._place['Key']}"):
             try:
-                # Some servers ignore the condition: `held` says the same, but for a slow network.
+                # Some servers ignore the condition. `held` checks the same, except on a slow network.
                 self.store.client.delete_object(**self._place, IfMatch=etag)
             except ClientError as error:
                 if not is_refused_write(error):
@@ -179,7 +178,7 @@ class Lease:
         return {"Bucket": self.store.bucket, "Key": f"{prefix}leases/{self.key}"}
 
     def _write(self, failure: FarmError | None = None, **condition: Any) -> bool:
-        """Make the lease ours, or keep it, or end it by `failure`, if `condition` holds."""
+        """Take the lease, keep it, or end it with `failure`, if `condition` holds."""
         self._beat += 1
         document: dict[str, Any] = {
             "schema": f"{_SCHEMA}/{_MAJOR}", "owner": self.owner, "seconds": self.seconds, "beat": self._beat,
@@ -201,11 +200,11 @@ class Lease:
                     raise
                 self._etag = None
                 return False
-        # Counted from before the call: others count from after it, so they never come too early.
+        # Counted from before the call: others count from after it, so they never take over too early.
         self._etag, self._held_until = answer["ETag"].strip('"'), started + self.seconds
         return True
 
-    def _read(self) -> _Standing | None:
+    def _fetch(self) -> _Standing | None:
         with s3_errors(f"to read the lease s3://{self._place['Bucket']}/{self._place['Key']}"):
             try:
                 answer = self.store.client.get_object(**self._place)
@@ -218,7 +217,7 @@ class Lease:
 
 
 def _written_over(former: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `document` with the keys that only `former` has, at every level."""
+    """Return `document` plus the keys that only `former` has, at every level."""
     return {**former} | {
         key: _written_over(former[key], value)
         if isinstance(value, dict) and isinstance(former.get(key), dict)
@@ -228,7 +227,7 @@ def _written_over(former: Mapping[str, Any], document: Mapping[str, Any]) -> dic
 
 
 def _standing(etag: str, body: bytes) -> _Standing:
-    """Read the lease; one that is damaged or of another major version has no owner and runs out."""
+    """Parse the lease. If it is damaged or of another major version, it has no owner and expires."""
     document: dict[str, Any] = {}
     try:
         document = json.loads(body)
@@ -243,13 +242,13 @@ def _standing(etag: str, body: bytes) -> _Standing:
 
 
 def _check_schema(document: object) -> None:
-    """Refuse a lease of another major version; one without a schema is from before leases had any.
+    """Refuse a lease of another major version; leases without a schema are older than schemas.
 
     Raises:
-        ValueError, TypeError: it has, or it is no document of ours.
+        ValueError, TypeError: it is of another major version, or not a lease.
     """
     if not isinstance(document, dict):
-        raise TypeError("no JSON object")
+        raise TypeError("not a JSON object")
     schema = document.get("schema", f"{_SCHEMA}/{_MAJOR}")
     match = re.fullmatch(rf"{re.escape(_SCHEMA)}/(\d+)", str(schema))
     if match is None or int(match[1]) != _MAJOR:

@@ -1,4 +1,4 @@
-"""What lies below a prefix of a bucket."""
+"""Lists the objects below a prefix of a bucket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One object in a listing.
+    """An object in a listing.
 
     Attributes:
         key: its full key.
@@ -31,14 +31,14 @@ class Listed:
 
 
 def pages(client: S3Client, bucket: str, prefix: str) -> Iterator[list[Listed]]:
-    """Yield what lies below `prefix` in the order of keys, as S3 hands it out: at most 1,000 at a time.
+    """Yield the objects below `prefix` in the order of keys, by S3's pages of at most 1,000.
 
     Raises:
         FarmError: as `s3_errors`.
     """
     answers = iter(client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
     while True:
-        # Not around the yield: errors of whoever uses the page are not S3's.
+        # Not around the yield: errors of the caller are not S3's.
         with s3_errors(f"to list s3://{bucket}/{prefix}"):
             answer = next(answers, None)
         if answer is None:

@@ -1,4 +1,4 @@
-"""Which names a release may hold, and which of them are its model."""
+"""The names that are allowed in a release, and those that make its model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENDINGS = {
 
 
 def check_paths(paths: Iterable[str], *, place: str) -> None:
-    """Refuse paths that could be written outside a folder, or not at all.
+    """Refuse paths that would be written outside a folder, or cannot be written.
 
     Args:
         paths: names below the release's folder, with slashes.
@@ -33,51 +33,51 @@ def check_paths(paths: Iterable[str], *, place: str) -> None:
         ArchiveRefused: a path is absolute, has `..`, an empty part, a backslash or a control character,
             is too long, or is both a file and a folder.
     """
-    known = set(paths)
-    for path in sorted(known):
-        problem = _problem(path) or _file_and_folder(path, known)
+    distinct = set(paths)
+    for path in sorted(distinct):
+        problem = _problem(path) or _file_and_folder(path, distinct)
         if problem:
             raise ArchiveRefused(
                 wanted=f"names in {place} that can be files below one folder",
                 found=f"{path!r}: {problem}",
-                fix="remove or rename it; what is in S3 already needs a new version",
+                fix="remove or rename it; if it is in S3 already, publish a new version",
             )
 
 
 def _problem(path: str) -> str | None:
     if not path.isprintable() or "\\" in path:
-        return "control characters and backslashes are not taken"
+        return "control characters and backslashes are not allowed"
     for part in path.split("/"):
         if part in {"", ".", ".."}:
-            return f"{part!r} is no name of a file or folder"
+            return f"{part!r} is not a name of a file or folder"
         if len(part.encode()) > _LONGEST_PART:
             return f"a name has at most {_LONGEST_PART} bytes"
     return None
 
 
-def _file_and_folder(path: str, known: set[str]) -> str | None:
+def _file_and_folder(path: str, files: set[str]) -> str | None:
     parents = (str(parent) for parent in PurePosixPath(path).parents)
-    return next((f"{parent!r} is a file, too" for parent in parents if parent in known), None)
+    return next((f"{parent!r} is a file, too" for parent in parents if parent in files), None)
 
 
 def model_format(paths: Iterable[str], *, place: str) -> ModelFormat:
-    """Return the form of the one model among `paths`, of which one is the request file.
+    """Return the form of the only model among `paths`, which also contain the request file.
 
     Raises:
         ReleaseIncomplete: no model, several, or no request file.
     """
-    known = set(paths)
-    if REQUEST_FILE not in known:
-        raise request_file_missing(place, known)
-    forms = [form for form in ModelFormat if _holds(form, known)]
+    names = set(paths)
+    if REQUEST_FILE not in names:
+        raise request_file_missing(place, names)
+    forms = [form for form in ModelFormat if _holds(form, names)]
     if len(forms) == 1:
         return forms[0]
     *others, last = map(_shown_form, ModelFormat)
     raise ReleaseIncomplete(
         wanted=f"one of {', '.join(others)} or {last} in {place}",
-        found=f"{' and '.join(forms)} together" if forms else _list_names(known),
-        fix=((_renaming(known) if not forms else "") or "leave exactly one model there, named like this")
-        + "; what is in S3 already needs a new version",
+        found=f"{' and '.join(forms)} together" if forms else _list_names(names),
+        fix=((_renaming(names) if not forms else "") or "leave exactly one model there, named like this")
+        + "; if it is in S3 already, publish a new version",
     )
 
 
@@ -86,7 +86,7 @@ def _shown_form(form: ModelFormat) -> str:
 
 
 def _renaming(paths: set[str]) -> str:
-    """Return what to rename so that the folder has a model; empty if that cannot be told."""
+    """Return what to rename so that the folder has a model; empty if that is not clear."""
     renames = set[tuple[str, str]]()
     for path in paths:
         folder, _, name = path.rpartition("/")
@@ -98,7 +98,7 @@ def _renaming(paths: set[str]) -> str:
         return ""
     ((actual, wanted),) = renames
     if not actual:
-        return f"move {_GRAPH_FILE}, with variables/ and what else belongs to it, into a folder {wanted}"
+        return f"move {_GRAPH_FILE}, with variables/ and its other files, into a folder {wanted}"
     return f"rename {printable_name(actual)} to {wanted}"
 
 
@@ -107,8 +107,8 @@ def request_file_missing(place: str, paths: Iterable[str]) -> ReleaseIncomplete:
     return ReleaseIncomplete(
         wanted=f"{REQUEST_FILE} in {place}",
         found=_list_names(paths),
-        fix=f"upload {REQUEST_FILE} last: it says that the release is complete (an empty one builds "
-        "the defaults); if the upload still runs, wait for it",
+        fix=f"upload {REQUEST_FILE} last: it marks the release as complete (an empty file builds "
+        "the defaults); if the upload is still running, wait for it",
     )
 
 
@@ -119,7 +119,7 @@ def _holds(form: ModelFormat, paths: set[str]) -> bool:
 
 
 def _list_names(paths: Iterable[str]) -> str:
-    """Name what lies at the top, folders with a slash."""
+    """List the names at the top, folders with a slash."""
     top = sorted({printable_name(path.split("/")[0]) + ("/" if "/" in path else "") for path in paths})
     more = f" and {len(top) - _SHOWN} more" if len(top) > _SHOWN else ""
     return ", ".join(top[:_SHOWN]) + more if top else "nothing"

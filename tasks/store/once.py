@@ -1,4 +1,4 @@
-"""Makes a result once: a host makes it under a lease, and the others poll the store until it is there."""
+"""Makes a result once: one host makes it under a lease, and the others poll the store for it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _LOG = logging.getLogger(__name__)
 async def make_once(
     lease: Lease, find: Callable[[], Awaitable[T | None]], make: Callable[[], Awaitable[T]]
 ) -> T:
-    """Return what `find` finds, or `make` it while all others that ask for the same lease wait.
+    """Return the result of `find`, or `make` it while all others with the same lease wait.
 
     Args:
-        lease: of the result, not held.
+        lease: of the result, not taken yet.
         find: looks for the result in the store; polled while another host holds the lease.
-        make: makes the result and stores it, so that `find` finds it from then on.
+        make: makes the result and stores it, so that `find` then finds it.
 
     Raises:
-        FarmError: of `find` and `make`, also of another host's `make` if it concerns the request; and as
+        FarmError: of `find` and `make`, also of another host's `make` if it is about the request; and as
             `s3_errors`.
     """
     while True:
@@ -40,16 +40,16 @@ async def make_once(
             return result
         if await retry_while_s3_is_down(lease.take):
             break
-        # Not all at the same moment.
+        # Jitter, so that hosts do not all poll at the same moment.
         await asyncio.sleep(min(_POLL_SECONDS, lease.seconds / _BEATS) * random.uniform(0.5, 1.5))  # noqa: S311
     async with _renewed(lease):
-        result = await find()  # the last holder may have finished between our two looks
+        result = await find()  # the last holder may have finished since our last poll
         return result if result is not None else await make()
 
 
 @contextlib.asynccontextmanager
 async def _renewed(lease: Lease) -> AsyncIterator[None]:
-    """Renew the held `lease` in the background, and give it back at the end."""
+    """Renew the `lease` in the background, and give it back at the end."""
     done = asyncio.Event()
     beats = asyncio.create_task(_renew_until(done, lease))
     failure: BaseException | None = None
@@ -60,7 +60,7 @@ async def _renewed(lease: Lease) -> AsyncIterator[None]:
         raise
     finally:
         done.set()
-        await asyncio.wait({beats})  # not `await beats`: that may swallow a cancel of this task
+        await asyncio.wait({beats})  # not `await beats`: that may swallow a cancellation of this task
         try:
             await asyncio.shield(asyncio.to_thread(lease.release, failure))
         except FarmError as error:

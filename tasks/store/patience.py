@@ -1,4 +1,4 @@
-"""Retries while S3 does not answer: what a run has made by then may be hours of work."""
+"""Retries while S3 does not answer: by then a run may have hours of work to lose."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _LOG = logging.getLogger(__name__)
 
 
 def be_patient(seconds: float) -> None:
-    """Let this task, and all that starts in it, wait so long for S3, each time that it is away."""
+    """Let this task, and all tasks that it starts, wait up to `seconds` for S3 at each outage."""
     _PATIENCE.set(seconds)
 
 
 def is_patient() -> bool:
-    """Say whether what fails here with `StoreUnreachable` has waited for S3 already."""
+    """Say whether a `StoreUnreachable` raised here has waited for S3 already."""
     return _PATIENCE.get() > 0
 
 
 async def retry_async_while_s3_is_down(work: Callable[[], Awaitable[T]]) -> T:
-    """Return what `work` returns; retry while S3 does not answer, as long as `be_patient` allows here.
+    """Return the result of `work`; retry while S3 does not answer, as long as `be_patient` allows here.
 
     Raises:
         StoreUnreachable: S3 was away for too long.
-        Exception: any other of `work`.
+        Exception: any other exception of `work`.
     """
     away: float | None = None
     pauses = iter(_BACKOFF)
@@ -47,11 +47,11 @@ async def retry_async_while_s3_is_down(work: Callable[[], Awaitable[T]]) -> T:
             away = now if away is None else away
             if now - away >= _PATIENCE.get():
                 raise
-            _LOG.warning("waits for S3, for %.0f s now: %s", now - away, error.found)
+            _LOG.warning("waiting for S3, for %.0f s now: %s", now - away, error.found)
             report_progress("wait for S3", "", 0.0)
         await asyncio.sleep(next(pauses))
 
 
 async def retry_while_s3_is_down(call: Callable[[], T]) -> T:
-    """Return what the blocking `call` returns in a thread; see `retry_async_while_s3_is_down`."""
+    """Return the result of the blocking `call` in a thread; see `retry_async_while_s3_is_down`."""
     return await retry_async_while_s3_is_down(lambda: asyncio.to_thread(call))

@@ -1,6 +1,6 @@
-"""YAML as plain data, with the line of every value: no tags, no anchors, bounded in size and depth.
+"""YAML as plain data with line numbers: no tags, no anchors, bounded in size and depth.
 
-Words mean what they mean in JSON: `010` is no eight, `on` is no boolean, and `1e-2` is a number.
+Words mean what they mean in JSON: `010` is not 8, `on` is not a boolean, and `1e-2` is a number.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that a person has to change in the file.
+    """A problem that a person has to correct in the file.
 
     Attributes:
-        line: number of the line, from 1; 0 for the whole file.
-        path: keys and positions that lead to the value; may be empty.
-        actual: what is there.
-        fix: what to do about it.
+        line: line number from 1; 0 for the whole file.
+        path: keys and indices of the value; may be empty.
+        actual: the problem.
+        fix: how to correct it.
     """
 
     line: int
@@ -59,13 +59,13 @@ class Problem:
 
 
 class PlainYaml:
-    """The values of a YAML text, and where they stand in it.
+    """The values of a YAML text, and their lines.
 
     Attributes:
-        value: mappings, lists, texts, numbers, booleans and None; an empty mapping for an empty text, and
-            for one that was not read because of its problems.
-        lines: line of each value by its keys.
-        problems: what is wrong with the text itself; it never raises.
+        value: mappings, lists, texts, numbers, booleans and None; an empty mapping for an empty text, and for
+            a text that was not read because of its problems.
+        lines: the line of each value, by its keys.
+        problems: the problems of the text itself; it never raises.
     """
 
     def __init__(self, text: str) -> None:
@@ -80,14 +80,14 @@ class PlainYaml:
             column = f"column {mark.column + 1}, " if mark else ""
             problem = f"{column}{error.problem or error.context}"
             self._note(mark.line + 1 if mark else 0, (), problem, "correct the YAML there")
-        except (yaml.YAMLError, ValueError) as error:  # PyYAML lets ValueErrors of bad escapes through
+        except (yaml.YAMLError, ValueError) as error:  # PyYAML passes on ValueErrors of bad escapes
             self._note(0, (), " ".join(str(error).split()), "write plain UTF-8 text")
         else:
             if root is not None:
                 self.value = self._read_node(root, ())
 
     def line_of(self, path: KeyPath) -> int:
-        """Return the line of the value at `path`, or of the closest one around it."""
+        """Return the line of the value at `path`, or of its closest parent."""
         while path not in self.lines:
             path = path[:-1]
         return self.lines[path]
@@ -118,12 +118,12 @@ class PlainYaml:
 
 
 def dump_plain(document: Any) -> str:
-    """Return the YAML text of plain data, as `PlainYaml` reads it."""
+    """Return the YAML text of plain data, which `PlainYaml` can read."""
     return yaml.dump(document, Dumper=_QuotingDumper, sort_keys=False, allow_unicode=True)
 
 
 def _not_plain(text: str) -> Iterator[Problem]:
-    """Yield what could make a small file large or run code, before anything is built from it."""
+    """Yield everything that could make a small file large or run code, before anything is built from it."""
     if len(text.encode("utf-8", "replace")) > _LARGEST_BYTES:
         yield Problem(
             line=0, path=(), actual=f"more than {_LARGEST_BYTES >> 10} KiB", fix="keep only the request"
@@ -158,7 +158,7 @@ def _not_plain(text: str) -> Iterator[Problem]:
 def _not_shown(text: str) -> str | None:
     """Return why `text` cannot be a name or a value; all of them appear in logs, records and messages."""
     if _SURROGATE.search(text):
-        return "half a character (\\ud800 to \\udfff)"
+        return "half of a surrogate pair (\\ud800 to \\udfff)"
     if not text.isprintable():
         return f'the text "{_shortened(text)}", which has control characters'
     return None
@@ -181,7 +181,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
 
 
 class _QuotingDumper(yaml.SafeDumper):
-    """Quotes what this module would not read as text."""
+    """Quotes texts that this module would read as something else."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -1,8 +1,8 @@
-"""Releases are published once. Their request may be replaced, and each former version of it is kept.
+"""Publishes releases, once each. Their request may be replaced; its former versions are kept.
 
-The model, the samples and all else in a release never change. `build.yaml` is replaced by compare-and-swap,
-after its former version is kept as `requests/<number>.yaml` beside it. So of two people who replace it at the
-same moment one is refused, and nothing that anybody asked for is lost.
+The model, the samples and all other files of a release never change. `build.yaml` is replaced by
+compare-and-swap, after its former version is kept as `requests/<number>.yaml` beside it. If two people
+replace it at the same time, one is refused, so no request is lost.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _READ_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """What publishing a folder comes to.
+    """What publishing a folder uploads.
 
     Attributes:
         ref: the release.
         new: files to upload, by path; the request file last.
-        present: how many files are in S3 already, with the same bytes.
-        replaces: the request file in S3 that is to be replaced; None if none is.
+        present: the number of files that S3 already has with the same bytes.
+        replaces: the request file in S3 that will be replaced; None if none will.
     """
 
     ref: ReleaseRef
@@ -56,12 +56,12 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestVersion:
-    """One version of a release's request file.
+    """A version of a release's request file.
 
     Attributes:
-        number: 1 for the first that is kept; the current one has the highest.
-        key: where it lies in S3.
-        modified: when it was written there, in UTC; for a former one, when it was replaced.
+        number: 1 for the oldest version; the current one has the highest.
+        key: its key in S3.
+        modified: when it was written, in UTC; for a former version, when it was replaced.
         size: number of bytes.
     """
 
@@ -75,8 +75,8 @@ def local_files(folder: Path) -> dict[str, Path]:
     """Return the files below `folder` by path, with slashes.
 
     Raises:
-        RequestInvalid: it is no folder.
-        ArchiveRefused: it holds links or devices, or names that no release may hold.
+        RequestInvalid: it is not a folder.
+        ArchiveRefused: it contains links or devices, or names that are not allowed in a release.
     """
     if not folder.is_dir():
         raise RequestInvalid(
@@ -89,7 +89,7 @@ def local_files(folder: Path) -> dict[str, Path]:
             raise ArchiveRefused(
                 wanted=f"only files and folders in {folder}",
                 found=f"{path} is a link or a device",
-                fix="copy what the link points to in its place",
+                fix="replace each link by a copy of its target",
             )
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     check_paths(files, place=str(folder))
@@ -97,13 +97,13 @@ def local_files(folder: Path) -> dict[str, Path]:
 
 
 def plan_upload(client: S3Client, ref: ReleaseRef, folder: Path, *, replace_request: bool = False) -> Upload:
-    """Return what is to be uploaded so that the release at `ref` is what `folder` holds. Writes nothing.
+    """Return what to upload so that the release at `ref` equals `folder`. Writes nothing.
 
     Args:
-        client: of S3.
+        client: S3 client.
         ref: the release.
-        folder: its files; if the request is replaced, those that change are enough.
-        replace_request: whether a `build.yaml` that is in S3 may be replaced, and files may be added to it.
+        folder: its files; to replace the request, the changed files are enough.
+        replace_request: whether a `build.yaml` in S3 may be replaced, and files may be added to the release.
 
     Raises:
         RequestInvalid: the release has other files, or another request that must not be replaced.
@@ -116,7 +116,7 @@ def plan_upload(client: S3Client, ref: ReleaseRef, folder: Path, *, replace_requ
     if not (complete and replace_request):
         model_format(files, place=str(folder))
     if not complete and (strange := sorted(present.keys() - files.keys())):
-        raise _occupied(ref, f"{strange[0]!r}, which {folder} does not hold")
+        raise _occupied(ref, f"{strange[0]!r}, which {folder} does not have")
     both = files.keys() & present.keys()
     changed = {path for path in both if not _is_same(client, ref, files[path], present[path])}
     if models := sorted(changed - {REQUEST_FILE}):
@@ -139,10 +139,10 @@ def publish_release(
 ) -> Upload:
     """Upload the files of `folder` as the release `ref`, `build.yaml` last; return what was uploaded.
 
-    An upload that was cut off can be repeated: what is there already must be what `folder` holds.
+    Idempotent: an interrupted upload can be repeated. Files in S3 must equal those of `folder`.
 
     Raises:
-        RequestInvalid: as `plan_upload`, or somebody else wrote there at the same moment.
+        RequestInvalid: as `plan_upload`, or somebody else published at the same time.
         FarmError: as `plan_upload`.
     """
     upload = plan_upload(client, ref, folder, replace_request=replace_request)
@@ -163,7 +163,7 @@ def publish_release(
 
 
 def _is_same(client: S3Client, ref: ReleaseRef, file: Path, listed: Listed) -> bool:
-    """Say whether `file` has the bytes of the listed object, which is read only if its tag is no MD5."""
+    """Say whether `file` equals the listed object, which is only downloaded if its ETag is not an MD5."""
     if file.stat().st_size != listed.size:
         return False
     if listed.etag == _md5(file):
@@ -182,20 +182,20 @@ def _md5(file: Path) -> str:
 
 
 def _replace_request(client: S3Client, ref: ReleaseRef, file: Path, former: Listed) -> None:
-    """Keep the request file that is in S3, then put `file` in its place, unless it changed meanwhile.
+    """Keep the request file that is in S3, then replace it by `file`, unless it changed meanwhile.
 
     Raises:
-        RequestInvalid: it did.
+        RequestInvalid: it changed.
         FarmError: as `s3_errors`.
     """
     data = read_request_file(client, ref)
     kept = _former_versions(client, ref)
     last = kept[-1] if kept else None
-    if last is None or _read(client, ref, last) != data:  # else an earlier attempt got as far as that
+    if last is None or _read_version(client, ref, last) != data:  # else an earlier attempt kept it
         path = former_request_path(last.number + 1 if last else 1)
         if not put_if_absent(client, Address(bucket=ref.bucket, key=f"{ref.key}{path}"), data):
             kept = _former_versions(client, ref)
-            if not kept or _read(client, ref, kept[-1]) != data:
+            if not kept or _read_version(client, ref, kept[-1]) != data:
                 raise _replaced_by_another(ref)
     if not put_if_unchanged(client, request_address(ref), file, etag=former.etag):
         raise _replaced_by_another(ref)
@@ -204,8 +204,8 @@ def _replace_request(client: S3Client, ref: ReleaseRef, file: Path, former: List
 def _replaced_by_another(ref: ReleaseRef) -> RequestInvalid:
     return RequestInvalid(
         wanted=f"to replace {request_address(ref).url} as it was read",
-        found="that somebody else replaced it at the same moment",
-        fix=f"look at what it says now (`enginefarm requests {ref.url}`), then publish again",
+        found="that somebody else replaced it at the same time",
+        fix=f"look at the current version (`enginefarm requests {ref.url}`), then publish again",
     )
 
 
@@ -215,7 +215,7 @@ def request_versions(client: S3Client, ref: ReleaseRef) -> tuple[RequestVersion,
     Raises:
         FarmError: as `read_request_file`.
     """
-    read_request_file(client, ref)  # says what is missing if there is none
+    read_request_file(client, ref)  # raises if there is none
     former = _former_versions(client, ref)
     number = former[-1].number + 1 if former else 1
     current = release_objects(client, ref)[REQUEST_FILE]
@@ -226,13 +226,13 @@ def read_request_version(client: S3Client, ref: ReleaseRef, number: int) -> byte
     """Return version `number` of the release's request file.
 
     Raises:
-        NotStored: there is none.
+        NotStored: there is no such version.
         FarmError: as `s3_errors`.
     """
     versions = request_versions(client, ref)
     for version in versions:
         if version.number == number:
-            return _read(client, ref, version)
+            return _read_version(client, ref, version)
     raise NotStored(
         wanted=f"version {number} of the request of {ref.url}",
         found=f"versions {', '.join(str(version.number) for version in versions)}",
@@ -256,7 +256,7 @@ def _version(number: int, listed: Listed) -> RequestVersion:
     return RequestVersion(number=number, key=listed.key, modified=listed.modified, size=listed.size)
 
 
-def _read(client: S3Client, ref: ReleaseRef, version: RequestVersion) -> bytes:
+def _read_version(client: S3Client, ref: ReleaseRef, version: RequestVersion) -> bytes:
     address = Address(bucket=ref.bucket, key=version.key)
     data = read_small(client, address, most=_LARGEST_REQUEST, refusal=RequestInvalid)
     if data is None:
@@ -277,10 +277,10 @@ def _occupied(ref: ReleaseRef, existing: str) -> RequestInvalid:
 
 
 def _complete(ref: ReleaseRef, new: list[str], folder: Path) -> RequestInvalid:
-    """Return the error for a release that is published, where `new` would be added or replaced."""
+    """Return the error for a published release to which `new` would be added, or in which it would change."""
     return RequestInvalid(
         wanted=f"a release at {ref.url} that is not published yet, or the same files",
         found=f"a complete release, and {', '.join(new)} in {folder}, new or with other bytes",
         fix=f"to correct its request: `enginefarm publish {folder} {ref.url} --replace-request`, which keeps "
-        "the former one; a changed model is a new version",
+        "the former one; publish a changed model as a new version",
     )

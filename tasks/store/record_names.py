@@ -1,4 +1,4 @@
-"""Records by their short names. Their keys are listed for that; no record is read."""
+"""Looks up records by their short names. It lists keys and reads no record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN_KEYS = 10
 
 
 class RecordRoot(StrEnum):
-    """Records that have short names, by the folder of the store that they are in."""
+    """Records with short names, by their folder in the store."""
 
     ENGINES = "engines"
     QUARANTINE = "quarantine"
@@ -30,11 +30,11 @@ def names_in(store: Store, root: RecordRoot) -> dict[str, str]:
 
 
 def key_named(store: Store, root: RecordRoot, name: str) -> str:
-    """Return the key of the record below `root` with the short name `name`; a key stands for itself.
+    """Return the key of the record below `root` with the short name `name`; `name` may also be a key.
 
     Raises:
         NotStored: no record has that name.
-        NameAmbiguous: several have it; the error lists their keys.
+        NameAmbiguous: several records have that name; the error lists their keys.
         FarmError: as `s3_errors`.
     """
     if not is_short_name(name):
@@ -46,7 +46,7 @@ def key_named(store: Store, root: RecordRoot, name: str) -> str:
     if not keys:
         raise NotStored(
             wanted=wanted,
-            found="no record whose digest begins so",
+            found="no record whose digest starts with it",
             fix=f"`enginefarm {root} list` shows names and keys; a name has {FEWEST_DIGITS} digits or more",
         )
     more = [f"and {len(keys) - _SHOWN_KEYS} more"] if len(keys) > _SHOWN_KEYS else []

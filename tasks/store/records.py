@@ -1,8 +1,8 @@
-"""Records as JSON documents, and where each belongs.
+"""Records as JSON documents, and their keys.
 
-Hosts of one farm have different versions of enginefarm while they are upgraded. So a reader ignores keys that
-it does not know, at every level, and refuses a newer major version of the schema with the advice to update
-this host. What rewrites or copies a record keeps the keys that it does not know.
+During an upgrade, the hosts of a farm have different versions of enginefarm. So a reader ignores unknown
+keys, at every level, and refuses a newer major version of the schema with the advice to update this host.
+Code that rewrites or copies a record keeps unknown keys.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SHOWN_ERRORS = 5
 _NEW_VALUES = {"enum", "literal_error"}
 UPDATE = "update enginefarm on this host: a newer version wrote this"
-"""The fix of each error about a record that is right, and that this version cannot read."""
+"""The fix of each error about a correct record that this version cannot read."""
 _RESTORE = (
     "restore the object from a backup or from the bucket's versions: the farm never writes one like this"
 )
-_REPLACED: dict[type, str] = {  # these are rewritten all the time
+_REPLACED: dict[type, str] = {  # these are rewritten regularly
     TimingRecord: "nothing: the next build for this GPU and TensorRT replaces it",
     Announcement: "start an agent of this pool: it replaces the announcement",
 }
@@ -54,7 +54,7 @@ class Document(Generic[R]):
     """A record, and the document that it was read from.
 
     Attributes:
-        record: what this version understands of it.
+        record: what this version understands of the document.
         data: the document's bytes, with keys that this version does not know.
     """
 
@@ -63,12 +63,12 @@ class Document(Generic[R]):
 
 
 def record_to_json(record: Record, *, over: Document[Any] | None = None) -> bytes:
-    """Return the UTF-8 JSON document of `record`, indented for people, ending in a line feed.
+    """Return the UTF-8 JSON document of `record`, indented for people, with a line feed at the end.
 
     Args:
-        record: what to write.
-        over: the document that `record` replaces or was copied from, which for an engine is its conversion's:
-            keys in it that this version does not know are kept, at every level.
+        record: the record to write.
+        over: the document that `record` replaces or was copied from; for an engine, that of its conversion.
+            Its keys that this version does not know are kept, at every level.
 
     Raises:
         RecordInvalid: a figure is NaN or infinite, or a value has no JSON form.
@@ -85,28 +85,28 @@ def record_to_json(record: Record, *, over: Document[Any] | None = None) -> byte
         raise RecordInvalid(
             wanted=f"to write the record {record.key} as JSON",
             found=str(error),
-            fix="a record holds finite numbers and texts: report this with the record's model",
+            fix="a record may contain only finite numbers and texts: report this with the record's model",
         ) from error
     return data
 
 
 def _dump(record: Record) -> Any:
-    # Read-only mappings are no `dict`; what else is not as declared shows when it is read back.
+    # Read-only mappings are not `dict`; any other undeclared type shows when the document is read back.
     return _ADAPTERS[type(record)].dump_python(record, mode="json", fallback=dict, warnings="none")
 
 
 def _as_part_of(record: Record, *documents: Any) -> tuple[Any, ...]:
-    """Return `documents` as `record` has them: an engine says of its graph what the conversion says."""
+    """Return `documents` where `record` has them: an engine repeats parts of its conversion."""
     if not isinstance(record, EngineRecord) or documents[0].get("schema") != _SCHEMAS[ConversionRecord]:
         return documents
     return tuple({name: document.get(of) for name, of in _OF_CONVERSION.items()} for document in documents)
 
 
 def _keep_unknown(document: Any, former: Any, understood: Any) -> None:
-    """Add to `document` the keys of `former` that are missing in `understood`: `former` as it was read.
+    """Add to `document` the keys of `former` that `understood`, which is `former` as it was read, lacks.
 
-    Names in a mapping, such as the packages in `tools`, are understood, so they are no keys in this sense. An
-    item of a list keeps its keys if it stays the same.
+    Names in a mapping, for example the packages in `tools`, are understood, so they do not count as keys
+    here. An item of a list keeps its keys if it stays the same.
     """
     if isinstance(former, dict) and isinstance(understood, dict) and isinstance(document, dict):
         for key, value in former.items():
@@ -121,23 +121,23 @@ def _keep_unknown(document: Any, former: Any, understood: Any) -> None:
 
 
 def engine_record_from_json(data: bytes) -> EngineRecord:
-    """Read what `record_to_json` wrote.
+    """Parse what `record_to_json` wrote.
 
     Raises:
-        RecordInvalid: the document is no engine record of a schema that this version reads.
+        RecordInvalid: the document is not an engine record with a schema that this version reads.
     """
     return record_from_json(data, EngineRecord, source="an engine record")
 
 
 def record_schema() -> dict[str, Any]:
-    """Return the JSON Schema of an engine record, for readers that are not written in Python."""
+    """Return the JSON Schema of an engine record, for readers in other languages than Python."""
     schema: dict[str, Any] = _open(_ADAPTERS[EngineRecord].json_schema(mode="serialization"))
-    # It has a default in Python alone: no document goes without.
+    # It has a default only in Python: every document has it.
     return {"$schema": _DRAFT} | schema | {"required": ["schema", *schema["required"]]}
 
 
 def _open(schema: Any) -> Any:
-    """Return `schema` without the ban on further keys that some classes have as parts of a request."""
+    """Return `schema` without the ban on further keys, which some classes have as parts of a request."""
     if isinstance(schema, list):
         return [_open(item) for item in schema]
     if not isinstance(schema, dict):
@@ -148,15 +148,15 @@ def _open(schema: Any) -> Any:
 
 
 def record_from_json(data: bytes, kind: type[R], *, source: str) -> R:
-    """Read a record of `kind`; `source` names the document in errors. Keys that are not known are ignored.
+    """Parse a record of `kind`; `source` names the document in errors. Unknown keys are ignored.
 
     Raises:
-        RecordInvalid: the document is no record of that kind and of a schema that this version reads.
+        RecordInvalid: the document is not a record of that kind with a schema that this version reads.
     """
     try:
         document = json.loads(data, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise _damaged(source, kind, f"no JSON document: {error}") from error
+        raise _damaged(source, kind, f"not a JSON document: {error}") from error
     _check_schema(document, kind, source)
     try:
         record: R = _ADAPTERS[kind].validate_json(data, strict=True, extra="ignore")
@@ -175,14 +175,14 @@ def _check_schema(document: Any, kind: type[R], source: str) -> None:
     error = RecordInvalid(
         wanted=f"{source} with schema {wanted}",
         found="a document without a schema" if schema is None else f"schema {schema!r}",
-        fix=UPDATE if newer else "look at who put it there: the farm writes no such document at this key",
+        fix=UPDATE if newer else "find out who wrote it: the farm writes no such document at this key",
     )
     error.newer = newer
     raise error
 
 
 def _unreadable(source: str, kind: type[R], errors: list[ErrorDetails]) -> RecordInvalid:
-    """Return what is wrong with a document. A value that is not in this version's list is a later one's."""
+    """Return the error for a document. Values outside this version's lists are from a later version."""
     problem = printable("; ".join(map(_place_of_error, errors[:_SHOWN_ERRORS])))
     if not any(error["type"] in _NEW_VALUES for error in errors):
         return _damaged(source, kind, problem)
@@ -204,7 +204,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _finite(text: str) -> float:
@@ -218,10 +218,10 @@ def _damaged(source: str, kind: type[R], problem: str) -> RecordInvalid:
 
 
 def check_key(record: Record, key: str, url: str) -> None:
-    """Refuse `record` at `key`, which lies at `url`, where its contents make another key.
+    """Refuse `record` at `key`, whose URL is `url`, if its contents belong at another key.
 
     Raises:
-        RecordInvalid: they do, or the record names another model or key than its release and contents.
+        RecordInvalid: they do, or the record's model or key differ from its release and contents.
     """
     keys = _keys_of(record)
     if key not in keys:
@@ -236,16 +236,17 @@ def check_key(record: Record, key: str, url: str) -> None:
 
 
 def _keys_of(record: Record) -> tuple[str, ...]:
-    """Return the keys at which `record` may lie, as its contents make them."""
+    """Return the possible keys of `record`, made from its contents."""
     match record:
         case ConversionRecord():
             return (conversion_record_key(record.key),)
         case QuarantineRecord():
             return (quarantine_key(record),)
         case TimingRecord():
-            own = record.made_for
-            # Of before CUDA was part of it: the key was made of something that this version does not read.
-            return (own.shared, own.recorded(record.cache.sha256)) if own.cuda else (record.key,)
+            made_for = record.made_for
+            # From before CUDA was part of it: the key was made of a field that this version does not read.
+            recorded = made_for.recorded(record.cache.sha256)
+            return (made_for.shared, recorded) if made_for.cuda else (record.key,)
         case Announcement():
             return (record.key,)
         case EngineRecord():
@@ -259,7 +260,7 @@ def _keys_of(record: Record) -> tuple[str, ...]:
 
 
 def _misplaced(kind: type, actual: str, wanted: str, url: str) -> RecordInvalid:
-    restore = "look at who put it there: the farm writes no such record. Restore the object from a backup"
+    restore = "find out who wrote it: the farm writes no such record. Restore the object from a backup"
     return RecordInvalid(
         wanted=f"a record of {wanted} in {url}", found=actual, fix=_REPLACED.get(kind, restore)
     )

@@ -1,4 +1,4 @@
-"""Releases in S3, read without trust. `tasks.store.publishing` writes them."""
+"""Reads untrusted releases from S3. `tasks.store.publishing` writes them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PROGRESS_STEP = 0.01
 
 
 def request_address(ref: ReleaseRef) -> Address:
-    """Return where the request file of the release lies."""
+    """Return the address of the release's request file."""
     return Address(bucket=ref.bucket, key=f"{ref.key}{REQUEST_FILE}")
 
 
 def how_to_correct(ref: ReleaseRef) -> str:
-    """Return how a request is corrected whose release is in S3 already."""
+    """Return how to correct the request of a release that is in S3 already."""
     return f"then `enginefarm publish FOLDER {ref.url} --replace-request`: the model is not uploaded again"
 
 
@@ -77,10 +77,10 @@ def request_in(ref: ReleaseRef, data: bytes) -> BuildRequest:
 
 
 def check_sample_file(ref: ReleaseRef, request: BuildRequest, paths: Collection[str]) -> None:
-    """Refuse a request that names a sample file which is not among `paths`, the release's files.
+    """Refuse a request with a sample file that is not among `paths`, the release's files.
 
     Raises:
-        RequestInvalid: it does.
+        RequestInvalid: it names one.
     """
     if request.samples is not None and request.samples not in paths:
         raise RequestInvalid(
@@ -99,12 +99,12 @@ def _some_paths(client: S3Client, ref: ReleaseRef) -> list[str]:
 def fetch_release(client: S3Client, ref: ReleaseRef, into: Path) -> Release:
     """Download every object of the release at `ref` into the folder `into`, hashing on the way.
 
-    Each object is read in the version that was listed first, so that the files belong together. The request
-    file is read as it is at that moment, since it may be replaced; its former versions are left out.
+    Each object is read in the listed version, so that the files belong together. The request file may be
+    replaced at any time, so its current version is read; its former versions are left out.
 
     Raises:
-        ReleaseIncomplete: no model, several, no `build.yaml`, or an object changed meanwhile.
-        ArchiveRefused: a name that is no safe file name, or more than 10,000 objects.
+        ReleaseIncomplete: no model, several, no `build.yaml`, or an object changed during the download.
+        ArchiveRefused: a name is not a safe file name, or there are more than 10,000 objects.
         DiskFull: the disk of `into` is too small.
         FarmError: as `s3_errors`.
     """
@@ -123,9 +123,9 @@ def fetch_release(client: S3Client, ref: ReleaseRef, into: Path) -> Release:
 
 
 def release_objects(client: S3Client, ref: ReleaseRef) -> dict[str, Listed]:
-    """Return what the release holds, by path.
+    """Return the objects of the release, by path.
 
-    Former versions of the request file stay out, as do the empty objects with which consoles mark folders.
+    Without former versions of the request file, and without the empty objects by which consoles mark folders.
 
     Raises:
         ArchiveRefused: more than 10,000 objects.
@@ -141,13 +141,13 @@ def release_objects(client: S3Client, ref: ReleaseRef) -> dict[str, Listed]:
             raise ArchiveRefused(
                 wanted=f"at most {_MOST_OBJECTS} objects in {ref.url}",
                 found="more",
-                fix="publish the model alone; s3://bucket/prefix/model/version is one version of one model",
+                fix="publish only the model; s3://bucket/prefix/model/version is one version of one model",
             )
     return objects
 
 
 def _teller(total: int) -> Callable[[str, int], None]:
-    """Return what reports progress over the whole release, at most once per hundredth."""
+    """Return a function that reports progress over the whole release, at most once per hundredth."""
     last = -1.0
 
     def tell(path: str, received: int) -> None:
@@ -191,7 +191,7 @@ def _fetch_file(
 
 def _changed(ref: ReleaseRef, address: Address) -> ReleaseIncomplete:
     return ReleaseIncomplete(
-        wanted=f"{ref.url} to stay as it is",
-        found=f"{address.url} changed or went away while the release was read",
-        fix="wait until its upload has ended, then build again; publish another model as a new version",
+        wanted=f"{ref.url} to stay unchanged",
+        found=f"{address.url} changed or disappeared while the release was read",
+        fix="wait until its upload has ended, then build again; publish a changed model as a new version",
     )

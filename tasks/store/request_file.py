@@ -1,4 +1,4 @@
-"""`build.yaml`: the written form of a `BuildRequest`. It comes from whoever uploads a model."""
+"""`build.yaml`: the written form of a `BuildRequest`. It is untrusted: a model's uploader writes it."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ _WANTED = {
 
 
 def parse_request(data: str | bytes, *, source: str = REQUEST_FILE) -> BuildRequest:
-    """Read a request; an empty file asks for the defaults.
+    """Parse a request; an empty file asks for the defaults.
 
-    Besides the full form, `targets` and `precisions` may be one word, and the shapes of an input one list,
+    Besides the full form, `targets` and `precisions` may be one word. The shapes of an input may be one list,
     which is then its only shape.
 
     Raises:
-        RequestInvalid: `data` is no request. The error names every problem with its line, and its fix.
+        RequestInvalid: `data` is not a request. The error lists every problem with its line and its fix.
     """
     file = PlainYaml(data if isinstance(data, str) else _text(data, source))
     document = _expanded(file.value)
@@ -92,22 +92,22 @@ def _text(data: bytes, source: str) -> str:
 
 
 def _whole(document: Any, wanted: str) -> BuildRequest:
-    """Return the request whose parts are all right."""
+    """Return the request, whose parts are all valid."""
     try:
         return _ADAPTER.validate_json(json.dumps(document), strict=True)
-    except ValidationError as refused:  # keys that do not go together
+    except ValidationError as refused:  # keys that conflict
         (error,) = refused.errors(include_url=False)
         actual, fix = _explained(error, {key: document[key] for key in sorted(document)})
         raise RequestInvalid(wanted=wanted, found=actual, fix=fix) from refused
 
 
 def render_request(request: BuildRequest) -> str:
-    """Return `request` in the form that `parse_request` reads."""
+    """Return `request` as YAML that `parse_request` reads."""
     return dump_plain(json.loads(_ADAPTER.dump_json(request)))
 
 
 def _expanded(document: Any) -> Any:
-    """Write the short forms out; nothing at all is a mapping without keys."""
+    """Expand the short forms; an empty file becomes a mapping without keys."""
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -121,7 +121,7 @@ def _expanded(document: Any) -> Any:
 
 
 def _ranges(shapes: Any) -> Any:
-    """Write one list for an input, in `inputs` or in each profile of a list, out as its only shape."""
+    """Expand a single list for an input, in `inputs` or in each of `profiles`, to its only shape."""
     if isinstance(shapes, list):
         return [_ranges(item) if isinstance(item, dict) else item for item in shapes]
     if not isinstance(shapes, dict):
@@ -133,7 +133,7 @@ def _ranges(shapes: Any) -> Any:
 
 
 def _invalid(document: Any, file: PlainYaml) -> Iterator[Problem]:
-    """Yield what is wrong with the values. Each is tried alone: one problem must not hide another."""
+    """Yield the problems of the values. Each part is checked separately: no problem must hide another."""
     if not isinstance(document, dict):
         fix = f"write lines such as `precisions: [fp32]`; the keys are {', '.join(_KEYS)}"
         yield Problem(line=file.line_of(()), path=(), actual=f"{_shown(document)}, no keys", fix=fix)
@@ -150,9 +150,9 @@ def _invalid_part(key: str, part: Any, file: PlainYaml) -> Iterator[Problem]:
         _ADAPTER.validate_json(json.dumps({key: part}), strict=True)
     except ValidationError as refused:
         for error in refused.errors(include_url=False):
-            # A rule of the whole request has no place of its own: here it can only be this part's.
-            own: KeyPath = (key, *part) if isinstance(part, dict) else (key,)
-            path = tuple(item for item in error["loc"] if item != "[key]") or own
+            # An error of the whole request has no path: here it can only be about this part.
+            part_path: KeyPath = (key, *part) if isinstance(part, dict) else (key,)
+            path = tuple(item for item in error["loc"] if item != "[key]") or part_path
             at = _PLACE_OF_CORNER.get(key, len(path))
             if path[at : at + 1] and path[: at + 1] not in file.lines and error["type"] != "missing":
                 path = (*path[:at], *path[at + 1 :])  # the input was written as one list
@@ -161,7 +161,7 @@ def _invalid_part(key: str, part: Any, file: PlainYaml) -> Iterator[Problem]:
 
 
 def _explained(error: ErrorDetails, part: Any) -> tuple[str, str]:
-    """Return what was found and the fix."""
+    """Return the problem and its fix."""
     kind, path = error["type"], error["loc"]
     match kind:
         case "unexpected_keyword_argument":
@@ -170,20 +170,20 @@ def _explained(error: ErrorDetails, part: Any) -> tuple[str, str]:
         case "missing":
             return "the key is missing", "write it" if path[0] in _KEYS_BELOW else f"write {_SHAPE}"
         case "enum":
-            known = [str(word) for word in _WORDS.get(str(path[0]), Precision)]
-            return f"{_shown(error['input'])} is not known here", _nearest(str(error["input"]), known)
+            words = [str(word) for word in _WORDS.get(str(path[0]), Precision)]
+            return f"{_shown(error['input'])} is unknown here", _nearest(str(error["input"]), words)
         case "value_error":
             actual = _shown(error["input"] if path else part)
             return actual, f"change it so that {error['msg'].removeprefix('Value error, ')}"
         case _:
-            own = _FORMS.get(str(path[0])) if kind == "dataclass_type" else None
-            wanted = own or _WANTED.get(kind)
+            form = _FORMS.get(str(path[0])) if kind == "dataclass_type" else None
+            wanted = form or _WANTED.get(kind)
             return _shown(error["input"]), f"write {wanted}" if wanted else error["msg"]
 
 
-def _nearest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word.lower(), known, 1)
-    choice = f"write one of {', '.join(known)}"
+def _nearest(word: str, choices: list[str]) -> str:
+    near = difflib.get_close_matches(word.lower(), choices, 1)
+    choice = f"write one of {', '.join(choices)}"
     return f"did you mean {near[0]}? Otherwise {choice}" if near else choice
 
 

@@ -1,4 +1,4 @@
-"""The S3 client, and the one place where its errors become the farm's."""
+"""The S3 client, and the translation of its errors into the farm's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _NO_CREDENTIALS = (
     TokenRetrievalError,
     SSOError,
 )
-# S3 gives these with a status of 400, or without the one that they usually have.
+# S3 sends these with status 400, or without their usual status.
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 _BUSY = {"SlowDown", "RequestTimeout", "Throttling", "ServiceUnavailable", "InternalError"}
 _DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
@@ -54,11 +54,11 @@ _NOT_FOUND, _CONFLICT, _CHANGED, _TOO_MANY, _SERVER = 404, 409, 412, 429, 500
 
 
 def s3_client() -> S3Client:
-    """Return a client with the credentials of the environment; `AWS_ENDPOINT_URL` says where.
+    """Return a client with the credentials of the environment; `AWS_ENDPOINT_URL` names the server.
 
-    Makes no call. An endpoint that refuses connections or swallows them is given up after about 12 s.
-    Making one takes a quarter of a second, so the same environment gets the same one; it may be used by
-    several threads.
+    Makes no call. Calls fail after about 12 s if the endpoint refuses connections or never answers. Creating
+    a client takes a quarter of a second, so the same environment gets the same client; several threads may
+    use it.
 
     Raises:
         RequestInvalid: an `AWS_…` variable or a configuration file cannot be used.
@@ -68,7 +68,7 @@ def s3_client() -> S3Client:
 
 @lru_cache(maxsize=4)
 def _client_for(environment: tuple[tuple[str, str], ...]) -> S3Client:
-    del environment  # boto3 reads it by itself
+    del environment  # boto3 reads it itself
     config = Config(
         signature_version="s3v4",
         connect_timeout=3,
@@ -79,7 +79,7 @@ def _client_for(environment: tuple[tuple[str, str], ...]) -> S3Client:
         response_checksum_validation="when_required",
     )
     try:
-        # A session of its own: the default one must not be shared between threads while it makes clients.
+        # A separate session: threads must not share the default one while it makes clients.
         return boto3.session.Session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:
         raise RequestInvalid(
@@ -91,19 +91,19 @@ def _client_for(environment: tuple[tuple[str, str], ...]) -> S3Client:
 
 @contextmanager
 def s3_errors(wanted: str, *, folder: Path | None = None) -> Iterator[None]:
-    """Raise the farm's errors for botocore's.
+    """Raise the farm's errors in place of botocore's.
 
     Args:
-        wanted: what was tried, for people.
-        folder: where it writes on this host; None is the system's folder for temporary files.
+        wanted: what the call does, for people.
+        folder: the local folder that it writes to; None: the system's folder for temporary files.
 
     Raises:
         StoreDenied: there are no credentials, or S3 refuses them or the call.
-        StoreUnreachable: no answer in time, a broken connection, or a server that is busy or broken.
+        StoreUnreachable: no answer in time, a broken connection, or a busy or broken server.
         NotStored: no such bucket or key.
-        DigestMismatch: the server received other bytes than those announced.
+        DigestMismatch: the server received other bytes than announced.
         DiskFull: the local disk is full.
-        RequestInvalid: a bucket or key that no S3 server takes.
+        RequestInvalid: a bucket or key that no S3 server accepts.
     """
     try:
         yield
@@ -118,7 +118,7 @@ def s3_errors(wanted: str, *, folder: Path | None = None) -> Iterator[None]:
 
 
 def is_conflict(error: ClientError) -> bool:
-    """Say whether another conditional write to the same key was under way: it can be tried again."""
+    """Say whether the call met another conditional write to the same key, and can be retried."""
     return _status(error) == _CONFLICT
 
 
@@ -128,7 +128,7 @@ def is_precondition_failed(error: ClientError) -> bool:
 
 
 def is_refused_write(error: ClientError) -> bool:
-    """Say whether the condition of a write did not hold, or another's write came at the same moment."""
+    """Say whether the condition of a write did not hold, or it met another write."""
     gone = is_missing(error) and not is_missing_bucket(error)
     return is_precondition_failed(error) or is_conflict(error) or gone
 
@@ -139,7 +139,7 @@ def is_missing(error: ClientError) -> bool:
 
 
 def is_missing_bucket(error: ClientError) -> bool:
-    """Say whether there is no such bucket. HEAD calls cannot tell: their answers have no body."""
+    """Say whether there is no such bucket. HEAD calls cannot tell: their responses have no body."""
     return _code(error) == "NoSuchBucket"
 
 
@@ -157,7 +157,7 @@ def _endpoint() -> str:
 
 
 def _from_client(wanted: str, error: Exception) -> FarmError:
-    """Return what it means that there was no answer."""
+    """Return the error if there was no response."""
     message = str(error)
     if isinstance(error, _NO_CREDENTIALS):
         fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the host a role"
@@ -170,7 +170,7 @@ def _from_client(wanted: str, error: Exception) -> FarmError:
 
 
 def _from_answer(wanted: str, error: ClientError) -> FarmError:
-    """Return what an answer of the server means."""
+    """Return the error of a response."""
     status, code, message = _status(error), _code(error), str(error)
     if status in (401, 403) or code in _DENIED:
         fix = (
@@ -181,10 +181,10 @@ def _from_answer(wanted: str, error: ClientError) -> FarmError:
         fix = "create the bucket" if is_missing_bucket(error) else "check the s3:// URL and the bucket"
         return NotStored(wanted=wanted, found=message, fix=fix)
     if code in _DAMAGED:
-        fix = "try again; if it stays so, look for a proxy or a disk that changes bytes"
+        fix = "try again; if it happens again, look for a proxy or a disk that changes bytes"
         return DigestMismatch(wanted=wanted, found=message, fix=fix)
     if status >= _SERVER or status in (_TOO_MANY, _CONFLICT) or code in _BUSY:
-        fix = "try again later; the log of the S3 server says more"
+        fix = "try again later; see the log of the S3 server"
         return StoreUnreachable(wanted=wanted, found=message, fix=fix)
     fix = "read S3's message; a wrong AWS_DEFAULT_REGION is the most frequent cause"
     return StoreDenied(wanted=wanted, found=message, fix=fix)

@@ -1,4 +1,4 @@
-"""The store: blobs under their digests, and records whose conditional write makes them true."""
+"""The store: blobs under their digests, and records, whose conditional write commits them."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """One place in S3 for engines and what they were made from.
+    """A place in S3 for engines and what they were made from.
 
     Attributes:
-        client: how S3 is reached; may be used by several threads.
+        client: the S3 client; several threads may use it.
         bucket: the bucket.
-        prefix: what comes before every key, without slashes at its ends; may be empty.
+        prefix: what precedes every key, without slashes at its ends; may be empty.
     """
 
     client: S3Client
@@ -59,7 +59,7 @@ class Store:
         """Return the store at `s3://bucket` or `s3://bucket/prefix`. Makes no call.
 
         Raises:
-            RequestInvalid: the URL has another form, or the AWS settings cannot be used.
+            RequestInvalid: it is not the URL of a store, or the AWS settings cannot be used.
         """
         match = _URL.fullmatch(url)
         prefix = (match["prefix"] or "") if match else ""
@@ -73,7 +73,7 @@ class Store:
 
     @property
     def url(self) -> str:
-        """The store as people write it."""
+        """The store's URL."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def check_conditional_writes(self) -> None:
@@ -86,7 +86,7 @@ class Store:
         prove_conditional_writes(self.client, self.bucket, self.address("").key)
 
     def put_blob(self, path: Path) -> BlobRef:
-        """Store the bytes of `path` under their digest, unless they are there.
+        """Store the bytes of `path` under their digest, unless the store has them.
 
         Raises:
             FarmError: as `s3_errors`.
@@ -98,19 +98,19 @@ class Store:
         if stored is None:
             put_if_absent(self.client, address, path, ref)
         elif stored != ref.size:
-            put_file(self.client, address, path, ref)  # what is there is damaged: the key says so
+            put_file(self.client, address, path, ref)  # the stored bytes are damaged: so says their key
         report_progress("publish", path.name, 1.0)
         return ref
 
     def has_blob(self, ref: BlobRef) -> bool:
-        """Say whether `ref` is stored in its full size. The bytes are checked when they are read."""
+        """Say whether `ref` is stored in its full size. Readers check the bytes."""
         return stored_size(self.client, self.address(ref.key)) == ref.size
 
     def require_blobs(self, key: str, *refs: BlobRef) -> None:
-        """Refuse the record at `key` when one of the blobs that it names is gone.
+        """Refuse the record at `key` if one of its blobs is missing.
 
         Raises:
-            NotStored: `refs` has one that is not stored in its full size.
+            NotStored: one of `refs` is not stored in its full size.
         """
         for ref in refs:
             if not self.has_blob(ref):
@@ -122,11 +122,11 @@ class Store:
                 )
 
     def get_blob(self, ref: BlobRef, into: Path) -> None:
-        """Write the bytes of `ref` to the file `into`, which appears only after their digest is checked.
+        """Write the bytes of `ref` to the file `into`, which appears only after its digest is checked.
 
         Raises:
             NotStored: there is no such blob.
-            DigestMismatch: what is stored has other bytes.
+            DigestMismatch: the stored bytes are different.
             FarmError: as `s3_errors`.
         """
         address = self.address(ref.key)
@@ -150,14 +150,14 @@ class Store:
             part.unlink(missing_ok=True)
 
     def commit(self, record: R, key: str, *, copied_from: Document[Any] | None = None) -> R:
-        """Write `record` at `key` unless one stands there; return the one that stands.
+        """Write `record` at `key` unless the store has a record there; return the one in the store.
 
-        The key is relative to the store's root. What stands may be another builder's record, or one's own
-        from a call whose answer was lost; the `attempt` of an engine record tells them apart. If `record` was
-        copied from another, the keys of that document which this version does not know are kept.
+        The key is relative to the store's root. The record in the store may be another builder's, or ours
+        from a call whose response was lost; the `attempt` of an engine record tells them apart. If `record`
+        was copied from another, keys of that document that this version does not know are kept.
 
         Raises:
-            RecordInvalid: `record` does not belong at `key`, or what stands there cannot be read.
+            RecordInvalid: `record` does not belong at `key`, or the record there cannot be read.
             StoreUnsafe: the server ignores conditional writes.
             FarmError: as `s3_errors`.
         """
@@ -172,41 +172,41 @@ class Store:
                 return standing
         raise StoreUnsafe(
             wanted=f"to write {address.url} once, or to read who wrote it",
-            found="the server says that it is there, and that it is not",
-            fix="look at the S3 server; something may be deleting records at this moment",
+            found="contradictory answers: the record is there, and it is not",
+            fix="check the S3 server; something may be deleting records at this moment",
         )
 
     def records(self, kind: type[R], *, model: str | None = None, version: str | None = None) -> Iterator[R]:
-        """Yield the records of `kind` like `documents`."""
+        """Yield the records of `kind`; see `documents`."""
         for document in self.documents(kind, model=model, version=version):
             yield document.record
 
     def documents(
         self, kind: type[R], *, model: str | None = None, version: str | None = None
     ) -> Iterator[Document[R]]:
-        """Yield the records of `kind` by key, with their documents; of one model or version only, if named.
+        """Yield the records of `kind` with their documents, by key; only of one model or version, if given.
 
-        A record that cannot be read is left out, and a warning in the log names it.
+        An unreadable record is left out, with a warning in the log.
 
         Raises:
             FarmError: as `s3_errors`.
         """
         for _, document in self.look_through(kind, model=model, version=version):
             if isinstance(document, RecordInvalid):
-                _LOG.warning("left out: %s", document)
+                _LOG.warning("left out an unreadable record: %s", document)
             else:
                 yield document
 
     def look_through(
         self, kind: type[R], *, model: str | None = None, version: str | None = None
     ) -> Iterator[tuple[str, Document[R] | RecordInvalid]]:
-        """Yield each key of `kind` with its document, or with why that cannot be read.
+        """Yield each key of `kind` with its document, or with the error why it cannot be read.
 
         Raises:
             FarmError: as `s3_errors`.
         """
         root, below = self.address("").key, f"{kind.ROOT}{model}/" if model else kind.ROOT
-        # S3 answers each read after tens of milliseconds: one at a time, a thousand take half a minute.
+        # S3 answers each read after tens of milliseconds: sequentially, a thousand take half a minute.
         with ThreadPoolExecutor(_READERS) as readers:
             for page in pages(self.client, self.bucket, f"{root}{below}"):
                 keys = [listed.key.removeprefix(root) for listed in page]
@@ -228,7 +228,7 @@ class Store:
         """Return the record of `kind` at `key`, relative to the store's root; None if there is none.
 
         Raises:
-            RecordInvalid: what lies there cannot be read, or belongs at another key.
+            RecordInvalid: the record there cannot be read, or belongs at another key.
             FarmError: as `s3_errors`.
         """
         document = self.find_document(key, kind)
@@ -240,10 +240,10 @@ class Store:
         return None if data is None else self.document(data, key, kind)
 
     def document(self, data: bytes, key: str, kind: type[R]) -> Document[R]:
-        """Return the record of `kind` that `data`, read at `key`, is.
+        """Parse `data`, read at `key`, as a record of `kind`.
 
         Raises:
-            RecordInvalid: `data` cannot be read, or belongs at another key.
+            RecordInvalid: `data` cannot be parsed, or belongs at another key.
         """
         address = self.address(key)
         record = record_from_json(data, kind, source=address.url)
@@ -251,7 +251,7 @@ class Store:
         return Document(record=record, data=data)
 
     def address(self, key: str) -> Address:
-        """Return where `key`, relative to the store's root, lies."""
+        """Return the address of `key`, which is relative to the store's root."""
         return Address(bucket=self.bucket, key=f"{self.prefix}/{key}" if self.prefix else key)
 
 
@@ -260,5 +260,5 @@ def _is_record_key(key: str, version: str | None) -> bool:
 
 
 def _damaged(wanted: str, actual: str) -> DigestMismatch:
-    fix = "restore the object from a backup or from the bucket's versions, and look for who changed it"
+    fix = "restore the object from a backup or from the bucket's versions, and find out who changed it"
     return DigestMismatch(wanted=wanted, found=actual, fix=fix)

@@ -1,8 +1,7 @@
 """Timing caches in the store: one that all builds on a GPU model share, and those that requests name.
 
-The shared one is a record that says which bytes it is. Whoever adds to it replaces the record only where it
-is still the one that was read (compare and swap), so of two at the same moment one sees that it lost, merges
-what the other stored, and tries again.
+A record names the bytes of the shared cache. A build that adds to it replaces the record by compare-and-swap.
+If two do so at the same time, the second fails, merges what the first stored, and retries.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ _LOG = logging.getLogger(__name__)
 _LARGEST_RECORD = 1 << 20
 _ROUNDS = 10
 _BACKOFF = Backoff(first=0.2, longest=1.0, jitter=1.0)
-# What is wrong with a stored cache itself: nobody else can use it either.
+# A stored cache with one of these errors is of no use to anybody.
 _UNUSABLE = (DigestMismatch, NotStored, BuildRefused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A record as it lies in the store.
+    """A record in the store.
 
     Attributes:
-        etag: of these bytes.
-        document: what it says; None if it cannot be read or is not of its key.
+        etag: the ETag of these bytes.
+        document: the record; None if it cannot be read or belongs at another key.
         problem: why it cannot be read; None if it can.
     """
 
@@ -61,7 +60,7 @@ def find_timing(store: Store, key: str, made_for: TimingCacheKey | None = None) 
     Args:
         store: where to look.
         key: relative to the store's root.
-        made_for: the builds that it must be for, so that none reads another GPU's; None takes any.
+        made_for: the builds that it must be for, so that none uses another GPU's timings; None: any.
 
     Raises:
         FarmError: as `s3_errors`.
@@ -75,7 +74,7 @@ def find_timing(store: Store, key: str, made_for: TimingCacheKey | None = None) 
             if is_missing(error) and not is_missing_bucket(error):
                 return None
             raise
-    etag = answer["ETag"].strip('"')  # radosgw wants it so
+    etag = answer["ETag"].strip('"')  # radosgw requires the ETag without quotes
     try:
         document = store.document(body, key, TimingRecord)
         _check_made_for(document.record, made_for, address.url)
@@ -96,7 +95,7 @@ def _check_made_for(record: TimingRecord, made_for: TimingCacheKey | None, url: 
 
 
 def swap_timing(store: Store, record: TimingRecord, over: Standing | None) -> bool:
-    """Write `record` at its key if `over` is what still lies there; return whether it was written.
+    """Write `record` at its key if `over` is still the record there; return whether it was written.
 
     Keys of `over` that this version does not know are kept.
 
@@ -120,10 +119,10 @@ def swap_timing(store: Store, record: TimingRecord, over: Standing | None) -> bo
 
 
 def put_cache(store: Store, cache: CacheFile) -> None:
-    """Store the bytes of `cache` under their digest, also over damaged bytes.
+    """Store the bytes of `cache` under their digest, even over damaged bytes.
 
     Raises:
-        FarmError: as `s3_errors`; a `DigestMismatch` if the file is not what its reference says.
+        FarmError: as `s3_errors`; `DigestMismatch` if the file does not match its reference.
     """
     put_file(store.client, store.address(cache.ref.key), cache.path, cache.ref)
 
@@ -131,18 +130,18 @@ def put_cache(store: Store, cache: CacheFile) -> None:
 async def share_timing(
     store: Store, cache: CacheFile, record: TimingRecord, *, base: BlobRef | None, merge: Merge
 ) -> TimingRecord:
-    """Make `cache` part of the cache that all builds share; return the record that now says so.
+    """Merge `cache` into the cache that all builds share; return its new record.
 
     Args:
-        store: where.
-        cache: what a build left behind.
+        store: the store.
+        cache: the cache that a build wrote.
         record: the record of `cache`.
-        base: the shared cache that `cache` already holds, since its build began with it.
-        merge: returns what two caches hold together, in a file of its own.
+        base: the shared cache that the build started with, which `cache` includes.
+        merge: merges two caches into a new file.
 
     Raises:
         RecordInvalid: a newer version of enginefarm wrote the shared record.
-        StoreUnreachable: others were faster each time.
+        StoreUnreachable: other builds were faster in each attempt.
         FarmError: of `merge`, and as `s3_errors`.
     """
     for pause in islice(_BACKOFF, _ROUNDS):
@@ -162,26 +161,26 @@ async def share_timing(
     raise StoreUnreachable(
         wanted=f"to add to the timing cache {record.key} in {store.url}",
         found=f"that other builds added to it during each of {_ROUNDS} attempts",
-        fix="nothing is lost but time: the next build adds what this one measured",
+        fix="only time is lost: the next build adds what this one measured",
     )
 
 
 async def _merged(store: Store, cache: CacheFile, theirs: BlobRef, merge: Merge) -> CacheFile:
-    """Return both together; `cache` alone where theirs is of no use to anybody."""
+    """Return both, merged; `cache` alone if theirs is of no use to anybody."""
     try:
         other = await asyncio.to_thread(fetch_cache, store, theirs, cache.path.parent)
         return await merge(cache, other)
     except _UNUSABLE as error:
-        _LOG.warning("a timing cache is replaced: %s", error)
+        _LOG.warning("replaced a timing cache: %s", error)
         return cache
 
 
 def fetch_cache(store: Store, ref: BlobRef, folder: Path) -> CacheFile:
-    """Return the bytes of `ref` in a file below `folder`.
+    """Download `ref` to a file below `folder`.
 
     Raises:
         NotStored: there is no such blob.
-        DigestMismatch: what is stored has other bytes.
+        DigestMismatch: the stored bytes are different.
         FarmError: as `s3_errors`.
     """
     path = folder.absolute() / f"timing-{ref.sha256}.cache"
@@ -190,7 +189,7 @@ def fetch_cache(store: Store, ref: BlobRef, folder: Path) -> CacheFile:
 
 
 def drop_timing(store: Store, key: str) -> None:
-    """Remove the record at `key`: builds begin with no timings again.
+    """Delete the record at `key`: the next build starts without timings.
 
     Raises:
         NotStored: there is none.

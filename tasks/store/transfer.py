@@ -1,4 +1,4 @@
-"""Bytes between the disk and S3, hashed on their way."""
+"""Transfers bytes between the disk and S3, hashed on their way."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NOT_IMPLEMENTED = "NotImplemented"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloaded:
-    """What came from S3: the digest and size of the bytes that were written, and S3's names for them."""
+    """The result of a download: digest and size of the written bytes, and S3's ETag and version of them."""
 
     ref: BlobRef
     etag: str
@@ -52,19 +52,19 @@ class Downloaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """One object of S3."""
+    """The address of an object in S3."""
 
     bucket: str
     key: str
 
     @property
     def url(self) -> str:
-        """The object as people write it."""
+        """The object's URL."""
         return f"s3://{self.bucket}/{self.key}"
 
 
 def file_ref(path: Path) -> BlobRef:
-    """Return the reference of the bytes in `path`."""
+    """Return the reference to the bytes in `path`."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return BlobRef(sha256=digest, size=file.tell())
@@ -81,17 +81,17 @@ def download(
     """Write the object at `address` to `path` while hashing it.
 
     Args:
-        client: where to read from.
-        address: what to read.
-        path: what to write; a file that is there is overwritten, and removed if the download fails.
-        etag: the version that is wanted, unquoted; None takes whichever is there.
+        client: the S3 client.
+        address: the object to read.
+        path: the file to write; it is overwritten, and removed if the download fails.
+        etag: the version to read, unquoted; None: any.
         received: called with the number of bytes of this object so far.
 
     Raises:
-        ClientError: S3's answer; 412 if the object has another etag.
-        BotoCoreError: the connection broke each time.
+        ClientError: S3's response; 412 if the object has another ETag.
+        BotoCoreError: the connection broke at each attempt.
     """
-    # radosgw wants the tag without quotes; the others take both.
+    # radosgw requires the tag without quotes; other servers take both.
     condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
 
     def read() -> Downloaded:
@@ -108,7 +108,7 @@ def download(
 
 
 def _retrying(read: Callable[[], T]) -> T:
-    """Read again from the start if the connection breaks on the way; botocore does not do that."""
+    """Restart the read if the connection breaks during it; botocore does not do that."""
     for _ in range(_READ_ATTEMPTS - 1):
         with contextlib.suppress(*_BROKEN_CONNECTION):
             return read()
@@ -143,7 +143,7 @@ def read_small(client: S3Client, address: Address, *, most: int, refusal: type[F
             raise refusal(
                 wanted=f"at most {most} bytes in {address.url}",
                 found=f"{answer['ContentLength']} bytes",
-                fix="look at what was put there: the farm expects a short text",
+                fix="look at what was stored there: the farm expects a short text",
             )
         chunks: list[bytes] = []
         _receive(answer["Body"], chunks.append)
@@ -159,7 +159,7 @@ def read_small(client: S3Client, address: Address, *, most: int, refusal: type[F
 
 
 def stored_size(client: S3Client, address: Address) -> int | None:
-    """Return how many bytes lie at `address`; None if nothing does.
+    """Return the size of the object at `address` in bytes; None if there is none.
 
     Raises:
         FarmError: as `s3_errors`.
@@ -174,10 +174,10 @@ def stored_size(client: S3Client, address: Address) -> int | None:
 
 
 def stored_ref(client: S3Client, address: Address) -> BlobRef:
-    """Return the reference of the bytes at `address`, which are all read.
+    """Return the reference to the bytes at `address`; downloads all of them.
 
     Raises:
-        ClientError: S3's answer.
+        ClientError: S3's response.
         BotoCoreError: the connection broke.
     """
 
@@ -189,18 +189,18 @@ def stored_ref(client: S3Client, address: Address) -> BlobRef:
 
 
 def put_file(client: S3Client, address: Address, path: Path, ref: BlobRef) -> None:
-    """Store the bytes of `path`, whatever is at `address` now. The server checks the digest if it can."""
+    """Store the bytes of `path`, whatever is at `address`. The server checks the digest if it can."""
     with s3_errors(f"to write {address.url}"):
         _put(client, address, path, ref)
 
 
 def put_if_absent(client: S3Client, address: Address, body: Path | bytes, ref: BlobRef | None = None) -> bool:
-    """Store `body` unless something is at `address`; return whether this call stored it.
+    """Store `body` unless `address` has an object; return whether this call stored it.
 
-    False may also be one's own success: the connection can break after the server stored the bytes.
+    False may also follow a success: the connection can break after the server stored the bytes.
 
     Raises:
-        StoreUnsafe: the server says that it does not know conditional writes.
+        StoreUnsafe: the server reports that it does not support conditional writes.
         FarmError: as `s3_errors`.
     """
     ref = ref or (blob_ref(body) if isinstance(body, bytes) else file_ref(body))
@@ -216,7 +216,7 @@ def put_if_absent(client: S3Client, address: Address, body: Path | bytes, ref: B
                     raise store_unsafe(address, str(error)) from error
                 if not is_conflict(error):
                     raise
-                # botocore does not try again where two conditional writes meet.
+                # botocore does not retry if two conditional writes conflict.
                 time.sleep(pause)
             else:
                 return True
@@ -228,14 +228,14 @@ def put_if_absent(client: S3Client, address: Address, body: Path | bytes, ref: B
 
 
 def put_if_unchanged(client: S3Client, address: Address, body: Path, *, etag: str) -> bool:
-    """Store `body` if `etag` is still what lies at `address`; return whether this call stored it.
+    """Store `body` if `address` still has `etag`; return whether this call stored it.
 
     Raises:
         FarmError: as `s3_errors`.
     """
     with s3_errors(f"to replace {address.url}"):
         try:
-            _put(client, address, body, file_ref(body), IfMatch=etag)  # radosgw wants the tag without quotes
+            _put(client, address, body, file_ref(body), IfMatch=etag)  # radosgw: the tag without quotes
         except ClientError as error:
             if not is_refused_write(error):
                 raise

@@ -173,7 +173,7 @@ def test_a_lease_of_an_earlier_commit_is_waited_for_and_its_failure_is_read(
     upload(store, files_of(commit))
     assert not Lease(store=store, key=_ENGINE).take()
     waiting = Lease(store=store, key=_CONVERSION)
-    standing = waiting._read()
+    standing = waiting._fetch()
     assert standing is not None
     assert isinstance(standing.failed, ModelRefused)
     assert standing.failed.found == "a Python function"

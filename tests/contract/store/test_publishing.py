@@ -67,7 +67,7 @@ def test_an_upload_that_was_cut_off_can_be_repeated(
     assert fetch_release(store.client, ref, tmp_path / "fetched").format is ModelFormat.KERAS
 
 
-@pytest.mark.parametrize(("path", "message"), [("model.keras", "other bytes"), ("model.h5", "does not hold")])
+@pytest.mark.parametrize(("path", "message"), [("model.keras", "other bytes"), ("model.h5", "does not have")])
 def test_what_others_left_there_is_not_overwritten(
     store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path, path: str, message: str
 ) -> None:

@@ -175,7 +175,7 @@ def test_a_release_that_changes_while_it_is_read_is_refused(
         elif phase == "build.yaml":
             store.client.delete_object(Bucket=ref.bucket, Key=f"{ref.key}model.keras")
 
-    with listening(disturb), pytest.raises(ReleaseIncomplete, match=r"model\.keras changed or went away"):
+    with listening(disturb), pytest.raises(ReleaseIncomplete, match=r"model\.keras changed or disappeared"):
         fetch_release(store.client, ref, tmp_path / "fetched")
 
 

@@ -229,7 +229,7 @@ def test_who_always_loses_gives_up(
 ) -> None:
     monkeypatch.setattr("tasks.store.timing.swap_timing", lambda *_: False)
     monkeypatch.setattr("tasks.store.timing._BACKOFF", Backoff(first=0.0, longest=0.0))
-    with pytest.raises(StoreUnreachable, match="nothing is lost but time"):
+    with pytest.raises(StoreUnreachable, match="only time is lost"):
         share(faulty_store("none"), cache("conv"), merger)
 
 

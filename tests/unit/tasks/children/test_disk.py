@@ -17,7 +17,7 @@ def test_a_full_disk_is_told_with_its_folder_its_room_and_what_to_do(tmp_path: P
     assert "are free" in error.found
     assert "ENGINEFARM_WORK_DIR" in error.fix
     assert "run it again" in error.fix
-    assert "cannot be looked at" in disk_full("to write", "no space", tmp_path / "gone").found
+    assert "cannot be examined" in disk_full("to write", "no space", tmp_path / "gone").found
 
 
 def test_what_does_not_fit_is_refused_before_it_is_written(tmp_path: Path) -> None:

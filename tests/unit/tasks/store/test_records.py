@@ -84,15 +84,15 @@ def _document(record: EngineRecord) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no JSON document"),
-        (b"\xff\xfe", "no JSON document"),
-        (b"[" * 100_000, "no JSON document"),
+        (b"", "not a JSON document"),
+        (b"\xff\xfe", "not a JSON document"),
+        (b"[" * 100_000, "not a JSON document"),
         (b"[]", "without a schema"),
         (b'{"schema": "enginefarm.engine/2"}', "enginefarm.engine/2"),
         (b'{"schema": 1}', "schema 1"),
         (b'{"schema": "enginefarm.conversion/1"}', "enginefarm.conversion/1"),
         (b'{"schema": "enginefarm.engine/1"}', "build_key: Field required"),
-        (b'{"schema": "enginefarm.engine/1", "peak_mib": NaN}', "NaN is no number"),
+        (b'{"schema": "enginefarm.engine/1", "peak_mib": NaN}', "NaN is not a number"),
     ],
 )
 def test_other_documents_are_refused(data: bytes, message: str) -> None:
@@ -220,7 +220,7 @@ def _advice(path: Path) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
     ]
-    return [text for text in texts if "record" in text or "put there" in text or "this object" in text]
+    return [text for text in texts if "record" in text or "wrote it" in text or "this object" in text]
 
 
 def test_nothing_advises_to_delete_a_record() -> None:
