@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from agents.s3.queue import Message, NotificationQueue
 from agents.s3.request_files import content_of, priority_of, request_files
 from agents.server.away import server_errors
 from agents.server.release_runs import start_release
+from agents.server.s3_presence import REPORT_SECONDS, S3Presence, report_presence
 from tasks.domain.backoff import Backoff
 from tasks.domain.errors import FarmError, NotDeployed, NotStored, RequestInvalid, ServerDenied
 from tasks.domain.printable import printable_name
@@ -31,7 +33,12 @@ from tasks.store.listing import Listed
 
 _LOG = logging.getLogger(__name__)
 _BACKOFF = Backoff(first=1.0, longest=60.0)
+_FIRST_REPORT_SECONDS = 2.0  # until the first listing is done
 _LONGEST_STEP = 600.0  # seconds; all calls time out long before
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class _Stopped(Exception):
@@ -76,6 +83,7 @@ class S3Agent:
     steps: Steps = field(default_factory=Steps)
     _stop: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _settled: set[tuple[str, Listed]] = field(default_factory=set, init=False)
+    _listed: str = field(default="", init=False)
 
     def stop(self) -> None:
         """Stop `run` after the current message; a message that waits for a server is handed back."""
@@ -88,6 +96,7 @@ class S3Agent:
                 group.create_task(self._process_messages(self.queue))
             if self.settings.list_seconds:
                 group.create_task(self._list_periodically())
+            group.create_task(self._report_periodically())
 
     async def _process_messages(self, queue: NotificationQueue) -> None:
         pauses = iter(_BACKOFF)
@@ -178,13 +187,15 @@ class S3Agent:
 
     async def _list_periodically(self) -> None:
         while not self._stop.is_set():
-            pause = self.settings.list_seconds
+            pause, complete = self.settings.list_seconds, True
             for place in self.settings.places:
                 try:
                     await self._list(place)
                 except FarmError as error:
                     _LOG.warning("listing %s: %s", place.url, printable_name(str(error)))
-                    pause = min(pause, _BACKOFF.longest)
+                    pause, complete = min(pause, _BACKOFF.longest), False
+            if complete:
+                self._listed = _now()
             self.steps.take("listing", "waits", within=pause + _LONGEST_STEP)
             await self._sleep(pause)
 
@@ -225,6 +236,34 @@ class S3Agent:
             _LOG.warning("%s: %s", printable_name(created.url), printable_name(str(error)))
             return isinstance(error, RequestInvalid)
         return True
+
+    async def _report_periodically(self) -> None:
+        """Tell Prefect's server what `enginefarm status` shows. No outage stops the agent."""
+        while not self._stop.is_set():
+            try:
+                presence = await self._presence()
+                with server_errors(every_status=True):
+                    async with get_client() as client:
+                        await report_presence(client, presence)
+            except FarmError as error:
+                _LOG.debug("no report: %s", error)
+            is_new = self.settings.list_seconds and not self._listed
+            await self._sleep(_FIRST_REPORT_SECONDS if is_new else REPORT_SECONDS)
+
+    async def _presence(self) -> S3Presence:
+        waiting = in_flight = None
+        if self.queue is not None:
+            with suppress(FarmError):
+                waiting, in_flight = await self.queue.depth()
+        return S3Presence(
+            host=socket.gethostname(),
+            places=tuple(place.url for place in self.settings.places),
+            queue="" if self.queue is None else self.queue.url,
+            seen=_now(),
+            listed=self._listed,
+            waiting=waiting,
+            in_flight=in_flight,
+        )
 
     def _at_queue(self, does: str) -> None:
         self.steps.take("queue", does, within=_LONGEST_STEP)

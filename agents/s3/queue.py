@@ -99,6 +99,20 @@ class NotificationQueue:
             return Message(body=message["Body"], receipt=message["ReceiptHandle"], received=count)
         return None
 
+    async def depth(self) -> tuple[int, int]:
+        """Return how many messages wait and how many are being processed, as SQS counts them.
+
+        Raises:
+            FarmError: as `s3_errors`.
+        """
+        with _sqs_errors(f"to count the messages of {self.url}"):
+            answer = await asyncio.to_thread(
+                self.client.get_queue_attributes, QueueUrl=self.url, AttributeNames=["All"]
+            )
+        counts = answer["Attributes"]
+        waiting = counts["ApproximateNumberOfMessages"]
+        return int(waiting), int(counts["ApproximateNumberOfMessagesNotVisible"])
+
     async def delete(self, message: Message) -> None:
         """Delete a message that has been processed.
 

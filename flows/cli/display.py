@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from flows.cli.output import describe, errors, say, show
 from flows.cli.tables import Column, FittedTable
@@ -22,15 +24,21 @@ from tasks.domain.record_text import error_figure, quantised_text
 from tasks.domain.step_text import size_text
 from tasks.store.records import Document, R, record_to_json
 
+_LINE_SECONDS = 10.0
+
 
 @contextmanager
 def progress_bars() -> Iterator[None]:
-    """Show a progress bar for each step that runs inside; nothing if there is no terminal."""
+    """Show a progress bar for each step that runs inside, or lines if standard error is no terminal."""
+    if not errors.is_terminal:
+        with listening(_Lines().take):
+            yield
+        return
     columns = (
         SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), BarColumn(),
         TimeElapsedColumn(), TextColumn("{task.fields[phase]}"),
     )  # fmt: skip
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
+    with Progress(*columns, console=errors) as progress:
         bars = {}
 
         def show_step(step: str, phase: str, fraction: float) -> None:
@@ -40,6 +48,31 @@ def progress_bars() -> Iterator[None]:
 
         with listening(show_step):
             yield
+
+
+class _Lines:
+    """Writes to standard error when a step starts, every few seconds while it works, and when it is done."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+        self._written: dict[str, float] = {}
+
+    def take(self, step: str, phase: str, fraction: float) -> None:
+        now = time.monotonic()
+        if step not in self._started:
+            self._started[step] = self._written[step] = now
+            self._write(f"{step}: started")
+        if step not in self._written:
+            return  # done
+        if fraction >= 1.0:
+            del self._written[step]
+            self._write(f"{step}: done after {now - self._started[step]:.1f} s")
+        elif now > self._started[step] and now - self._written[step] >= _LINE_SECONDS:
+            self._written[step] = now
+            self._write(f"{step}: {phase}, {fraction:.0%}")
+
+    def _write(self, line: str) -> None:
+        errors.print(Text(printable(line)), soft_wrap=True)
 
 
 _ENGINE_COLUMNS = (

@@ -28,7 +28,7 @@ from flows.cli.display import (
 from flows.cli.doctor import doctor
 from flows.cli.interrupts import InterruptibleGroup
 from flows.cli.options import Json, Precisions, Release, Targets, Verbose, Wide
-from flows.cli.output import console, print_json, say, show
+from flows.cli.output import console, print_failure, print_json, say, show
 from flows.cli.publish import check, publish, requests
 from flows.cli.recent_runs import runs
 from flows.cli.reconcile import reconcile
@@ -174,6 +174,8 @@ def main() -> None:
     try:
         app()
     except FarmError as error:
+        if "--json" in sys.argv:
+            print_failure(error.to_document())
         show_error(error)
         sys.exit(error.exit_code)
 

@@ -32,6 +32,7 @@ class Output(Console):
         self._width, self._height = new_size
 
 
+_printed: list[bool] = []
 console = Output()
 errors = Output(stderr=True, soft_wrap=False)  # bars must not be longer than a line
 
@@ -61,4 +62,11 @@ def describe(label: str, text: str, *, style: str = "bold", to: Console = consol
 
 def print_json(document: object, *, indent: int | None = None) -> None:
     """Print `document` for programs."""
+    _printed.append(True)
     print(json.dumps(document, indent=indent))  # noqa: T201 (this is what the command is asked for)
+
+
+def print_failure(document: object) -> None:
+    """Print the document of an error for programs, unless the command has printed its own already."""
+    if not _printed:
+        print_json({"error": document})

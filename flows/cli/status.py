@@ -18,7 +18,7 @@ from flows.cli.options import Json, Wide
 from flows.cli.output import Output, print_json, show
 from flows.cli.tables import Column, FittedTable
 from flows.server.environment import prepare_prefect
-from flows.server.view import FarmView, PoolView
+from flows.server.view import FarmView, PoolView, S3AgentView
 from tasks.domain.printable import printable, printable_name
 
 _WATCH_SECONDS = 2.0
@@ -64,6 +64,13 @@ _AGENTS = (
     Column(name="id"),
     Column(name="since", rank=1),
 )
+_S3_AGENTS = (
+    Column(name="S3 agent", shrinks=True),
+    Column(name="places", shrinks=True),
+    Column(name="state"),
+    Column(name="last listing"),
+    Column(name="queue"),
+)
 _WAITING = (
     Column(name="pool", shrinks=True),
     Column(name="run", shrinks=True),
@@ -79,11 +86,12 @@ def page(view: FarmView, *, wide: bool) -> Group:
     """Return what the command shows: agents, waiting runs and the last failures."""
     if not view.pools:
         text = "The farm has no pools on this server: `enginefarm deploy`, then `enginefarm agent …`."
-        return Group(Text(text), *_failure_lines(view))
+        return Group(Text(text), *_s3_agents(view, wide=wide), *_failure_lines(view))
     agents = [row for pool in view.pools for row in _agent_rows(pool)]
     parts: list[RenderableType] = [
         FittedTable(title="Agents", columns=_AGENTS, rows=agents, wide=wide, hint=_HINT)
     ]
+    parts += _s3_agents(view, wide=wide)
     if waiting := [row for pool in view.pools for row in _waiting_rows(pool)]:
         parts += [
             Text(""),
@@ -110,6 +118,31 @@ def _agent_rows(pool: PoolView) -> Iterator[tuple[str, ...]]:
                 short,
                 *(("idle", "", "", "") if agent.online else ("offline", "", "", _ago(agent.seen))),
             )
+
+
+def _s3_agents(view: FarmView, *, wide: bool) -> Iterator[RenderableType]:
+    """Yield a table of S3 agents, and what to do about those that are gone."""
+    if not view.s3_agents:
+        return
+    yield Text("")
+    rows = list(map(_s3_agent_row, view.s3_agents))
+    yield FittedTable(title="S3 agents", columns=_S3_AGENTS, rows=rows, wide=wide, hint=_HINT)
+    watched = {place for agent in view.s3_agents if agent.online for place in agent.places}
+    for agent in view.s3_agents:
+        if unwatched := [place for place in agent.places if place not in watched and not agent.online]:
+            text = (
+                f"No S3 agent watches {', '.join(unwatched)}: uploads there start no builds. Start "
+                f"`enginefarm agent s3` on {agent.host}; if it shall be gone, delete the variable "
+                f"{agent.variable} in Prefect's UI."
+            )
+            yield Text(printable_name(text), style="bold")
+
+
+def _s3_agent_row(agent: S3AgentView) -> tuple[str, ...]:
+    state = "online" if agent.online else f"offline, {_ago(agent.seen)}"
+    depth = "unknown" if agent.waiting is None else f"{agent.waiting} waiting, {agent.in_flight} in flight"
+    listed = _ago(agent.listed) if agent.listed else "none yet"
+    return agent.host, ", ".join(agent.places), state, listed, depth if agent.queue else "none"
 
 
 def _unserved_pools(view: FarmView) -> Iterator[RenderableType]:

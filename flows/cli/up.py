@@ -82,9 +82,10 @@ def up(  # noqa: PLR0913 (each is an option)
     home = (data or Path.home() / ".local/share/enginefarm").absolute()
     storage = _given_or_own_storage(store or settings().store, tuple(releases or ()), queue, s3_port)
     server = _given_or_own_server(home, port, postgres=postgres)
+    say("Looking for GPUs and toolchains")
     host = asyncio.run(_probe_host())
     gpu = any(target.flavour is Flavour.TENSORRT for target in host.targets())
-    parts = parts_of(server, storage, gpu=gpu)
+    parts = parts_of(server, storage, gpu=gpu, heartbeats=_empty_folder(home / "heartbeats"))
     file = write_environment(home, server, storage)
     run_parts(parts, home / "logs", lambda: show_page(server, storage, host, file, home / "logs"))
 
@@ -126,6 +127,14 @@ def _given_or_own_storage(
     if store is None:
         return own_storage(free_port(port, "--s3-port"))
     return Storage(store=store, releases=releases, queue=queue or "", environment={})
+
+
+def _empty_folder(folder: Path) -> Path:
+    """Make `folder`, without the files of an earlier farm."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    return folder
 
 
 async def _probe_host() -> HostProbe:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from flows.local.postgres import own_database
@@ -121,8 +123,15 @@ def environment_of(server: Server, storage: Storage) -> dict[str, str]:
     return {**storage.environment, **server.environment, **places}
 
 
-def parts_of(server: Server, storage: Storage, *, gpu: bool) -> tuple[Part, ...]:
-    """Return all parts, in the order in which they start."""
+def parts_of(server: Server, storage: Storage, *, gpu: bool, heartbeats: Path) -> tuple[Part, ...]:
+    """Return all parts, in the order in which they start.
+
+    Args:
+        server: the Prefect server.
+        storage: of releases and engines.
+        gpu: whether there is a GPU to build for.
+        heartbeats: a folder for the agents' heartbeat files, which say when they are ready.
+    """
     environment = environment_of(server, storage)
     releases = [argument for place in storage.releases for argument in ("--releases", place)]
     agents = {"cpu-agent": ["agent", "cpu"]}
@@ -136,14 +145,24 @@ def parts_of(server: Server, storage: Storage, *, gpu: bool) -> tuple[Part, ...]
         *(
             Part(
                 name=name,
-                command=_enginefarm(*arguments),
+                command=_enginefarm(*arguments, "--heartbeat", str(heartbeats / name)),
                 environment=environment,
+                ready=partial(agent_is_ready, heartbeats / name),
                 end_seconds=_AGENT_SECONDS,
             )
             for name, arguments in agents.items()
         ),
     ]
     return (*(part for part in (storage.part, server.database, server.part) if part), *commands)
+
+
+def agent_is_ready(heartbeat: Path) -> bool:
+    """Return whether all workers of the agent that writes `heartbeat` have started."""
+    try:
+        workers = json.loads(heartbeat.read_text("utf-8"))["workers"]
+    except (OSError, ValueError):  # it has not written yet
+        return False
+    return bool(workers) and all(worker["state"] != "starts" for worker in workers.values())
 
 
 def _enginefarm(*arguments: str) -> tuple[str, ...]:

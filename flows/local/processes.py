@@ -154,7 +154,7 @@ class LocalFarm:
     Attributes:
         parts: in the order in which they start.
         logs: folder for the output of each part.
-        say: called with a line whenever something unexpected happens.
+        say: called with a line when a part starts, and whenever something unexpected happens.
     """
 
     parts: tuple[Part, ...]
@@ -181,6 +181,7 @@ class LocalFarm:
         keepers = []
         try:
             for part in self.parts:
+                self.say(f"Starting {part.name}")
                 await self._start(part)
                 if not part.once:
                     keepers.append(asyncio.create_task(self._keep(part)))

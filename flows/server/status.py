@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -24,8 +25,9 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from agents.server.flow_runs import FLOWS, WORKER_LABEL, all_flow_runs
 from agents.server.pools import is_farm_pool, is_online
+from agents.server.s3_presence import S3Presence, s3_presences, variable_of
 from flows.server.queue_times import finish_times, usual
-from flows.server.view import AgentView, FarmView, PoolView, RunView, WaitingView
+from flows.server.view import AgentView, FarmView, PoolView, RunView, S3AgentView, WaitingView
 from tasks.domain.priority import Priority
 
 _PAGE = 200
@@ -45,7 +47,19 @@ async def farm_view(client: PrefectClient, *, failures: int) -> FarmView:
     views = await asyncio.gather(
         *(_pool_view(client, pool) for pool in sorted(pools, key=lambda pool: pool.name))
     )
-    return FarmView(pools=tuple(views), failures=await _last_failures(client, failures))
+    return FarmView(
+        pools=tuple(views),
+        failures=await _last_failures(client, failures),
+        s3_agents=tuple(map(_s3_agent_view, await s3_presences(client))),
+    )
+
+
+def _s3_agent_view(presence: S3Presence) -> S3AgentView:
+    return S3AgentView(
+        **asdict(presence),
+        online=presence.is_online,
+        variable=variable_of(presence.host, presence.places, presence.queue),
+    )
 
 
 async def _pool_view(client: PrefectClient, pool: WorkPool) -> PoolView:

@@ -105,13 +105,42 @@ class PoolView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class S3AgentView:
+    """An S3 agent, as it last reported; one that is gone stays listed.
+
+    Attributes:
+        host: where it runs.
+        places: URLs of the places of releases that it watches.
+        queue: URL of its SQS queue; empty if it only lists.
+        online: whether it has reported lately.
+        seen: when it reported.
+        listed: when it last listed all places; empty if it has not.
+        waiting: messages that waited in the queue; None if it has none or SQS did not answer.
+        in_flight: messages that were being processed; None likewise.
+        variable: the variable on Prefect's server with its report.
+    """
+
+    host: str
+    places: tuple[str, ...]
+    queue: str
+    online: bool
+    seen: str
+    listed: str
+    waiting: int | None
+    in_flight: int | None
+    variable: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FarmView:
     """The farm at one moment.
 
     Attributes:
         pools: by name.
         failures: the last runs that failed or crashed, the newest first.
+        s3_agents: by host.
     """
 
     pools: tuple[PoolView, ...]
     failures: tuple[RunView, ...]
+    s3_agents: tuple[S3AgentView, ...] = ()

@@ -8,6 +8,7 @@ replace it at the same time, one is refused, so no request is lost.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _LARGEST_REQUEST = 1 << 20
 _READ_AT_ONCE = 1 << 20
+_MIB = 1 << 20
+_NOT_QUITE = 0.999  # the request file is still to be written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,20 +149,52 @@ def publish_release(
         FarmError: as `plan_upload`.
     """
     upload = plan_upload(client, ref, folder, replace_request=replace_request)
-    for number, (path, file) in enumerate(upload.new.items()):
-        report_progress("publish", path, number / len(upload.new))
+    meter = _Meter(total=sum(file.stat().st_size for file in upload.new.values()))
+    for path, file in upload.new.items():
+        meter.begin(path)
         if path == REQUEST_FILE and upload.replaces is not None:
             _replace_request(client, ref, file, upload.replaces)
             continue
         address = Address(bucket=ref.bucket, key=f"{ref.key}{path}")
         mine = file_ref(file)
-        if not put_if_absent(client, address, file, mine):
+        meter.size = mine.size
+        if not put_if_absent(client, address, file, mine, sent=meter.sent):
             with s3_errors(f"to read {address.url}"):
                 standing = stored_ref(client, address)
             if standing != mine:
                 raise _occupied(ref, f"{path!r} with other bytes")
     report_progress("publish", REQUEST_FILE, 1.0)
     return upload
+
+
+class _Meter:
+    """Reports bytes, rate and the time that is left of an upload of several files."""
+
+    def __init__(self, *, total: int) -> None:
+        self._total, self._before, self._path = total, 0, ""
+        self._started = time.monotonic()
+        self.size = 0
+
+    def begin(self, path: str) -> None:
+        """The next file is `path`; the one before is done."""
+        self._before, self._path, self.size = self._before + self.size, path, 0
+        self.sent(0)
+
+    def sent(self, size: int) -> None:
+        """Of the file, `size` bytes are on their way."""
+        done = self._before + size
+        seconds = max(time.monotonic() - self._started, 1e-3)
+        text = f"{self._path}: {upload_text(done, self._total, seconds)}"
+        report_progress("publish", text, min(done / max(self._total, 1), _NOT_QUITE))
+
+
+def upload_text(done: int, total: int, seconds: float) -> str:
+    """Return how far an upload is that has taken `seconds`: bytes, rate and the time that is left."""
+    text = f"{done / _MIB:.1f} of {total / _MIB:.1f} MiB"
+    if not done:
+        return text
+    rate = done / seconds
+    return f"{text}, {rate / _MIB:.1f} MiB/s, {(total - done) / rate:.0f} s left"
 
 
 def _is_same(client: S3Client, ref: ReleaseRef, file: Path, listed: Listed) -> bool:

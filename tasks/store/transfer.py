@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -191,13 +192,21 @@ def stored_ref(client: S3Client, address: Address) -> BlobRef:
 def put_file(client: S3Client, address: Address, path: Path, ref: BlobRef) -> None:
     """Store the bytes of `path`, whatever is at `address`. The server checks the digest if it can."""
     with s3_errors(f"to write {address.url}"):
-        _put(client, address, path, ref)
+        _put(client, address, path, ref, None)
 
 
-def put_if_absent(client: S3Client, address: Address, body: Path | bytes, ref: BlobRef | None = None) -> bool:
+def put_if_absent(
+    client: S3Client,
+    address: Address,
+    body: Path | bytes,
+    ref: BlobRef | None = None,
+    *,
+    sent: Callable[[int], None] | None = None,
+) -> bool:
     """Store `body` unless `address` has an object; return whether this call stored it.
 
-    False may also follow a success: the connection can break after the server stored the bytes.
+    False may also follow a success: the connection can break after the server stored the bytes. `sent` is
+    told how many bytes of a file have been read; a retry starts again at 0.
 
     Raises:
         StoreUnsafe: the server reports that it does not support conditional writes.
@@ -208,7 +217,7 @@ def put_if_absent(client: S3Client, address: Address, body: Path | bytes, ref: B
     with s3_errors(wanted):
         for pause in islice(_BACKOFF, _CONFLICT_ATTEMPTS):
             try:
-                _put(client, address, body, ref, IfNoneMatch="*")
+                _put(client, address, body, ref, sent, IfNoneMatch="*")
             except ClientError as error:
                 if is_precondition_failed(error):
                     return False
@@ -235,7 +244,7 @@ def put_if_unchanged(client: S3Client, address: Address, body: Path, *, etag: st
     """
     with s3_errors(f"to replace {address.url}"):
         try:
-            _put(client, address, body, file_ref(body), IfMatch=etag)  # radosgw: the tag without quotes
+            _put(client, address, body, file_ref(body), None, IfMatch=etag)  # radosgw: the tag without quotes
         except ClientError as error:
             if not is_refused_write(error):
                 raise
@@ -252,7 +261,27 @@ def store_unsafe(address: Address, problem: str) -> StoreUnsafe:
     )
 
 
-def _put(client: S3Client, address: Address, body: Path | bytes, ref: BlobRef, **condition: Any) -> None:
+class _Reported(io.BufferedReader):
+    """A file that tells how far it has been read."""
+
+    def __init__(self, path: Path, sent: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path))
+        self._sent = sent
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(-1 if size is None else size)
+        self._sent(self.tell())
+        return data
+
+
+def _put(
+    client: S3Client,
+    address: Address,
+    body: Path | bytes,
+    ref: BlobRef,
+    sent: Callable[[int], None] | None,
+    **condition: Any,
+) -> None:
     if ref.size > _LARGEST_PUT:
         raise RequestInvalid(
             wanted=f"at most 5 GiB for {address.url}, which S3 takes in one conditional write",
@@ -264,5 +293,5 @@ def _put(client: S3Client, address: Address, body: Path | bytes, ref: BlobRef, *
     if isinstance(body, bytes):
         client.put_object(Body=body, ContentType="application/json", **where)
         return
-    with body.open("rb") as file:
+    with body.open("rb") if sent is None else _Reported(body, sent) as file:
         client.put_object(Body=file, **where)

@@ -168,9 +168,11 @@ def test_postgres_with_a_server_that_runs_already_is_refused(
 
 def test_the_parts_are_those_of_the_farm(tmp_path: Path) -> None:
     server, storage = own_server(tmp_path, 4200), own_storage(4566)
-    parts = {part.name: part for part in parts_of(server, storage, gpu=True)}
+    parts = {part.name: part for part in parts_of(server, storage, gpu=True, heartbeats=tmp_path)}
     assert list(parts) == ["s3", "server", "deploy", "cpu-agent", "gpu-agent", "s3-agent"]
-    assert "gpu-agent" not in {part.name for part in parts_of(server, storage, gpu=False)}
+    assert "gpu-agent" not in {
+        part.name for part in parts_of(server, storage, gpu=False, heartbeats=tmp_path)
+    }
     secret = (tmp_path / "prefect-password").read_text()
     assert own_server(tmp_path, 4200).environment == server.environment  # kept from one start to the next
     for part in parts.values():

@@ -14,13 +14,14 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 
 from agents.s3.queue import Message, NotificationQueue
 from tasks.store.s3 import s3_client
+from tests.support.farm.commands import run
 from tests.support.farm.gate import gate_to
 from tests.support.farm.s3_world import World, arn_of, deploy, notify
 from tests.support.waiting import PATIENCE, until, wait_until
@@ -68,6 +69,7 @@ def test_releases_become_runs_whatever_happens_on_the_way(world: World) -> None:
     with world.agent() as agent:
         wait_until(lambda: world.names() == ["early/1"], "the listing finds what no message told")
         assert world.health()["workers"].keys() == {"queue", "listing"}
+        _is_shown(world)
         _uploads_and_copies_of_messages(world)
         _what_is_no_release(world)
         _server_refuses(world)
@@ -82,6 +84,18 @@ def test_releases_become_runs_whatever_happens_on_the_way(world: World) -> None:
     assert world.api.requests["POST /api/deployments/…/create_flow_run"] >= len(world.names())
     queues = [run.work_queue_name for run in world.runs()]
     assert queues == ["production", "default", "nightly", "default", "default"]
+
+
+def _is_shown(world: World) -> None:
+    def shown() -> dict[str, Any]:
+        view = json.loads(run("status", "--json"))
+        (agent,) = [each for each in view["s3_agents"] if each["queue"] == world.queue]
+        return dict(agent)
+
+    agent = wait_until(lambda: (view := shown())["listed"] and view, world.log.read_text, every=1.0)
+    assert agent["online"]
+    assert agent["places"] == [f"s3://{world.bucket}/models", f"s3://{world.bucket}/other models/a+b"]
+    assert (agent["waiting"], agent["in_flight"]) == (0, 0)
 
 
 def _uploads_and_copies_of_messages(world: World) -> None:

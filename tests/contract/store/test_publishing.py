@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.children.progress import listening
 from tasks.domain.errors import ArchiveRefused, NotStored, ReleaseIncomplete, RequestInvalid
 from tasks.domain.release import ModelFormat, ReleaseRef
 from tasks.store import publishing, transfer
@@ -15,6 +16,7 @@ from tasks.store.publishing import (
     publish_release,
     read_request_version,
     request_versions,
+    upload_text,
 )
 from tasks.store.releases import fetch_release, read_request_file
 from tasks.store.store import Store
@@ -49,6 +51,18 @@ def _write(folder: Path, files: dict[str, bytes]) -> Path:
 def _keys(store: Store, ref: ReleaseRef) -> list[str]:
     listed = store.client.list_objects_v2(Bucket=ref.bucket, Prefix=ref.key)
     return [entry["Key"].removeprefix(ref.key) for entry in listed.get("Contents", [])]
+
+
+def test_an_upload_says_bytes_rate_and_the_time_that_is_left(
+    store: Store, ref: ReleaseRef, tmp_path: Path
+) -> None:
+    steps: list[tuple[str, float]] = []
+    with listening(lambda _step, phase, fraction: steps.append((phase, fraction))):
+        publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    assert [text for text, _ in steps if text.startswith("model.keras: 0.7 of 0.7 MiB, ")]
+    assert steps[-1] == ("build.yaml", 1.0)
+    assert max(fraction for _, fraction in steps[:-1]) < 1
+    assert upload_text(3 << 20, 9 << 20, 1.5) == "3.0 of 9.0 MiB, 2.0 MiB/s, 3 s left"
 
 
 def test_a_release_never_changes(store: Store, ref: ReleaseRef, tmp_path: Path) -> None:

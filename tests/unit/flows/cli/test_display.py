@@ -38,12 +38,12 @@ def test_each_step_has_its_bar_with_its_phase(terminal: io.StringIO) -> None:
     assert "[bold]tactics\\x1b[2J" in shown
 
 
-def test_without_a_terminal_there_are_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_there_are_lines_and_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     monkeypatch.setattr(display, "errors", Console(file=text, force_terminal=False))
     with display.progress_bars():
         report_progress("convert", "freeze", 0.5)
-    assert text.getvalue().strip() == ""
+    assert text.getvalue().strip() == "convert: started"
 
 
 def test_an_error_shows_all_of_its_parts(terminal: io.StringIO) -> None:
