@@ -11,7 +11,8 @@ from tasks.domain.release import ModelFormat
 
 _GET_FILES = "get the files themselves with `git lfs pull`, then publish again"
 _EXPECTED = {
-    ModelFormat.KERAS: ((ZIP,), "save the model as a .keras file with Keras 3"),
+    # Before Keras 2.12, `.keras` was another name for `.h5`.
+    ModelFormat.KERAS: ((ZIP, HDF5), "save the model as a .keras file with Keras 3"),
     ModelFormat.H5: ((HDF5,), "save the model with model.save(...)"),
     ModelFormat.SAVED_MODEL_TAR: ((GZIP, TAR), "pack the folder with `tar -czf saved_model.tar.gz`"),
     ModelFormat.SAVED_MODEL_ZIP: ((ZIP,), "pack the folder with `zip -r saved_model.zip`"),

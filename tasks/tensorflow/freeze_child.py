@@ -29,6 +29,8 @@ from tasks.tensorflow.needed_child import keep_needed
 from tasks.tensorflow.rewrites.lookup_tables import read_tables
 from tasks.tensorflow.weights_child import Weights, is_large
 
+_USER_NAME = "_user_specified_name"
+
 
 @dataclass(slots=True, kw_only=True)
 class FrozenGraph:
@@ -69,13 +71,15 @@ def freeze(
         OperationUnsupported: TensorFlow cannot make it a graph without variables.
     """
     given = function.inputs[: len(function.inputs) - len(function.captured_inputs)]
-    names = {_user_name(tensor): tensor.name for tensor in given}
+    names = _user_names(function, given)
     fed = {spec.name: names[name_among(names, spec.name)] for spec in inputs}
     # A loaded signature returns its outputs in the order of their sorted names.
     taken = dict(
         zip(sorted(function.structured_outputs), (out.name for out in function.outputs), strict=True)
     )
     fetched = {spec.name: taken[renamed.get(spec.name, spec.name)] for spec in outputs}
+    # Graphs of TensorFlow 1 name what initialises their tables. It has run, and no signature has it.
+    function.graph.clear_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS)
     with failures_named("a graph without variables"):
         large = _large_captures(function)
         graph = _without_variables(function, large)
@@ -140,5 +144,12 @@ def _large_captures(function: Any) -> dict[str, Any]:
     return {name: value for name, value in captured.items() if value.dtype != tf.resource and is_large(value)}
 
 
-def _user_name(tensor: Any) -> str:
-    return str(tensor.op.get_attr("_user_specified_name").decode())
+def _user_names(function: Any, given: list[Any]) -> dict[str, str]:
+    """Return the names of the inputs' tensors, by the names that the signature has for them.
+
+    TensorFlow 2 wrote them into the placeholders; of a model of TensorFlow 1 the loaded function has them, in
+    the order of its inputs.
+    """
+    if all(_USER_NAME in tensor.op.node_def.attr for tensor in given):
+        return {tensor.op.get_attr(_USER_NAME).decode(): tensor.name for tensor in given}
+    return {name: tensor.name for name, tensor in zip(function._arg_keywords, given, strict=True)}

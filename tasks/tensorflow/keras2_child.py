@@ -13,12 +13,13 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from tasks.tensorflow.keras2_versions_child import classes_of
+from tasks.tensorflow.keras2_versions_child import classes_of, serve_as_in_inference
 from tasks.tensorflow.keras_library import KerasLibrary
 
 
 def _load(path: Path) -> Any:
     tf.debugging.disable_traceback_filtering()  # the frames that it hides tell which layer failed
+    serve_as_in_inference()
     return tf_keras.models.load_model(path, classes_of(path), compile=False, safe_mode=True)
 
 

@@ -26,6 +26,20 @@ def classes_of(path: Path) -> dict[str, Any]:
     return classes | ({"UpSampling2D": UpSampling2D} if _is_before_the_move(version) else {})
 
 
+def serve_as_in_inference() -> None:
+    """Let RandomCrop, of which a graph otherwise keeps both ways, only resize when it is not trained."""
+    random = tf_keras.layers.RandomCrop.call
+
+    def call(self: Any, inputs: Any, training: Any = True) -> Any:  # noqa: FBT002 (as Keras calls it)
+        if training is not False:
+            return random(self, inputs, training)
+        x = tf.cast(inputs, self.compute_dtype)
+        size = (self.height, self.width)
+        return tf.cast(tf_keras.preprocessing.image.smart_resize(x, size), self.compute_dtype)
+
+    tf_keras.layers.RandomCrop.call = call
+
+
 def _is_before_the_move(version: str) -> bool:
     numbers, _, tensorflow = version.partition("-")
     parts = tuple(int(part) for part in numbers.split(".") if part.isdigit())

@@ -15,7 +15,8 @@ from tasks.tensorflow.input_names import read_name
 
 _DEFAULT_SIGNATURE = "serving_default"
 _INTERNAL_SIGNATURES = "__saved_model"
-_SERVE = "serve"
+SERVE = "serve"
+_TRAIN = "train"
 _APART = "_out"
 # Numbers of tensorflow.DataType; the names are NumPy's.
 _DTYPES = {
@@ -43,12 +44,12 @@ class Signature:
 
 
 def serving_graph(saved_model: Any) -> Any:
-    """Return the one `MetaGraphDef` for serving.
+    """Return the `MetaGraphDef` for serving; if others are for training or some device, the plain one.
 
     Raises:
         ModelUnreadable: there is none.
     """
-    graphs = [graph for graph in saved_model.meta_graphs if _SERVE in graph.meta_info_def.tags]
+    graphs = [graph for graph in saved_model.meta_graphs if SERVE in graph.meta_info_def.tags]
     if not graphs:
         tags = [list(graph.meta_info_def.tags) for graph in saved_model.meta_graphs]
         raise ModelUnreadable(
@@ -56,7 +57,7 @@ def serving_graph(saved_model: Any) -> Any:
             found=f"graphs with the tags {tags}" if tags else "no graph at all",
             fix="save the model again with tf.saved_model.save or model.export",
         )
-    return graphs[0]
+    return min(graphs, key=lambda graph: (_TRAIN in graph.meta_info_def.tags, len(graph.meta_info_def.tags)))
 
 
 def signature_names(graph: Any) -> list[str]:

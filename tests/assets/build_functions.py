@@ -104,7 +104,10 @@ def main(folder: Path, precisions: list[str]) -> None:
             answers[name] = {"cells": cells}
             continue
         converted = folder / name / "model.onnx"
-        answers[name] = {"nodes": [node.op_type for node in onnx.load(converted).graph.node]}
+        answers[name] = {
+            "graph": str(converted),
+            "nodes": [node.op_type for node in onnx.load(converted).graph.node],
+        }
         try:
             graph = lowered(folder, name, "fp32")
             answers[name]["comparisons"] = _comparisons(graph, str(folder / f"{name}.npz"))

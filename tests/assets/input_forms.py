@@ -195,6 +195,24 @@ def _no_onnx_form(path: Path) -> None:
     keras.Model(inside, Whitening(name="whiten")(inside)).export(str(path), verbose=False)
 
 
+def _old(archive: str, name: str) -> Callable[[Path], None]:
+    """Return what writes the SavedModel `name` of an old TensorFlow."""
+
+    def save(path: Path) -> None:
+        with zipfile.ZipFile(Path(__file__).parent / archive) as packed:
+            members = [member for member in packed.namelist() if member.startswith(f"{name}.saved_model/")]
+            packed.extractall(path.parent / "old", members)
+        (path.parent / "old" / f"{name}.saved_model").rename(path)
+
+    return save
+
+
+form("tensorflow_1_estimator")(_old("tensorflow1/1.4.1.zip", "estimator"))
+form("tensorflow_1_table")(_old("tensorflow1/1.13.2.zip", "table"))
+form("tensorflow_1_for_a_gpu")(_old("tensorflow1/1.4.1.zip", "for_a_gpu"))
+form("keras_2_saved_model")(_old("keras2/2.4.0.zip", "frames"))
+
+
 @form("keras_2")
 def _keras_2(path: Path) -> None:
     with zipfile.ZipFile(Path(__file__).parent / "keras2" / "cases.zip") as packed:

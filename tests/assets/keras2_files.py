@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 _FOLDER = Path(__file__).parent / "keras2"
+_STEPS = {"min": [1, 2, 4], "opt": [2, 5, 4], "max": [3, 9, 4]}
+_SHAPES = {
+    "initial_state": {"a": _STEPS, "b": _STEPS},
+    "masked": {"ids": {"min": [1, 3], "opt": [3, 6], "max": [4, 9]}},
+}
 
 
 def _unpacked(archive: Path, member: str) -> Callable[[Path], None]:
@@ -19,8 +24,12 @@ def _unpacked(archive: Path, member: str) -> Callable[[Path], None]:
 
 
 CASES: dict[str, Any] = {
-    f"{archive.stem}-{member}".replace(".", "_"): (_unpacked(archive, member), None, None)
+    f"{archive.stem}-{member}".replace(".", "_"): (
+        _unpacked(archive, member),
+        None,
+        _SHAPES.get(Path(member).stem),
+    )
     for archive in sorted(_FOLDER.glob("*.zip"))
     for member in zipfile.ZipFile(archive).namelist()
-    if not member.endswith(".npz")
+    if member.endswith((".h5", ".keras"))
 }

@@ -8,22 +8,44 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
+from tasks.tensorflow.preflight.graph_rules import READS_CHECKPOINTS, WRITES_CHECKPOINTS, first_match
+
 PlacedNode: TypeAlias = tuple[str, Any]
 
 _CALL = "__call__"
+_VARIABLES = "variables"
+_CHECKPOINTS = READS_CHECKPOINTS + WRITES_CHECKPOINTS
 
 
 def nodes_run_by_load(graph: Any) -> Iterator[PlacedNode]:
     """Yield what load runs or may run: the main graph without its saver, and functions that load calls.
 
-    A node of the saver is among them where a signature or an initialiser reaches it, too.
+    A node of the saver is among them where a signature or an initialiser reaches it, too. Estimators of
+    TensorFlow 1 have several savers, of which load uses one.
     """
-    named = {info.name for signature in graph.signature_def.values() for info in signature.outputs.values()}
-    named |= {name for held in graph.collection_def.values() for name in held.node_list.value}
     saver = {*reached_from(graph, _save_roots(graph)), *reached_from(graph, _restore_roots(graph))}
-    saver -= reached_from(graph, named).keys()
+    if not graph.object_graph_def.nodes:
+        saver |= {node.name for node in graph.graph_def.node if first_match(node.op, _CHECKPOINTS)}
+    saver -= reached_from(graph, _named(graph)).keys()
     nodes = [node for node in graph.graph_def.node if node.name not in saver]
     yield from _closure(graph, nodes, _functions_run_by_load(graph.object_graph_def))
+
+
+def _named(graph: Any) -> set[str]:
+    """Return what of the main graph is named as an output, an initialiser or the value of a variable."""
+    named = {info.name for signature in graph.signature_def.values() for info in signature.outputs.values()}
+    for name, held in graph.collection_def.items():
+        named |= set(held.node_list.value)
+        for data in held.bytes_list.value if name.endswith(_VARIABLES) else ():
+            named |= _named_by_variable(data)
+    return named
+
+
+def _named_by_variable(data: bytes) -> set[str]:
+    from tensorflow.core.framework import variable_pb2  # noqa: PLC0415 (its package is a stand-in until then)
+
+    variable = variable_pb2.VariableDef.FromString(data)
+    return {variable.initializer_name, variable.initial_value_name, variable.snapshot_name} - {""}
 
 
 def nodes_of_save(graph: Any) -> Iterator[PlacedNode]:

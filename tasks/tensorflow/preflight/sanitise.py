@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.domain.errors import ArchiveRefused, ModelUnreadable
-from tasks.tensorflow.signatures import serving_graph
+from tasks.tensorflow.signatures import SERVE, serving_graph
 
 GRAPH_FILE = "saved_model.pb"
 _SWITCHES = ("Case", "StatelessCase")
@@ -19,13 +19,15 @@ def sanitise(saved_model: Any) -> None:
     """Remove, in place, what stops a sound model from loading or converting.
 
     Slot variables of optimisers, `_XlaMustCompile` (it keeps functions from being inlined), what makes
-    TensorFlow take `tf.switch_case` apart (ONNX has no such pieces), and every graph but the one for serving.
+    TensorFlow take `tf.switch_case` apart (ONNX has no such pieces), and every graph but the one for serving,
+    whose only tag is `serve` then: TensorFlow 1 also wrote `serve` with `train` or `gpu`.
     """
     graph = serving_graph(saved_model)
     kept = type(graph).FromString(graph.SerializeToString())
     del saved_model.meta_graphs[:]
     saved_model.meta_graphs.append(kept)
     graph = saved_model.meta_graphs[0]
+    graph.meta_info_def.tags[:] = [SERVE]
     for node in graph.object_graph_def.nodes:
         del node.slot_variables[:]
     functions = graph.graph_def.library.function

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tasks.tensorflow.rewrites.rules import Site, rewrites
 
-_FIND = "LookupTableFindV2"
+_FIND, _TABLE = "LookupTableFindV2", "HashTableV2"
 
 
 def read_tables(function: Any, graph: Any) -> dict[str, tuple[Any, Any]]:
@@ -29,14 +29,27 @@ def read_tables(function: Any, graph: Any) -> dict[str, tuple[Any, Any]]:
         while source is not None and source.op == "Identity":
             source = nodes.get(source.input[0].split(":")[0])
         name = f"{source.name}:0" if source is not None else ""
-        if name in handles:
+        handle = handles.get(name, _shared(source))
+        if handle is not None:
             exported = tf.raw_ops.LookupTableExportV2(
-                table_handle=handles[name],
+                table_handle=handle,
                 Tkeys=tf.dtypes.as_dtype(node.attr["Tin"].type),
                 Tvalues=tf.dtypes.as_dtype(node.attr["Tout"].type),
             )
             tables[name] = exported.keys.numpy(), exported.values.numpy()
     return tables
+
+
+def _shared(node: Any) -> Any:
+    """Return the table that `node` makes, as in graphs of TensorFlow 1; None if it has no name."""
+    if node is None or node.op != _TABLE or not node.attr["shared_name"].s:
+        return None
+    return tf.raw_ops.HashTableV2(
+        key_dtype=tf.dtypes.as_dtype(node.attr["key_dtype"].type),
+        value_dtype=tf.dtypes.as_dtype(node.attr["value_dtype"].type),
+        container=node.attr["container"].s,
+        shared_name=node.attr["shared_name"].s,
+    )
 
 
 @rewrites(_FIND)

@@ -58,6 +58,19 @@ def relu6(keras, L):
     return keras.models.Model(x, L.Activation(relu6)(L.Dense(4)(x)))
 
 
+def masked(keras, L):
+    """Recurrent layers that leave padding out."""
+    x = L.Input((None,), dtype="int32", name="ids")
+    y = L.Embedding(20, 4, mask_zero=True)(x)
+    rows = [L.LSTM(3), L.GRU(3, return_sequences=True), L.SimpleRNN(2), L.Bidirectional(L.LSTM(2))]
+    return keras.models.Model(x, [layer(y) for layer in rows])
+
+
+def frames(keras, L):
+    x = L.Input((4, 6, 6, 2), name="frames")
+    return keras.models.Model(x, L.ConvLSTM2D(3, 2, return_sequences=True)(x))
+
+
 def mixed(keras, L):
     import tensorflow as tf
 
@@ -90,7 +103,12 @@ def cudnn(keras, L):
     return saved, answers
 
 
+SAVED_MODELS = ("frames", "masked", "mixed")
+"""What TensorFlow 2 also writes as a SavedModel, which is in `NAME.saved_model`."""
+
 FORMS = {
+    "frames": frames,
+    "masked": masked,
     "cudnn": cudnn,
     "sequential": sequential,
     "nested": nested,

@@ -16,7 +16,7 @@ import numpy as np
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from forms import FORMS
+from forms import FORMS, SAVED_MODELS
 from layers import KINDS, UNSAVED
 
 try:
@@ -25,6 +25,7 @@ except ImportError:
     from tensorflow import keras
 
 VERSION = keras.__version__
+OF_TENSORFLOW_2 = tuple(map(int, VERSION.split("."))) > (2, 3, 1)
 
 
 class Layers:
@@ -82,7 +83,7 @@ def drawn(shape, dtype, rng):
 
 
 def main(folder):
-    if VERSION > "2.3":
+    if OF_TENSORFLOW_2:
         import tensorflow as tf
 
         # Processors have no fused form of grouped convolutions.
@@ -124,6 +125,13 @@ def add(packed, kind, model, names, rng, answering):
     np.savez(text, **arrays)
     packed.writestr(kind + ".npz", text.getvalue())
     with tempfile.TemporaryDirectory() as work:
+        if kind in SAVED_MODELS and OF_TENSORFLOW_2:
+            folder = os.path.join(work, kind + ".saved_model")
+            model.save(folder, save_format="tf")
+            for place, _, files in os.walk(folder):
+                for file in files:
+                    path = os.path.join(place, file)
+                    packed.write(path, os.path.relpath(path, work))
         for ending in (".h5", ".keras"):
             if ending == ".keras" and sys.version_info < (3, 10) and kind != "shared":
                 continue  # another name for `.h5` before Keras 2.12

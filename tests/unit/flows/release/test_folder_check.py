@@ -109,7 +109,7 @@ def test_samples_that_no_conversion_could_read_are_refused(folder: Folder, sampl
     [
         ({"model.keras": _POINTER}, ModelUnreadable, "git lfs pull"),
         ({"saved_model/variables/variables.data": _POINTER}, ModelUnreadable, "Git LFS pointer"),
-        ({"model.keras": b"\x89HDF\r\n\x1a\n" + b"0" * 99}, ModelUnreadable, "name it model.h5"),
+        ({"model.h5": b"PK\x03\x04" + b"0" * 99}, ModelUnreadable, "name it saved_model.zip"),
         ({"saved_model.tar.gz": b"BZh91AY"}, ArchiveRefused, "a bzip2 file"),
         ({"model.h5": b""}, ModelUnreadable, "an empty file"),
         ({"digits.keras": b""}, ReleaseIncomplete, "rename digits.keras to model.keras"),

@@ -34,6 +34,10 @@ MODELS: dict[str, tuple[list[str], list[str], bool]] = {
     "shared_layer": (["one", "two"], ["score", "score_1"], ROUNDED),
     "subclassed_called": (["inputs"], ["output_0"], ROUNDED),
     "module_with_a_call": (["a"], ["output_0"], ROUNDED),
+    "tensorflow_1_estimator": (["x"], ["class", "scores"], ROUNDED),
+    "tensorflow_1_table": (["x"], ["key", "scores"], ROUNDED),
+    "tensorflow_1_for_a_gpu": (["x"], ["scores"], ROUNDED),
+    "keras_2_saved_model": (["frames"], ["conv_lst_m2d_2"], ROUNDED),
     "keras_2": (["frames"], ["conv_lstm2d"], ROUNDED),
 }
 REFUSED = {

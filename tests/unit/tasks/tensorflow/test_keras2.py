@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
+
+from tests.support.rounding import beyond_rounding
 
 ROOT = Path(__file__).parents[4]
 FILES = ROOT / "tests" / "assets" / "keras2"
@@ -21,7 +27,7 @@ DEAR = ("sequence", "ids")  # dozens of loops each
 
 def members(archive: str) -> list[str]:
     with zipfile.ZipFile(FILES / archive) as packed:
-        return [name for name in packed.namelist() if not name.endswith(".npz")]
+        return [name for name in packed.namelist() if name.endswith((".h5", ".keras"))]
 
 
 def read(folder: Path, files: list[str]) -> dict[str, Any]:
@@ -55,6 +61,41 @@ def test_layers_of_keras_2_compute_what_the_keras_that_wrote_them_did(tmp_path: 
     answers = read(tmp_path, cheap)
     assert wrong(answers) == {}
     assert len({name for errors in answers.values() for name in errors}) > 100  # layers
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("module", ["old_models.py", "keras2_files.py"])
+def test_every_old_model_converts_and_builds(
+    convert_functions: Callable[..., dict[str, Any]], module: str
+) -> None:
+    answers = convert_functions(module)
+    assert {name: answer["error"] for name, answer in answers.items() if "error" in answer} == {}
+    assert {name: answer["engine"] for name, answer in answers.items() if answer["engine"] != "built"} == {}
+    off = {
+        name: beyond_rounding(answer["comparisons"])
+        for name, answer in answers.items()
+        if "mixed" not in name
+    }
+    assert {name: rows for name, rows in off.items() if rows} == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("archive", ["1.4.1", "1.13.2"])
+def test_models_of_tensorflow_1_compute_what_it_answered(
+    convert_functions: Callable[..., dict[str, Any]], archive: str
+) -> None:
+    answers = convert_functions("old_models.py")
+    with zipfile.ZipFile(FILES.parent / "tensorflow1" / f"{archive}.zip") as packed:
+        members = [name for name in packed.namelist() if name.endswith(".npz")]
+        for member in members:
+            given = np.load(io.BytesIO(packed.read(member)))
+            name = f"tensorflow1-{archive}-{member.removesuffix('.npz')}".replace(".", "_")
+            outputs = [output for output in given.files if output != "x"]
+            session = onnxruntime.InferenceSession(answers[name]["graph"])
+            for output, result in zip(outputs, session.run(outputs, {"x": given["x"]}), strict=True):
+                np.testing.assert_allclose(result, given[output], rtol=0, atol=1e-6)
+    assert len(members) > 6
 
 
 @pytest.mark.long
