@@ -8,7 +8,7 @@ changes nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,18 @@ from tf2onnx import tfonnx
 
 from tasks.children.plugin_domain import PLUGIN_DOMAIN
 from tasks.children.weights import save
-from tasks.domain.errors import OperationUnsupported
+from tasks.domain.errors import FarmError, OperationUnsupported
 from tasks.domain.layers import placed
 from tasks.tensorflow.failures_child import failures_named
 from tasks.tensorflow.fold_child import fold, reaching
 from tasks.tensorflow.freeze_child import FrozenGraph
 from tasks.tensorflow.optimiser_child import correct_passes
 from tasks.tensorflow.preflight.graph_rules import nearest_fix
-from tasks.tensorflow.rewrites.apply import FIRST, apply_rewrites
+from tasks.tensorflow.rewrites.apply import DECIDED, FIRST, apply_rewrites
 from tasks.tensorflow.rewrites.narrow_integers import carried
 from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
 from tasks.tensorflow.rewrites.resize_scales import exact_scales
+from tasks.tensorflow.rewrites.rules import Rewrite
 from tasks.tensorflow.rewrites.suppression import without_eyes
 from tasks.tensorflow.weights_child import Weights, node_name
 
@@ -83,9 +84,11 @@ def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int, plugin_ops: fro
     graph = fold(frozen)
     with failures_named(f"an ONNX form of the model at opset {opset}"):
         try:
-            model = _convert(frozen, graph, opset, plugin_ops, catch_errors=False)
-        except _OptimiserError:  # one of tf2onnx's own passes; the graph is right without it
-            model = _convert(frozen, graph, opset, plugin_ops, catch_errors=True)
+            model = _converted(frozen, graph, opset, plugin_ops, {**FIRST, **DECIDED})
+        except (FarmError, MemoryError):
+            raise
+        except Exception:  # noqa: BLE001 (tf2onnx cannot read some conditions of a branch that was inlined)
+            model = _converted(frozen, graph, opset, plugin_ops, FIRST)
     left = _left_to_plugins(model, opset, plugin_ops)
     refuse_leftovers(model, opset)
     target.parent.mkdir(exist_ok=True)
@@ -106,15 +109,28 @@ def _optimised(graph: Any, *, catch_errors: bool) -> Any:
         raise _OptimiserError from error
 
 
-def _convert(
-    frozen: FrozenGraph, folded: Any, opset: int, plugin_ops: frozenset[str], *, catch_errors: bool
+def _converted(
+    frozen: FrozenGraph, graph: Any, opset: int, plugin_ops: frozenset[str], first: Mapping[str, Rewrite]
+) -> onnx.ModelProto:
+    try:
+        return _convert(frozen, graph, opset, plugin_ops, first, catch_errors=False)
+    except _OptimiserError:  # one of tf2onnx's own passes; the graph is right without it
+        return _convert(frozen, graph, opset, plugin_ops, first, catch_errors=True)
+
+
+def _convert(  # noqa: PLR0913 (what stays the same in another attempt, and what does not)
+    frozen: FrozenGraph,
+    folded: Any,
+    opset: int,
+    plugin_ops: frozenset[str],
+    first: Mapping[str, Rewrite],
+    *,
+    catch_errors: bool,
 ) -> onnx.ModelProto:
     """Do what `tf2onnx.tfonnx.process_tf_graph` does; before any value is asked for, weights get theirs."""
     tfonnx.clear_functions()
     graph, outputs = _graph_of(folded), frozen.outputs
-    while replaced := apply_rewrites(
-        graph, frozen.tables, rules=FIRST
-    ):  # a branch may have conditions of its own
+    while replaced := apply_rewrites(graph, frozen.tables, rules=first):  # a branch may have conditions, too
         outputs = {name: replaced.get(tensor, tensor) for name, tensor in outputs.items()}
         used = {node_name(tensor) for tensor in (*frozen.inputs.values(), *outputs.values())}
         graph = _graph_of(reaching(graph.as_graph_def(), used))  # in a new graph, shapes are inferred again

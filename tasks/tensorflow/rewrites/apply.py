@@ -46,12 +46,13 @@ FIRST: Mapping[str, Rewrite] = {
     "TensorListStack": loops.steps_at_once,
     "Case": switches.switch,
     "StatelessCase": switches.switch,
-    "If": switches.decided,
-    "StatelessIf": switches.decided,
     "LookupTableFindV2": lookup_tables.find,
 }
 """Applied before all others, and what they replace is taken out: other rewrites need the shapes behind a
 vectorised loop and a table, and tf2onnx cannot even read a Case."""
+
+DECIDED: Mapping[str, Rewrite] = {"If": switches.decided, "StatelessIf": switches.decided}
+"""Applied with the first, unless tf2onnx cannot read the conditions that the branches hold."""
 
 _NOT_IN_A_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/-]")
 
