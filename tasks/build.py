@@ -41,16 +41,16 @@ def engine_job(
 
 @step
 async def build(job: EngineJob, *, work: Workspace) -> BuiltEngine:
-    """Build the plan of `job`; if that fails with shared timings, build it once more without them.
+    """Build the plan of `job`; if that fails with shared timings, retry once without them.
 
     Raises:
         BuildRefused: TensorRT cannot parse the graph, or has no implementation for it.
-        TargetUnavailable: the process that builds finds itself on another target.
-        GpuUnavailable: the GPU is gone, busy or out of memory.
-        PluginRefused: a library is not the one that the request names, or does not load.
+        TargetUnavailable: the building process runs on another target.
+        GpuUnavailable: the GPU is missing, busy or out of memory.
+        PluginRefused: a library is not the requested one, or does not load.
         TimingCacheMiss: a reproducible build needs timings that its cache does not have.
-        ChildCrashed: TensorRT took its process down.
-        ChildKilled: somebody else did.
+        ChildCrashed: TensorRT crashed its process.
+        ChildKilled: another process killed it.
     """
     try:
         return await build_engine(job, work=work)
@@ -58,9 +58,9 @@ async def build(job: EngineJob, *, work: Workspace) -> BuiltEngine:
         timing = job.timing
         if timing is None or timing.cache is None or timing.mode is not TimingMode.SHARED:
             raise
-        # A timing names a kernel, and one that does not run here ends the build:
+        # A timing names a kernel; a kernel that does not run here ends the build:
         # https://github.com/NVIDIA/TensorRT/issues/2144
-        _LOG.warning("built once more without the shared timing cache: %s", error)
+        _LOG.warning("retried without the shared timing cache: %s", error)
         note = f"the shared timing cache was dropped: with it the build failed: {error.found}"
     cold = replace(job, timing=replace(timing, cache=None))
     built = await build_engine(cold, work=work)

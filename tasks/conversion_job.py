@@ -1,4 +1,4 @@
-"""What one run of `build-release` converts: the job, and each graph that comes of it, by its key."""
+"""The conversion of one run of `build-release`: the job, and each of its graphs, by key."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tasks.verify import Evidence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionJob:
-    """What is converted, and where to.
+    """What to convert, and where to store it.
 
     Attributes:
         fetched: the release on this host.
-        request: what is asked for, after the command line had its say.
+        request: what to build, with the overrides of the command line.
         store: URL of the store.
-        work: where the run works.
-        tools: versions of all that takes part in a conversion, by package.
+        work: the run's workspace.
+        tools: versions of all tools that take part in a conversion, by package.
     """
 
     fetched: FetchedRelease
@@ -50,13 +50,13 @@ class ConversionJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphJob:
-    """One graph of a conversion; `ConversionJob.graph` makes it.
+    """A graph of a conversion; `ConversionJob.graph` makes it.
 
     Attributes:
-        job: what it is converted from, and where to.
+        job: the conversion.
         opset: its ONNX opset.
-        precision: what is written into it.
-        key: digest of all that decides it.
+        precision: the precision written into it.
+        key: digest of everything that decides it.
     """
 
     job: ConversionJob
@@ -66,15 +66,15 @@ class GraphJob:
 
     @property
     def record_key(self) -> str:
-        """Where its record lies, relative to the store's root."""
+        """The key of its record, relative to the store's root."""
         return conversion_record_key(self.key)
 
     def lease(self) -> Lease:
-        """Return its lease, not held: of all runs that want it at the same moment, one makes it."""
+        """Return its lease, not taken yet: of all runs that want it at the same time, one makes it."""
         return Lease(store=Store.connect(self.job.store), key=self.record_key)
 
     def form(self, base: ConversionRecord) -> GraphWanted:
-        """Return what the graph of `base` becomes."""
+        """Return the form that the graph of `base` is lowered to."""
         job = self.job
         return GraphWanted(
             precision=self.precision,
@@ -86,7 +86,7 @@ class GraphJob:
         )
 
     def evidence(self, reference: Path, inputs: str, source: Converted | ConversionRecord) -> Evidence:
-        """Return what the graph, made from `source`, is held against; see `Evidence`."""
+        """Return what the graph, made from `source`, is compared with; see `Evidence`."""
         request = self.job.request
         tools = source.tools if isinstance(source, ConversionRecord) else self.job.tools
         asked, samples = request.top1.get(self.precision), request.samples

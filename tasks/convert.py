@@ -1,4 +1,4 @@
-"""Step 4: one signature of a SavedModel becomes an ONNX graph, beside TensorFlow's own answers."""
+"""Step 4: one signature of a SavedModel becomes an ONNX graph, with TensorFlow's own answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.tensorflow.models import ConversionWanted, Converted, convert_saved_m
 
 @step
 async def convert(saved_model: Path, wanted: ConversionWanted, *, work: Workspace) -> Converted:
-    """Convert with tf2onnx and let TensorFlow answer for each corner of the shapes.
+    """Convert with tf2onnx, and run TensorFlow at each corner of the shapes.
 
     Raises:
         SignatureUnknown: the model has no such signature.

@@ -15,6 +15,6 @@ async def export(model: LocalModel, *, work: Workspace) -> Path:
 
     Raises:
         ModelUnreadable: Keras cannot load the model.
-        ModelRefused: the exported graph holds what no engine can hold.
+        ModelRefused: the exported graph contains something that no engine can contain.
     """
     return await export_saved_model(model, work=work)

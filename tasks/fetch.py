@@ -1,4 +1,4 @@
-"""Step 1: a release comes from S3 to this host, hashed on its way; later, its conversion does."""
+"""Step 1: downloads a release from S3, hashed on its way; later, its conversion."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class FetchedRelease:
     """A release on this host's disk.
 
     Attributes:
-        release: what was read, with digests.
+        release: the files that were read, with digests.
         request: what its owner asks for.
-        folder: where its files lie.
+        folder: the folder of its files.
     """
 
     release: Release
@@ -35,7 +35,7 @@ class FetchedRelease:
 
     @property
     def model(self) -> LocalModel:
-        """The model as it was fetched."""
+        """The model, as it was downloaded."""
         return LocalModel(format=self.release.format, path=self.folder / self.release.format)
 
     @property
@@ -57,9 +57,9 @@ async def fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
 
 def _fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
     client = s3_client()
-    read_request(client, ref)  # first: a wrong request is reported before gigabytes are fetched
+    read_request(client, ref)  # first: an invalid request fails before gigabytes are downloaded
     release = fetch_release(client, ref, folder)
-    # It may have been replaced meanwhile: what counts is the file whose digest the record will have.
+    # It may have been replaced meanwhile: only the file with the digest in the record counts.
     request = request_in(ref, (folder / REQUEST_FILE).read_bytes())
     check_sample_file(ref, request, [file.path for file in release.files])
     return FetchedRelease(release=release, request=request, folder=folder)
@@ -67,7 +67,7 @@ def _fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedConversion:
-    """A conversion on this host's disk: the graph, and TensorFlow's answers to hold an engine against."""
+    """A conversion on this host's disk: the graph, and TensorFlow's answers to compare an engine with."""
 
     record: ConversionRecord
     onnx: Path
@@ -80,7 +80,7 @@ async def fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversio
 
     Raises:
         NotStored: the conversion is not in the store.
-        DigestMismatch: stored bytes are not what the record says.
+        DigestMismatch: stored bytes do not match the record.
     """
     return await asyncio.to_thread(_fetch_conversion, order, folder)
 
@@ -104,11 +104,11 @@ async def fetch_graph(store_url: str, record: ConversionRecord, folder: Path) ->
 
 
 def _fetch_graph(store_url: str, record: ConversionRecord, folder: Path) -> FetchedConversion:
-    store, own = Store.connect(store_url), folder / record.key
-    own.mkdir(exist_ok=True)  # of its own: a graph finds its external data beside it, under a fixed name
-    onnx, reference = own / "model.onnx", own / "reference.npz"
+    store, files = Store.connect(store_url), folder / record.key
+    files.mkdir(exist_ok=True)  # a separate folder: the external data beside a graph has a fixed name
+    onnx, reference = files / "model.onnx", files / "reference.npz"
     store.get_blob(record.onnx, onnx)
     if record.weights is not None:
-        store.get_blob(record.weights, own / WEIGHTS_FILE)
+        store.get_blob(record.weights, files / WEIGHTS_FILE)
     store.get_blob(record.reference, reference)
     return FetchedConversion(record=record, onnx=onnx, reference=reference)

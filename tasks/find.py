@@ -12,15 +12,15 @@ from tasks.store.store import Store
 
 
 async def find_engine(order: EngineOrder, *, by: uuid.UUID | None = None) -> CellOutcome | None:
-    """Return the engine that `order` asks for, if the store holds it.
+    """Return the engine that `order` asks for, if the store has it.
 
     Args:
         order: the cell.
-        by: the flow run that counts as the one that built it, if it did.
+        by: the flow run to compare with the record's; if it is the same, the engine counts as built by it.
 
     Raises:
-        RecordInvalid: what lies at its key answers another order.
-        NotStored: there is a record, and its plan is gone.
+        RecordInvalid: the record at its key answers another order.
+        NotStored: there is a record, but its plan is missing.
     """
     return await retry_while_s3_is_down(lambda: _find_engine(order, by))
 
@@ -30,11 +30,11 @@ def _find_engine(order: EngineOrder, by: uuid.UUID | None) -> CellOutcome | None
     record = store.find(order.key, EngineRecord)
     if record is None:
         return None
-    if record.build_key != order.build_key:  # the record's key carries only the first digits
+    if record.build_key != order.build_key:  # the record's key has only the first digits
         raise RecordInvalid(
             wanted=f"the engine {order.build_key} at {order.key}",
             found=f"the engine {record.build_key}",
-            fix="look at who put it there, since the farm never does, and restore the object from a backup",
+            fix="find out who wrote it, since the farm never does, and restore the object from a backup",
         )
     store.require_blobs(order.key, record.plan)
     return CellOutcome(

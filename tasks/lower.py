@@ -1,4 +1,4 @@
-"""Step 5: the graph is simplified, and lower precision is written into it where TensorRT reads it there."""
+"""Step 5: the graph is simplified, and gets lower precision written into it if its TensorRT needs that."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from tasks.step import step
 
 @step
 async def lower(raw: Path, wanted: GraphWanted, *, work: Workspace) -> LoweredGraph:
-    """Return the graph of `raw` as `wanted`, with the same inputs and outputs."""
+    """Return the graph of `raw` lowered to `wanted`, with the same inputs and outputs."""
     return await lower_graph(raw, wanted, work=work)

@@ -1,4 +1,4 @@
-"""Step 2: what must never run is refused before anything runs it."""
+"""Step 2: refuses what must never run, before anything runs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ async def preflight(model: LocalModel, *, work: Workspace) -> LocalModel:
 
     Raises:
         ArchiveRefused: the archive is broken or hostile.
-        ModelRefused: the model holds what no engine can hold, or what the farm never runs.
+        ModelRefused: the model contains something that no engine can contain, or that the farm never runs.
         ModelUnreadable: its files are damaged.
     """
     return await preflight_model(model, work=work)

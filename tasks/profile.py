@@ -1,4 +1,4 @@
-"""Step 7b: what the engine does on its GPU, measured, drawn, and shown on the run's page."""
+"""Step 7b: measures the engine on its GPU, draws charts, and shows both on the run's page."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ async def profile_on_gpu(
 ) -> ProfiledEngine:
     """Measure the engine on its GPU, draw the charts, and show both in Prefect.
 
-    Where the request wants none, or this host has no such GPU or cannot run engines, the answer is
-    `not_measured`, with the reason. A GPU that others use, too, is no error: the profile says so.
+    If the request wants no profile, or this host has no such GPU or cannot run engines, the answer is
+    `not_measured`, with the reason. A GPU shared with other processes is not an error: the profile says so.
 
     Raises:
-        DigestMismatch: the plan is not the plan that was built.
-        RunFailed: the engine stops with an error at a shape that it must take.
-        GpuUnavailable: the GPU is gone, or out of memory.
-        ChildCrashed: TensorRT took its process down.
+        DigestMismatch: the plan is not the one that was built.
+        RunFailed: the engine stops with an error at a shape that it must accept.
+        GpuUnavailable: the GPU is missing, or out of memory.
+        ChildCrashed: TensorRT crashed its process.
     """
     if not order.profile:
         return ProfiledEngine(profile=not_profiled("the request says `profile: false`"))
@@ -69,10 +69,10 @@ def _title(order: EngineOrder) -> str:
 
 
 async def _show_profile(order: EngineOrder, profile: Profile, pictures: list[Path]) -> None:
-    """Put table and pictures on the run's page.
+    """Show the table and the pictures on the run's page.
 
-    The pictures are part of the text: a browser has no credentials for the store, and Prefect's own image
-    artifacts are addresses.
+    The pictures are embedded in the text: a browser has no credentials for the store, and Prefect's own image
+    artifacts are URLs.
     """
     title, said = _title(order), "  \n".join(notes(profile))
     name = _NO_KEY.sub("-", title.lower()).strip("-")

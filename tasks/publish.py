@@ -1,4 +1,4 @@
-"""Step 8: bytes first, record last. While the record is not there, the engine does not exist."""
+"""Step 8: bytes first, record last. Without its record, the engine does not exist."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class VerifiedEngine:
     """A plan that may be published.
 
     Attributes:
-        order: what was asked for.
+        order: what to build.
         conversion: the graph that it was built from.
         built: the plan on this host's disk, and how it was built.
-        verification: the engine on its GPU against TensorFlow, or the statement that nothing ran it.
-        attempt: this attempt; tells one's own commit from another's.
-        seconds: wall time by step, on top of what conversion and build measured themselves.
-        timing: what timing caches the build used and left.
-        profiled: what the engine does on its GPU, or the statement that nothing was measured.
+        verification: the engine on its GPU against TensorFlow, or the reason why it did not run.
+        attempt: this attempt; it recognises its own commit by it.
+        seconds: wall time by step, besides what conversion and build measured themselves.
+        timing: the timing caches that the build used and wrote.
+        profiled: the measurements on its GPU, or the reason why there are none.
     """
 
     order: EngineOrder
@@ -59,12 +59,12 @@ async def put_blob(store_url: str, path: Path) -> BlobRef:
 async def publish_conversion(
     store_url: str, record: ConversionRecord, *, base: ConversionRecord | None = None
 ) -> ConversionRecord:
-    """Commit `record`; return the one that stands, which may be another run's.
+    """Commit `record`; return the record in the store, which may be another run's.
 
     Args:
-        store_url: where.
-        record: the graph's.
-        base: the stored graph that it was made from: what a newer version wrote about that is kept.
+        store_url: the store.
+        record: the record of a graph.
+        base: the stored graph that it was made from; keys of a newer version in its record are kept.
     """
     return await asyncio.to_thread(_publish_conversion, Store.connect(store_url), record, base)
 
@@ -83,7 +83,7 @@ def _publish_conversion(
 
 @step
 async def publish_engine(engine: VerifiedEngine) -> EngineRecord:
-    """Store plan and profile, then commit the record; return what stands, which may be another run's."""
+    """Store plan and profile, then commit the record; return the one in the store, maybe another run's."""
     return await asyncio.to_thread(_publish_engine, engine)
 
 
@@ -99,7 +99,7 @@ def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
     record = _engine_record(engine, layers)
     conversion = store.find_document(conversion_record_key(engine.conversion.key), ConversionRecord)
     standing = store.commit(record, record.key, copied_from=conversion)
-    # A sweep of unreferenced blobs may have passed between the two writes.
+    # A sweep of unreferenced blobs may have run between the two writes.
     for ref in blobs.keys() & {standing.plan, standing.layers, *standing.profile.files.values()}:
         if not store.has_blob(ref):
             _put(store, blobs[ref], ref)
@@ -112,7 +112,7 @@ def _put(store: Store, path: Path, ref: BlobRef) -> None:
         raise DigestMismatch(
             wanted=f"to publish {path.name} as it was made, SHA-256 {ref.sha256}",
             found=f"SHA-256 {stored.sha256}",
-            fix="build again, and look at this host's disk and memory",
+            fix="build again, and check this host's disk and memory",
         )
 
 
@@ -147,7 +147,7 @@ def _engine_record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineReco
 
 
 def _of_conversion(conversion: ConversionRecord) -> dict[str, Any]:
-    """Return what the engine's record says about the graph."""
+    """Return the fields of the engine's record about its graph."""
     return {
         "derived_shapes": conversion.derived_shapes,
         "onnx": conversion.onnx,
@@ -163,7 +163,7 @@ def _of_conversion(conversion: ConversionRecord) -> dict[str, Any]:
 def source_revision() -> str | None:
     """Return the git commit of the farm's code; None outside a checkout.
 
-    An image has no checkout: it is built with `ENGINEFARM_REVISION` set.
+    An image contains no checkout: it is built with `ENGINEFARM_REVISION` set.
     """
     given = os.environ.get("ENGINEFARM_REVISION")
     if given:

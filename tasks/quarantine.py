@@ -1,4 +1,4 @@
-"""Where the gate refuses: what was compared goes to quarantine, with the command that compares it again."""
+"""If the gate refuses, puts both sides into quarantine, with the command that repeats the comparison."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tasks.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """A graph or an engine that is held against TensorFlow, on this host's disk.
+    """A graph or an engine that is compared with TensorFlow, on this host's disk.
 
     Attributes:
         store: URL of the store.
-        identity: digest of all that decides it: its conversion key or build key.
+        identity: digest of everything that decides it: its conversion key or build key.
         release: the bytes that it was made from.
         opset: ONNX opset of the graph.
-        options: what was asked for.
+        options: what the request asks for.
         onnx: the graph.
         weights: its external data; None if it is one file.
         reference: inputs and TensorFlow's outputs.
-        actual: where its own outputs are left, once there are any.
-        inputs: where the input values came from, for people.
-        tools: versions of what took part, by package.
+        actual: the file for its own outputs, once there are any.
+        inputs: where the input values came from.
+        tools: versions of the tools that took part, by package.
         target: where the engine runs; None for a graph.
         toolchain: what built the engine; None for a graph.
         plan: the engine; None for a graph.
@@ -62,14 +62,14 @@ class Suspect:
 async def quarantining(
     suspect: Suspect, locate: Callable[[GateError], Awaitable[Departure]] | None = None
 ) -> AsyncIterator[None]:
-    """Put `suspect` into quarantine if the gate, inside, refuses it; the error then names the key.
+    """Put `suspect` into quarantine if the gate refuses it inside; the error then names the key.
 
     Args:
-        suspect: what is held against TensorFlow.
-        locate: what then finds where it departs; None if nothing can.
+        suspect: what is compared with TensorFlow.
+        locate: finds where it first differs; None if nothing can.
 
     Raises:
-        GateError: the gate's own; also if the quarantine cannot be written, which it then says.
+        GateError: that of the gate; if the quarantine cannot be written, it says so.
     """
     try:
         yield
@@ -79,15 +79,15 @@ async def quarantining(
         try:
             record = await quarantine(suspect, error, departure)
         except FarmError as failure:
-            lost = f"{where}; it could not be put into quarantine: {failure}"
+            lost = f"{where}; writing it to quarantine failed: {failure}"
             raise _extended(error, lost, error.fix) from failure
-        place = f"{where}; all that was compared lies at {record.key} in {suspect.store}"
-        raise _extended(error, place, f"{error.fix}; to see it again: `{record.command}`") from error
+        place = f"{where}; both sides are stored at {record.key} in {suspect.store}"
+        raise _extended(error, place, f"{error.fix}; to reproduce it: `{record.command}`") from error
 
 
 @step
 async def quarantine(suspect: Suspect, error: GateError, departure: Departure | None) -> QuarantineRecord:
-    """Store what was compared and both answers, then the record; return the one that stands."""
+    """Store both sides of the comparison, then the record; return the record in the store."""
     return await asyncio.to_thread(_quarantine, suspect, error, departure)
 
 
@@ -106,7 +106,7 @@ def _quarantine(suspect: Suspect, error: GateError, departure: Departure | None)
 
 
 def _quarantine_record(suspect: Suspect, error: GateError, store: Store) -> QuarantineRecord:
-    """Return the record, but for its key and command; what it refers to is stored then."""
+    """Store the blobs and return the record, without its key and command."""
 
     def put(path: Path | None) -> BlobRef | None:
         return store.put_blob(path) if path is not None and path.exists() else None

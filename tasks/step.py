@@ -1,4 +1,4 @@
-"""How a step of the farm becomes a Prefect task."""
+"""Turns a step of the farm into a Prefect task."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _RETRY_SECONDS = 2
 
 
 def _can_help(run: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Say whether trying again can help: the error knows.
+    """Say whether a retry can help: the error says so.
 
-    What was killed twice has most likely no memory here, and costs its host as much each time.
+    A child that was killed twice most likely lacks memory here, and costs its host as much each time.
     """
     del run
     waited = isinstance(state.data, StoreUnreachable) and is_patient()
@@ -46,11 +46,11 @@ def steps_of(cell: str) -> Iterator[None]:
 
 
 def step(work: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Make `work` a Prefect task that is named after it and its cell, and retries what a retry can help.
+    """Make `work` a Prefect task that is named after it and its cell, and that retries if a retry can help.
 
     On a farm it also waits for S3; see `tasks.store.patience`.
 
-    Never cached by Prefect: the store knows engines by content, Prefect would know them by parameters.
+    Prefect never caches it: the store identifies engines by content, Prefect would by parameters.
     """
 
     @wraps(work)

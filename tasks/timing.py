@@ -43,9 +43,9 @@ class PulledTiming:
 
     Attributes:
         key: the builds that may share it; None if this one has no cache.
-        given: what the build gets.
-        previous: the shared cache that was stored before, usable or not; the build's cache replaces it.
-        notes: why there is nothing, or less.
+        given: what the build starts with.
+        previous: the shared cache before the build, usable or not; the build's cache replaces it.
+        notes: why there is no cache, or only a part.
     """
 
     key: TimingCacheKey | None = None
@@ -56,10 +56,10 @@ class PulledTiming:
 
 @step
 async def pull_timing(order: EngineOrder, site: BuildSite, *, work: Workspace) -> PulledTiming:
-    """Fetch the timings with which the build of `order` begins.
+    """Fetch the timings that the build of `order` starts with.
 
     Raises:
-        RequestInvalid: the build shall be reproducible, and cannot be with this TensorRT or on this host.
+        RequestInvalid: the build shall be reproducible, but cannot be with this TensorRT or on this host.
         NotStored: the cache that it names is not stored for this GPU model, TensorRT and CUDA.
         DigestMismatch: the cache that it names is damaged.
         FarmError: as `s3_errors`, for a reproducible build.
@@ -69,7 +69,7 @@ async def pull_timing(order: EngineOrder, site: BuildSite, *, work: Workspace) -
     if order.timing is TimingMode.REPRODUCIBLE:
         return await _pull_named(order, key, reason, work)
     if order.timing is TimingMode.NONE:
-        return PulledTiming(notes=("none was asked for",))
+        return PulledTiming(notes=("the request asks for none",))
     if key is None:
         return PulledTiming(notes=(reason,))
     return await asyncio.to_thread(_pull_shared, Store.connect(order.store), key, work)
@@ -98,12 +98,12 @@ async def _pull_named(
 ) -> PulledTiming:
     named = order.options.timing_cache
     if key is None and order.target.gpu is None and named is None:
-        return PulledTiming(notes=(reason,))  # every build of TensorRT-RTX repeats the one before
+        return PulledTiming(notes=(reason,))  # each build of TensorRT-RTX repeats the previous one
     if key is None:
         raise RequestInvalid(
             wanted="a build whose timings all come from one cache (`timing: reproducible`)",
             found=reason,
-            fix="take timing_cache out of build.yaml, or name a target of TensorRT itself",
+            fix="remove timing_cache from build.yaml, or name a target of TensorRT itself",
         )
     check_reproducible(order.target)
     if named is None:
@@ -128,14 +128,14 @@ def _fetch_named(store: Store, key: TimingCacheKey, sha256: str, work: Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedBuild:
-    """A build that is over, with what it had of timings.
+    """A finished build, with its timings.
 
     Attributes:
-        order: what was asked for.
+        order: what to build.
         pulled: what the store had for it.
         job: the build.
-        built: what came of it.
-        attempt: which attempt this is.
+        built: its result.
+        attempt: the build's attempt.
     """
 
     order: EngineOrder
@@ -147,7 +147,7 @@ class TimedBuild:
 
 @step
 async def publish_timing(timed: TimedBuild, *, work: Workspace) -> TimingUse:
-    """Store what the build measured, and say what it used; errors there become notes."""
+    """Store the build's measurements, and return what it used; errors in this become notes."""
     pulled, outcome = timed.pulled, timed.built.timing
     given = None if pulled.given is None or pulled.given.cache is None else pulled.given.cache.ref
     remaining, notes = None, (*pulled.notes, *outcome.notes)
@@ -164,13 +164,13 @@ async def publish_timing(timed: TimedBuild, *, work: Workspace) -> TimingUse:
 async def _publish_remaining(
     timed: TimedBuild, key: TimingCacheKey, remaining: CacheFile, work: Workspace
 ) -> BlobRef:
-    """Store `remaining`; return the stored cache that holds it."""
+    """Store `remaining`; return the stored cache that includes it."""
     key_of_build = timing_key(timed.built.target, timed.built.info.cuda)
     if key_of_build != key:
         raise TargetUnavailable(
             wanted=f"timings for CUDA {key.cuda}",
             found=f"a build with CUDA {timed.built.info.cuda}",
-            fix="start the agent again: the host's driver changed since it was probed",
+            fix="restart the agent: the host's driver changed since it was probed",
         )
     store = Store.connect(timed.order.store)
     record = TimingRecord(
@@ -183,7 +183,7 @@ async def _publish_remaining(
     if timed.order.timing is TimingMode.REPRODUCIBLE:
         named = replace(record, key=key.recorded(remaining.ref.sha256))
         await asyncio.to_thread(put_cache, store, remaining)
-        await asyncio.to_thread(swap_timing, store, named, None)  # one that is there says the same
+        await asyncio.to_thread(swap_timing, store, named, None)  # an existing record says the same
     else:
         merge = partial(merge_caches, timed.job, work=work)
         record = await share_timing(store, remaining, record, base=timed.pulled.previous, merge=merge)

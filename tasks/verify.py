@@ -18,20 +18,20 @@ from tasks.tensorrt.site import BuildSite
 from tasks.tensorrt.verification import verify_engine
 
 _NO_GPU = "built ahead of time on a host without such a GPU"
-_STRIPPED = "the plan has no weights: it runs only after it is refitted with those of its graph"
+_STRIPPED = "the plan has no weights: it runs only after a refit with those of its graph"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a graph or an engine is held against.
+    """What a graph or an engine is compared with.
 
     Attributes:
         reference: TensorFlow's answers, see `tasks.children.reference`.
-        inputs: where the input values came from, for people.
+        inputs: where the input values came from.
         tolerance: largest accepted relative error.
-        top1: the share of rows whose best class must be TensorFlow's; None if that does not count.
-        tensorflow: version of the TensorFlow that answered; this host may have another, or none.
-        arithmetic: the model's own, in which TensorFlow answered.
+        top1: the share of rows whose best class must be TensorFlow's; None if best classes do not count.
+        tensorflow: version of the TensorFlow that answered; this host may have another version, or none.
+        arithmetic: the model's own, in which TensorFlow computed.
         loaded_by: which Keras loaded the model's file for TensorFlow; empty for a SavedModel.
         plugin_ops: operations in the graph that only TensorRT plugins compute.
     """
@@ -47,11 +47,11 @@ class Evidence:
 
     @property
     def actual(self) -> Path:
-        """Where the other side's answers are left, in the layout of the reference; absent if it gave none."""
+        """The file for the other side's outputs, in the reference's layout; absent if it gave none."""
         return self.reference.with_name(f"actual-{self.reference.name}")
 
     def judge(self, comparisons: tuple[Comparison, ...], compared: str) -> Verification:
-        """Return the gate's verdict; `compared` says for people what was compared with TensorFlow."""
+        """Return the gate's verdict; `compared` names what was compared with TensorFlow."""
         return judge(
             comparisons,
             compared=f"{compared} against {self._answers}",
@@ -77,9 +77,9 @@ class Evidence:
 async def verify_graph(
     onnx: Path, precision: Precision, evidence: Evidence, *, work: Workspace
 ) -> Verification:
-    """Compare the ONNX graph with TensorFlow at each corner; a graph that fails goes no further.
+    """Compare the ONNX graph with TensorFlow at each corner; a graph that fails is not used.
 
-    With operations that only TensorRT plugins compute the answer is `not_measured`: the engine tells.
+    If only TensorRT plugins compute some operations, the answer is `not_measured`: the engine is compared.
 
     Raises:
         VerificationFailed: an output is off by more than the tolerance.
@@ -91,11 +91,11 @@ async def verify_graph(
             tolerance=evidence.tolerance,
             reason=f"only TensorRT plugins compute {names}, and onnxruntime has none",
         )
-    evidence.actual.unlink(missing_ok=True)  # another graph's
+    evidence.actual.unlink(missing_ok=True)  # it may be another graph's
     comparisons = await compare_graph(onnx, evidence.reference, actual=evidence.actual, work=work)
     compared = f"ONNX graph in onnxruntime {version('onnxruntime')} on the CPU, without optimisations"
     if precision in {Precision.FP16, Precision.BF16}:
-        # The processor has no such arithmetic; a GPU adds up in FP32, too, and rounds what it stores.
+        # The CPU lacks this arithmetic; a GPU sums in FP32, too, and rounds the result.
         compared += (
             f" ({precision.upper()} nodes computed in FP32, each result rounded to {precision.upper()})"
         )
@@ -109,12 +109,12 @@ async def verify_on_gpu(
 ) -> Verification:
     """Run the engine on its GPU and compare it with TensorFlow at each corner.
 
-    Where this host has no such GPU, or the plan no weights, the answer is `not_measured`, with the reason.
+    If this host has no such GPU, or the plan has no weights, the answer is `not_measured`, with the reason.
 
     Raises:
         VerificationFailed: an output is off by more than the tolerance.
         VerificationInconclusive: TensorFlow's own noise is above the tolerance.
-        DigestMismatch: the plan is not the plan that was built.
+        DigestMismatch: the plan is not the one that was built.
     """
     if site.gpu_index is None or built.stripped:
         return not_measured(tolerance=evidence.tolerance, reason=_STRIPPED if built.stripped else _NO_GPU)

@@ -1,1 +1,1 @@
-"""Charts of what was measured, drawn in child processes: Matplotlib takes a second to load."""
+"""Charts of measurements, drawn in child processes: Matplotlib takes a second to load."""

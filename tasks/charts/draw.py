@@ -13,13 +13,13 @@ from tasks.domain.profile import Profile
 
 
 async def draw_charts(profile: Profile, title: str, *, work: Workspace) -> Mapping[str, Path]:
-    """Draw latency and throughput by case, and the layers by time where they are known.
+    """Draw latency and throughput by case, and the layers by time if they were measured.
 
     The same profile and title give the same bytes.
 
     Args:
-        profile: what was measured.
-        title: which engine it is, in a line.
+        profile: the measurement.
+        title: the engine, in a line.
         work: for the files and the child.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Child: draws what an engine does on its GPU."""
+"""Child: draws the measurements of an engine on its GPU."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from tasks.domain.printable import printable_name
 
-# Nothing but the figures may change the bytes: no dates, no random identifiers, no fonts of the host. Names
-# of layers are no formulas, whatever signs they hold.
+# Only the figures may change the bytes: no dates, no random identifiers, no fonts of the host. Names of
+# layers are never formulas, whatever characters they contain.
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -44,7 +44,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         report: takes the phase `draw`.
 
     Returns:
-        `files`, the names of what was written.
+        `files`, the names of the written files.
     """
     profile, folder = request["profile"], Path(request["folder"])
     files: list[str] = []
@@ -68,7 +68,7 @@ def _save(figure: Figure, folder: Path, name: str) -> list[str]:
 
 
 def _head(figure: Figure, title: str, profile: dict[str, Any]) -> None:
-    """Write which engine it is, where it ran, and what is doubtful about the figures."""
+    """Write the engine's title, where it ran, and what is doubtful about the figures."""
     height = figure.get_figheight()
     driver = f" · driver {profile['driver']}" if profile["driver"] else ""
     where = f"{profile['gpu'] or 'GPU'} · TensorRT {profile['tensorrt']}{driver}"
@@ -120,7 +120,7 @@ def _draw_rates(axes: Axes, rates: list[float]) -> None:
 
 
 def _scale(axes: Axes, values: list[float]) -> None:
-    """Let the axis begin at 0; what spans a wide range is shown by its logarithm."""
+    """Let the axis start at 0; a wide range gets a logarithmic scale."""
     if min(values) > 0 and max(values) / min(values) > _LOG_FROM:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -154,25 +154,25 @@ def _layers(profile: dict[str, Any]) -> Figure:
 
 
 def _longest(profile: dict[str, Any]) -> tuple[list[str], list[float], list[float]]:
-    """Return names, ms and shares of the layers, and of all others together."""
+    """Return names, ms and shares of the longest layers, then of all others together."""
     layers = profile["layers"]
     names = [_shortened(layer["name"], _LONGEST_NAME) for layer in layers]
     times, shares = ([layer[name] for layer in layers] for name in ("ms", "share"))
     rest = profile["layer_count"] - len(layers)
     if rest > 0 and sum(shares):
         names.append(f"{rest} other layers")
-        left = max(0.0, 1 - sum(shares))
-        times, shares = [*times, left * sum(times) / sum(shares)], [*shares, left]
+        remaining = max(0.0, 1 - sum(shares))
+        times, shares = [*times, remaining * sum(times) / sum(shares)], [*shares, remaining]
     return names, times, shares
 
 
 def _below_head(height: float) -> float:
-    """Return where the axes end, as a share of the figure's `height` in inches."""
+    """Return the upper end of the axes, as a share of the figure's `height` in inches."""
     return 1 - (_TOP_INCHES + 0.25) / height
 
 
 def _rounded(value: float) -> str:
-    """Return a number with three digits or so that people can read."""
+    """Return a number for people, with about three digits."""
     for unit, word in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
         if value >= unit:
             return f"{value / (1e3 if word == ' k' else unit):.3g}{word}"
@@ -180,7 +180,7 @@ def _rounded(value: float) -> str:
 
 
 def _shortened(text: str, most: int, *, middle: bool = True) -> str:
-    """Return `text` without its middle, or its end, where it is too long: names differ at both ends."""
+    """Return `text` without its middle, or its end, if it is too long: names differ at both ends."""
     shown = printable_name(text)
     if len(shown) <= most:
         return shown

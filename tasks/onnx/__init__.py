@@ -1,4 +1,4 @@
-"""The ONNX side: checks of a graph, casts to lower precision, comparison with TensorFlow's outputs.
+"""The ONNX side: checks of a graph, casts to lower precision, and the comparison with TensorFlow.
 
 Modules whose name ends in `_child` run in a child process; the others start them.
 """

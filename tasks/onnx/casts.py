@@ -1,16 +1,16 @@
-"""FP16 and BF16 as casts in the graph: what TensorRT 11 and TensorRT-RTX need, and older ones read, too.
+"""FP16 and BF16 as casts in the graph: TensorRT 11 and TensorRT-RTX need them; older versions parse them.
 
 Why not a library: on eight graphs that tf2onnx made from TensorFlow models (three of them trained),
-`onnxruntime.transformers.float16` 1.32 has the same error as this module where its graph runs (fer
-1.3e-3, SpliceAI 2.2e-4, three attention blocks 7.8e-4), and TensorRT-RTX builds engines of nearly the
-same size. But it leaves every graph unsorted, so that the checker refuses it; it gives a Resize by sizes
-a second, wrong argument; it stops with an AssertionError at a Loop beside an If; it computes sizes in FP16
-(4101 became 4100); and a mask of -1e9 becomes -65504, so that a masked row of attention became NaN.
-onnxconverter-common is its older sibling; neither writes BF16. modelopt's autocast does, but needs PyTorch.
+`onnxruntime.transformers.float16` 1.32 has the same error as this module if its graph runs (fer 1.3e-3,
+SpliceAI 2.2e-4, three attention blocks 7.8e-4), and TensorRT-RTX builds engines of nearly the same size.
+But it leaves every graph unsorted, so that the checker refuses it; it gives a Resize by sizes a second, wrong
+argument; it stops with an AssertionError at a Loop beside an If; it computes sizes in FP16 (4101 became
+4100); and a mask of -1e9 becomes -65504, so that a masked row of attention became NaN.
+onnxconverter-common is its older sibling. Neither writes BF16. modelopt's autocast does, but needs PyTorch.
 
-A node computes in the low type where its ONNX definition allows that. In FP32 stay the bodies of Loop, If
-and Scan, sizes computed from shapes, and the operations in `_KEPT` and `_WITHOUT_BF16`. Whether the result
-is accurate enough is not decided here but by the comparison with TensorFlow.
+A node computes in the low type if its ONNX definition allows it. The bodies of Loop, If and Scan stay in
+FP32, and so do sizes computed from shapes and the operations in `_KEPT` and `_WITHOUT_BF16`. The comparison
+with TensorFlow, not this module, decides whether the result is accurate enough.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from tasks.onnx.low_float import BF16, LowFloat
 from tasks.onnx.opset import opset_of
 from tasks.onnx.structure import all_nodes, captured, subgraphs
 
-_BOUNDING = frozenset({"Clip", "Max", "Min"})  # here a constant is a bound and keeps all of the range
+_BOUNDING = frozenset({"Clip", "Max", "Min"})  # a constant is a bound here and keeps its whole range
 _KEPT = frozenset(
     {
-        "Constant",  # may hold its value in an attribute that is FP32 by definition
+        "Constant",  # its value may be in an attribute that is FP32 by definition
         "ConstantOfShape",  # the same
-        "CumSum",  # adds up along an axis
-        "NonMaxSuppression",  # these three decide by the order of close values
+        "CumSum",  # sums along an axis
+        "NonMaxSuppression",  # these three depend on the order of close values
         "RoiAlign",
         "TopK",
     }
 )
-# TensorRT-RTX 1.7 builds these in FP16, but not in BF16. Nor GRU, which it does not build in FP32 behind a
-# cast either: that is left to its parser, which names the node.
+# TensorRT-RTX 1.7 builds these in FP16, but not in BF16. It does not build GRU in FP32 behind a cast either,
+# so GRU is not listed: the parser's error names the node.
 _WITHOUT_BF16 = frozenset({"ConvTranspose", "HardSwish"})
 _WHOLE = frozenset({TensorProto.INT64, TensorProto.INT32})
-_FP32_INPUTS = {"Resize": {1, 2}}  # region and scales decide the output's size
+_FP32_INPUTS = {"Resize": {1, 2}}  # region and scales determine the output's size
 
 
 def cast_to(model: ModelProto, low: LowFloat) -> None:
-    """Let `model` compute in `low`, in place; its inputs and outputs keep their names and types.
+    """Convert `model` in place to compute in `low`; its inputs and outputs keep their names and types.
 
-    `model` is valid, sorted, and has every type inferred. Afterwards it is valid and sorted, too.
+    `model` must be valid and sorted, with every type inferred. It stays valid and sorted.
     """
     rewriter = _Rewriter(model, low)
     for node in model.graph.node:
@@ -54,7 +54,7 @@ def cast_to(model: ModelProto, low: LowFloat) -> None:
 
 
 class _Rewriter:
-    """Takes nodes in their order. A name always stands for FP32; its low twin has another name."""
+    """Processes nodes in order. A name always means the FP32 tensor; its low twin has another name."""
 
     def __init__(self, model: ModelProto, low: LowFloat) -> None:
         self.graph, self.low = model.graph, low
@@ -100,7 +100,7 @@ class _Rewriter:
         if any(name and name not in self.types for name in node.output):
             return False
         floats = [index for index, name in enumerate(node.output) if self._is_float(name)]
-        if not floats:  # a comparison, a shape: takes what is there
+        if not floats:  # a comparison or a shape accepts any type
             return any(name in self.only_low for name in node.input)
         if node.op_type == "Cast" and not self._is_float(node.input[0]):
             return False
@@ -127,14 +127,14 @@ class _Rewriter:
         self.nodes.append(node)
 
     def _takes(self, formal: Any, index: int) -> bool:
-        """Say whether the operation's definition allows the low type at `index`; the last may repeat."""
+        """Say whether the operation's definition allows the low type at `index`; the last one may repeat."""
         return self.low.schema in formal[min(index, len(formal) - 1)].types
 
     def _is_float(self, name: str) -> bool:
         return self.types.get(name) == TensorProto.FLOAT
 
     def _twin(self, name: str, consumer: str) -> str:
-        """Return the name under which `name` can be read in the low type."""
+        """Return the name of `name` in the low type."""
         constant = self.constants.get(name)
         limit = 0.0 if constant is None else self.low.largest if consumer in _BOUNDING else self.low.mask
         if (name, limit) not in self.twins:
@@ -147,7 +147,7 @@ class _Rewriter:
         return self.twins[name, limit]
 
     def _need_single(self, name: str) -> None:
-        """Make `name` readable in FP32."""
+        """Make `name` available in FP32."""
         if name in self.only_low:
             self.only_low.remove(name)
             self._cast(self.twins[name, 0.0], name, TensorProto.FLOAT)
@@ -171,10 +171,10 @@ def _types(graph: GraphProto) -> dict[str, int]:
 
 
 def _shape_arithmetic(graph: GraphProto, constants: dict[str, TensorProto], low: LowFloat) -> set[str]:
-    """Return the tensors that follow from shapes and constants alone.
+    """Return the tensors that depend only on shapes and constants.
 
-    FP16 counts exactly only to 2048 and BF16 to 256, so a size that was computed in them would be another
-    size. A constant beyond the low type is no size but a mask.
+    FP16 represents integers exactly only up to 2048 and BF16 up to 256, so a size computed in them would be
+    wrong. A constant beyond the range of the low type is a mask, not a size.
     """
     masks = {
         name
@@ -185,7 +185,7 @@ def _shape_arithmetic(graph: GraphProto, constants: dict[str, TensorProto], low:
 
 
 def _following(graph: GraphProto, constants: AbstractSet[str]) -> set[str]:
-    """Return what follows from shapes and `constants` alone."""
+    """Return the tensors that depend only on shapes and `constants`."""
     followers: set[str] = set()
     for node in graph.node:
         names = {name for name in node.input if name}
@@ -196,7 +196,7 @@ def _following(graph: GraphProto, constants: AbstractSet[str]) -> set[str]:
 
 
 def _rounded(graph: GraphProto, followers: set[str]) -> set[str]:
-    """Return which of `followers` become whole numbers: sizes, even if a constant of a mask is among them."""
+    """Return those of `followers` that become integers: sizes, even with a mask constant among them."""
     sizes: set[str] = set()
     for node in reversed(graph.node):
         whole = node.op_type == "Cast" and next(a.i for a in node.attribute if a.name == "to") in _WHOLE

@@ -1,4 +1,4 @@
-"""Runs a graph in onnxruntime and compares it with TensorFlow's outputs. In a child process.
+"""Child: runs a graph in onnxruntime and compares it with TensorFlow's outputs.
 
 FP16 and BF16 nodes are emulated, see `tasks.onnx.emulate`.
 """
@@ -16,9 +16,9 @@ from tasks.onnx.session_child import open_session, run_corner
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Compare `request["onnx"]` with `request["reference"]` on every corner.
+    """Compare `request["onnx"]` with `request["reference"]` at every corner.
 
-    What onnxruntime answered is left in `request["actual"]` in the layout of `tasks.children.reference`, up
+    onnxruntime's outputs are written to `request["actual"]` in the layout of `tasks.children.reference`, up
     to the corner that it could not run.
 
     Raises:

@@ -1,12 +1,12 @@
-"""Rewrites a graph with FP16 or BF16 nodes so that FP32 arithmetic shows what their rounding does.
+"""Rewrites a graph with FP16 or BF16 nodes so that FP32 arithmetic shows the effect of their rounding.
 
-onnxruntime's CPU kernels compute FP16 nodes in FP32 and keep the digits between nodes, and for BF16 it has
-few kernels. Here each such node computes in FP32 and its results are rounded to the low type, which is what
-a GPU's matrix units do: they add up in FP32 and round what they store.
+onnxruntime's CPU kernels compute FP16 nodes in FP32 and keep the extra digits between nodes, and it has few
+kernels for BF16. Here each of these nodes computes in FP32 and its results are rounded to the low type. A
+GPU's matrix units do the same: they sum in FP32 and round the result.
 
-A tensor of a low type keeps its name, and has beside it a wide copy of the same values in FP32, which nodes
-read. Weights, inputs and outputs of the graph and of its subgraphs stay as they are; so do Q/DQ nodes in
-INT8 and FP8, for which onnxruntime has kernels.
+A tensor of a low type keeps its name and gets a wide copy of the same values in FP32, which nodes read.
+Weights, inputs and outputs of the graph and of its subgraphs stay as they are; so do Q/DQ nodes in INT8 and
+FP8, for which onnxruntime has kernels.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _TYPED_BY_ATTRIBUTE = frozenset({"Cast", "Constant", "ConstantOfShape"})
 
 
 def emulated(path: Path) -> bytes | None:
-    """Return a graph that computes as `path` does, with every FP16 and BF16 result rounded.
+    """Return a graph that computes like that at `path`, with every FP16 and BF16 result rounded.
 
-    References to external weights stay as they are. None if nothing computes in these types.
+    References to external weights stay as they are. None if no node computes in these types.
     """
     model = onnx.load(path, load_external_data=False)
     return model.SerializeToString() if emulate(model) else None
 
 
 def emulate(model: ModelProto) -> bool:
-    """Let the FP16 and BF16 nodes of `model` compute in FP32, in place; say whether there are any."""
+    """Convert the FP16 and BF16 nodes of `model` in place to FP32; say whether there are any."""
     inferred = shape_inference.infer_shapes(model)
     if not _low_types(inferred.graph):
         return False
@@ -44,7 +44,7 @@ def emulate(model: ModelProto) -> bool:
 
 
 class _Emulation:
-    """One graph; `wide` are the copies that the graphs around it have."""
+    """A graph; `wide` are the copies in the graphs around it."""
 
     def __init__(self, inferred: GraphProto, wide: dict[str, str], names: set[str]) -> None:
         self.types = _low_types(inferred)
@@ -70,7 +70,7 @@ class _Emulation:
     def _add(self, node: NodeProto, inner: list[GraphProto]) -> None:
         for graph, inferred in zip(subgraphs(node), inner, strict=True):
             _Emulation(inferred, self.wide, self.names).rewrite(graph)
-        if not inner:  # a subgraph's inputs have the types that it declares
+        if not inner:  # a subgraph's inputs keep their declared types
             node.input[:] = [self.wide.get(name, name) for name in node.input]
         rounds = not inner and node.op_type not in _TYPED_BY_ATTRIBUTE
         low = [name for name in node.output if name in self.types and rounds]

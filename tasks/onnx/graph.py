@@ -20,16 +20,16 @@ _ONE_FILE = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphWanted:
-    """What a graph is lowered to.
+    """The form that a graph is lowered to.
 
     Attributes:
-        precision: the arithmetic to write into it; TF32 is none, it is a flag of the build.
+        precision: the arithmetic to write into it; never TF32, which is a flag of the build.
         opset: ONNX opset, at least that of the raw graph.
         samples: an `.npz` with arrays by input name, first dimension the batch; INT8 and FP8 need it.
         calibration: how INT8 and FP8 choose their ranges.
-        shapes: the shapes that are asked for, by input; samples are repeated or cut to them.
-        tolerance: the largest error that is accepted, if it is not the precision's default: what makes a
-            larger one is not quantised.
+        shapes: the requested shapes by input; samples are repeated or cut to them.
+        tolerance: the largest accepted error, if it is not the precision's default; operations that exceed it
+            are not quantised.
     """
 
     precision: Precision
@@ -46,12 +46,12 @@ class LoweredGraph:
 
     Attributes:
         onnx: the file.
-        weights: its external data, beside it; None if one file holds all.
+        weights: its external data, beside it; None if it is a single file.
         quantisation: how it was quantised; None if it was not.
-        nodes: number of nodes, those of subgraphs included.
-        nodes_before: the same before lowering.
+        nodes: number of nodes, including those of subgraphs.
+        nodes_before: the number before lowering.
         seconds: wall time of the child process.
-        peak_mib: most resident memory of the child process, in MiB.
+        peak_mib: peak resident memory of the child process, in MiB.
     """
 
     onnx: Path
@@ -68,19 +68,19 @@ async def lower_graph(
 ) -> LoweredGraph:
     """Simplify `raw`, write the precision into it, and check the result.
 
-    Names, order and element types of inputs and outputs stay as they are.
+    Names, order and element types of inputs and outputs do not change.
 
     Args:
-        raw: the graph; where it has external data, in `WEIGHTS_FILE` beside it.
-        wanted: what it is lowered to.
-        work: for files and the child; the result lies in a folder of its own there.
-        one_file: up to so many bytes of large weights, the result is one file.
+        raw: the graph; its external data, if any, is in `WEIGHTS_FILE` beside it.
+        wanted: the form to lower it to.
+        work: for files and the child; the result is in a folder of its own below it.
+        one_file: up to this many bytes of large weights, the result is a single file.
 
     Raises:
         OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs, or an operation
             has no form in the opset.
-        ModelRefused: the graph refers to weights elsewhere than beside it.
-        RequestInvalid: INT8 or FP8 is wanted and there are no samples, or nothing in the graph can be in it.
+        ModelRefused: the graph refers to weights outside the file beside it.
+        RequestInvalid: INT8 or FP8 is wanted without samples, or no operation of the graph can be in it.
         SamplesInvalid: the samples do not fit the graph's inputs.
         FarmError: the child process failed, see `run_child`.
     """
@@ -101,17 +101,17 @@ async def lower_graph(
 def _lowering(raw: Path, wanted: GraphWanted, work: Workspace, one_file: int) -> dict[str, Any]:
     if wanted.precision in QUANTISED and wanted.samples is None:
         raise RequestInvalid(
-            wanted=f"samples, on which the ranges of values for {wanted.precision} are measured",
+            wanted=f"samples to measure the value ranges of {wanted.precision} on",
             found="none in build.yaml",
             fix="add an .npz with one array per input to the release and name it in `samples`, "
             f"or leave {wanted.precision} out of precisions",
         )
-    own = work.new(f"lowered-{wanted.precision}")
-    own.mkdir()
+    folder = work.new(f"lowered-{wanted.precision}")
+    folder.mkdir()
     return {
         "raw": raw,
         "folder": raw.parent,  # opens the weights beside the graph, too
-        "lowered": str(Path(own) / "model.onnx"),
+        "lowered": str(Path(folder) / "model.onnx"),
         "precision": wanted.precision.value,
         "opset": wanted.opset,
         "one_file": one_file,
@@ -137,8 +137,8 @@ async def compare_graph(
     Args:
         onnx: the graph.
         reference: inputs and TensorFlow's outputs, see `tasks.children.reference`.
-        actual: where onnxruntime's outputs are left, in the same layout, up to where the graph stops; None
-            to forget them.
+        actual: where to write onnxruntime's outputs, in the same layout, as far as the graph runs; None:
+            nowhere.
         work: for temporary files and the child.
 
     Returns:
@@ -155,7 +155,7 @@ async def compare_graph(
 
 
 async def inner_values(onnx: Path, reference: Path, corner: str, *, work: Workspace) -> InnerValues:
-    """Return what onnxruntime computes between the nodes of `onnx` for one corner of `reference`.
+    """Return what onnxruntime computes for the tensors inside `onnx`, at one corner of `reference`.
 
     Args:
         onnx: the graph.
@@ -164,7 +164,7 @@ async def inner_values(onnx: Path, reference: Path, corner: str, *, work: Worksp
         work: for the values, temporary files and the child; an eighth of its memory is for the values.
 
     Raises:
-        VerificationFailed: onnxruntime does not run the graph with all of them as outputs.
+        VerificationFailed: onnxruntime does not run the graph with all of these tensors as outputs.
         FarmError: the child process failed, see `run_child`.
     """
     values = _new_values(work)
@@ -183,7 +183,7 @@ async def inner_values(onnx: Path, reference: Path, corner: str, *, work: Worksp
 
 
 def _new_values(work: Workspace) -> Path:
-    """Return a path for a child, which has another working folder."""
+    """Return an absolute path for a child, which has another working folder."""
     folder = work.new("values")
     folder.mkdir()
     return folder / "values.npz"

@@ -1,4 +1,4 @@
-"""What onnxruntime computes between a graph's inputs and outputs, for one corner. In a child process."""
+"""Child: computes the tensors inside a graph in onnxruntime, at one corner."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _FLOATS = {TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2}
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Write the values of the float tensors that nodes of the graph give each other.
+    """Write the values of the float tensors between the nodes of the graph.
 
     Args:
         request: `onnx`, `reference`, `corner` (a name in the reference), `values` (the `.npz` to write, with
-            an array per tensor under its place in the answer) and `most_mib`: of more than that, tensors
-            are left out evenly.
+            an array per tensor, named by its index in the answer) and `most_mib`: if the tensors are larger,
+            some are left out at even intervals.
         report: takes the progress.
 
     Returns:
-        `tensors`: `tensor`, `node` and `op` of each, in an order in which values come before their readers.
+        `tensors`: `tensor`, `node` and `op` of each, in topological order.
 
     Raises:
         VerificationFailed: onnxruntime does not run the graph with all of them as outputs.
-        ChildOutOfMemory: it could not allocate what that needs.
+        ChildOutOfMemory: it could not allocate enough memory.
     """
     path = Path(request["onnx"])
     report("load", 0.0)

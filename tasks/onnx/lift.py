@@ -1,10 +1,10 @@
-"""Lifts what a model itself computes in FP16 or BF16 to FP32, so that the FP32 graph is what its name says.
+"""Lifts the FP16 and BF16 arithmetic of a model itself to FP32, so that an FP32 graph is FP32.
 
 Keras' policies mixed_float16 and mixed_bfloat16 write casts into the model's own graph. A strongly typed
 TensorRT would obey them in every precision, and few ONNX operations and kernels know BF16. So all of it
-becomes FP32 here, bodies of Loop, If and Scan included, and every precision gets its casts as for any other
-model. Weights that the conversion has rounded already keep these values, with which TensorFlow computes,
-too. Inputs and outputs keep their names and types, with a Cast behind or before them.
+becomes FP32 here, including the bodies of Loop, If and Scan, and every precision gets its casts as for any
+other model. Weights that the conversion has rounded keep their rounded values, which TensorFlow uses, too.
+Inputs and outputs keep their names and types, with a Cast behind or before them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TYPES_OF_RESULTS = frozenset({"to", "dtype"})
 
 
 def lift(model: ModelProto, room: Scratch) -> None:
-    """Let `model` compute in FP32, in place; large weights that change go to `room`."""
+    """Convert `model` in place to compute in FP32; large weights that change go to `room`."""
     border = {value.name: value.type.tensor_type.elem_type for value in _border(model.graph)}
     kept = {name: kind for name, kind in border.items() if kind in _LOW}
     changes = [_lift(graph, room) for graph in _graphs(model.graph)]
@@ -45,7 +45,7 @@ def lift(model: ModelProto, room: Scratch) -> None:
 
 
 def _lift(graph: GraphProto, room: Scratch) -> bool:
-    """Make every low type in `graph` itself FP32; say whether there was one."""
+    """Convert every low type in `graph` itself to FP32; say whether there was one."""
     changes = [_lift_tensor(tensor) for tensor in graph.initializer]
     for tensor in graph.initializer:
         room.keep_tensor(tensor)
@@ -84,7 +84,7 @@ def _lift_type(kind: TypeProto) -> bool:
 
 
 def _keep(graph: GraphProto, kept: dict[str, int]) -> None:
-    """Give the inputs and outputs of `graph` the types `kept` back; inside, each has an FP32 twin."""
+    """Restore the types `kept` of the inputs and outputs of `graph`; inside, each has an FP32 twin."""
     names = {name for node in all_nodes(graph) for name in (*node.input, *node.output)}
     twins = {name: _fresh(name, names) for name in kept}
     inputs = [value.name for value in graph.input if value.name in kept]
@@ -106,23 +106,23 @@ def _rename(graph: GraphProto, twins: dict[str, str]) -> None:
         for node in part.node:
             node.input[:] = [twins.get(name, name) for name in node.input]
             node.output[:] = [twins.get(name, name) for name in node.output]
-        if part is not graph:  # what a branch returns may be of the graph around it
+        if part is not graph:  # a branch may return a tensor of the graph around it
             for value in part.output:
                 value.name = twins.get(value.name, value.name)
 
 
 def _drop_casts(graph: GraphProto, inferred: GraphProto, outer: dict[str, int]) -> None:
-    """Make identities of the casts from FP32 to FP32 that are left over; `outer` are types around `graph`."""
+    """Turn the remaining casts from FP32 to FP32 into identities; `outer` are types around `graph`."""
     values = (*_border(inferred), *inferred.value_info)
     types = outer | {value.name: value.type.tensor_type.elem_type for value in values}
     types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
-    for node, known in zip(graph.node, inferred.node, strict=True):
+    for node, inferred_node in zip(graph.node, inferred.node, strict=True):
         to = {attribute.i for attribute in node.attribute if attribute.name == "to"}
         if node.op_type == "Cast" and {types.get(node.input[0])} == to == {TensorProto.FLOAT}:
             node.op_type = "Identity"
             del node.attribute[:]
-        for inner, inner_known in zip(subgraphs(node), subgraphs(known), strict=True):
-            _drop_casts(inner, inner_known, types)
+        for inner, inferred_inner in zip(subgraphs(node), subgraphs(inferred_node), strict=True):
+            _drop_casts(inner, inferred_inner, types)
 
 
 def _cast(source: str, result: str, twin: str, to: int) -> NodeProto:

@@ -1,4 +1,4 @@
-"""The float types of 16 bits that a graph can compute in: their range, and how values are put into them."""
+"""The 16-bit float types that a graph can compute in: their range, and conversion to them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tasks.domain.request import Precision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LowFloat:
-    """A float type that is narrower than FP32.
+    """A float type narrower than FP32.
 
     Attributes:
-        name: as precisions are written.
+        name: as in precisions.
         onnx: its number in `TensorProto`.
         largest: its largest finite value.
         smallest: its smallest value above 0.
@@ -30,35 +30,36 @@ class LowFloat:
 
     @property
     def schema(self) -> str:
-        """How the definitions of ONNX operations write it."""
+        """Its name in the definitions of ONNX operations."""
         return f"tensor({TensorProto.DataType.Name(self.onnx).lower()})"
 
     @property
     def mask(self) -> float:
-        """What stands for constants beyond the range: they are nearly always attention masks.
+        """The replacement for constants beyond the range, which are nearly always attention masks.
 
-        Half of the range leaves room: two masks and a score can be added without becoming an infinity,
-        whose Softmax is NaN.
+        Half of the range leaves room: the sum of two masks and a score is still finite. A Softmax of
+        infinities would be NaN.
         """
         return self.largest / 2
 
     def beyond(self, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Say which values are finite in FP32 and would be none here."""
+        """Say which values are finite in FP32 but beyond this type's range."""
         return np.asarray(np.isfinite(values) & (np.abs(values) > self.largest))
 
     def bounded(self, values: npt.NDArray[Any], limit: float) -> npt.NDArray[Any]:
-        """Return `values` with those beyond the range at `limit`."""
+        """Return `values` with those beyond the range replaced by `limit`, with their sign."""
         return np.where(self.beyond(values), np.copysign(limit, values), values).astype(values.dtype)
 
     def rounded(self, values: npt.NDArray[Any], *, limit: float | None = None) -> npt.NDArray[Any]:
         """Round to this type.
 
-        What is beyond it becomes `limit`, or its largest value; what is not zero does not become zero.
+        Values beyond its range become `limit`, or its largest value; values other than zero do not become
+        zero.
         """
-        held = self.bounded(values, self.largest if limit is None else limit)
-        tiny = (held != 0) & (np.abs(held) < self.smallest)
+        bounded = self.bounded(values, self.largest if limit is None else limit)
+        tiny = (bounded != 0) & (np.abs(bounded) < self.smallest)
         dtype = helper.tensor_dtype_to_np_dtype(self.onnx)
-        return np.asarray(np.where(tiny, np.copysign(self.smallest, held), held).astype(dtype))
+        return np.asarray(np.where(tiny, np.copysign(self.smallest, bounded), bounded).astype(dtype))
 
 
 FP16 = LowFloat(name="fp16", onnx=TensorProto.FLOAT16, largest=(2 - 2**-10) * 2.0**15, smallest=2.0**-24)

@@ -1,4 +1,4 @@
-"""Makes a graph ready for TensorRT: simplified, in the asked precision, checked. In a child process."""
+"""Child: makes a graph ready for TensorRT: simplified, in the requested precision, checked."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _LONGEST_MESSAGE = 600
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Lower `request["raw"]` to `request["lowered"]`: simplified, in `opset` at least, and in `precision`.
 
-    What the model computes in FP16 or BF16 by itself is lifted to FP32 first.
+    FP16 or BF16 arithmetic of the model itself is lifted to FP32 first.
 
     Raises:
         OperationUnsupported: the result is not valid ONNX, or has other inputs or outputs, or an operation
             has no form in the opset.
-        ModelRefused: the graph refers to weights elsewhere than beside it.
-        RequestInvalid: nothing in the graph can compute in the precision.
-        SamplesInvalid: INT8 and FP8 are measured on samples that do not fit the graph's inputs.
+        ModelRefused: the graph refers to weights outside the file beside it.
+        RequestInvalid: no operation of the graph can compute in the precision.
+        SamplesInvalid: the samples to measure INT8 or FP8 on do not fit the graph's inputs.
     """
     report("load", 0.0)
     with opened(Path(request["raw"])) as (raw, room):
@@ -63,7 +63,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 def _in_precision(
     model: ModelProto, request: dict[str, Any], room: Scratch, report: Callable[[str, float], None]
 ) -> tuple[ModelProto, dict[str, Any] | None]:
-    """Return `model` with the precision written into it, and how it was quantised, if it was."""
+    """Return `model` with the precision written into it, and its quantisation, if any."""
     precision = Precision(request["precision"])
     if precision in QUANTISED:
         return quantise(model, wanted_from(request), room, report)
@@ -78,12 +78,12 @@ def _same_interface(actual: tuple[Interface, Interface], wanted: tuple[Interface
         raise OperationUnsupported(
             wanted=f"a graph with inputs {wanted[0]} and outputs {wanted[1]}",
             found=f"after lowering, inputs {actual[0]} and outputs {actual[1]}",
-            fix="give each output of the model a name and an operation of its own, and report it",
+            fix="give each output of the model its own name and operation, and report it",
         )
 
 
 def _checked(model: ModelProto, when: str, fix: str) -> ModelProto:
-    """Return `model` with every type and shape inferred again; what is not valid ONNX is refused."""
+    """Return `model` with every type and shape inferred again; invalid ONNX is refused."""
     plugin_types = _types_of_plugins(model)
     del model.graph.value_info[:]
     model.graph.value_info.extend(plugin_types)
@@ -104,7 +104,7 @@ def _checked(model: ModelProto, when: str, fix: str) -> ModelProto:
 
 
 def _types_of_plugins(model: ModelProto) -> list[ValueInfoProto]:
-    """Return the types of what plugins return, which the conversion told and nothing can infer."""
+    """Return the types of the plugins' outputs: the conversion set them, and nothing can infer them."""
     outputs = {name for node in model.graph.node if node.domain == PLUGIN_DOMAIN for name in node.output}
     return [value for value in model.graph.value_info if value.name in outputs]
 

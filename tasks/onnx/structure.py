@@ -11,7 +11,7 @@ Interface = list[tuple[str, str]]
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    """Yield the graphs that `node` holds: bodies of Loop and Scan, branches of If."""
+    """Yield the subgraphs of `node`: bodies of Loop and Scan, branches of If."""
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
@@ -27,26 +27,28 @@ def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
 
 
 def captured(node: NodeProto) -> list[str]:
-    """Return the names that the subgraphs of `node` read from outside, each once."""
+    """Return the names that the subgraphs of `node` read from outside, without duplicates."""
     names: dict[str, None] = {}
     for graph in subgraphs(node):
-        own = {value.name for value in (*graph.input, *graph.initializer)}
+        defined = {value.name for value in (*graph.input, *graph.initializer)}
         for inner in graph.node:
-            names.update((name, None) for name in (*inner.input, *captured(inner)) if name not in own)
-            own.update(inner.output)
-        names.update((value.name, None) for value in graph.output if value.name not in own)
+            names.update((name, None) for name in (*inner.input, *captured(inner)) if name not in defined)
+            defined.update(inner.output)
+        names.update((value.name, None) for value in graph.output if value.name not in defined)
     names.pop("", None)
     return list(names)
 
 
 def is_ordered(graph: GraphProto, outside: AbstractSet[str] = frozenset()) -> bool:
-    """Say whether all that the nodes of `graph` and of its subgraphs read is there before it is read."""
-    known = {"", *outside, *(value.name for value in (*graph.input, *graph.initializer))}
+    """Say whether every name that `graph` and its subgraphs read is defined before it is read."""
+    defined = {"", *outside, *(value.name for value in (*graph.input, *graph.initializer))}
     for node in graph.node:
-        if not known.issuperset(node.input) or not all(is_ordered(inner, known) for inner in subgraphs(node)):
+        if not defined.issuperset(node.input) or not all(
+            is_ordered(inner, defined) for inner in subgraphs(node)
+        ):
             return False
-        known.update(node.output)
-    return known.issuperset(value.name for value in graph.output)
+        defined.update(node.output)
+    return defined.issuperset(value.name for value in graph.output)
 
 
 def interface(graph: GraphProto) -> tuple[Interface, Interface]:

@@ -1,1 +1,1 @@
-"""The TensorRT side: toolchains, and what runs inside their interpreters."""
+"""The TensorRT side: toolchains, and the code inside their interpreters."""

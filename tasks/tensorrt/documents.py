@@ -1,4 +1,4 @@
-"""Targets and tensors as they cross to a child process and back."""
+"""Targets and tensors as JSON for child processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.domain.target import (
 
 
 def target_document(target: EngineTarget) -> dict[str, Any]:
-    """Return `target` as the building child describes what it finds."""
+    """Return `target` in the form in which the building child describes its own."""
     return {
         "flavour": target.flavour.value,
         "version": str(target.version),
@@ -27,7 +27,7 @@ def target_document(target: EngineTarget) -> dict[str, Any]:
 
 
 def read_target(document: dict[str, Any]) -> EngineTarget:
-    """Read what `target_document` or the building child wrote."""
+    """Parse what `target_document` or the building child wrote."""
     return EngineTarget(
         flavour=Flavour(document["flavour"]),
         version=TensorRTVersion.parse(document["version"]),
@@ -41,7 +41,7 @@ def read_target(document: dict[str, Any]) -> EngineTarget:
 
 
 def read_specs(documents: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    """Read the inputs or outputs that the building child found."""
+    """Parse the inputs or outputs that the building child reported."""
     return tuple(
         TensorSpec(name=document["name"], dtype=document["dtype"], shape=tuple(document["shape"]))
         for document in documents
@@ -49,7 +49,7 @@ def read_specs(documents: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
 
 
 def read_info(document: dict[str, Any]) -> ToolchainInfo:
-    """Read what a child says about its interpreter."""
+    """Parse what a child reported about its interpreter."""
     return ToolchainInfo(
         module=document["module"],
         python=document["python"],

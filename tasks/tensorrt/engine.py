@@ -1,4 +1,4 @@
-"""Building engines, each in a process of the toolchain's own interpreter."""
+"""Builds engines, each in a process of the toolchain's own interpreter."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from tasks.tensorrt.toolchain import Toolchain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineJob:
-    """One engine to build.
+    """An engine to build.
 
     Attributes:
-        toolchain: what builds it.
-        target: where it is to run; several compute capabilities of TensorRT-RTX make one portable plan.
-        onnx: the graph, in the precision that `graph_precision` tells.
-        precision: the arithmetic that is asked for.
-        shapes: shapes by input, of the first profile; inputs with fixed shapes may stay out.
+        toolchain: the toolchain that builds it.
+        target: where it shall run; several compute capabilities of TensorRT-RTX make one portable plan.
+        onnx: the graph, in the precision that `graph_precision` returns.
+        precision: the requested arithmetic.
+        shapes: shapes by input, of the first profile; inputs with fixed shapes may be missing.
         workspace_mib: most scratch memory on the GPU, in MiB.
         optimization_level: 0 (fast build) to 5 (fast engine).
         gpu_index: the GPU to build on, among the visible ones; TensorRT-RTX needs none.
         plugins: libraries that the building process loads.
-        further_profiles: shapes by input of each other profile.
-        compatibility: where the plan may run besides its target.
-        refittable: whether it takes other weights later.
+        further_profiles: shapes by input of each further profile.
+        compatibility: where else the plan may run.
+        refittable: whether its weights can be replaced later.
         stripped: whether its weights are left out.
-        timing: where it has its timings; None measures everything again and keeps nothing.
+        timing: where it gets its timings from; None: it measures every kernel and stores no timings.
     """
 
     toolchain: Toolchain
@@ -63,25 +63,25 @@ class EngineJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltEngine:
-    """A plan and what is known about it.
+    """A plan and its properties.
 
     Attributes:
         plan: the engine's file, bare.
-        ref: SHA-256 and size of the engine as TensorRT gave it, taken in the building process before the
-            file was written; hold the file against it wherever the file is read.
-        target: where it runs, as the building process found it.
+        ref: SHA-256 and size of the engine as TensorRT returned it, taken in the building process before the
+            file was written; check the file against it wherever the file is read.
+        target: where it runs, as the building process probed it.
         info: the interpreter that built it.
         inputs: inputs in the graph's order, with the engine's own element types.
         outputs: outputs in the graph's order.
         seconds: wall time by phase: `load`, `parse`, `build`, `inspect`.
-        peak_mib: most memory of the building process on the host, in MiB.
-        warnings: what TensorRT warned about, shortened.
-        plugins: libraries that the plan needs to be loaded.
-        layers: a JSON file with what the engine inspector tells of it; None if it could not be inspected.
+        peak_mib: peak memory of the building process on the host, in MiB.
+        warnings: TensorRT's warnings, shortened.
+        plugins: libraries that must be loaded before the plan.
+        layers: a JSON file with the report of the engine inspector; None if it could not inspect the plan.
         no_layers: why not; empty if it was.
-        carries_code: whether it holds a runtime, which who loads it must allow.
-        stripped: whether it has no weights, so that it must be refitted to run.
-        timing: what it did with its timings.
+        carries_code: whether it contains a runtime, which its user must allow.
+        stripped: whether it has no weights and must be refitted before it runs.
+        timing: the timings that it used and wrote.
     """
 
     plan: Path
@@ -102,10 +102,10 @@ class BuiltEngine:
 
 
 def graph_precision(target: EngineTarget, precision: Precision) -> Precision:
-    """Return what must be written into the graph for `target`; FP32 where `precision` is a flag of the build.
+    """Return the precision to write into the graph for `target`; FP32 if `precision` is a flag of the build.
 
-    TensorRT 11 and TensorRT-RTX take FP16 and BF16 from casts in the graph, 8 and 10 from flags. INT8 and
-    FP8 are Q/DQ nodes everywhere, and what is not quantised computes in FP32. TF32 is a flag everywhere.
+    TensorRT 11 and TensorRT-RTX take FP16 and BF16 from casts in the graph, 8 and 10 from flags. INT8 and FP8
+    are Q/DQ nodes everywhere; operations that are not quantised compute in FP32. TF32 is a flag everywhere.
 
     Raises:
         ToolchainBroken: the farm does not know the target's TensorRT family.
@@ -115,19 +115,19 @@ def graph_precision(target: EngineTarget, precision: Precision) -> Precision:
 
 
 async def build_engine(job: EngineJob, *, work: Workspace) -> BuiltEngine:
-    """Build the plan in a file of its own below `work`; nothing is left there when that fails.
+    """Build the plan in a file of its own below `work`; if that fails, no file is left there.
 
     Raises:
-        TargetUnavailable: the building process finds another target than `job.target`, or TensorRT-RTX
-            does not build for it, or plans for it cannot be as they are asked for.
+        TargetUnavailable: the building process runs on another target than `job.target`, or TensorRT-RTX does
+            not build for it, or its plans do not support a requested option.
         BuildRefused: TensorRT cannot parse the graph, or has no implementation for it.
         RequestInvalid: the shapes do not fit the graph's inputs.
-        GpuUnavailable: a GPU is needed and not there, or out of memory.
+        GpuUnavailable: a GPU is needed and missing, or out of memory.
         ToolchainBroken: the toolchain does not load.
-        PluginRefused: a library is not the one that is named, or does not load.
+        PluginRefused: a library is not the requested one, or does not load.
         TimingCacheMiss: a reproducible build needs timings that its cache does not have.
-        DigestMismatch: the file is not what the engine was in memory.
-        ChildCrashed: TensorRT took its process down.
+        DigestMismatch: the file differs from the engine in memory.
+        ChildCrashed: TensorRT crashed its process.
         ChildOutOfMemory: it reached `work.limits.memory_mib`.
         ChildTimedOut: it reached `work.limits.seconds`.
     """
@@ -162,14 +162,14 @@ def _check_form(job: EngineJob) -> None:
     reason = unsupported_plan_option(job.target, job)
     if reason is not None:
         raise TargetUnavailable(
-            wanted=f"a plan for {device_slug(job.target)} as it is asked for",
+            wanted=f"a plan for {device_slug(job.target)} with the requested options",
             found=reason,
-            fix="leave that out of build.yaml, or name other targets",
+            fix="remove that option from build.yaml, or name other targets",
         )
 
 
 def build_request(job: EngineJob, plan: Path) -> dict[str, Any]:
-    """Return `job` as the building child takes it, but for its timings."""
+    """Return `job` as the building child takes it, except for its timings."""
     return {
         "module": job.toolchain.flavour.value,
         "target": target_document(job.target),
@@ -212,11 +212,11 @@ def _built(job: EngineJob, plan: Path, request: dict[str, Any], answer: ChildAns
 
 
 def _check_size(plan: Path, ref: BlobRef) -> None:
-    """Catch a file that was cut short at once; only a reader that hashes it can know the rest."""
+    """Detect a truncated file at once; only a reader that hashes it can detect the rest."""
     size = plan.stat().st_size
     if size != ref.size:
         raise DigestMismatch(
             wanted=f"a plan of {ref.size} bytes, as TensorRT built it",
             found=f"{size} bytes in {plan.name}",
-            fix="build again; if it stays so, find out what else writes into the farm's work directory",
+            fix="build again; if it happens again, find out what else writes into the farm's work directory",
         )

@@ -1,4 +1,4 @@
-"""Where an engine first leaves its graph, found by building engines that keep inner tensors."""
+"""Finds where an engine first differs from its graph, by building engines that keep inner tensors."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ async def locate_departure(
     tolerance: float,
     work: Workspace,
 ) -> Departure:
-    """Return the first tensor whose value in the engine of `job` is not `inner`'s.
+    """Return the first tensor whose value in the engine of `job` differs from `inner`.
 
     Args:
-        job: the build whose engine answers otherwise than TensorFlow; it needs a GPU.
+        job: the build whose engine differs from TensorFlow; it needs a GPU.
         reference: inputs and TensorFlow's outputs, see `tasks.children.reference`.
-        inner: what onnxruntime computes between the nodes of the graph.
-        tolerance: the largest error that is none, relative to a tensor's largest value.
-        work: for temporary files and the child; it builds up to 8 engines, and none after 2 minutes.
+        inner: what onnxruntime computes for the tensors inside the graph.
+        tolerance: the largest accepted error, relative to a tensor's largest value.
+        work: for temporary files and the child; it builds at most 8 engines, and none after 2 minutes.
 
     Raises:
         FarmError: as `build_engine` and `verify_engine`.
     """
-    whole = replace(job, stripped=False)  # an engine without weights computes nothing
+    whole = replace(job, stripped=False)  # an engine without weights cannot run
     request: dict[str, Any] = build_request(whole, work.folder / "unused.plan") | {
         "timing": None,
         "reference": reference,

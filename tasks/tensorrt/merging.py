@@ -1,4 +1,4 @@
-"""Putting two timing caches together, which only TensorRT can."""
+"""Merges two timing caches, which only TensorRT can."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tasks.tensorrt.timing import cache_document, new_cache
 
 
 async def merge_caches(job: EngineJob, first: CacheFile, second: CacheFile, *, work: Workspace) -> CacheFile:
-    """Return what both caches hold, in a file of its own below `work`.
+    """Return both caches merged, in a new file below `work`.
 
-    Both were made for the target of `job`; where both have an entry, that of `first` stays.
+    Both must be for the target of `job`; if both have an entry, that of `first` stays.
 
     Raises:
-        DigestMismatch: a file is not what its reference says; TensorRT has not seen it.
-        BuildRefused: TensorRT does not put them together.
-        FarmError: as `build_engine`, but for what is about the graph.
+        DigestMismatch: a file does not match its reference; TensorRT did not get it.
+        BuildRefused: TensorRT refuses to merge them.
+        FarmError: as `build_engine`, except for errors about the graph.
     """
     into = new_cache(work)
     caches = {"caches": [cache_document(first), cache_document(second)], "into": str(into)}

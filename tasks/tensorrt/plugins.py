@@ -1,4 +1,4 @@
-"""Which files of this host the plugins of a request are."""
+"""Finds the plugin libraries of a request on this host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PluginFile:
 
 
 def plugin_files(plugins: tuple[Plugin, ...], folder: Path | None) -> tuple[PluginFile, ...]:
-    """Return the files of `plugins`: only what an operator put into `folder` is ever loaded.
+    """Return the files of `plugins`: only files that an operator put into `folder` are ever loaded.
 
     Raises:
         PluginRefused: this host has no such folder, or a library is not in it.

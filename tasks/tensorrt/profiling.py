@@ -1,4 +1,4 @@
-"""Measuring an engine on its GPU, in a process of the toolchain's own interpreter."""
+"""Measures an engine on its GPU, in a process of the toolchain's own interpreter."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _BEST = "opt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfiledEngine:
-    """The figures of an engine, or the statement that there are none.
+    """The figures of an engine, or the reason why there are none.
 
     Attributes:
-        profile: what a record keeps.
+        profile: the part for the record.
         paths: the profile's files on this host's disk, by name.
     """
 
@@ -34,7 +34,7 @@ class ProfiledEngine:
     paths: Mapping[str, Path] = field(default_factory=dict)
 
     def with_files(self, paths: Mapping[str, Path]) -> ProfiledEngine:
-        """Return the same with more files, whose digests are taken now."""
+        """Return the same with more files, whose digests are computed now."""
         refs = {name: blob_ref(path.read_bytes()) for name, path in paths.items()}
         profile = replace(self.profile, files={**self.profile.files, **refs})
         return ProfiledEngine(profile=profile, paths={**self.paths, **paths})
@@ -50,16 +50,16 @@ async def profile_engine(
 ) -> ProfiledEngine:
     """Measure the plan on the GPU of `site`, with the inputs of `reference`.
 
-    Most engines need two seconds for each of their cases. What there was no time for in `most_seconds` (or in
-    half of `work.limits.seconds`) is named in the profile's `reason`.
+    Most engines need two seconds for each of their cases. Cases that did not fit into `most_seconds` (or into
+    half of `work.limits.seconds`) are named in the profile's `reason`.
 
     Raises:
-        DigestMismatch: the file is not the plan that was built; TensorRT has not seen it.
+        DigestMismatch: the file is not the plan that was built; TensorRT did not get it.
         ToolchainBroken: TensorRT does not load.
         RunnerMissing: pycuda does not load in the toolchain's interpreter.
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
         GpuUnavailable: there is no such GPU, or it is out of memory.
-        InputInvalid: the engine does not take the inputs.
+        InputInvalid: the engine refuses the inputs.
         RunFailed: it stops with an error.
     """
     request = {
@@ -83,7 +83,7 @@ async def profile_engine(
 
 
 def read_profile(document: Mapping[str, Any], *, gpu: str) -> Profile:
-    """Return the profile that the child's answer tells; `gpu` is the model that it ran on."""
+    """Return the profile in the child's answer; `gpu` is the model that it ran on."""
     cases = tuple(_read_case(case) for case in document["cases"])
     states = tuple(_read_state(state) for state in document["states"])
     layers = _best_layers(document["cases"])
@@ -122,7 +122,7 @@ def _read_case(document: Mapping[str, Any]) -> Case:
 
 
 def _best_layers(cases: list[Mapping[str, Any]]) -> tuple[LayerTime, ...]:
-    """Return the layers at the corner that the engine is made for, the longest first."""
+    """Return the layers at the corner that the engine is optimised for, the longest first."""
     best = next(case for case in cases if _BEST in case["name"].split("/"))
     total = sum(layer["mean_ms"] for layer in best["layers"])
     longest = sorted(best["layers"], key=lambda layer: (-layer["mean_ms"], layer["name"]))
@@ -152,5 +152,5 @@ def _clocks(busy: list[GpuState]) -> Clocks:
 
 
 def _range(values: list[int | None]) -> tuple[int, int] | None:
-    known = [value for value in values if value is not None]
-    return (min(known), max(known)) if known else None
+    readings = [value for value in values if value is not None]
+    return (min(readings), max(readings)) if readings else None

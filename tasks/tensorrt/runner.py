@@ -1,11 +1,11 @@
-"""Running stored engines in your own program.
+"""Runs stored engines in your own program.
 
     from tasks.tensorrt.runner import Engine
 
     with Engine.open("resnet.plan") as engine:
         outputs = engine.run({"image": batch})
 
-Needs what a toolchain has: Python from 3.10 on, NumPy, TensorRT and pycuda.
+Needs only what a toolchain has: Python from 3.10 on, NumPy, TensorRT and pycuda.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from tasks.tensorrt.inside.library import share_cpp_library
 
 __all__ = ["Bound", "Engine", "ShapeRange", "Tensor"]
 
-share_cpp_library()  # now: a program that imports this may import pycuda next
+share_cpp_library()  # here: a program may import pycuda right after this module
 
 
 class Engine:
     """A stored engine on a GPU: a context manager that frees everything at its end.
 
     Several may be open at a time, beside CUDA contexts of your own (`pycuda.autoinit`), which stay current.
-    It belongs to the thread that opens it; in another one every call but `Bound.enqueue`, which checks
-    nothing, raises InputInvalid.
+    It belongs to the thread that opens it: in another thread every call raises InputInvalid, except
+    `Bound.enqueue`, which checks nothing.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -49,26 +49,26 @@ class Engine:
         gpu: int = 0,
         plugins: str | os.PathLike[str] | None = None,
     ) -> Engine:
-        """Open the plan at `path` after its digest is checked.
+        """Open the plan at `path` after checking its digest.
 
         `enginefarm engines fetch` writes the record beside the plan (`resnet.plan.json`). It has the digest,
-        and tells which TensorRT and GPU the plan is for: another is refused before TensorRT sees the plan.
+        the TensorRT and the GPU of the plan: others are refused before TensorRT gets the plan.
 
         Args:
             path: the plan.
-            sha256: the digest that the plan must have; with `module` it does instead of the record.
+            sha256: the digest that the plan must have; with `module` it replaces the record.
             module: Python module of TensorRT, `tensorrt` or `tensorrt_rtx`; default: the record's.
             gpu: index of the GPU among the visible ones.
             plugins: folder with the libraries that the record names; default: ENGINEFARM_PLUGINS.
 
         Raises:
-            InputInvalid: there is neither a record nor a digest, or no plan.
+            InputInvalid: neither a record nor a digest is given, or there is no plan.
             RecordInvalid: the record cannot be read.
-            DigestMismatch: the plan is not the one that the record or the digest names.
+            DigestMismatch: the plan does not match the record or the digest.
             TargetUnavailable: the plan does not run on this GPU with this TensorRT.
             ToolchainBroken: TensorRT does not load.
             RunnerMissing: pycuda does not load.
-            PluginRefused: a library is missing, is not the one that the record names, or does not load.
+            PluginRefused: a library is missing, is not the one in the record, or does not load.
             GpuUnavailable: there is no such GPU, or it is out of memory.
         """
         folder = plugins or os.environ.get("ENGINEFARM_PLUGINS")
@@ -100,12 +100,12 @@ class Engine:
         """Return the outputs for `inputs`, by name, as new arrays.
 
         Args:
-            inputs: one array for each input. Types are converted only where nothing is lost: to wider ones,
-                and whole numbers to a narrower type that holds each of them.
-            profile: index of the optimisation profile; default: one whose ranges hold the shapes.
+            inputs: one array for each input. Only lossless conversions are made: to wider types, and of whole
+                numbers to a narrower type that can represent all of them.
+            profile: index of the optimisation profile; default: one that accepts the shapes.
 
         Raises:
-            InputInvalid: a name, type or shape does not fit; it says which, and what would.
+            InputInvalid: a name, type or shape does not fit; the error says which, and what would.
             RunFailed: TensorRT or CUDA stopped with an error.
             GpuUnavailable: the GPU is out of memory.
         """
@@ -114,14 +114,14 @@ class Engine:
     def bind(
         self, inputs: Mapping[str, npt.ArrayLike], *, profile: int | None = None, graph: bool = False
     ) -> Bound:
-        """Put `inputs` on the GPU and return what runs on them again and again: `enqueue`, then `fetch`.
+        """Put `inputs` on the GPU and return a handle to run them repeatedly: `enqueue`, then `fetch`.
 
-        Close it, or use it in a `with`; until then the GPU's primary context is the current one.
+        Close it, or use it in a `with`; until then the GPU's primary context is current.
 
         Args:
             inputs: as for `run`.
             profile: as for `run`.
-            graph: capture the work as a CUDA graph, and launch that.
+            graph: capture the work as a CUDA graph, and launch the graph.
 
         Raises:
             InputInvalid: as for `run`, or the engine's work cannot be captured as a graph.

@@ -1,4 +1,4 @@
-"""Running an engine on the arrays of a file, in a process of the toolchain's own interpreter."""
+"""Runs an engine on the arrays of a file, in a process of the toolchain's own interpreter."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tasks.tensorrt.site import BuildSite
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSummary:
-    """One output of a run.
+    """An output of a run.
 
     Attributes:
         name: its name.
         dtype: NumPy's name of its element type.
         shape: its dimensions.
-        min: its smallest value; None if it has no element, like the next two.
+        min: its smallest value; None if it has no elements, like the next two.
         max: its largest value.
         mean: the mean of its values.
     """
@@ -33,13 +33,13 @@ class OutputSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRun:
-    """One run of a stored engine.
+    """A run of a stored engine.
 
     Attributes:
         plan: the engine, with its record beside it.
         input: an `.npz` with one array for each input.
-        output: where the outputs are written, an `.npz`, below the run's folder.
-        profile: the optimisation profile; None takes one whose ranges hold the shapes.
+        output: the `.npz` to write the outputs to, below the run's folder.
+        profile: the optimisation profile; None: one that accepts the shapes.
         plugins: the folder with the libraries that the record names.
     """
 
@@ -51,15 +51,15 @@ class EngineRun:
 
 
 async def run_engine(run: EngineRun, site: BuildSite, *, work: Workspace) -> tuple[OutputSummary, ...]:
-    """Run the engine once at `site`, which has a GPU, and return what came out.
+    """Run the engine once at `site`, which has a GPU, and return a summary of each output.
 
     Raises:
-        InputInvalid: the input is no `.npz` of plain arrays, or they do not fit the engine.
+        InputInvalid: the input is not an `.npz` of plain arrays, or they do not fit the engine.
         RunFailed: TensorRT or CUDA stopped with an error.
-        DigestMismatch: the plan is not the one that its record names; TensorRT has not seen it.
+        DigestMismatch: the plan does not match its record; TensorRT did not get it.
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
         RunnerMissing: pycuda does not load in the toolchain's interpreter.
-        PluginRefused: a library is missing, is not the one that the record names, or does not load.
+        PluginRefused: a library is missing, is not the one in the record, or does not load.
         GpuUnavailable: there is no such GPU, or it is out of memory.
     """
     request = {

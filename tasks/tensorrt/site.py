@@ -1,4 +1,4 @@
-"""Where on a host a cell is built."""
+"""The toolchain and GPU of a host that build a cell."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class BuildSite:
     """A toolchain, and the GPU to use.
 
     Attributes:
-        toolchain: what builds.
-        gpu_index: the GPU of the target on this host; None if the target has none here.
-        gpu_uuid: the same GPU for all processes of the host; None like the index.
-        cuda: version of CUDA that NVIDIA's driver has; None without one.
+        toolchain: the toolchain that builds.
+        gpu_index: the GPU of the target on this host; None if this host has none.
+        gpu_uuid: an identifier of this GPU for all processes of the host; None like the index.
+        cuda: the CUDA version of NVIDIA's driver; None without a driver.
     """
 
     toolchain: Toolchain

@@ -1,4 +1,4 @@
-"""Timing caches as builds take and leave them, and the process that puts two together."""
+"""Timing caches as inputs and outputs of builds, and the process that merges two."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tasks.tensorrt.inside.timing import pinning_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingInput:
-    """Where a build has its timings.
+    """Where a build gets its timings from.
 
     Attributes:
         mode: `SHARED` or `REPRODUCIBLE`; a build without a cache has no `TimingInput`.
-        cache: what was measured before; None begins with nothing. A reproducible build with a cache takes
+        cache: earlier measurements; None: the build starts without. A reproducible build with a cache takes
             every timing from it.
     """
 
@@ -32,12 +32,12 @@ class TimingInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingOutcome:
-    """What a build did with its timings.
+    """The timings that a build used and wrote.
 
     Attributes:
-        used: whether it began with those that it was given.
-        left: those that it began with and its own; None if it left none.
-        notes: why what was given was not used, for people.
+        used: whether it used those that it was given.
+        left: the cache that it wrote, including the given timings; None if it wrote none.
+        notes: why given timings were not used.
     """
 
     used: bool = False
@@ -46,10 +46,10 @@ class TimingOutcome:
 
 
 def check_reproducible(target: EngineTarget) -> None:
-    """Refuse reproducible builds for `target` where its TensorRT has none.
+    """Refuse reproducible builds for `target` if its TensorRT has none.
 
     Raises:
-        RequestInvalid: it has not.
+        RequestInvalid: it has none.
         ToolchainBroken: the farm does not know the target's TensorRT family.
     """
     version = str(target.version)
@@ -57,7 +57,7 @@ def check_reproducible(target: EngineTarget) -> None:
 
 
 def timing_request(timing: TimingInput | None, work: Workspace) -> dict[str, Any] | None:
-    """Return `timing` as the building child takes it, with a new name below `work` for what it leaves."""
+    """Return `timing` as the building child takes it, with a new path below `work` for its cache."""
     if timing is None:
         return None
     cache = None if timing.cache is None else cache_document(timing.cache)
@@ -65,11 +65,11 @@ def timing_request(timing: TimingInput | None, work: Workspace) -> dict[str, Any
 
 
 def read_timing(request: Mapping[str, Any] | None, document: Mapping[str, Any]) -> TimingOutcome:
-    """Read what the building child wrote after it was asked by `request`."""
-    left = document["left"]
+    """Parse the building child's answer to `request`."""
+    written = document["left"]
     return TimingOutcome(
         used=document["used"],
-        left=None if left is None or request is None else _file(Path(request["into"]), left),
+        left=None if written is None or request is None else _file(Path(request["into"]), written),
         notes=tuple(document["notes"]),
     )
 

@@ -1,4 +1,4 @@
-"""Toolchains: interpreters with a TensorRT. What one is, is found by running it."""
+"""Toolchains: interpreters with a TensorRT. Their properties are probed by running them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from tasks.tensorrt.documents import read_info
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
-    """An interpreter, and which TensorRT to use in it.
+    """An interpreter, and the TensorRT to use in it.
 
     Attributes:
         interpreter: absolute path of a Python interpreter, from 3.10 on.
-        flavour: the TensorRT; the value is the module's name.
+        flavour: TensorRT or TensorRT-RTX; the value is the module's name.
     """
 
     interpreter: str
@@ -44,9 +44,9 @@ class ProbedGpu:
     """A GPU that a toolchain sees.
 
     Attributes:
-        index: its place among the visible ones.
+        index: its index among the visible GPUs.
         name: the model as the driver reports it.
-        uuid: which one it is, as `nvidia-smi -L` writes it.
+        uuid: its identifier, as `nvidia-smi -L` writes it.
         compute: its compute capability.
         memory_mib: its memory in MiB.
     """
@@ -60,14 +60,14 @@ class ProbedGpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolchainProbe:
-    """What a toolchain turned out to be.
+    """The properties of a toolchain.
 
     Attributes:
-        toolchain: what was looked at.
+        toolchain: the probed toolchain.
         version: the full version of its TensorRT.
         info: its interpreter, module and driver.
-        gpus: the GPUs that it sees; none on a host without.
-        runs: whether pycuda is installed in it, without which it builds engines but cannot verify them.
+        gpus: the GPUs that it sees; empty on a host without.
+        runs: whether it has pycuda; without it, it builds engines but cannot verify them.
         os: operating system, `linux`.
         architecture: processor architecture, `x86_64` or `aarch64`.
     """
@@ -82,7 +82,7 @@ class ToolchainProbe:
 
     @property
     def offer(self) -> Offer:
-        """What it can build for."""
+        """The offer of what it can build for."""
         return Offer(
             flavour=self.toolchain.flavour,
             version=self.version,
@@ -92,7 +92,7 @@ class ToolchainProbe:
         )
 
     def targets(self) -> tuple[EngineTarget, ...]:
-        """What it can build for; see `Offer.targets`."""
+        """The targets that it can build for; see `Offer.targets`."""
         return self.offer.targets()
 
     def builds(self, target: EngineTarget) -> bool:
@@ -101,19 +101,19 @@ class ToolchainProbe:
 
 
 async def probe_toolchain(toolchain: Toolchain, *, work: Workspace) -> ToolchainProbe:
-    """Run the toolchain's interpreter and return what is in it.
+    """Run the toolchain's interpreter and return its properties.
 
     Raises:
         ToolchainBroken: it does not start, crashes, has no such TensorRT, or has one that the farm does
             not know.
-        GpuUnavailable: it loads, but NVIDIA's driver is there and does not work: what it could build for is
-            not known.
+        GpuUnavailable: it loads, but NVIDIA's driver does not work, so it is unknown what the toolchain could
+            build for.
     """
     program = ChildProgram(
         module="tasks.tensorrt.inside.probe",
         step="probe",
         interpreter=toolchain.interpreter,
-        confinement=Confinement.NONE,  # it sees nothing of strangers, and may set up the driver's devices
+        confinement=Confinement.NONE,  # it gets no untrusted input, and may create the driver's devices
     )
     request = {"module": toolchain.flavour.value}
     try:
@@ -122,7 +122,7 @@ async def probe_toolchain(toolchain: Toolchain, *, work: Workspace) -> Toolchain
         raise ToolchainBroken(
             wanted=f"{toolchain.flavour} in {toolchain.interpreter} to load",
             found=error.found,
-            fix=f"see whether `{toolchain.interpreter} -c 'import {toolchain.flavour}'` works",
+            fix=f"check whether `{toolchain.interpreter} -c 'import {toolchain.flavour}'` works",
         ) from error
     return _read_probe(toolchain, answer.result)
 

@@ -1,4 +1,4 @@
-"""Running engines against TensorFlow's answers, each in a process of the toolchain's own interpreter."""
+"""Compares engines with TensorFlow's answers, each in a process of the toolchain's own interpreter."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ async def verify_engine(  # noqa: PLR0913 (a plan, what it is held against, and 
 ) -> tuple[Comparison, ...]:
     """Run the plan on a GPU at each corner of `reference` and compare it with TensorFlow.
 
-    The engine's outputs are left in `actual`, in the layout of `reference`; None forgets them. A plan that
-    carries code is let run it, once its digest is checked.
+    The engine's outputs are written to `actual`, in the layout of `reference`; None: nowhere. The code in a
+    plan that carries code is allowed to run, after the check of its digest.
 
     Raises:
-        DigestMismatch: the file is not `expected`; TensorRT has not seen it.
+        DigestMismatch: the file is not `expected`; TensorRT did not get it.
         ToolchainBroken: TensorRT does not load.
         RunnerMissing: pycuda does not load in the toolchain's interpreter.
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
         GpuUnavailable: there is no such GPU, or it is out of memory.
-        VerificationFailed: the engine does not take the inputs, or stops with an error.
+        VerificationFailed: the engine refuses the inputs, or stops with an error.
     """
     request = _verify_request(plan, expected, reference, actual) | {
         "module": toolchain.flavour.value,

@@ -94,7 +94,7 @@ def test_builds_on_two_boards_at_once_lose_nothing(cell: Callable[..., Cell], st
 
 def test_none_measures_everything_and_keeps_nothing(cell: Callable[..., Cell], stored_keys: Keys) -> None:
     done = cell().run("Abs", timing=TimingMode.NONE)
-    notes = ("none was asked for",)
+    notes = ("the request asks for none",)
     assert done.timing == TimingUse(mode=TimingMode.NONE, used=None, left=None, notes=notes)
     assert stored_keys("timing/") == []
 

@@ -1,8 +1,8 @@
 """Writes pairs of QuantizeLinear and DequantizeLinear into a graph, in the form that TensorRT fuses.
 
-Symmetric everywhere, one scale for an activation, one for each output channel of a weight. A weight is
-stored in its low precision with a DequantizeLinear behind it, so that the file shrinks as the engine
-does. Biases, shapes, inputs and outputs keep their types.
+Quantisation is symmetric, with one scale for an activation and one for each output channel of a weight. A
+weight is stored in its low precision with a DequantizeLinear behind it, so that the file shrinks as the
+engine does. Biases, shapes, inputs and outputs keep their types.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tasks.onnx.quantise.sites import Place, Site, Weight
 from tasks.onnx.structure import all_nodes
 
 _FLOAT8_IR = 9  # the first version of ONNX's own format that has FP8
-# Below this, a scale would be a subnormal number or zero, which TensorRT refuses: what is so small is zero.
+# A smaller scale would be a subnormal number or zero, which TensorRT refuses: such small values become zero.
 _SMALLEST = 1e-30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Format:
-    """An element type and the largest magnitude that is used of it."""
+    """An element type and the largest magnitude to use of it."""
 
     element: int
     largest: float
@@ -40,12 +40,12 @@ _FORMATS = {
 
 
 class QuantisedGraphs:
-    """Makes quantised copies of one graph; the weights are rounded once for all of them.
+    """Makes quantised copies of a graph; its weights are rounded once for all of them.
 
     Args:
-        model: the FP32 graph, whose large weights are references.
+        model: the FP32 graph; its large weights are references.
         precision: INT8 or FP8.
-        room: takes large weights.
+        room: the file for large weights.
     """
 
     def __init__(self, model: ModelProto, precision: Precision, room: Scratch) -> None:
@@ -127,7 +127,7 @@ class QuantisedGraphs:
         ]
 
     def _step(self, largest: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return what one unit of the low precision stands for; 1 where all values are zero."""
+        """Return the value of one unit of the low precision; 1 if all values are zero."""
         used = np.where(largest > _SMALLEST, largest, self._format.largest)
         return np.asarray(used / self._format.largest, np.float32)
 
@@ -137,7 +137,7 @@ class QuantisedGraphs:
         return (np.rint(units) if self._format.element == TensorProto.INT8 else units).astype(low)
 
     def _names(self, name: str, axis: int | None) -> tuple[str, str, str, str]:
-        """Return free names for scale, zero point, low precision and the value after it; always the same."""
+        """Return free names for scale, zero point, low precision and dequantised value; deterministic."""
         if (name, axis) not in self._named:
             scale, zero, low, back = (
                 self._free(f"{name}_{part}") for part in ("scale", "zero_point", "quantised", "dequantised")
@@ -153,7 +153,7 @@ class QuantisedGraphs:
 
 
 def _insert(copy: ModelProto, pairs: Mapping[str, list[NodeProto]], places: Mapping[Place, str]) -> None:
-    """Let `places` read what they are given; each pair stands right before its first reader."""
+    """Let `places` read the outputs of their pairs; each pair is inserted right before its first reader."""
     made = {nodes[-1].output[0]: nodes for nodes in pairs.values()}
     nodes: list[NodeProto] = []
     for index, node in enumerate(copy.graph.node):

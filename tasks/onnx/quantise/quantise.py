@@ -1,19 +1,19 @@
 """INT8 and FP8 as Q/DQ pairs in the graph, with ranges and errors measured on the release's samples.
 
-Why not a library, from five graphs, two of them trained models of others
+Why not a library, from five graphs, two of them trained third-party models
 (`tests/benchmarks/quantisation.py`):
 
 - `onnxruntime.quantization` 1.32 puts pairs around every operation and its output, which TensorRT does not
-  fuse; of two graphs, basic-pitch and a transformer, TensorRT-RTX builds no engine then. Its entropy has 128
-  bins for 128 levels, so that it chooses what minmax does; it holds the activations of all rows (948 MiB
-  for basic-pitch instead of 410); and it leaves nothing out.
-- modelopt 0.47 needs PyTorch, 2 GB and an environment of its own, and leaves out by shape and pattern, not by
-  error: of basic-pitch it quantises 2 of 32 operations, 23 % of the multiply-adds, with an error of 0.03.
-  What is measured here comes to 7 of 32 and 92 %, with 0.09.
-- neural-compressor 3.10 has no ONNX any more.
+  fuse; for two of the graphs, basic-pitch and a transformer, TensorRT-RTX then builds no engine. Its entropy
+  has 128 bins for 128 levels, so it chooses the same as minmax; it keeps the activations of all rows in
+  memory (948 MiB for basic-pitch instead of 410); and it leaves no operation out.
+- modelopt 0.47 needs PyTorch, 2 GB and its own environment, and leaves operations out by shape and pattern,
+  not by error: of basic-pitch it quantises 2 of 32 operations, 23 % of the multiply-adds, with an error of
+  0.03. This module quantises 7 of 32 and 92 %, with 0.09.
+- neural-compressor 3.10 no longer supports ONNX.
 
-So the places follow NVIDIA's guidance (`quantise_sites`), onnxruntime runs the graphs, and the counting of
-values is ours (`quantise_ranges`).
+So the places follow NVIDIA's guidance (`quantise_sites`), onnxruntime runs the graphs, and only the
+statistics of values are ours (`quantise_ranges`).
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _Report = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantisationWanted:
-    """How a graph is quantised.
+    """How to quantise a graph.
 
     Attributes:
         precision: INT8 or FP8.
         samples: an `.npz` with one array per input, first dimension the batch.
         calibration: how ranges are chosen.
-        shapes: the shapes that are asked for, by input.
-        tolerance: the largest error that is accepted; if it is exceeded, operations are left out.
+        shapes: the requested shapes by input.
+        tolerance: the largest accepted error; if it is exceeded, operations are left out.
     """
 
     precision: Precision
@@ -63,7 +63,7 @@ class QuantisationWanted:
 
 
 def wanted_from(request: dict[str, Any]) -> QuantisationWanted:
-    """Read what the parent asks for; see `tasks.onnx.graph`."""
+    """Parse the parent's request; see `tasks.onnx.graph`."""
     return QuantisationWanted(
         precision=Precision(request["precision"]),
         samples=Path(request["samples"]),
@@ -83,20 +83,20 @@ def quantise(
 
     Args:
         model: a valid FP32 graph with every type inferred; its folder is the working folder.
-        wanted: how.
-        room: takes large weights.
-        report: takes what is being done.
+        wanted: how to quantise it.
+        room: the file for large weights.
+        report: takes the current phase.
 
     Raises:
-        RequestInvalid: nothing in the graph can compute in this precision.
-        SamplesInvalid: the samples do not fit the graph's inputs, or no ranges follow from them.
+        RequestInvalid: no operation of the graph can compute in this precision.
+        SamplesInvalid: the samples do not fit the graph's inputs, or give no ranges.
     """
     sites, quantisable = find_sites(model, wanted.precision)
     samples = Samples(wanted.samples, model, wanted.shapes)
     calibrations = _TRIED if wanted.calibration is Calibration.AUTO else (wanted.calibration,)
     report("measure ranges", 0.3)
     ranges = _measure(model, sites, samples, calibrations)
-    # Where a value is NaN or infinite on the samples, no range holds it.
+    # No range covers an activation with NaN or infinity on the samples.
     finite = {name for name, largest in ranges[calibrations[0]].items() if np.isfinite(largest)}
     measured = tuple(site for site in sites if finite.issuperset(site.activations.values()))
     if not measured:
@@ -133,7 +133,7 @@ def _without_ranges(wanted: QuantisationWanted, sites: Collection[Site], finite:
         wanted=f"finite numbers between the layers on {wanted.samples.name}, to measure ranges on",
         found=f"NaN or infinity in {', '.join(without[:_MOST_NAMES])}, before every layer that "
         f"{wanted.precision} could compute",
-        fix="give samples on which the model computes numbers",
+        fix="give samples for which the model computes finite numbers",
     )
 
 
@@ -158,12 +158,12 @@ def _measure(
 
 
 def _values(model: ModelProto, names: list[str], samples: Samples) -> Iterator[Arrays]:
-    """Yield what `names` are on each batch of samples."""
+    """Yield the values of `names` on each batch of samples."""
     tapped = ModelProto()
     tapped.CopyFrom(model)
-    known = {value.name for value in (*tapped.graph.output, *tapped.graph.input)}
+    available = {value.name for value in (*tapped.graph.output, *tapped.graph.input)}
     tapped.graph.output.extend(
-        helper.make_empty_tensor_value_info(name) for name in names if name not in known
+        helper.make_empty_tensor_value_info(name) for name in names if name not in available
     )
     with session(tapped) as running:
         inside = [output.name for output in running.get_outputs() if output.name in set(names)]

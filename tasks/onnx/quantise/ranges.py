@@ -1,6 +1,6 @@
-"""Which range of values a quantised activation represents: all of them, nearly all, or the likeliest.
+"""The range of values that a quantised activation represents: all, nearly all, or the most likely ones.
 
-Values are counted as they come, so that memory does not grow with the number of samples.
+Values are counted as they arrive, so memory does not grow with the number of samples.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _Counts = npt.NDArray[np.int64]
 
 
 class Magnitudes:
-    """How often each magnitude of one tensor occurs.
+    """How often each magnitude of a tensor occurs.
 
     Args:
-        largest: the largest magnitude, known beforehand; finite.
+        largest: the largest magnitude, known in advance; finite.
     """
 
     def __init__(self, largest: float) -> None:
@@ -37,7 +37,7 @@ class Magnitudes:
             self._counts += np.histogram(np.abs(values), _BINS, (0.0, self.largest))[0]
 
     def range(self, calibration: Calibration) -> float:
-        """Return the largest magnitude to represent; what is above is cut to it."""
+        """Return the largest magnitude to represent; larger ones are clipped to it."""
         if calibration is Calibration.MINMAX or not self._counts.any():
             return self.largest
         choose = _percentile if calibration is Calibration.PERCENTILE else _entropy
@@ -45,23 +45,23 @@ class Magnitudes:
 
 
 def largest_magnitude(values: npt.NDArray[Any]) -> float:
-    """Return the largest magnitude in `values`; NaN or infinity where one is there, 0 for none."""
+    """Return the largest magnitude in `values`; NaN or infinity if they contain one, 0 if they are empty."""
     if not values.size:
         return 0.0
-    return float(max(values.max(), -values.min()))  # np.abs would make a copy
+    return float(max(values.max(), -values.min()))  # np.abs would copy
 
 
 def _percentile(counts: _Counts) -> int:
-    """Return how many bins hold all but one in 10,000 values."""
-    held = np.cumsum(counts)
-    return int(np.searchsorted(held, _SHARE * held[-1])) + 1
+    """Return how many bins contain all but one in 10,000 values."""
+    cumulative = np.cumsum(counts)
+    return int(np.searchsorted(cumulative, _SHARE * cumulative[-1])) + 1
 
 
 def _entropy(counts: _Counts) -> int:
-    """Return how many bins to keep so that 128 levels tell most of the distribution.
+    """Return how many bins to keep so that 128 levels preserve most of the distribution.
 
-    This is TensorRT's own method: the smallest Kullback-Leibler divergence between the values, cut, and the
-    same in 128 levels. Zero is exact in any range, so that the many zeros behind a ReLU say nothing.
+    This is TensorRT's own method: the smallest Kullback-Leibler divergence between the clipped values and
+    the same values in 128 levels. Zero is exact in any range, so the many zeros behind a ReLU do not count.
     Source: S. Migacz, "8-bit Inference with TensorRT", GTC 2017.
     """
     counts = counts.copy()
@@ -84,6 +84,7 @@ def _divergence(counts: _Counts, bins: int) -> float:
         return np.inf
     there = cut > 0
     wanted = cut[there] / cut.sum()
-    # What was cut lies where nothing was before: without a little everywhere, that would be infinitely bad.
+    # Clipped values lie in bins that were empty before: without a little mass everywhere, the divergence
+    # would be infinite.
     approximation = (1 - _SMOOTHING) * levels[there] / levels.sum() + _SMOOTHING / bins
     return float(np.sum(wanted * np.log(wanted / approximation)))

@@ -1,4 +1,4 @@
-"""The release's samples as batches: some to measure ranges on, others to measure the error on."""
+"""The release's samples as batches: some rows to measure ranges on, others to measure the error on."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Samples:
 
     Attributes:
         shapes: shape of one batch, by input.
-        rows: how many the file has.
+        rows: number of rows in the file.
 
     Args:
         path: an `.npz` with one array per input, first dimension the batch.
         model: the graph.
-        shapes: the shapes that are asked for, by input; inputs with fixed shapes may stay out.
+        shapes: the requested shapes by input; inputs with fixed shapes may be missing.
 
     Raises:
         SamplesInvalid: an input of the graph has no samples, samples of another number of dimensions, or
@@ -39,7 +39,7 @@ class Samples:
 
     def __init__(self, path: Path, model: ModelProto, shapes: Mapping[str, ShapeRange]) -> None:
         with np.load(path, allow_pickle=False) as file:
-            held = {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
         weights = {tensor.name for tensor in model.graph.initializer}
         self._arrays: Arrays = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -48,9 +48,9 @@ class Samples:
                 continue
             kind = value.type.tensor_type
             dims = [dim.dim_value or None for dim in kind.shape.dim]
-            _require(path, value.name, held, len(dims))
+            _require(path, value.name, arrays, len(dims))
             dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-            self._arrays[value.name] = held[value.name].astype(dtype, copy=False)
+            self._arrays[value.name] = arrays[value.name].astype(dtype, copy=False)
             self.shapes[value.name] = _shape(dims, self._arrays[value.name].shape, shapes.get(value.name))
         _require_variety(path, self._arrays)
         self.rows = max((len(array) for array in self._arrays.values() if array.ndim), default=1)
@@ -65,13 +65,13 @@ class Samples:
 
     @property
     def held_out(self) -> range | list[int]:
-        """Rows to measure errors on: others than `measured`, where there are 16 rows or more."""
+        """Rows to measure errors on: others than `measured`, if there are 16 rows or more."""
         if self.rows < _ENOUGH:
             return range(self.rows)
         return _spread(list(range(0, self.rows, _EVERY)), _MOST_HELD_OUT)
 
     def batches(self, rows: Sequence[int]) -> Iterator[Arrays]:
-        """Yield `rows` in batches that the graph takes; the last one repeats rows to be full."""
+        """Yield `rows` in batches that the graph accepts; the last batch repeats rows until it is full."""
         for start in range(0, len(rows), self._at_once):
             chosen = np.resize(rows[start : start + self._at_once], self._at_once)
             yield {name: self._batch(name, chosen) for name in self._arrays}
@@ -86,18 +86,20 @@ class Samples:
         return np.ascontiguousarray(np.tile(chosen, repeats)[tuple(slice(dim) for dim in shape)])
 
 
-def _require(path: Path, name: str, held: Arrays, rank: int) -> None:
-    if name not in held or held[name].ndim != rank or 0 in held[name].shape:
+def _require(path: Path, name: str, arrays: Arrays, rank: int) -> None:
+    if name not in arrays or arrays[name].ndim != rank or 0 in arrays[name].shape:
         raise SamplesInvalid(
             wanted=f"samples of {rank} dimensions for input {name} in {path.name}",
-            found=f"shape {held[name].shape}" if name in held else f"only {', '.join(held) or 'nothing'}",
+            found=f"shape {arrays[name].shape}"
+            if name in arrays
+            else f"only {', '.join(arrays) or 'nothing'}",
             fix="int8 and fp8 measure value ranges on the samples: "
-            "write an array for each input, the first dimension the batch",
+            "write an array for each input, with the batch as first dimension",
         )
 
 
 def _require_variety(path: Path, arrays: Arrays) -> None:
-    """Refuse samples from which no range follows: infinite ones, and those that are all alike."""
+    """Refuse samples that give no range: infinite ones, and rows that are all equal."""
     for name, array in arrays.items():
         infinite = np.isinf(array).reshape(len(array) if array.ndim else 1, -1).any(axis=1)
         if infinite.any():
@@ -109,19 +111,19 @@ def _require_variety(path: Path, arrays: Arrays) -> None:
     if all(_is_constant(array) for array in arrays.values()):
         raise SamplesInvalid(
             wanted=f"samples in {path.name} that differ: int8 and fp8 measure ranges on them",
-            found="the same row again and again" if len(next(iter(arrays.values()))) > 1 else "one number",
+            found="only equal rows" if len(next(iter(arrays.values()))) > 1 else "one number",
             fix="write real inputs, 64 rows or more, of all kinds that the engine will get",
         )
 
 
 def _is_constant(array: np.ndarray) -> bool:
-    """Say whether all rows are equal; of one row, all numbers."""
+    """Say whether all rows are equal; of a single row, all numbers."""
     first = array[:1] if array.ndim and len(array) > 1 else array.reshape(-1)[:1]
     return bool((array == first).all())
 
 
 def _shape(dims: list[int | None], have: tuple[int, ...], wanted: ShapeRange | None) -> tuple[int, ...]:
-    """Return the shape to run: of the graph, else of the request, else of the samples; few rows."""
+    """Return the shape to run: the graph's, else the request's, else the samples'; few rows."""
     best = wanted.opt if wanted is not None else have
     shape = [best[axis] if dim is None else dim for axis, dim in enumerate(dims)]
     if shape and dims[0] is None:

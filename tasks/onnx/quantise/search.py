@@ -1,7 +1,7 @@
-"""The calibration and the operations that lose the least, by the error of the outputs on samples.
+"""Finds the calibration and the operations with the smallest error of the outputs, measured on samples.
 
-onnxruntime's optimisations are off: on, it would fuse pairs into kernels of its own, and the error would be
-that of these. What a pair does to the values is the same everywhere.
+onnxruntime's optimisations are off: they would fuse pairs into onnxruntime's own kernels, and the error would
+be that of these. A pair itself changes the values in the same way everywhere.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _ONLY_ERRORS = 3
 _LONGEST_MESSAGE = 600
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation")
 _MOST_RANKED = 256
-_HEADROOM = 0.5  # of the tolerance: the gate compares on other rows as well
-_LEAST_WORK = 0.5  # with less of the arithmetic in it, a precision would be one in name only
+_HEADROOM = 0.5  # of the tolerance: the gate also compares on other rows
+_LEAST_WORK = 0.5  # with less of its arithmetic, a precision would be nominal
 Ranges = Mapping[str, float]
 
 
 class Trials:
-    """Measures what quantising some operations does to the outputs, on rows that are held out."""
+    """Measures how quantising some operations changes the outputs, on held-out rows."""
 
     def __init__(self, model: ModelProto, precision: Precision, samples: Samples, room: Scratch) -> None:
         self.graphs = QuantisedGraphs(model, precision, room)
@@ -59,13 +59,13 @@ class Trials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """The best of what was tried.
+class SearchResult:
+    """The best result of the search.
 
     Attributes:
         calibration: how the ranges are chosen.
-        sites: operations that compute in low precision.
-        errors: by calibration that was tried, with the operations that it keeps.
+        sites: the operations that compute in low precision.
+        errors: by each calibration that was tried, with the operations that it keeps.
     """
 
     calibration: Calibration
@@ -74,11 +74,11 @@ class Found:
 
 
 class Search:
-    """Looks for the calibration with the smallest error, and for what to leave out where it is too large.
+    """Looks for the calibration with the smallest error, and for operations to leave out if it is too large.
 
     Args:
         trials: measures errors.
-        sites: what can compute in low precision.
+        sites: the operations that can compute in low precision.
         work: multiply-adds by node.
     """
 
@@ -89,26 +89,26 @@ class Search:
 
     def best(
         self, ranges: Mapping[Calibration, Ranges], tolerance: float, report: Callable[[str, float], None]
-    ) -> Found:
+    ) -> SearchResult:
         """Return the calibration with the smallest error; if that is above half of `tolerance`, with less.
 
-        Operations are left out by the error that each makes alone, for its work. At least half of the work
-        of all stays: whether the error is small enough then is for the accuracy gate to say.
+        Operations are left out by their own error, relative to their work. At least half of all work stays:
+        the accuracy gate then decides whether the error is small enough.
         """
         wanted = tolerance * _HEADROOM
         errors = {calibration: self.trials.error(self._sites, ranges[calibration]) for calibration in ranges}
         calibration = min(errors, key=lambda name: errors[name])
         if errors[calibration] <= wanted or len(self._sites) > _MOST_RANKED:
-            return Found(calibration=calibration, sites=self._sites, errors=errors)
+            return SearchResult(calibration=calibration, sites=self._sites, errors=errors)
         report("leave out", 0.7)
         ranked = self._ranked(ranges[calibration])
         kept = {name: self._kept(ranked, ranges[name], wanted, errors[name]) for name in ranges}
         errors = {name: error for name, (_, error) in kept.items()}
-        # Among those that are good enough, the one that keeps the most.
+        # Among those that are good enough, the one that keeps the most operations.
         calibration = min(
             errors, key=lambda name: (max(errors[name], wanted), -len(kept[name][0]), errors[name])
         )
-        return Found(calibration=calibration, sites=kept[calibration][0], errors=errors)
+        return SearchResult(calibration=calibration, sites=kept[calibration][0], errors=errors)
 
     def _ranked(self, ranges: Ranges) -> list[Site]:
         alone = {site: self.trials.error((site,), ranges, batches=1) for site in self._sites}
@@ -117,7 +117,7 @@ class Search:
     def _kept(
         self, ranked: list[Site], ranges: Ranges, wanted: float, error: float
     ) -> tuple[tuple[Site, ...], float]:
-        """Return what stays, and its error: as much as `wanted` allows, else what has the smallest error."""
+        """Return the kept operations and their error: within `wanted` if possible, else the least error."""
         measured = {0: error}
         low, high = 0, self._most_left_out(ranked)
         while low < high:
@@ -138,7 +138,7 @@ class Search:
 
 @contextmanager
 def session(model: ModelProto) -> Iterator[onnxruntime.InferenceSession]:
-    """Give a session that runs `model` from a file in the working folder, where its weights are.
+    """Yield a session that runs `model` from a file in the working folder, where its weights are.
 
     Raises:
         ChildOutOfMemory: onnxruntime could not allocate what the graph needs.
@@ -152,7 +152,7 @@ def session(model: ModelProto) -> Iterator[onnxruntime.InferenceSession]:
     try:
         yield onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        if type(error).__module__.startswith("onnxruntime"):  # its classes have no base of their own
+        if type(error).__module__.startswith("onnxruntime"):  # its classes have no common base
             raise _refusal(" ".join(str(error).split())[:_LONGEST_MESSAGE]) from error
         raise
     finally:

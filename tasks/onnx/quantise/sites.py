@@ -1,4 +1,4 @@
-"""Which operations of a graph compute in INT8 or FP8, and on which of their inputs the pairs go.
+"""The operations of a graph that compute in INT8 or FP8, and the inputs that get pairs.
 
 Placement follows NVIDIA's guidance for explicit quantisation: every input of a convolution or a matrix
 product, no output, no bias, and the shortcut of a residual Add, so that TensorRT fuses the Add into the
@@ -18,16 +18,16 @@ from tasks.onnx.quantise.work import PRODUCTS
 from tasks.onnx.structure import all_nodes, captured
 
 _MATRIX = 2
-# FP8 kernels for convolutions are there for at least 16 channels on both sides and for filters of fewer than
-# 32 values; there are none for transposed ones. TensorRT-RTX builds the others as well, but only on its GPU
-# would one see what runs then.
+# TensorRT has FP8 kernels for convolutions with at least 16 channels on both sides and filters of fewer than
+# 32 values; it has none for transposed ones. TensorRT-RTX builds the others as well, but which kernels then
+# run would only show on its GPU.
 _FP8_CHANNELS = 16
 _FP8_FILTER = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """One input of one node, by their indices."""
+    """An input of a node, by their indices."""
 
     node: int
     input: int
@@ -48,8 +48,8 @@ class Site:
 
     Attributes:
         node: its index in the graph.
-        activations: inputs whose values are known at run time only, by place; those of a residual Add
-            that is fused into the operation are among them.
+        activations: inputs whose values are only known at run time, by place; including those of a residual
+            Add that is fused into the operation.
         weight: its constant input; None in a product of two activations.
     """
 
@@ -59,10 +59,10 @@ class Site:
 
 
 def find_sites(model: ModelProto, precision: Precision) -> tuple[tuple[Site, ...], int]:
-    """Return what can compute in `precision`, and how many operations there are of such types.
+    """Return the operations that can compute in `precision`, and the number of all operations of such types.
 
-    `model` has every type inferred. Operations in the bodies of Loop, If and Scan are counted, but TensorRT
-    takes no pairs there.
+    `model` must have every type inferred. Operations in the bodies of Loop, If and Scan are counted, but
+    TensorRT accepts no pairs there.
     """
     graph = model.graph
     finder = _Finder(model, precision)
@@ -83,7 +83,7 @@ class _Finder:
         ) + Counter(value.name for value in graph.output)
 
     def site(self, index: int, node: NodeProto) -> Site | None:
-        """Return `node` as a site; None if it is none."""
+        """Return `node` as a site; None if it is not quantisable."""
         if node.op_type not in PRODUCTS or node.domain not in {"", "ai.onnx"}:
             return None
         factors = node.input[:2]  # the third is the bias
@@ -121,7 +121,7 @@ class _Finder:
         return min(out, into) >= _FP8_CHANNELS and size < _FP8_FILTER
 
     def with_shortcuts(self, sites: list[Site]) -> tuple[Site, ...]:
-        """Give each convolution that ends in a residual Add the Add's other input as well."""
+        """Add to each convolution that ends in a residual Add the Add's other input."""
         ends = {
             self.graph.node[site.node].output[0]: site
             for site in sites
@@ -138,7 +138,7 @@ class _Finder:
         return tuple(fused.get(site.node, site) for site in sites)
 
     def _convolution_of(self, node: NodeProto, ends: Mapping[str, Site]) -> int | None:
-        """Return which input of an Add comes from a convolution and from nowhere else read."""
+        """Return the input of an Add that comes from a convolution and has no other reader."""
         if node.op_type != "Add" or any(name in self.weights for name in node.input):
             return None
         candidates = [
@@ -149,7 +149,7 @@ class _Finder:
 
 
 def _channels(node: NodeProto, number: int, rank: int) -> int | None:
-    """Return the axis of the output channels in input `number` of `node`, where TensorRT takes one."""
+    """Return the axis of the output channels in input `number` of `node`, if TensorRT accepts one."""
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if node.op_type == "Conv":
         return 0 if number == 1 else None

@@ -1,4 +1,4 @@
-"""How much work each convolution and matrix product is: ten small filters may be less than one layer."""
+"""The work of each convolution and matrix product: ten small filters may be less than one layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 def multiply_adds(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[int, int]:
     """Return the multiply-adds of each product in the main graph, by the node's index.
 
-    Where a shape depends on values, so that it is not known, they are those for one output position.
+    If a shape depends on values, so that it is unknown, they are those for one output position.
 
     Args:
         model: the graph.
@@ -28,18 +28,20 @@ def multiply_adds(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> d
                 dim.dim_value = shapes[value.name][axis]
     del fixed.graph.value_info[:]
     graph = shape_inference.infer_shapes(fixed, data_prop=True).graph
-    known = {
+    dimensions = {
         value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
         for value in (*graph.value_info, *graph.input, *graph.output)
     }
-    known |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    dimensions |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     return {
-        index: _work_of_node(node, known) for index, node in enumerate(graph.node) if node.op_type in PRODUCTS
+        index: _work_of_node(node, dimensions)
+        for index, node in enumerate(graph.node)
+        if node.op_type in PRODUCTS
     }
 
 
-def _work_of_node(node: NodeProto, known: Mapping[str, list[int]]) -> int:
-    first, second, result = (known.get(name) or [1] for name in (*node.input[:2], node.output[0]))
+def _work_of_node(node: NodeProto, dimensions: Mapping[str, list[int]]) -> int:
+    first, second, result = (dimensions.get(name) or [1] for name in (*node.input[:2], node.output[0]))
     if node.op_type == "ConvTranspose":
         return prod(first) * prod(second[1:])
     if node.op_type == "Conv":

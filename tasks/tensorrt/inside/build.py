@@ -22,29 +22,29 @@ from tasks.tensorrt.inside.timing import attach_timing
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Build the engine and write it.
+    """Build the engine and write it to a file.
 
     Args:
-        request: `module`, `target`, `onnx`, `plan` (where to write it), `precision`, `profiles`,
+        request: `module`, `target`, `onnx`, `plan` (the file to write), `precision`, `profiles`,
             `workspace_mib`, `optimization_level`, `gpu_index`, `plugins`, `compatibility`, `refittable`,
-            `stripped`, `layers` (where to write what the engine inspector tells), and `timing` as
+            `stripped`, `layers` (the file for the report of the engine inspector), and `timing` as
             `attach_timing` takes it.
         report: takes the phases `load`, `parse`, `build` (into the file) and `inspect`.
 
     Returns:
-        `plan`, the `sha256` and `size` of the engine's bytes as TensorRT gave them; `target`, `info`,
+        `plan`, the `sha256` and `size` of the engine's bytes as TensorRT returned them; `target`, `info`,
         `inputs`, `outputs`, `seconds` by phase, `warnings`, `timing` as `Timing.document` makes it, and
         `no_layers`: why `layers` was not written, empty if it was.
 
     Raises:
-        TargetUnavailable: this process is not on the target that is asked for.
-        BuildRefused: TensorRT does not take the graph, or finds no implementation for it.
+        TargetUnavailable: this process does not run on the requested target.
+        BuildRefused: TensorRT cannot parse the graph, or has no implementation for it.
         RequestInvalid: the shapes do not fit the graph's inputs.
-        GpuUnavailable: there is no usable GPU where one is needed, or it is out of memory.
+        GpuUnavailable: a GPU is needed, but none is usable, or it is out of memory.
         ToolchainBroken: TensorRT does not load.
-        PluginRefused: a library is not the one that is named, or does not load.
+        PluginRefused: a library is not the requested one, or does not load.
         TimingCacheMiss: a reproducible build needs timings that its cache does not have.
-        DigestMismatch: the plan's file is not what TensorRT gave.
+        DigestMismatch: the plan's file differs from TensorRT's bytes.
     """
     phases = Phases(report)
     with phases.timed("load"):
@@ -58,7 +58,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         timing = attach_timing(session.trt, config, session.family, request["timing"])
         path = Path(request["plan"])
         written = session.family.write_plan(session.trt, session.builder, network, config, path)
-        del network, parser  # which owns the weights that the network points to
+        del network, parser  # the parser owns the weights that the network points to
     if written is None:
         raise timing.refusal(session.messages, needs_gpu=session.family.NEEDS_GPU)
     warnings = session.messages.shortened()
@@ -94,7 +94,7 @@ def open_session(request: dict[str, Any]) -> Session:
     """Load TensorRT for a build request.
 
     Raises:
-        FarmError: as `main`, but for what is about the graph.
+        FarmError: as `main`, except for errors about the graph.
     """
     options, messages = options_from(request), Messages()
     trt = load(request["module"])
@@ -112,7 +112,7 @@ def open_session(request: dict[str, Any]) -> Session:
         raise TargetUnavailable(
             wanted=f"to build for {_target_text(request['target'])}",
             found=f"this process on {_target_text(actual)}",
-            fix="probe the host again: its TensorRT or its GPU changed since it was asked",
+            fix="probe the host again: its TensorRT or its GPU changed since it was probed",
         )
     load_plugins(trt, request["plugins"])
     logger = collecting_logger(trt, messages)
@@ -123,7 +123,7 @@ def open_session(request: dict[str, Any]) -> Session:
 def _builder(trt: Any, logger: Any, messages: Messages) -> Any:
     try:
         return trt.Builder(logger)
-    except (TypeError, RuntimeError) as error:  # all that TensorRT says of a GPU that it cannot use
+    except (TypeError, RuntimeError) as error:  # TensorRT's only signs of a GPU that it cannot use
         raise gpu_trouble(messages) from error
 
 
@@ -131,7 +131,7 @@ def read_graph(session: Session, path: str) -> tuple[Any, Any]:
     """Return the network of the graph at `path`, and its parser, which owns weights of the network.
 
     Raises:
-        BuildRefused: TensorRT does not take the graph.
+        BuildRefused: TensorRT cannot parse the graph.
     """
     network = session.family.create_network(session.trt, session.builder, session.options)
     parser = session.trt.OnnxParser(network, session.logger)
@@ -141,7 +141,7 @@ def read_graph(session: Session, path: str) -> tuple[Any, Any]:
 
 
 def configured(session: Session, network: Any, advance: Callable[[float], None]) -> Any:
-    """Return what the build is configured by; `advance` takes the fraction of it that is done.
+    """Return the build's configuration; `advance` takes the completed fraction of the build.
 
     Raises:
         RequestInvalid: the shapes do not fit the network's inputs.
@@ -150,7 +150,7 @@ def configured(session: Session, network: Any, advance: Callable[[float], None])
     config = session.builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     config.builder_optimization_level = options.optimization_level
-    # Layers with their names and kernels, for the inspector and for profiling; it changes no kernel.
+    # Names and kernels of layers, for the inspector and for profiling; it does not change the kernels.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options.refittable:
         config.set_flag(trt.BuilderFlag.REFIT)
@@ -160,7 +160,7 @@ def configured(session: Session, network: Any, advance: Callable[[float], None])
 
 
 def _inspect(session: Session, plan: Path, written: dict[str, Any], layers: Path) -> str:
-    """Write what the inspector tells of the plan to `layers`; return why not, empty if it is written."""
+    """Write the inspector's report on the plan to `layers`; return why not, empty if it was written."""
     try:
         text = read_layers(
             session.trt, session.logger, session.messages, session.options, plan, built=written

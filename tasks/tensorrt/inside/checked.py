@@ -1,4 +1,4 @@
-"""Bytes from a file that are held against their digest before TensorRT sees them."""
+"""Bytes of a file, checked against their digest before TensorRT gets them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tasks.domain.errors import DigestMismatch
 
 
 def checked_bytes(path: Path, sha256: str, size: int | None, *, what: str, fix: str) -> bytes:
-    """Return the file's bytes: what is hashed here is what TensorRT gets, not the file once more.
+    """Return the file's bytes. TensorRT gets the same bytes that are hashed; the file is read only once.
 
-    A `size` that is None is not known; the digest tells all the same.
+    If `size` is None, only the digest is checked.
 
     Raises:
-        DigestMismatch: they are not `what` was expected; `fix` says what to do then.
+        DigestMismatch: they are not the expected `what`; `fix` says what to do then.
     """
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()

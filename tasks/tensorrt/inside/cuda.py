@@ -1,4 +1,4 @@
-"""NVIDIA's driver through ctypes: which GPUs are there, without any package for it."""
+"""NVIDIA's driver through ctypes: lists the GPUs without any package."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76  # CUdevice_attribute
 _NAME_BYTES = 256
 _LIBRARY = "libcuda.so.1"
 _NOT_FOUND = f"{_LIBRARY}: cannot open shared object file: No such file or directory"
-# What `cuInit` answers where there is nothing to use. The stub stands in for a driver that is not there, in
-# images that were made for compiling. CUDA_ERROR_INSUFFICIENT_DRIVER (35) is not among them: there a driver
-# is, and perhaps a GPU, which somebody must repair.
+# Statuses of `cuInit` that mean there is nothing to use. The stub replaces a missing driver in images that
+# are made for compiling. CUDA_ERROR_INSUFFICIENT_DRIVER (35) is not among them: it means that there is a
+# driver, and perhaps a GPU, and that somebody must repair it.
 _NO_GPU = {34: "CUDA_ERROR_STUB_LIBRARY", 100: "CUDA_ERROR_NO_DEVICE"}
 _DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -26,9 +26,10 @@ class Gpu:
     """A GPU that this process may use.
 
     Attributes:
-        index: its place among the visible ones.
-        name: the model as the driver reports it; that of a slice (MIG) is another than the whole GPU's.
-        uuid: as `nvidia-smi -L` writes it, from driver 470 on the slice's own.
+        index: its index among the visible GPUs.
+        name: the model as the driver reports it; the name of a slice (MIG) differs from that of the whole
+            GPU.
+        uuid: as `nvidia-smi -L` writes it; from driver 470 on a slice has its own.
         compute: compute capability, for example `8.9`.
         memory_mib: its memory in MiB.
     """
@@ -41,15 +42,15 @@ class Gpu:
 
 
 class _NoGpuError(Exception):
-    """There certainly is no GPU for this process; the text says by what that is known."""
+    """This process certainly has no GPU; the text gives the evidence."""
 
 
 class Driver:
-    """The driver's library, initialised. `open_driver` makes one.
+    """The driver's library, initialised; use `open_driver`.
 
     Raises:
         _NoGpuError: there is no driver, or it finds no GPU.
-        GpuUnavailable: the driver is there and does not work; so does every method.
+        GpuUnavailable: there is a driver, but it does not work; all methods raise it, too.
     """
 
     def __init__(self) -> None:
@@ -60,11 +61,11 @@ class Driver:
         self._check_status("cuInit", status)
 
     def call(self, function: str, *arguments: Any) -> None:
-        """Call `function` and raise where it does not succeed."""
+        """Call `function`; raise if it does not succeed."""
         self._check_status(function, self.function(function)(*arguments))
 
     def function(self, name: str) -> Any:
-        """Return a function of the driver, which returns its status: 0 if it succeeds."""
+        """Return a function of the driver, which returns its status: 0 for success."""
         return getattr(self._library, name)
 
     def _check_status(self, function: str, status: int) -> None:
@@ -72,7 +73,7 @@ class Driver:
             raise GpuUnavailable(
                 wanted=f"{function} of NVIDIA's driver to succeed",
                 found=f"CUDA error {status} ({self._name_of(status)})",
-                fix="see whether nvidia-smi lists the GPU, whether CUDA_VISIBLE_DEVICES hides it, and what "
+                fix="check whether nvidia-smi lists the GPU, whether CUDA_VISIBLE_DEVICES hides it, and what "
                 "else runs on it",
             )
 
@@ -82,7 +83,7 @@ class Driver:
         return (text.value or b"unknown").decode()
 
     def integer(self, function: str, *arguments: Any) -> int:
-        """Return what `function` writes through its first parameter, an int."""
+        """Return the int that `function` writes through its first parameter."""
         value = ctypes.c_int()
         self.call(function, ctypes.byref(value), *arguments)
         return value.value
@@ -102,7 +103,7 @@ class Driver:
         is_slice = uuid.startswith("MIG-")
         return Gpu(
             index=index,
-            # The driver names a slice `… MIG 1g.10gb`. Without that it would pass for the whole GPU.
+            # The driver names a slice `… MIG 1g.10gb`. Without that it would look like the whole GPU.
             name=f"{name} MIG {memory_mib}mib" if is_slice and " MIG " not in name else name,
             uuid=f"MIG-{uuid[4:]}" if " MIG " in name else uuid,
             compute=f"{major}.{minor}",
@@ -110,14 +111,14 @@ class Driver:
         )
 
     def _uuid(self, device: int) -> str:
-        """Return the UUID of a GPU; that of a slice is another than what the older function tells."""
-        whole = self._octets("cuDeviceGetUuid", device)
-        own = (
+        """Return the UUID of a GPU. Only the newer function returns a slice's own."""
+        gpu_octets = self._octets("cuDeviceGetUuid", device)
+        octets = (
             self._octets("cuDeviceGetUuid_v2", device)
             if hasattr(self._library, "cuDeviceGetUuid_v2")
-            else whole
+            else gpu_octets
         )
-        return _uuid_text("GPU" if own == whole else "MIG", own)
+        return _uuid_text("GPU" if octets == gpu_octets else "MIG", octets)
 
     def _octets(self, function: str, device: int) -> bytes:
         octets = (ctypes.c_ubyte * 16)()
@@ -125,7 +126,7 @@ class Driver:
         return bytes(octets)
 
     def make_current(self, index: int) -> None:
-        """Let everything that this process does with CUDA happen on the GPU with this index."""
+        """Let all CUDA work of this process run on the GPU with this index."""
         context = ctypes.c_void_p()
         self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self.integer("cuDeviceGet", index))
         self.call("cuCtxSetCurrent", context)
@@ -135,12 +136,12 @@ def _open_library() -> Any:
     try:
         return ctypes.CDLL(_LIBRARY)
     except OSError as error:
-        if str(error) == _NOT_FOUND:  # another text is of a file that is there, or of one that it needs
+        if str(error) == _NOT_FOUND:  # any other text is about an existing file, or about one that it needs
             raise _NoGpuError(str(error)) from error
         raise GpuUnavailable(
             wanted=f"{_LIBRARY} of NVIDIA's driver to load",
             found=str(error),
-            fix="install NVIDIA's driver again, or take the broken file out of LD_LIBRARY_PATH",
+            fix="reinstall NVIDIA's driver, or remove the broken file from LD_LIBRARY_PATH",
         ) from error
 
 
@@ -153,11 +154,11 @@ def _uuid_text(kind: str, raw: bytes) -> str:
 def visible_gpus() -> list[dict[str, Any]]:
     """Return the visible GPUs, JSON-ready.
 
-    There are none where libcuda.so.1 is missing or a stub, or the driver finds no device. Everything else
-    is an error: a host must not seem to have no GPU because its GPU does not answer.
+    There are none if libcuda.so.1 is missing or a stub, or the driver finds no device. Everything else is an
+    error: a host whose GPU does not answer must not look like a host without one.
 
     Raises:
-        GpuUnavailable: the driver is there and does not work; it names the CUDA error.
+        GpuUnavailable: there is a driver, but it does not work; the error names the CUDA error.
     """
     try:
         return [asdict(gpu) for gpu in Driver().gpus()]
@@ -198,7 +199,7 @@ def gpu_at(index: int) -> Gpu:
 
 
 def use_gpu(index: int) -> Gpu:
-    """Make the GPU with `index` the one that TensorRT works on, and return what it is.
+    """Make TensorRT work on the GPU with `index`, and return that GPU.
 
     Raises:
         GpuUnavailable: there is no driver, no such GPU, or the GPU does not answer.
@@ -217,7 +218,7 @@ def driver_version(path: Path = _DRIVER) -> str | None:
 
 
 def cuda_version() -> str | None:
-    """Return the version of CUDA that NVIDIA's driver has, for example `13.0`; None without a driver."""
+    """Return the CUDA version of NVIDIA's driver, for example `13.0`; None without a driver."""
     version = ctypes.c_int()
     try:
         status = _open_library().cuDriverGetVersion(ctypes.byref(version))

@@ -1,4 +1,4 @@
-"""What TensorRT's engine inspector tells of a plan's layers."""
+"""The report of TensorRT's engine inspector on a plan's layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.tensorrt.inside.cuda import use_gpu
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Options
 
-_FIX = "build again; if it stays so, find out what else writes into the farm's work directory"
+_FIX = "build again; if it happens again, find out what else writes into the farm's work directory"
 
 
 class NoLayersError(Exception):
@@ -25,14 +25,14 @@ def read_layers(  # noqa: PLR0913 (TensorRT, how it is used, and a plan with wha
 ) -> str:
     """Return the JSON document of the layers of `plan`, which this process has just built.
 
-    `built` has the `sha256` and `size` that TensorRT gave it: the file may be another by now.
+    `built` has TensorRT's `sha256` and `size`: the file may have changed since.
 
     Raises:
-        DigestMismatch: it is; TensorRT has not seen it.
-        NoLayersError: it cannot be loaded here, or TensorRT tells nothing of it.
+        DigestMismatch: the file changed; TensorRT did not get it.
+        NoLayersError: the plan cannot be loaded here, or TensorRT reports nothing about it.
     """
     if options.gpu_index is None:
-        raise NoLayersError("built without a GPU, and TensorRT loads a plan only where its GPU is")
+        raise NoLayersError("built without a GPU, and TensorRT loads a plan only on its GPU")
     data = checked_bytes(plan, built["sha256"], built["size"], what="the plan that was just built", fix=_FIX)
     messages.errors.clear()
     try:
@@ -40,18 +40,18 @@ def read_layers(  # noqa: PLR0913 (TensorRT, how it is used, and a plan with wha
         runtime = trt.Runtime(logger)
         runtime.engine_host_code_allowed = options.carries_code
         engine = runtime.deserialize_cuda_engine(data)
-    except (GpuUnavailable, TypeError, RuntimeError) as error:  # all that TensorRT says of a GPU
+    except (GpuUnavailable, TypeError, RuntimeError) as error:  # TensorRT's only signs of an unusable GPU
         raise NoLayersError(f"TensorRT does not load the plan here: {error}; {messages.said()}") from error
     if engine is None:
         raise NoLayersError(f"TensorRT does not load the plan here: {messages.said()}")
     inspector = engine.create_engine_inspector()
-    return _document(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    return _indented(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
 
-def _document(text: str) -> str:
+def _indented(text: str) -> str:
     try:
         # TensorRT 8.6 writes control characters, such as line feeds, into strings as they are.
         layers = json.loads(text, strict=False)
     except ValueError as error:
-        raise NoLayersError(f"TensorRT's engine inspector gave no JSON: {error}") from error
+        raise NoLayersError(f"TensorRT's engine inspector did not return JSON: {error}") from error
     return json.dumps(layers, indent=1) + "\n"

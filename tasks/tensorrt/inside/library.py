@@ -1,4 +1,4 @@
-"""Loading TensorRT, and which TensorRT it is."""
+"""Loads TensorRT, and says which TensorRT it is."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ def load(module: str) -> Any:
         raise ToolchainBroken(
             wanted=f"the Python module {module} in {sys.executable}",
             found=f"{type(error).__name__}: {error}",
-            fix=f"install {module} into this interpreter's environment with its libraries, or correct the "
+            fix=f"install {module} with its libraries into this interpreter's environment, or correct the "
             "toolchain's path",
         ) from error
 
 
 def _require_one_cpp_library() -> None:
-    # A pycuda that has the C++ library linked into it, as some wheels have, gives its copy's symbols to
-    # libraries that are loaded later: TensorRT 8.6 then ended with SIGSEGV when it read a plan or made a
-    # builder. Where the shared C++ library is loaded first, its symbols are everybody's.
+    # Some wheels of pycuda have the C++ library linked in; the symbols of this copy also serve libraries that
+    # load later. TensorRT 8.6 then ended with SIGSEGV when it loaded a plan or created a builder. If the
+    # shared C++ library is loaded first, all libraries use its symbols.
     if "pycuda._driver" in sys.modules and not _mapped("libstdc++.so"):
         raise ToolchainBroken(
             wanted="TensorRT and pycuda with one C++ library",
-            found="pycuda, imported already, with a C++ library of its own: TensorRT would crash",
+            found="pycuda was imported first, with its own C++ library: TensorRT would crash",
             fix="import tensorrt, or tasks.tensorrt.runner, before pycuda",
         )
 
 
 def share_cpp_library() -> None:
-    """Load the shared C++ library, where there is one, so that pycuda can be imported before TensorRT."""
+    """Load the shared C++ library, if there is one, so that pycuda can be imported before TensorRT."""
     with contextlib.suppress(OSError):
         ctypes.CDLL("libstdc++.so.6")
 
@@ -75,11 +75,11 @@ def load_pycuda() -> Any:
 def full_version(trt: Any) -> str:
     """Return the version with its four parts, for example `8.6.0.12`.
 
-    Up to 8.6 the Python module knows three of them. The fourth is part of the name of a symbol that every
+    Up to 8.6 the Python module has only three of them. The fourth is part of the name of a symbol that every
     libnvinfer exports (`tensorrt_version_8_6_0_12`).
 
     Raises:
-        ToolchainBroken: the module knows three parts, and the library exports no such symbol.
+        ToolchainBroken: the module has three parts, and the library exports no such symbol.
     """
     version = str(trt.__version__)
     if len(version.split(".")) == _PARTS:
@@ -91,20 +91,20 @@ def full_version(trt: Any) -> str:
         if build is not None:
             return f"{version}.{build}"
     raise ToolchainBroken(
-        wanted=f"the build number of TensorRT {version}: a plan loads only where it is the same",
+        wanted=f"the build number of TensorRT {version}: a plan loads only in the same build",
         found=f"no symbol {stem}N in {', '.join(_mapped(*_LIBRARIES)) or 'any loaded library'}",
         fix="use a TensorRT from NVIDIA's own packages",
     )
 
 
 def _mapped(*names: str) -> list[str]:
-    """Return the paths of the libraries in this process that have one of `names` in theirs."""
+    """Return the paths of the libraries in this process whose path contains one of `names`."""
     lines = Path("/proc/self/maps").read_text("utf-8").splitlines()
     return sorted({line.split(maxsplit=5)[5] for line in lines if any(name in line for name in names)})
 
 
 def info(module: str) -> dict[str, Any]:
-    """Return what a record keeps about this interpreter, JSON-ready."""
+    """Return the fields of a record about this interpreter, JSON-ready."""
     return {
         "module": module,
         "python": platform.python_version(),
@@ -114,5 +114,5 @@ def info(module: str) -> dict[str, Any]:
 
 
 def host() -> dict[str, str]:
-    """Return operating system and processor architecture as targets write them."""
+    """Return operating system and processor architecture, as targets have them."""
     return {"os": platform.system().lower(), "architecture": platform.machine()}

@@ -1,7 +1,7 @@
-"""Child: finds where an engine first leaves the graph that it was built from, by keeping inner tensors.
+"""Child: finds where an engine first differs from its graph, by keeping inner tensors as outputs.
 
-A tensor that is kept as an output cannot be fused away, so keeping it can also make the engine right: then
-TensorRT's fusion of the layers around it is what is wrong.
+A tensor that is kept as an output cannot be fused away, so keeping it may make the engine correct: then
+TensorRT's fusion of the layers around it is wrong.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
     Args:
         request: that of a build, and `reference`, `corner`, `values` (an `.npz` with onnxruntime's value of
-            each of `tensors`, names in the graph's order, under its place), `tolerance`, `most_builds` and
+            each of `tensors`, names in the graph's order, named by its index), `tolerance`, `most_builds` and
             `seconds`, after which no further engine is built.
         report: takes the phase `build N`.
 
@@ -73,7 +73,7 @@ class _Search:
     started: float = field(default_factory=time.monotonic)
 
     def found(self) -> dict[str, Any]:
-        """Keep all tensors at once; where that makes the engine right, keep one at a time."""
+        """Keep all tensors at once; if that makes the engine correct, keep one at a time."""
         places = range(len(self.request["tensors"]))
         trial = self._trial(places)
         wrong = [place for place in places if self._off(trial.inner.get(place, 0.0))]
@@ -81,7 +81,7 @@ class _Search:
             return self._answer(wrong[0], trial.inner[wrong[0]], "every tensor between the nodes was kept")
         if self._off(trial.outputs):
             return self._answer(
-                None, None, "every tensor between the nodes is right: it is in the last nodes"
+                None, None, "every tensor between the nodes is correct: the error is in the last nodes"
             )
         return self._bisected(sorted(trial.inner))
 
@@ -97,15 +97,15 @@ class _Search:
                 low = middle + 1
             else:
                 return self._answer(
-                    place, None, "the engine is right where this is kept: fusing over it is wrong"
+                    place, None, "the engine is correct if this is kept: fusion over it is wrong"
                 )
-        finished = low > high  # else the search ran out of builds or time
+        finished = low > high  # otherwise the search ran out of builds or time
         if first is None:
-            remark = "" if finished else "; the search was given up before one tensor was found"
-            return self._answer(None, None, f"with every tensor kept the engine is right{remark}")
+            remark = "" if finished else "; the search stopped before it found a tensor"
+            return self._answer(None, None, f"with every tensor kept the engine is correct{remark}")
         if finished:
-            return self._answer(*first, "by bisection: tensors before it are right where they are kept")
-        return self._answer(*first, "by bisection, given up early: tensors before it may be wrong, too")
+            return self._answer(*first, "by bisection: tensors before it are correct if they are kept")
+        return self._answer(*first, "by bisection, stopped early: tensors before it may be wrong, too")
 
     def _over(self) -> bool:
         spent = time.monotonic() - self.started
@@ -151,7 +151,7 @@ class _Search:
 
 
 def keep_tensors(network: Any, names: Collection[str]) -> None:
-    """Make the floats among the tensors with these `names` outputs, too; what is not there is left out."""
+    """Make the floats among the tensors with these `names` outputs, too; missing tensors are skipped."""
     outputs = {tensor.name for tensor in outputs_of(network)}
     for index in range(network.num_layers):
         layer = network.get_layer(index)

@@ -1,4 +1,4 @@
-"""Child: makes one timing cache of two."""
+"""Child: merges two timing caches."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tasks.tensorrt.inside.timing import read_cache, write_cache
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Add what the second of `caches` holds to the first, whose entries stay where both have one.
+    """Add the entries of the second of `caches` to the first; if both have an entry, the first's stays.
 
     Args:
-        request: that of the build which left the first cache, `caches` (`path`, `sha256` and `size` of
-            each), and `into`: where to write the result.
+        request: that of the build that wrote the first cache, `caches` (`path`, `sha256` and `size` of
+            each), and `into`: the file for the result.
         report: takes the phases `load` and `merge`.
 
     Returns:
         `sha256` and `size` of the result, as `merged`.
 
     Raises:
-        DigestMismatch: a file is not the one that is named; TensorRT has not seen it.
-        BuildRefused: TensorRT does not put them together.
-        FarmError: as a build's beginning.
+        DigestMismatch: a file does not match its digest; TensorRT did not get it.
+        BuildRefused: TensorRT refuses to merge them.
+        FarmError: as the start of a build.
     """
     phases = Phases(report)
     with phases.timed("load"):
@@ -34,10 +34,10 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     with phases.timed("merge"):
         config = session.builder.create_builder_config()
         cache, other = (read_cache(config, given) for given in request["caches"])
-        # Both are of the same GPU model and TensorRT, but perhaps of two boards.
+        # Both are of the same GPU model and TensorRT, but maybe of two boards.
         if cache is None or other is None or not cache.combine(other, ignore_mismatch=True):
             raise BuildRefused(
-                wanted="one timing cache of two",
+                wanted="one timing cache from two",
                 found=f"that TensorRT does not combine them: {session.messages.said()}",
                 fix="nothing: the newer one is kept",
             )

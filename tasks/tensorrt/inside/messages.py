@@ -1,4 +1,4 @@
-"""What TensorRT says while it works: kept for the record and for errors."""
+"""TensorRT's messages while it works: kept for the record and for errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 _LONGEST = 300
 _MOST = 20
-_NO_DRIVER = "catchCudaError"  # said at every turn where TensorRT-RTX works without a driver
+_NO_DRIVER = "catchCudaError"  # repeated often if TensorRT-RTX works without a driver
 
 
 @dataclass
@@ -19,24 +19,24 @@ class Messages:
     errors: list[str] = field(default_factory=list)
 
     def shortened(self) -> list[str]:
-        """Return the warnings for a record: each once, of at most 300 characters, the first 20."""
+        """Return the warnings for a record: the first 20 distinct ones, of at most 300 characters each."""
         once = list(dict.fromkeys(one_line(text) for text in self.warnings))
         more = len(once) - _MOST
         return [*once[:_MOST], f"and {more} more"] if more > 0 else once
 
     def clear(self) -> None:
-        """Forget what was said: what is long-lived repeats it each time."""
+        """Forget all messages; long-lived ones are repeated each time."""
         self.warnings.clear()
         self.errors.clear()
 
     def said(self) -> str:
-        """Return the last errors in one text."""
+        """Return the last errors as one text."""
         telling = [one_line(text) for text in self.errors if one_line(text)]
         return " | ".join(telling[-3:]) or "no message"
 
 
 def one_line(text: str) -> str:
-    """Return `text` without line breaks and without complaints about a missing driver, shortened."""
+    """Return `text` on one line, shortened, without complaints about a missing driver."""
     lines = (line.strip() for line in text.splitlines() if _NO_DRIVER not in line)
     return " ".join(line for line in lines if line)[:_LONGEST]
 

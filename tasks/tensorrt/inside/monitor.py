@@ -1,4 +1,4 @@
-"""TensorRT's own progress, from version 10 on."""
+"""TensorRT's own progress reports, from version 10 on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STEP = 0.01
 
 @dataclass
 class _Phase:
-    """A part of the build: where it starts and how much it takes, as fractions of the whole."""
+    """A part of the build: its start and its length, as fractions of the whole."""
 
     start: float
     width: float
@@ -25,7 +25,7 @@ class _Phase:
 
 
 class NestedPhases:
-    """Nested phases as one fraction that never falls.
+    """Nested phases as one fraction that never decreases.
 
     A phase takes as much of its parent as one of the parent's steps.
     """
@@ -36,7 +36,7 @@ class NestedPhases:
         self._told = 0.0
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
-        """A phase begins; without a known parent it is the whole."""
+        """Start a phase; without a known parent it is the whole."""
         outer = self._phases.get(parent or "")
         if outer is None:
             self._phases[name] = _Phase(start=0.0, width=1.0, steps=steps)
@@ -45,7 +45,7 @@ class NestedPhases:
             self._phases[name] = _Phase(start=outer.position, width=width, steps=steps)
 
     def step(self, name: str, number: int) -> None:
-        """Step `number` of a phase, counted from 0, is done."""
+        """Complete step `number` of a phase, counted from 0."""
         phase = self._phases.get(name)
         if phase is None:
             return
@@ -55,12 +55,12 @@ class NestedPhases:
             self._advance(min(self._told, 1.0))
 
     def finish(self, name: str) -> None:
-        """A phase ends; it may be one that was never announced."""
+        """Finish a phase, even one that was never announced."""
         self._phases.pop(name, None)
 
 
 def progress_monitor(trt: Any, advance: Callable[[float], None]) -> Any:
-    """Return a monitor for `config.progress_monitor` that hands the fraction of the build to `advance`."""
+    """Return a monitor for `config.progress_monitor` that passes the fraction of the build to `advance`."""
     phases = NestedPhases(advance)
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
@@ -71,7 +71,7 @@ def progress_monitor(trt: Any, advance: Callable[[float], None]) -> Any:
             phases.start(phase_name, parent_phase, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            with suppress(OSError):  # no space for a line of progress: an error here would cancel the build
+            with suppress(OSError):  # the disk may be full; an error here would cancel the build
                 phases.step(phase_name, step)
             return True  # False would cancel the build
 

@@ -1,4 +1,4 @@
-"""From an ONNX file to a network definition, and what goes in and out of it."""
+"""From an ONNX file to a network definition with its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _NUMPY = {
 
 
 def parse_onnx(parser: Any, network: Any, path: str, family: Family, messages: Messages) -> None:
-    """Read the graph at `path`, with weights beside it, into the `network` of `parser`.
+    """Parse the graph at `path`, with weights beside it, into the `network` of `parser`.
 
     Raises:
-        BuildRefused: the file is damaged, or TensorRT does not take one of its nodes.
+        BuildRefused: the file is damaged, or TensorRT refuses one of its nodes.
     """
     if not parser.parse_from_file(path):
         if not parser.num_errors:
@@ -64,7 +64,7 @@ def tensor_spec(tensor: Any) -> dict[str, Any]:
     """Return name, NumPy type and shape of `tensor`, JSON-ready; None for a dimension known at run time.
 
     Raises:
-        BuildRefused: NumPy has no such type, so nobody could feed or read the tensor.
+        BuildRefused: NumPy has no such type, so nobody could write or read the tensor.
     """
     shape = [None if size < 0 else size for size in tuple(tensor.shape)]
     return {"name": tensor.name, "dtype": numpy_type(tensor.dtype, tensor.name), "shape": shape}

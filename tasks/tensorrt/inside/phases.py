@@ -1,4 +1,4 @@
-"""The phases of a child's work: announced, and timed."""
+"""The phases of a child's work: reported, and timed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 class Phases:
-    """Announces phases and keeps how long each took.
+    """Reports phases and keeps their times.
 
     Attributes:
-        seconds: wall time by phase, of those that ended.
+        seconds: wall time of each completed phase.
     """
 
     def __init__(self, report: Callable[[str, float], None]) -> None:
@@ -20,7 +20,7 @@ class Phases:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[Callable[[float], None]]:
-        """Run the body as `phase`; it gets a function that takes the fraction that is done."""
+        """Run the body as `phase`; it gets a function that takes the completed fraction."""
         self._report(phase, 0.0)
         started = time.monotonic()
         yield lambda fraction: self._report(phase, fraction)

@@ -1,4 +1,4 @@
-"""Libraries with TensorRT plugins, loaded only as the bytes that the request names."""
+"""Loads libraries with TensorRT plugins, only with the digests that the request names."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Any
 
 from tasks.domain.errors import PluginRefused
 
-# What a library exports for TensorRT to ask for its plugins. One without them registers its plugins
-# while it is loaded (REGISTER_TENSORRT_PLUGIN), or, like NVIDIA's own libnvinfer_plugin, when it is told to.
+# The symbol by which TensorRT asks a library for its plugins. A library without it registers its plugins
+# while it loads (REGISTER_TENSORRT_PLUGIN) or, like NVIDIA's own libnvinfer_plugin, when a function is
+# called.
 _ASKED = ("getCreators", "getPluginCreators")
 _TOLD = "initLibNvInferPlugins"
-# A process may open several engines with the same plugins, which are registered once.
+# A process may open several engines with the same plugins, which are registered only once.
 _loaded: set[tuple[str, str]] = set()
 
 
 def plugin_path(library: str, folder: Path | None) -> Path:
-    """Return the file of `library`: only what an operator put into `folder` is ever loaded.
+    """Return the file of `library`: only files that an operator put into `folder` are ever loaded.
 
     Raises:
         PluginRefused: this host has no such folder, or the library is not in it.
@@ -31,16 +32,16 @@ def plugin_path(library: str, folder: Path | None) -> Path:
         raise PluginRefused(
             wanted=f"the library {library} that the request names",
             found="that this host loads no plugins" if folder is None else f"no such file in {folder}",
-            fix="put it into the folder that ENGINEFARM_PLUGINS names on the host that builds",
+            fix="put it into the folder ENGINEFARM_PLUGINS on the building host",
         )
     return path.absolute()
 
 
 def load_plugins(trt: Any, libraries: list[dict[str, str]]) -> None:
-    """Load `libraries` (`path` and `sha256` each) into TensorRT's registry, in their order.
+    """Load `libraries` (`path` and `sha256` each) into TensorRT's registry, in order.
 
     Raises:
-        PluginRefused: a file is missing, is not the one that is named, or does not load.
+        PluginRefused: a file is missing, is not the requested one, or does not load.
     """
     registry = trt.get_plugin_registry()
     for library in libraries:
@@ -51,7 +52,8 @@ def load_plugins(trt: Any, libraries: list[dict[str, str]]) -> None:
 
 
 def _load(registry: Any, path: Path, sha256: str) -> None:
-    # A copy of our own: what is hashed here is what the loader reads, whoever writes to the original.
+    # A private copy: the loader reads the same bytes that are hashed, even if somebody writes to the
+    # original.
     data = _checked(path, sha256)
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -66,16 +68,16 @@ def _load(registry: Any, path: Path, sha256: str) -> None:
     else:
         taken = _register(loaded)
     if not taken:
-        raise _refused(path, "that TensorRT does not take its plugins")
+        raise _refused(path, "that TensorRT refuses its plugins")
 
 
 def _register(loaded: ctypes.CDLL) -> bool:
-    """Let a library that waits for it register its plugins; return whether it could."""
+    """Call the library's registration function if it has one; return whether it succeeded."""
     if not hasattr(loaded, _TOLD):
         return True
     register = loaded.initLibNvInferPlugins
     register.argtypes, register.restype = (ctypes.c_void_p, ctypes.c_char_p), ctypes.c_bool
-    return bool(register(None, b""))  # no logger of its own, and the namespace that the parser looks in
+    return bool(register(None, b""))  # without a logger, in the namespace that the parser searches
 
 
 def _checked(path: Path, sha256: str) -> bytes:
@@ -88,7 +90,7 @@ def _checked(path: Path, sha256: str) -> bytes:
         raise PluginRefused(
             wanted=f"the library {path.name} with SHA-256 {sha256}",
             found=f"SHA-256 {digest}; it was not loaded",
-            fix="put the file that the request names on this host, or correct `plugins` in build.yaml",
+            fix="put the requested file on this host, or correct `plugins` in build.yaml",
         )
     return data
 

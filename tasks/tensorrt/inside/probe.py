@@ -1,4 +1,4 @@
-"""Child: which TensorRT an interpreter has, and which GPUs it sees."""
+"""Child: reports the TensorRT of an interpreter, and the GPUs that it sees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.tensorrt.inside.library import full_version, host, info, load
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Look at the toolchain.
+    """Probe the toolchain.
 
     Args:
         request: `module`, the Python module of TensorRT.
@@ -24,7 +24,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
     Raises:
         ToolchainBroken: it does not load, or the farm does not know its family.
-        GpuUnavailable: NVIDIA's driver is there and does not work.
+        GpuUnavailable: there is an NVIDIA driver, but it does not work.
     """
     module = request["module"]
     report("load", 0.0)

@@ -1,4 +1,4 @@
-"""Child: what an engine does on a GPU: latency, throughput, memory, and the time of each layer."""
+"""Child: measures an engine on a GPU: latency, throughput, memory, and the time of each layer."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
     Args:
         request: `module`, `plan`, `sha256`, `size`, `reference`, `gpu_index`, `gpu_uuid`, `plugins`,
-            `carries_code`, and `most_seconds`: no case is begun after that, but for the corners, and none
+            `carries_code`, and `most_seconds`: after that only the corners are still measured, and no case
             lasts longer than its share.
         report: takes the phases `load`, `run` and `layers`.
 
     Returns:
-        `cases` with `layers` each, see `tasks.tensorrt.profiling`; `left_out`, the names of cases for which
-        there was no time; `memory` in MiB; `states` of the GPU, see `tasks.domain.quiet`; `pid`, `tensorrt`,
+        `cases` with `layers` each, see `tasks.tensorrt.profiling`; `left_out`, the names of cases that there
+        was no time for; `memory` in MiB; `states` of the GPU, see `tasks.domain.quiet`; `pid`, `tensorrt`,
         `driver`, and `seconds` by phase.
 
     Raises:
-        DigestMismatch: the plan is not the one that is expected; it was not given to TensorRT.
+        DigestMismatch: the plan is not the expected one; TensorRT did not get it.
         ToolchainBroken: TensorRT does not load.
-        PluginRefused: a library is not the one that is named, or does not load.
+        PluginRefused: a library is not the expected one, or does not load.
         RunnerMissing: pycuda does not load.
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
         GpuUnavailable: there is no such GPU, or it is out of memory.
-        InputInvalid: the engine does not take the reference's inputs.
+        InputInvalid: the engine refuses the reference's inputs.
         RunFailed: it stops with an error.
     """
     phases = Phases(report)

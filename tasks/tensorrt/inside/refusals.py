@@ -1,4 +1,4 @@
-"""TensorRT's errors as the farm's: which node, and the nearest thing that a user can do."""
+"""Turns TensorRT's errors into the farm's, with the node and the easiest fix."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ _FIXES = (
 )
 _OTHERWISE = "replace the layer that makes this node, or try another TensorRT version"
 
-# TensorRT catches what the memory limit of its process causes, and goes on to say only this.
-# The last is a thread that cannot be started, for there is no room for its stack.
+# When the memory limit of its process is reached, TensorRT catches the error and reports only this. The last
+# is a thread that cannot start, because there is no space for its stack.
 _HOST_MEMORY = re.compile(r"bad_alloc|HostBuffer.*OutOfMemory|Resource temporarily unavailable", re.DOTALL)
 
 _GPU_TROUBLE = re.compile(
@@ -116,11 +116,11 @@ _GPU_TROUBLE = re.compile(
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that TensorRT's parser does not take.
+    """A node that TensorRT's parser refuses.
 
     Attributes:
-        node: where.
-        said: the parser's words, with its own names of the check and of the kind of error.
+        node: the node.
+        said: the parser's message, with its own names of the check and of the kind of error.
     """
 
     node: Node
@@ -128,12 +128,12 @@ class Fault:
 
     def __str__(self) -> str:
         name = placed(self.node.name) if self.node.name else "node ?"
-        known = self.node.name or self.node.op
-        return f"{name} ({self.node.op or 'unknown operation'}): {self.said}" if known else self.said
+        has_node = self.node.name or self.node.op
+        return f"{name} ({self.node.op or 'unknown operation'}): {self.said}" if has_node else self.said
 
 
 def parse_refusal(faults: list[Fault], *, more: int) -> FarmError:
-    """Return the error for a graph that TensorRT's parser does not take; `more` faults are not listed."""
+    """Return the error for a graph that TensorRT's parser refuses; `more` faults are not listed."""
     if any(_HOST_MEMORY.search(fault.said) for fault in faults):
         return _no_host_memory(" | ".join(fault.said for fault in faults))
     listed = [str(fault) for fault in faults] + ([f"and {more} more"] if more else [])
@@ -145,7 +145,7 @@ def parse_refusal(faults: list[Fault], *, more: int) -> FarmError:
 
 
 def build_refusal(messages: Messages, *, needs_gpu: bool) -> FarmError:
-    """Return the error for a build that gave no plan."""
+    """Return the error for a build without a plan."""
     if any(_HOST_MEMORY.search(text) for text in messages.errors):
         return _no_host_memory(messages.said())
     if needs_gpu and any(_GPU_TROUBLE.search(text) for text in messages.errors):
@@ -170,21 +170,23 @@ def load_refusal(messages: Messages) -> FarmError:
     return TargetUnavailable(
         wanted="an engine that runs on this GPU with this TensorRT",
         found=messages.said(),
-        fix="run it on a host of its own target",
+        fix="run it on a host of its target",
     )
 
 
 def gpu_trouble(messages: Messages) -> GpuUnavailable:
-    """Return the error for a GPU that TensorRT cannot use, or not enough of."""
-    telling = [*messages.errors[-3:], *messages.warnings[-3:]][:3]  # errors say why, warnings often how much
+    """Return the error for a GPU that TensorRT cannot use, or that lacks memory."""
+    telling = [*messages.errors[-3:], *messages.warnings[-3:]][
+        :3
+    ]  # errors have the cause, warnings often the amount
     return GpuUnavailable(
         wanted="a GPU that TensorRT can use, with enough free memory",
         found=" | ".join(telling) or "no message",
-        fix="see in nvidia-smi what else runs on the GPU and whether its driver is new enough for this "
+        fix="check in nvidia-smi what else runs on the GPU and whether its driver is new enough for this "
         "TensorRT; or lower workspace_mib or the largest shapes in build.yaml",
     )
 
 
 def nearest_fix(said: str) -> str:
-    """Return what helps against what TensorRT said."""
+    """Return the fix for TensorRT's message."""
     return next((fix for pattern, fix in _FIXES if re.search(pattern, said)), _OTHERWISE)

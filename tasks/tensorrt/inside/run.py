@@ -21,16 +21,16 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
     Args:
         request: `plan`, with its record beside it; `input`, an `.npz` with one array for each input;
-            `output`, where to write the outputs; `profile` (None: one that fits), `gpu_index`, and `plugins`:
+            `output`, the file for the outputs; `profile` (None: one that fits), `gpu_index`, and `plugins`:
             the folder with the libraries that the record names, or None.
         report: takes the phases `load` and `run`.
 
     Returns:
-        `outputs`: of each its `name`, `dtype`, `shape`, and `min`, `max` and `mean`, None if there is no
-        element; and `seconds` by phase.
+        `outputs`: of each its `name`, `dtype`, `shape`, and `min`, `max` and `mean`, None if it has no
+        elements; and `seconds` by phase.
 
     Raises:
-        InputInvalid: the file is no `.npz` of plain arrays, or they do not fit the engine.
+        InputInvalid: the file is not an `.npz` of plain arrays, or they do not fit the engine.
         RunFailed: TensorRT or CUDA stopped with an error.
         FarmError: as `tasks.tensorrt.inside.engine.opening.open_runner`.
     """

@@ -1,4 +1,4 @@
-"""The timing cache of one build: what was measured before, and what the build adds."""
+"""The timing cache of one build: earlier measurements, and those that the build adds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Timing:
     """The cache that a build works with.
 
     Attributes:
-        cache: TensorRT's own object, kept alive until the build is over; None if it has none.
-        used: whether it held something when the build began.
-        into: where to leave what it holds in the end; None leaves nothing.
-        notes: why what was given was not used.
+        cache: TensorRT's own object, kept alive until the build ends; None if it has none.
+        used: whether it had entries when the build started.
+        into: the file for its contents after the build; None: no file is written.
+        notes: why a given cache was not used.
         pinning: how this family repeats a build; None if this build does not.
-        pinned: the kernels that this build must take, by what they compute; empty if it is free.
+        pinned: the kernels that this build must take, by what they compute; empty if it may choose.
     """
 
     cache: Any = None
@@ -39,7 +39,7 @@ class Timing:
     pinned: dict[str, int] = field(default_factory=dict)
 
     def refusal(self, messages: Messages, *, needs_gpu: bool) -> FarmError:
-        """Return the error for a build that gave no plan."""
+        """Return the error for a build without a plan."""
         if self.pinned and any(_MISSED.search(text) for text in messages.errors):
             return _miss(messages.said())
         return build_refusal(messages, needs_gpu=needs_gpu)
@@ -48,20 +48,20 @@ class Timing:
         """Write the cache; return `used`, `notes`, and as `left` its `sha256` and `size`, JSON-ready.
 
         Raises:
-            TimingCacheMiss: a build that must repeat another took other kernels.
+            TimingCacheMiss: a build that must repeat another one took other kernels.
         """
         if self.pinning is not None and self.pinned:
             self._check_tactics(self.pinning.tactics(self.cache))
-        left = None
+        written = None
         if self.into is not None:
             try:
-                left = write_cache(self.cache, Path(self.into))
+                written = write_cache(self.cache, Path(self.into))
             except (OSError, RuntimeError, TypeError) as error:
-                self.notes.append(f"the build's timings could not be kept: {error}")
-        return {"used": self.used, "notes": self.notes, "left": left}
+                self.notes.append(f"the build's timings could not be written: {error}")
+        return {"used": self.used, "notes": self.notes, "left": written}
 
     def _check_tactics(self, tactics: dict[str, int]) -> None:
-        # NVIDIA's own builds with TensorRT 11.0 saw entries added in spite of ERROR_ON_TIMING_CACHE_MISS:
+        # NVIDIA's own builds with TensorRT 11.0 added entries despite ERROR_ON_TIMING_CACHE_MISS:
         # https://github.com/NVIDIA/TensorRT-Model-Connect/pull/449
         added = len(tactics.keys() - self.pinned.keys())
         changed = sum(tactics.get(key, tactic) != tactic for key, tactic in self.pinned.items())
@@ -74,18 +74,18 @@ def attach_timing(trt: Any, config: Any, family: Family, request: dict[str, Any]
 
     Args:
         trt: TensorRT.
-        config: what the build is configured by.
-        family: the TensorRT's.
+        config: the build's configuration.
+        family: the family of the TensorRT.
         request: `mode` (`shared` or `reproducible`), `cache` (`path`, `sha256` and `size`, or None) and
             `into`; None builds without any cache.
 
     Returns:
-        What to ask after the build. A shared cache that cannot be used is noted and left out.
+        The cache for use after the build. A shared cache that cannot be used is left out, with a note.
 
     Raises:
-        RequestInvalid: a reproducible build is asked for, and this TensorRT has none.
+        RequestInvalid: a reproducible build is requested, but this TensorRT has none.
         DigestMismatch: the cache that a reproducible build must use is damaged.
-        TimingCacheMiss: TensorRT does not read it.
+        TimingCacheMiss: TensorRT cannot read it.
     """
     if request is None:
         return Timing()
@@ -97,7 +97,7 @@ def attach_timing(trt: Any, config: Any, family: Family, request: dict[str, Any]
     timing.cache = empty_cache(config) if given is None else read_cache(config, given)
     pinning.pin(trt, config, replay=given is not None)
     if given is not None:
-        timing.used, timing.into = True, None  # nothing new may come of it
+        timing.used, timing.into = True, None  # it must not change
         timing.pinned = pinning.tactics(timing.cache) if timing.cache is not None else {}
     if (given is not None and not timing.pinned) or not _set(config, timing.cache):
         raise _miss("that TensorRT finds no timings in it")
@@ -110,7 +110,7 @@ def _shared(config: Any, request: dict[str, Any]) -> Timing:
         try:
             timing.cache = read_cache(config, request["cache"])
             timing.used = timing.cache is not None and _set(config, timing.cache)
-            reason = "TensorRT does not take it"
+            reason = "TensorRT refuses it"
         except (DigestMismatch, OSError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error)
         if not timing.used:
@@ -122,8 +122,8 @@ def _shared(config: Any, request: dict[str, Any]) -> Timing:
 
 
 def _set(config: Any, cache: Any) -> bool:
-    # "Mismatch" is of the boards' UUIDs: of two boards of one model TensorRT refuses each other's cache.
-    # The farm's key holds GPU models apart, and another TensorRT's cache is refused all the same.
+    # A "mismatch" is one of the boards' UUIDs: TensorRT refuses the cache of another board of the same model.
+    # The farm's key keeps GPU models apart, and TensorRT still refuses the cache of another TensorRT.
     return bool(config.set_timing_cache(cache, ignore_mismatch=True))
 
 
@@ -133,24 +133,24 @@ def empty_cache(config: Any) -> Any:
 
 
 def read_cache(config: Any, given: dict[str, Any]) -> Any:
-    """Return the cache in the file that `given` names; None where TensorRT reads nothing out of it.
+    """Return the cache in the file that `given` names; None if TensorRT reads nothing from it.
 
     Raises:
-        DigestMismatch: the file is another; TensorRT has not seen it.
+        DigestMismatch: the file does not match its digest; TensorRT did not get it.
     """
     data = checked_bytes(
         Path(given["path"]), given["sha256"], given["size"],
-        what="a timing cache", fix="remove it by `enginefarm timing drop`; builds then begin a new one",
+        what="a timing cache", fix="remove it by `enginefarm timing drop`; the next build starts a new one",
     )  # fmt: skip
     cache = config.create_timing_cache(data)
-    # What TensorRT cannot read it makes an empty cache of, and only its log says so.
+    # TensorRT makes an empty cache of one that it cannot read; only its log says so.
     if cache is None or len(_bytes(cache)) <= len(_bytes(empty_cache(config))):
         return None
     return cache
 
 
 def write_cache(cache: Any, path: Path) -> dict[str, Any]:
-    """Write what `cache` holds; return `sha256` and `size` of the bytes as TensorRT gave them."""
+    """Write the contents of `cache`; return `sha256` and `size` of the bytes as TensorRT returned them."""
     data = _bytes(cache)
     path.write_bytes(data)
     return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
@@ -180,6 +180,6 @@ def _miss(problem: str) -> TimingCacheMiss:
     return TimingCacheMiss(
         wanted="every timing of this build from the cache that `timing_cache` names",
         found=problem,
-        fix="name the cache of a build of this very model, precision and shapes on this GPU model; a build "
+        fix="name the cache of a build of the same model, precision and shapes on this GPU model; a build "
         "with `timing: reproducible` and no `timing_cache` makes one",
     )

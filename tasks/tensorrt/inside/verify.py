@@ -19,25 +19,25 @@ from tasks.tensorrt.inside.phases import Phases
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Run the engine at each corner of the reference, in each profile that takes its shapes.
+    """Run the engine at each corner of the reference, in each profile that accepts its shapes.
 
     Args:
         request: `module`, `plan`, `sha256`, `size`, `reference`, `gpu_index`, `plugins`, `carries_code`
-            (whether the plan holds a runtime, which is let run), and `actual`: where to leave what the
-            engine answered, in the layout of `tasks.children.reference`.
+            (whether the plan contains a runtime, which is then allowed to run), and `actual`: the file for
+            the engine's outputs, in the layout of `tasks.children.reference`.
         report: takes the phases `load` and `run`.
 
     Returns:
         `comparisons`, as `tasks.children.compare.compare_outputs` makes them, and `seconds` by phase.
 
     Raises:
-        DigestMismatch: the plan is not the one that is expected; it was not given to TensorRT.
+        DigestMismatch: the plan is not the expected one; TensorRT did not get it.
         ToolchainBroken: TensorRT does not load.
-        PluginRefused: a library is not the one that is named, or does not load.
+        PluginRefused: a library is not the expected one, or does not load.
         RunnerMissing: pycuda does not load.
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
         GpuUnavailable: there is no such GPU, or it is out of memory.
-        VerificationFailed: the engine does not take the inputs, or stops with an error.
+        VerificationFailed: the engine refuses the inputs, or stops with an error.
     """
     phases = Phases(report)
     plan = checked_plan(Path(request["plan"]), request["sha256"], request["size"])
@@ -62,15 +62,15 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
 
 def _worst_of_profiles(runner: Runner, corner: Corner) -> tuple[list[dict[str, Any]], Arrays]:
-    """Return the worst comparison of each output and the answers furthest from TensorFlow.
+    """Return the worst comparison of each output, and the answers furthest from TensorFlow.
 
-    Each profile has kernels of its own, so an output may be furthest off in one of them and have the fewest
-    equal best classes in another: the gate gets the worst of each figure.
+    Each profile has its own kernels. An output may be furthest off in one profile and have the fewest equal
+    best classes in another: the gate gets the worst of each figure.
     """
     inputs = as_taken(runner, corner.inputs)
     rows: dict[str, dict[str, Any]] = {}
     answers: Arrays = {}
-    for profile in runner.profiles_for(inputs) or (None,):  # which says how the shapes do not fit
+    for profile in runner.profiles_for(inputs) or (None,):  # running it says why the shapes do not fit
         actual = runner.run(inputs, profile=profile)
         for row in compare_outputs(corner.name, corner.outputs, actual, corner.noise):
             name, before = row["output"], rows.get(row["output"])
@@ -81,9 +81,9 @@ def _worst_of_profiles(runner: Runner, corner: Corner) -> tuple[list[dict[str, A
 
 
 def _worse(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Return the worst of each figure of two comparisons of one output with the same answer of TensorFlow.
+    """Return the worst of each figure of two comparisons of an output with the same answer of TensorFlow.
 
-    The rows that tell are the same in both, unless one has no such output, which fails by its error.
+    The clear rows are the same in both, unless one side has no such output, which fails by its error.
     """
     figures = first | {name: max(first[name], second[name]) for name in ("max_abs", "relative")}
     classes = [row for row in (first, second) if row["top1"] is not None]
@@ -94,7 +94,7 @@ def _worse(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_taken(runner: Runner, inputs: Arrays) -> Arrays:
-    """Return `inputs` with FP64 as FP32 where the engine has that: TensorRT-RTX makes it so."""
+    """Return `inputs` with FP64 as FP32 if the engine has FP32: TensorRT-RTX converts them."""
     narrow = {tensor.name for tensor in runner.inputs if tensor.dtype == "float32"}
     return {
         name: array.astype(np.float32) if name in narrow and array.dtype == np.float64 else array
@@ -104,12 +104,12 @@ def as_taken(runner: Runner, inputs: Arrays) -> Arrays:
 
 @contextmanager
 def _judged() -> Iterator[None]:
-    """Turn what is wrong with an engine to the gate's verdict: the inputs were TensorFlow's, too."""
+    """Raise an engine's errors as the gate's verdict: TensorFlow accepted the same inputs."""
     try:
         yield
     except (InputInvalid, RunFailed) as cause:
         raise VerificationFailed(
             wanted=f"the engine to run on the reference inputs: {cause.wanted}",
             found=cause.found,
-            fix="look at the engine's shapes in its record, and build it again with another TensorRT",
+            fix="check the shapes in the engine's record, and build it again with another TensorRT",
         ) from cause

@@ -123,7 +123,7 @@ def test_the_reason_survives_where_the_quarantine_cannot_be_written(suspect: Sus
     failed = refusal(nowhere, 0.5)
     assert isinstance(failed, VerificationFailed)
     assert "output y at opt is off by 5.00e-01" in failed.found
-    assert "could not be put into quarantine" in failed.found
+    assert "writing it to quarantine failed" in failed.found
 
 
 def test_a_listing_is_narrowed_and_names_what_it_leaves_out(

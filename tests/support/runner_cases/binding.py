@@ -39,7 +39,7 @@ def case_values_decide_shapes_in_a_bound_run_too() -> None:
     x = np.ones((2, 3), np.float32)
     with nothing_left(), opened(places_plan()) as runner, runner.bind({"x": x}) as bound:
         error = refusal(RunFailed, bound.fetch)
-        assert "has not told the shape of y" in error.found
+        assert "did not report the shape of y" in error.found
         bound.enqueue()
         assert bound.fetch()["y"].shape == (2, 6)
 
@@ -92,7 +92,7 @@ def case_a_busy_engine_refuses_and_is_free_again() -> None:
         bound.close()
         bound.close()
         for closed in (bound.enqueue, bound.synchronize, bound.fetch):
-            assert "one that is closed" in refusal(InputInvalid, closed).found
+            assert "a closed one" in refusal(InputInvalid, closed).found
         x = batch(4)
         check_product(runner.run({"x": x})["y"], x)
 
@@ -106,7 +106,7 @@ def case_inputs_that_do_not_fit_leave_the_engine_free() -> None:
 def case_no_graph_where_values_decide_shapes() -> None:
     with nothing_left(), opened(places_plan()) as runner:
         error = refusal(InputInvalid, runner.bind, {"x": np.ones((2, 3), np.float32)}, graph=True)
-        assert "values decide the shape of y" in error.found
+        assert "the shape of y depends on values" in error.found
         assert "without graph" in error.fix
         assert runner.run({"x": np.ones((1, 3), np.float32)})["y"].shape == (2, 3)
 
@@ -142,7 +142,7 @@ def case_no_graph_where_the_driver_or_tensorrt_refuses() -> None:
         with patched(driver, _cuGraphInstantiateWithFlags=fault):
             assert "cuGraphInstantiateWithFlags" in refused_graph(runner, x)
         with patched(trt.IExecutionContext, execute_async_v3=only_uncaptured):
-            assert "that TensorRT stopped in the capture" in refused_graph(runner, x)
+            assert "that TensorRT stopped during the capture" in refused_graph(runner, x)
         with patched(driver, _cuGraphLaunch=None):
             assert "too old" in refused_graph(runner, x)
     assert streams._graphs == {}

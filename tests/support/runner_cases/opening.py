@@ -142,7 +142,7 @@ def case_another_version_of_tensorrt() -> None:
 def case_another_gpu_or_system() -> None:
     for target, fix in (
         ({"gpu": "NVIDIA L4"}, "build the release for NVIDIA H100"),
-        ({"compute_capabilities": [{"major": 8, "minor": 9}]}, "run it on such a GPU"),
+        ({"compute_capabilities": [{"major": 8, "minor": 9}]}, "run it on that GPU"),
         ({"architecture": "aarch64"}, "use a toolchain"),
     ):
         with fetched(product_plan(), **target) as path, unseen():

@@ -46,7 +46,7 @@ def case_shapes_outside_of_the_profile() -> None:
     with opened(product_plan()) as runner:
         for rows in (0, 5):
             error = refusal(InputInvalid, runner.run, {"x": batch(rows)})
-            assert error.wanted == "shapes inside of a profile: x from [1, 3] to [4, 3] (profile 0)"
+            assert error.wanted == "shapes within a profile: x from [1, 3] to [4, 3] (profile 0)"
             assert error.found == f"x [{rows}, 3]"
 
 
@@ -55,7 +55,7 @@ def case_shapes_outside_of_each_profile() -> None:
         error = refusal(InputInvalid, runner.run, {"x": batch(5)})
         assert "x from [1, 3] to [4, 3] (profile 0), x from [8, 3] to [32, 3] (profile 1)" in error.wanted
         error = refusal(InputInvalid, runner.run, {"x": batch(2)}, profile=1)
-        assert error.wanted == "shapes inside of a profile: x from [8, 3] to [32, 3] (profile 1)"
+        assert error.wanted == "shapes within a profile: x from [8, 3] to [32, 3] (profile 1)"
         for number in (2, -1):
             error = refusal(InputInvalid, runner.run, {"x": batch(2)}, profile=number)
             assert (error.wanted, error.found) == ("a profile from 0 to 1", str(number))
@@ -102,7 +102,7 @@ def case_a_closed_engine() -> None:
     runner = opened(product_plan())
     runner.close()
     runner.close()
-    assert refusal(InputInvalid, runner.run, {"x": batch(1)}).found == "one that is closed"
+    assert refusal(InputInvalid, runner.run, {"x": batch(1)}).found == "a closed one"
 
 
 def case_a_plan_that_tensorrt_does_not_take() -> None:

@@ -1,1 +1,1 @@
-"""An engine at work: opened, checked, bound to buffers, run."""
+"""Runs an engine: opened, checked, bound to buffers."""

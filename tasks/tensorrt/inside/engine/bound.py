@@ -1,4 +1,4 @@
-"""An engine that is ready to run on inputs that lie on the GPU."""
+"""An engine that is ready to run on inputs in GPU memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tasks.tensorrt.inside.engine.signature import Arrays
 
 
 class Bound:
-    """Buffers allocated, inputs on the GPU, addresses and shapes set. `Runner.bind` makes one.
+    """Buffers are allocated, inputs on the GPU, addresses and shapes set. Use `Runner.bind`.
 
-    From `Runner.bind` to `close` the GPU's primary context is the current one of the thread.
+    From `Runner.bind` to `close` the GPU's primary context is current in the thread.
 
     Attributes:
         context: TensorRT's execution context.
@@ -44,7 +44,7 @@ class Bound:
         """Let `enqueue` launch a CUDA graph from now on.
 
         Raises:
-            InputInvalid: what the engine does cannot be captured.
+            InputInvalid: the engine's work cannot be captured.
             RunFailed: it stopped with an error.
         """
         reason = self._placement.why_no_graph
@@ -53,16 +53,16 @@ class Bound:
                 wanted="a CUDA graph of the engine's work", found=reason, fix="bind without graph=True"
             )
         with self._working():
-            self.enqueue()  # what TensorRT sets up at the first run with new shapes cannot be captured
+            self.enqueue()  # the set-up at the first run with new shapes cannot be captured
             self.stream.synchronize()
             self._graph = CudaGraph(self._placement.enqueue, self._handle)
         self._execute = self._graph.launch
 
     def enqueue(self) -> None:
-        """Put one inference on the stream: no copies, no synchronisation.
+        """Put one inference on the stream, without copies or synchronisation.
 
         Raises:
-            RunFailed: TensorRT or the driver refuses; errors on the GPU show when it is waited for.
+            RunFailed: TensorRT or the driver refuses; errors on the GPU only show when it is waited for.
         """
         if not self._execute(self._handle):
             raise self._placement.failed("it ran into an error")
@@ -78,7 +78,7 @@ class Bound:
             self.stream.synchronize()
 
     def fetch(self) -> Arrays:
-        """Wait for the stream and return the outputs of the last inference, which must have been enqueued.
+        """Wait for the stream and return the outputs of the last inference, which must be enqueued already.
 
         Raises:
             RunFailed: something on the stream ended with an error.
@@ -89,7 +89,7 @@ class Bound:
             return self._placement.fetch()
 
     def close(self) -> None:
-        """Wait for what runs, and give the engine back to its runner; the buffers are kept there."""
+        """Wait for running work, and return the engine to its runner, which keeps the buffers."""
         if not self._open:
             return
         self._device.require_thread()
@@ -119,6 +119,4 @@ class Bound:
 
 def _refuse(handle: int) -> object:
     del handle
-    raise InputInvalid(
-        wanted="a bound run that is open", found="one that is closed", fix="bind the inputs again"
-    )
+    raise InputInvalid(wanted="an open bound run", found="a closed one", fix="bind the inputs again")

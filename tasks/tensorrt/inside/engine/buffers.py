@@ -1,4 +1,4 @@
-"""Memory for an engine's tensors, on the GPU and page-locked on the host, all of it freed together."""
+"""Memory for an engine's tensors, on the GPU and page-locked on the host; it is freed together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 class Buffers:
     """Up to two buffers for each tensor; they are kept between runs, and only grow.
 
-    An address or array is valid until more is asked for under its name, or `free`. A tensor without
+    An address or array is valid until more is requested under its name, or until `free`. A tensor without
     elements gets an address, too.
     """
 
@@ -24,7 +24,7 @@ class Buffers:
         self._host: dict[str, npt.NDArray[np.uint8]] = {}
 
     def on_host(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """Return the page-locked array of a tensor, in this form; what it holds is not defined."""
+        """Return the page-locked array of a tensor, in this form, with undefined contents."""
         size = prod(shape) * np.dtype(dtype).itemsize
         if name not in self._host or self._host[name].nbytes < size:
             self._free_host(name)
@@ -32,7 +32,7 @@ class Buffers:
         return self._host[name][:size].view(dtype).reshape(shape)
 
     def on_gpu(self, name: str, size: int) -> int:
-        """Return the address of at least `size` bytes on the GPU, which hold nothing that is defined."""
+        """Return the address of at least `size` bytes on the GPU, with undefined contents."""
         if name not in self._device or self._device[name][1] < size:
             self._free_device(name)
             self._device[name] = self._cuda.mem_alloc(max(size, 1)), max(size, 1)
@@ -49,10 +49,10 @@ class Buffers:
             self._cuda.memcpy_dtoh_async(array, self._device[name][0], stream)
 
     def free(self) -> None:
-        """Give all memory back.
+        """Free all memory.
 
-        Each piece, whatever becomes of the others: after an error on the GPU the driver refuses all calls,
-        and that error is the one to tell.
+        Each piece is freed even if others fail: after an error on the GPU the driver refuses all calls, and
+        that first error is the one to report.
         """
         for name in list(self._device):
             with suppress(self._cuda.Error):
@@ -74,9 +74,9 @@ class Buffers:
 def output_allocator(
     trt: Any, buffers: Buffers, name: str, tell_shape: Callable[[str, tuple[int, ...]], None]
 ) -> Any:
-    """Return what gives TensorRT memory for the output `name`, whose shape depends on values.
+    """Return an allocator by which TensorRT gets memory for output `name`, whose shape depends on values.
 
-    It has an attribute `failed`: the error for which there was no memory, or None.
+    Its attribute `failed` is the error of a failed allocation, or None.
     """
 
     class Allocator(trt.IOutputAllocator):  # type: ignore[misc]

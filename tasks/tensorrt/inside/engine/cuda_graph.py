@@ -1,4 +1,4 @@
-"""CUDA graphs by the driver's own functions: pycuda has none."""
+"""CUDA graphs through the driver's own functions, which pycuda does not have."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from tasks.domain.errors import GpuUnavailable, InputInvalid
 from tasks.tensorrt.inside.cuda import Driver, open_driver
 
-_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do with CUDA is not held up
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: CUDA calls of other threads are not blocked
 
 
 class CudaGraph:
-    """What one call put on a stream, to be launched again and again. `free` destroys it.
+    """The captured work of one call on a stream, to be launched repeatedly. `free` destroys it.
 
     Args:
         enqueue: puts the work on the stream and returns whether it could; must not allocate or wait.
@@ -39,19 +39,19 @@ class CudaGraph:
             finally:
                 self._driver.function("cuGraphDestroy")(graph)
         except GpuUnavailable as cause:
-            raise _refused(f"{cause.found} where {cause.wanted} was wanted") from cause
+            raise _refused(f"{cause.found}, wanted {cause.wanted}") from cause
         except AttributeError as cause:
             raise _refused(f"a driver that is too old: {cause}") from cause
 
     def launch(self, stream: int) -> bool:
-        """Put the work on its stream, the only one that it is ever given; return whether that went well."""
+        """Put the work on its stream, which must always be the same; return whether that succeeded."""
         del stream
         return int(self._launch(self._executable, self._stream)) == 0
 
     def free(self) -> None:
-        """Destroy the graph; what the driver says is not looked at.
+        """Destroy the graph; the driver's status is ignored.
 
-        After an error on the GPU it refuses this, too, and the first error is the one to tell.
+        After an error on the GPU the driver refuses this, too, and the first error is the one to report.
         """
         self._driver.function("cuGraphExecDestroy")(self._executable)
 
@@ -69,14 +69,14 @@ def _captured(driver: Driver, enqueue: Callable[[], bool], stream: ctypes.c_void
         raise _refused(
             f"CUDA error {status} at the end of the capture"
             if status
-            else "that TensorRT stopped in the capture"
+            else "that TensorRT stopped during the capture"
         )
     return graph
 
 
 def _refused(problem: str) -> InputInvalid:
     return InputInvalid(
-        wanted="a CUDA graph of what the engine puts on its stream",
+        wanted="a CUDA graph of the engine's work on its stream",
         found=problem,
         fix="bind without graph=True: this engine does something that cannot be captured",
     )

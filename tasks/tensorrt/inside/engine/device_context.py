@@ -1,4 +1,4 @@
-"""The primary context of a GPU: the one that TensorRT works in, and that pycuda must hold current for it."""
+"""The primary context of a GPU: TensorRT works in it, and pycuda needs it to be current."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from tasks.domain.errors import GpuUnavailable, InputInvalid
 
-# pycuda pushes a primary context when it lets go of it, and does not pop it again: the context that a user
-# has made would no longer be the current one. TensorRT's CUDA runtime keeps it for as long as the process
-# lives anyway. A context of pycuda belongs to one thread.
+# When pycuda releases a primary context, it pushes the context and never pops it: a user's own context would
+# no longer be current. TensorRT's CUDA runtime keeps the context for the life of the process anyway. A
+# context of pycuda belongs to one thread.
 _retained = threading.local()
 
 
 class DeviceContext:
-    """The primary context of one GPU, for the thread that makes this.
+    """The primary context of one GPU, for the thread that makes this object.
 
-    What was current before is current again after `current` and `leave`. pycuda has one stack for each
-    thread: what is entered last must be left first, where the contexts are of several GPUs.
+    `current` and `leave` restore the context that was current before. pycuda has one stack for each thread:
+    contexts of several GPUs must be left in reverse order.
 
     Raises:
         GpuUnavailable: there is no such GPU.
@@ -32,10 +32,10 @@ class DeviceContext:
         self._thread = threading.get_ident()
 
     def require_thread(self) -> None:
-        """Refuse all threads but the one that made this.
+        """Refuse all threads but the one that made this object.
 
         Raises:
-            InputInvalid: this is another one.
+            InputInvalid: this is another thread.
         """
         if threading.get_ident() != self._thread:
             raise InputInvalid(
@@ -46,7 +46,7 @@ class DeviceContext:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Hold the context current."""
+        """Keep the context current during the body."""
         self._primary.push()
         try:
             yield
@@ -54,21 +54,21 @@ class DeviceContext:
             self._primary.pop()
 
     def enter(self) -> None:
-        """Hold the context current until `leave`."""
+        """Keep the context current until `leave`."""
         self._primary.push()
         self._entered += 1
         if self._entered == 1:
             atexit.register(self._leave_all)
 
     def leave(self) -> None:
-        """Make current what was so before `enter`."""
+        """Restore the context that was current before `enter`."""
         self._entered -= 1
         if not self._entered:
             atexit.unregister(self._leave_all)
         self._primary.pop()
 
     def _leave_all(self) -> None:
-        """Leave at the end of the process: pycuda aborts it where its stack is not empty then."""
+        """Leave at the end of the process: pycuda aborts it if its stack is not empty then."""
         while self._entered and threading.get_ident() == self._thread:
             self.leave()
 
@@ -83,6 +83,6 @@ def _primary_context(cuda: Any, gpu_index: int) -> Any:
             raise GpuUnavailable(
                 wanted=f"the GPU with index {gpu_index}",
                 found=str(error),
-                fix="see in nvidia-smi whether it is there and what else runs on it",
+                fix="check in nvidia-smi whether it exists and what else runs on it",
             ) from error
     return contexts[cuda, gpu_index]

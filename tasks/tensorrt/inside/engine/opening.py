@@ -1,4 +1,4 @@
-"""Opening the plan of a file: everything is checked before TensorRT sees it."""
+"""Opens the plan of a file: everything is checked before TensorRT gets it."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def open_runner(
     """Return the engine of the plan at `path`, ready to run.
 
     Args:
-        path: the plan; its record lies beside it, or `sha256` and `module` are given.
-        sha256: the digest that the plan must have; None takes the record's.
-        module: name of TensorRT's Python module; None takes the record's.
-        gpu_index: the GPU, among the visible ones.
+        path: the plan; its record is beside it, or `sha256` and `module` are given.
+        sha256: the digest that the plan must have; None: that of the record.
+        module: name of TensorRT's Python module; None: that of the record.
+        gpu_index: index of the GPU among the visible ones.
         plugins: the folder with the libraries that the record names.
 
     Raises:
-        InputInvalid: there is neither a record nor a digest, or no plan.
+        InputInvalid: neither a record nor a digest is given, or there is no plan.
         RecordInvalid: the record cannot be read.
-        DigestMismatch: the plan is not the one that the record or the digest names.
-        TargetUnavailable: the record says that the plan does not run here, or TensorRT does.
+        DigestMismatch: the plan does not match the record or the digest.
+        TargetUnavailable: according to the record or to TensorRT, the plan does not run here.
         ToolchainBroken: TensorRT does not load.
         RunnerMissing: pycuda does not load.
-        PluginRefused: a library is missing, is not the one that the record names, or does not load.
+        PluginRefused: a library is missing, is not the one in the record, or does not load.
         GpuUnavailable: there is no such GPU, or it is out of memory.
     """
     beside = record_beside(path)
@@ -48,7 +48,7 @@ def open_runner(
     if record is not None and record.stripped:
         raise InputInvalid(
             wanted=f"a plan with its weights in {path.name}",
-            found="one that was built without",
+            found="a plan that was built without weights",
             fix="refit it with the graph that its record names (TensorRT's OnnxParserRefitter), and open "
             "the result with sha256= and module=",
         )
@@ -73,9 +73,9 @@ def _digest_and_module(
     if record is None and (sha256 is None or module is None):
         raise InputInvalid(
             wanted=f"{record_beside(path).name}, the record of {path.name}, or sha256= and module=",
-            found="no such file, and not both of them",
-            fix="`enginefarm engines fetch` writes plan and record; the digest must come from where you "
-            "trust it, never from the file itself",
+            found="no such file, and not both arguments",
+            fix="`enginefarm engines fetch` writes plan and record; take the digest from a source that you "
+            "trust, never from the file itself",
         )
     if record is not None and sha256 not in (None, record.sha256):
         raise DigestMismatch(
@@ -83,8 +83,8 @@ def _digest_and_module(
             found=f"the record of {record.sha256} in {record_beside(path).name}",
             fix="fetch the engine again, or correct the digest",
         )
-    known = ("", "") if record is None else (record.sha256, record.target.flavour)
-    return sha256 or known[0], module or known[1]
+    recorded = ("", "") if record is None else (record.sha256, record.target.flavour)
+    return sha256 or recorded[0], module or recorded[1]
 
 
 def _current_place(trt: Any, module: str, gpu_index: int) -> Place:

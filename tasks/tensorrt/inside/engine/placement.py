@@ -1,4 +1,4 @@
-"""Where one execution context reads and writes: its stream, its shapes and its buffers."""
+"""The stream, shapes and buffers of one execution context."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tasks.tensorrt.inside.messages import Messages
 
 
 class Placement:
-    """An execution context with all that it works on.
+    """An execution context with everything that it works on.
 
     The GPU's context must be current in every call. TensorRT's objects are kept in attributes only: a local
-    variable would hold them for as long as somebody looks at the traceback of an error.
+    variable would keep them alive as long as an error's traceback.
 
     Raises:
-        GpuUnavailable: the GPU has no memory for the context.
+        GpuUnavailable: the GPU lacks memory for the context.
     """
 
     def __init__(self, trt: Any, cuda: Any, engine: Any, signature: Signature, messages: Messages) -> None:
@@ -39,30 +39,28 @@ class Placement:
             raise no_memory(messages.said())
 
     def _is_on_host(self, name: str) -> bool:
-        """Say whether TensorRT wants a tensor's address on the host: its values decide shapes."""
+        """Say whether TensorRT needs a tensor's address on the host because its values determine shapes."""
         return bool(self._engine.get_tensor_location(name) == self._trt.TensorLocation.HOST)
 
     @property
     def profile(self) -> int | None:
-        """The profile in use; None before the first run."""
+        """The active profile; None before the first run."""
         return None if self._form is None else self._form[0]
 
     @property
     def why_no_graph(self) -> str | None:
-        """Why what is set now cannot be captured as a CUDA graph; None if nothing forbids it."""
+        """Why the current work cannot be captured as a CUDA graph; None if it can."""
         if self._allocators:
-            return (
-                f"that values decide the shape of {', '.join(self._allocators)}, so memory is allocated again"
-            )
+            return f"that the shape of {', '.join(self._allocators)} depends on values: runs allocate"
         if self._host:
             return f"that {', '.join(sorted(self._host))} is read or written on the host"
         return None
 
     def put(self, arrays: Arrays, profile: int) -> None:
-        """Start to copy the inputs to the GPU, and set profile, shapes and addresses where they changed.
+        """Start to copy the inputs to the GPU; set profile, shapes and addresses if they changed.
 
         Raises:
-            RunFailed: TensorRT does not take them.
+            RunFailed: TensorRT refuses them.
         """
         form = profile, {name: array.shape for name, array in arrays.items()}
         changed = form != self._form or self._reads_host
@@ -78,34 +76,34 @@ class Placement:
     def _set_profile(self, profile: int) -> None:
         if self.context.active_optimization_profile != profile:
             done = self.context.set_optimization_profile_async(profile, self.stream.handle)
-            self._require(done, f"it does not take profile {profile}")
+            self._require(done, f"it refuses profile {profile}")
 
     def _put_input(self, name: str, array: npt.NDArray[Any], *, changed: bool) -> None:
-        held = self._buffers.on_host(name, array.shape, array.dtype)
-        held[...] = array
+        staged = self._buffers.on_host(name, array.shape, array.dtype)
+        staged[...] = array
         if name in self._host:
-            address = int(held.ctypes.data)
+            address = int(staged.ctypes.data)
         else:
             address = self._buffers.on_gpu(name, array.nbytes)
-            self._buffers.upload(name, held, self.stream)
+            self._buffers.upload(name, staged, self.stream)
         if changed:
             taken = self.context.set_input_shape(name, array.shape)
-            self._require(taken, f"it does not take shape {list(array.shape)} for input {name}")
+            self._require(taken, f"it refuses shape {list(array.shape)} for input {name}")
             self._set_address(name, address)
 
     def _set_outputs(self) -> None:
         missing = self.context.infer_shapes()
-        self._require(not missing, f"it still needs {', '.join(missing)}")
+        self._require(not missing, f"it still lacks {', '.join(missing)}")
         for tensor in self._signature.outputs:
             name, shape = tensor.name, tuple(int(size) for size in self.context.get_tensor_shape(tensor.name))
-            if min(shape, default=0) < 0 or name in self._allocators:  # only the values decide
+            if min(shape, default=0) < 0 or name in self._allocators:  # the values determine the shape
                 self._allocate_later(name)
                 continue
             self._shapes[name] = shape
-            held = self._buffers.on_host(name, shape, tensor.dtype)
+            buffer = self._buffers.on_host(name, shape, tensor.dtype)
             on_host = name in self._host
             self._set_address(
-                name, int(held.ctypes.data) if on_host else self._buffers.on_gpu(name, held.nbytes)
+                name, int(buffer.ctypes.data) if on_host else self._buffers.on_gpu(name, buffer.nbytes)
             )
 
     def _allocate_later(self, name: str) -> None:
@@ -114,10 +112,10 @@ class Placement:
                 self._trt, self._buffers, name, self._shapes.__setitem__
             )
         done = self.context.set_output_allocator(name, self._allocators[name])
-        self._require(done, f"it takes no allocator for {name}")
+        self._require(done, f"it refuses an allocator for {name}")
 
     def _set_address(self, name: str, address: int) -> None:
-        self._require(self.context.set_tensor_address(name, address), f"it takes no address for {name}")
+        self._require(self.context.set_tensor_address(name, address), f"it refuses an address for {name}")
 
     def enqueue(self) -> bool:
         """Put one inference on the stream; return whether TensorRT could."""
@@ -127,30 +125,30 @@ class Placement:
         """Wait for the stream and return copies of the outputs."""
         if self._allocators:
             self.stream.synchronize()  # only now are their shapes known
-        held = {}
+        buffers = {}
         for tensor in self._signature.outputs:
             name = tensor.name
-            self._require(name in self._shapes, f"it has not told the shape of {name}")
-            held[name] = self._buffers.on_host(name, self._shapes[name], tensor.dtype)
+            self._require(name in self._shapes, f"it did not report the shape of {name}")
+            buffers[name] = self._buffers.on_host(name, self._shapes[name], tensor.dtype)
             if name not in self._host:
-                self._buffers.download(name, held[name], self.stream)
+                self._buffers.download(name, buffers[name], self.stream)
         self.stream.synchronize()
-        return {name: array.copy() for name, array in held.items()}
+        return {name: array.copy() for name, array in buffers.items()}
 
     def forget(self) -> None:
-        """After an error: wait for what still runs, and set everything anew next time."""
+        """After an error, wait for running work, and set everything again at the next run."""
         self._form = None
         for allocator in self._allocators.values():
             allocator.failed = None
         self.wait()
 
     def wait(self) -> None:
-        """Wait for what is on the stream, however it ends."""
+        """Wait for the work on the stream, whether it fails or not."""
         with suppress(self._cuda.Error):
             self.stream.synchronize()
 
     def failed(self, what: str) -> RunFailed | GpuUnavailable:
-        """Return the error for a run that ended at `what`."""
+        """Return the error for a run that failed with `what`."""
         for allocator in self._allocators.values():
             if allocator.failed is not None:
                 return no_memory(str(allocator.failed))
@@ -161,7 +159,7 @@ class Placement:
             raise self.failed(otherwise)
 
     def free(self) -> None:
-        """Free the context, then what it points to."""
+        """Free the context, then its buffers."""
         self.context = self._engine = None
         self._allocators.clear()
         self.stream = None
@@ -173,8 +171,8 @@ def run_failed(problem: str) -> RunFailed:
     return RunFailed(
         wanted="the engine to run on these inputs",
         found=problem,
-        fix="hold the inputs against the shapes in the engine's record; if they fit, build the engine again, "
-        "with another TensorRT where that gives the same",
+        fix="check the inputs against the shapes in the engine's record; if they fit, build again, "
+        "and with another TensorRT if it still fails",
     )
 
 
@@ -183,5 +181,5 @@ def no_memory(problem: str) -> GpuUnavailable:
     return GpuUnavailable(
         wanted="memory on the GPU for the engine and its tensors",
         found=problem,
-        fix="end what else runs on the GPU, or lower the largest shapes in build.yaml",
+        fix="end other processes on the GPU, or lower the largest shapes in build.yaml",
     )

@@ -1,4 +1,4 @@
-"""What is checked of a plan before TensorRT sees it: its bytes, and whether its record names this place."""
+"""Checks of a plan before TensorRT gets it: its bytes, and whether it was built for this place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FLAVOURS = ("tensorrt", "tensorrt_rtx")
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What a plan was built for, or where one is to run.
+    """A GPU and TensorRT for which a plan was built, or on which it shall run.
 
     Attributes:
         flavour: name of TensorRT's Python module.
@@ -42,14 +42,14 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRecord:
-    """What a record says that matters where its plan is run.
+    """The part of a record that matters for running its plan.
 
     Attributes:
         sha256: digest of the plan.
-        size: its bytes.
+        size: its size in bytes.
         target: what it was built for.
         plugins: `library` and `sha256` of each library with TensorRT plugins that it needs.
-        compatibility: how far beyond `target` it was built to run; empty: no further.
+        compatibility: where it may run besides `target`; empty: nowhere.
         stripped: whether it has no weights.
     """
 
@@ -62,20 +62,20 @@ class PlanRecord:
 
     @property
     def carries_code(self) -> bool:
-        """Whether the plan holds a runtime for later versions, which who loads it must allow."""
+        """Whether the plan contains a runtime for later versions, which its user must allow."""
         return bool(self.compatibility.get("version") and self.compatibility.get("lean_runtime"))
 
 
 def record_beside(plan: Path) -> Path:
-    """Return where the record of the plan lies: `resnet.plan.json` beside `resnet.plan`."""
+    """Return the path of the plan's record: `resnet.plan.json` beside `resnet.plan`."""
     return plan.with_name(f"{plan.name}.json")
 
 
 def read_plan_record(path: Path) -> PlanRecord:
-    """Read the record at `path`, as the store holds it.
+    """Parse the record at `path`, in the form of the store.
 
     Raises:
-        RecordInvalid: it cannot be read, or is of another schema.
+        RecordInvalid: it cannot be parsed, or has another schema.
     """
     try:
         document = json.loads(path.read_bytes())
@@ -92,7 +92,7 @@ def read_plan_record(path: Path) -> PlanRecord:
 
 def _parse_record(document: dict[str, Any]) -> PlanRecord:
     target, options, plan = document["target"], document["options"], document["plan"]
-    if target["flavour"] not in _FLAVOURS:  # the name of what is imported
+    if target["flavour"] not in _FLAVOURS:  # this name is imported
         raise ValueError(f"the flavour {target['flavour']!r}")
     version = target["version"]
     return PlanRecord(
@@ -121,15 +121,15 @@ def check_place(record: PlanRecord, here: Place) -> None:
     """Refuse a place that the plan was not built for.
 
     Raises:
-        TargetUnavailable: it says what to do.
+        TargetUnavailable: the error says what to do.
     """
     wanted = record.target
     if (wanted.flavour, wanted.system) != (here.flavour, here.system) or not _takes_version(record, here):
         fix = f"use a toolchain with {wanted.flavour} {wanted.version}, or an engine for {here.version}"
     elif not _takes_gpu(record, here):
         fix = (
-            f"run it on such a GPU, or build the release for {here.gpu}: `enginefarm engines list` shows "
-            "what is there"
+            f"run it on that GPU, or build the release for {here.gpu}: `enginefarm engines list` shows "
+            "the available engines"
         )
     else:
         return
@@ -137,10 +137,11 @@ def check_place(record: PlanRecord, here: Place) -> None:
 
 
 def _takes_version(record: PlanRecord, here: Place) -> bool:
-    """Say whether TensorRT is the one: a plan loads only where all four parts of the version are the same.
+    """Say whether the TensorRT fits: a plan loads only if all four parts of the version are the same.
 
-    One with a runtime of its own also loads with later ones of the same major version, and of the next that
-    NVIDIA names: https://docs.nvidia.com/deeplearning/tensorrt/latest/getting-started/support-matrix.html
+    A plan with its own runtime also loads in later versions of the same major version, and of the next one as
+    far as NVIDIA lists it:
+    https://docs.nvidia.com/deeplearning/tensorrt/latest/getting-started/support-matrix.html
     """
     built, current = (tuple(map(int, place.version.split("."))) for place in (record.target, here))
     later = built < current and (built[0] == current[0] or (built[0], current[0]) in _NEXT_MAJOR)
@@ -149,21 +150,21 @@ def _takes_version(record: PlanRecord, here: Place) -> bool:
 
 def _takes_gpu(record: PlanRecord, here: Place) -> bool:
     """Say whether the GPU is one that the plan runs on."""
-    known = set(here.compute_capabilities) <= set(record.target.compute_capabilities)
+    same_compute = set(here.compute_capabilities) <= set(record.target.compute_capabilities)
     level = record.compatibility.get("hardware", "none")
     if level == "ampere_plus":
         return all(int(capability.partition(".")[0]) >= _AMPERE for capability in here.compute_capabilities)
-    return known and (level == "same_compute_capability" or record.target.gpu in (None, here.gpu))
+    return same_compute and (level == "same_compute_capability" or record.target.gpu in (None, here.gpu))
 
 
 def checked_plan(path: Path, sha256: str, size: int | None = None) -> bytes:
-    """Return the file's bytes: what is hashed here is what TensorRT gets, not the file once more.
+    """Return the file's bytes. TensorRT gets the same bytes that are hashed; the file is read only once.
 
     Raises:
         DigestMismatch: they have another digest, or another size if a size is given.
         InputInvalid: the file cannot be read.
     """
-    fix = "fetch the plan again; if it stays so, build the engine again and find out who changed it"
+    fix = "fetch the plan again; if it happens again, build the engine again and find out who changed it"
     try:
         return checked_bytes(path, sha256, size, what="a plan", fix=fix)
     except OSError as cause:

@@ -1,4 +1,4 @@
-"""Running an engine with pycuda."""
+"""Runs an engine with pycuda."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class Runner:
     """An engine on a GPU: a context manager that frees everything at its end.
 
     Page-locked memory on the host and memory on the GPU are kept between runs and only grow, so runs of the
-    same shapes allocate nothing but the arrays that they return. Other engines, and a CUDA context that the
-    process has made current, are left alone. It belongs to the thread that opens it, and refuses others.
+    same shapes allocate only the arrays that they return. Other engines, and the process's current CUDA
+    context, are not touched. A runner belongs to the thread that opens it, and refuses others.
 
     Args:
         trt: the module of TensorRT.
         cuda: the module `pycuda.driver`.
-        plan: the engine, whose digest the caller has checked: TensorRT takes other bytes without a word.
-        gpu_index: the GPU, among the visible ones.
+        plan: the engine; the caller has checked its digest, because TensorRT accepts damaged bytes silently.
+        gpu_index: index of the GPU among the visible ones.
         plugins: libraries that the engine needs, see `load_plugins`.
-        carries_code: whether the plan holds a runtime, which is let run, for later versions to run it with.
+        carries_code: whether the plan contains a runtime for later versions, which is then allowed to run.
 
     Raises:
         GpuUnavailable: there is no such GPU, or it is out of memory.
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
-        PluginRefused: a library is not the one that is named, or does not load.
+        PluginRefused: a library is not the expected one, or does not load.
         BuildRefused: an input or output has a type that NumPy does not have.
     """
 
@@ -69,7 +69,7 @@ class Runner:
         self._logger = collecting_logger(self._trt, self._messages)
         try:
             self._runtime = self._trt.Runtime(self._logger)
-        except (TypeError, RuntimeError) as error:  # all that TensorRT says of a GPU that it cannot use
+        except (TypeError, RuntimeError) as error:  # TensorRT's only signs of a GPU that it cannot use
             raise gpu_trouble(self._messages) from error
         self._runtime.engine_host_code_allowed = carries_code
         self._engine = self._runtime.deserialize_cuda_engine(plan)
@@ -82,26 +82,26 @@ class Runner:
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """What the engine takes."""
+        """The engine's inputs."""
         return self._signature.inputs
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        """What the engine gives."""
+        """The engine's outputs."""
         return self._signature.outputs
 
     @property
     def profiles(self) -> tuple[Mapping[str, ShapeRange], ...]:
-        """For each optimisation profile the shapes that it takes, by input."""
+        """For each optimisation profile the accepted shapes, by input."""
         return self._signature.profiles
 
     @property
     def num_profiles(self) -> int:
-        """How many optimisation profiles there are."""
+        """The number of optimisation profiles."""
         return len(self._signature.profiles)
 
     def profiles_for(self, inputs: Mapping[str, npt.ArrayLike]) -> tuple[int, ...]:
-        """Return the optimisation profiles that take the shapes of `inputs`.
+        """Return the optimisation profiles that accept the shapes of `inputs`.
 
         Raises:
             InputInvalid: the inputs do not fit the engine.
@@ -112,11 +112,11 @@ class Runner:
         """Return the outputs for `inputs`, by name, as new arrays of the engine's own element types.
 
         Args:
-            inputs: one array for each input, see `Signature.fitted` for what is converted.
-            profile: the optimisation profile; None takes one whose ranges hold the shapes.
+            inputs: one array for each input; see `Signature.fitted` for conversions.
+            profile: the optimisation profile; None: one that accepts the shapes.
 
         Raises:
-            InputInvalid: the inputs do not fit; nothing was run.
+            InputInvalid: the inputs do not fit; the engine did not run.
             RunFailed: TensorRT or CUDA stopped with an error.
             GpuUnavailable: the GPU is out of memory.
         """
@@ -130,12 +130,12 @@ class Runner:
     def bind(
         self, inputs: Mapping[str, npt.ArrayLike], *, profile: int | None = None, graph: bool = False
     ) -> Bound:
-        """Return the engine ready to run on `inputs` again and again; until that is closed it is busy.
+        """Return the engine ready to run on `inputs` repeatedly; it is busy until the result is closed.
 
         Args:
             inputs: as for `run`.
             profile: as for `run`.
-            graph: run once, capture that as a CUDA graph, and launch the graph from then on.
+            graph: run once, capture the work as a CUDA graph, and launch the graph from then on.
 
         Raises:
             InputInvalid: the inputs do not fit, or the engine's work cannot be captured as a graph.
@@ -166,9 +166,7 @@ class Runner:
     def _usable(self) -> Placement:
         self._device.require_thread()
         if self._placement is None:
-            raise InputInvalid(
-                wanted="an engine that is open", found="one that is closed", fix="open the engine again"
-            )
+            raise InputInvalid(wanted="an open engine", found="a closed one", fix="open the engine again")
         if self._bound is not None:
             raise InputInvalid(
                 wanted="an engine that is not bound",
@@ -182,7 +180,7 @@ class Runner:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Run the body; after an error nothing is left running, and the next run starts from scratch."""
+        """Run the body; after an error nothing keeps running, and the next run starts from scratch."""
         try:
             with self._errors():
                 yield
@@ -193,7 +191,7 @@ class Runner:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn pycuda's errors to the farm's."""
+        """Raise pycuda's errors as the farm's."""
         try:
             yield
         except self._cuda.MemoryError as error:

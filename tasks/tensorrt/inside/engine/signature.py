@@ -1,4 +1,4 @@
-"""What an engine takes and gives, and whether given arrays fit it, before TensorRT or the GPU sees them."""
+"""Inputs and outputs of an engine, and checks that given arrays fit, before TensorRT or the GPU gets them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """One input or output.
+    """An input or output.
 
     Attributes:
         name: its name.
@@ -33,14 +33,14 @@ class Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeRange:
-    """The shapes of one input that a profile takes, and the one that it is fastest at."""
+    """The shapes of one input that a profile accepts, and the shape that it is fastest at."""
 
     min: Shape
     opt: Shape
     max: Shape
 
     def takes(self, shape: Shape) -> bool:
-        """Say whether `shape` is inside."""
+        """Say whether `shape` is within the range."""
         return len(shape) == len(self.min) and all(
             low <= size <= high
             for low, size, high in zip(self.min, shape, self.max)  # noqa: B905 (Python 3.10; lengths are the same)
@@ -49,12 +49,12 @@ class ShapeRange:
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What an engine takes and gives.
+    """The inputs and outputs of an engine.
 
     Attributes:
         inputs: in the engine's order.
         outputs: in the engine's order.
-        profiles: for each optimisation profile its range by input.
+        profiles: for each optimisation profile the range of each input.
     """
 
     inputs: tuple[Tensor, ...]
@@ -64,8 +64,8 @@ class Signature:
     def fitted(self, given: Mapping[str, npt.ArrayLike]) -> Arrays:
         """Return `given` in the engine's order and element types.
 
-        Only what loses nothing is converted: a type to a wider one, and whole numbers to a narrower type
-        that holds each of them (TensorRT 8 makes INT32 of INT64 inputs).
+        Only lossless conversions are made: to a wider type, and of whole numbers to a narrower type that can
+        represent all of them (TensorRT 8 turns INT64 inputs into INT32).
 
         Raises:
             InputInvalid: an input is missing or unknown, or has another type, rank or fixed dimension.
@@ -88,17 +88,17 @@ class Signature:
 
         Args:
             arrays: what `fitted` returned.
-            wanted: the profile that is asked for; None takes the first that fits.
-            active: the profile in use, which is kept if it fits: a change costs time.
+            wanted: the requested profile; None: the first that fits.
+            active: the active profile, which is kept if it fits, because a change costs time.
 
         Raises:
-            InputInvalid: there is no such profile, or no shape range of it takes the arrays.
+            InputInvalid: there is no such profile, or none of its ranges accepts the arrays.
         """
         if wanted is not None and not 0 <= wanted < len(self.profiles):
             raise InputInvalid(
                 wanted=f"a profile from 0 to {len(self.profiles) - 1}",
                 found=str(wanted),
-                fix="leave the profile out: one that fits is chosen",
+                fix="omit the profile: one that fits is chosen",
             )
         order = range(len(self.profiles)) if active is None else (active, *range(len(self.profiles)))
         candidates = order if wanted is None else (wanted,)
@@ -109,7 +109,7 @@ class Signature:
         return profile
 
     def profiles_that_take(self, arrays: Arrays) -> tuple[int, ...]:
-        """Return all profiles in whose ranges `arrays`, which `fitted` returned, are."""
+        """Return all profiles whose ranges accept `arrays`, which `fitted` returned."""
         return tuple(number for number in range(len(self.profiles)) if not self._misfits(arrays, number))
 
     def _misfits(self, arrays: Arrays, profile: int) -> list[str]:
@@ -125,9 +125,9 @@ class Signature:
             for name in wrong
         )
         return InputInvalid(
-            wanted=f"shapes inside of a profile: {', '.join(ranges)}",
+            wanted=f"shapes within a profile: {', '.join(ranges)}",
             found=", ".join(f"{name} {list(arrays[name].shape)}" for name in wrong),
-            fix="give shapes inside of the range, or build the engine with wider `inputs` in build.yaml",
+            fix="give shapes within the range, or build the engine with wider `inputs` in build.yaml",
         )
 
 
@@ -141,7 +141,7 @@ def _fitted(tensor: Tensor, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         raise InputInvalid(
             wanted=f"input {tensor.name} of shape [{shown}]",
             found=f"shape {list(array.shape)}",
-            fix="give as many dimensions, and the fixed ones as they are; ? is any size in its range",
+            fix="give as many dimensions, with the same fixed ones; ? is any size in its range",
         )
     wanted = np.dtype(tensor.dtype)
     if np.can_cast(array.dtype, wanted, "safe") or _holds(wanted, array):
@@ -149,12 +149,12 @@ def _fitted(tensor: Tensor, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     raise InputInvalid(
         wanted=f"input {tensor.name} of type {tensor.dtype}",
         found=f"type {array.dtype}{_extremes(array)}",
-        fix=f"convert it where that is meant: array.astype('{tensor.dtype}')",
+        fix=f"convert it if that is intended: array.astype('{tensor.dtype}')",
     )
 
 
 def _holds(wanted: np.dtype[Any], array: npt.NDArray[Any]) -> bool:
-    """Say whether each of the whole numbers in `array` is one of `wanted`, too."""
+    """Say whether `wanted` can represent each of the whole numbers in `array`."""
     if wanted.kind not in "iu" or array.dtype.kind not in "iu":
         return False
     limits = np.iinfo(wanted)
@@ -170,10 +170,10 @@ def _listed(names: list[str]) -> str:
 
 
 def read_signature(trt: Any, engine: Any) -> Signature:
-    """Return what `engine` takes and gives.
+    """Return the inputs and outputs of `engine`.
 
     Raises:
-        BuildRefused: NumPy has no type like that of an input or output.
+        BuildRefused: NumPy lacks the type of an input or output.
     """
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
@@ -196,7 +196,7 @@ def _tensor(engine: Any, name: str) -> Tensor:
 
 
 def _shape_range(engine: Any, name: str, profile: int) -> ShapeRange:
-    """Return the range of an input; one with fixed dimensions needs none in the profile."""
+    """Return the range of an input; with fixed dimensions it needs none in the profile."""
     fixed = tuple(engine.get_tensor_shape(name))
     corners = [fixed] * 3
     if min(fixed, default=0) < 0:

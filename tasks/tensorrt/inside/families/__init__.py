@@ -1,1 +1,1 @@
-"""What only some TensorRT versions have: one module for each family."""
+"""Differences between TensorRT versions: one module for each family."""

@@ -8,10 +8,10 @@ from tasks.tensorrt.inside.options import Device, Options
 
 
 def gpu_device(options: Options) -> Device:
-    """Make the GPU that is asked for the current one and return it.
+    """Make the requested GPU current and return it.
 
     Raises:
-        GpuUnavailable: none is asked for, or there is none.
+        GpuUnavailable: no GPU is requested, or there is none.
     """
     if options.gpu_index is None:
         raise GpuUnavailable(

@@ -1,4 +1,4 @@
-"""Which node a parser error is about, from TensorRT 10 on."""
+"""The node of a parser error, from TensorRT 10 on."""
 
 from __future__ import annotations
 

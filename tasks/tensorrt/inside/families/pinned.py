@@ -1,4 +1,4 @@
-"""Builds that take every kernel from one timing cache, as TensorRT 10 and later can."""
+"""Builds that take every kernel from one timing cache; possible from TensorRT 10 on."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 
 def pin(trt: Any, config: Any, *, replay: bool) -> None:
-    """Let each entry of the cache be one decision; with `replay` what is not in it is an error."""
+    """Let each entry of the cache decide one kernel; with `replay` a missing entry is an error."""
     config.set_flag(trt.BuilderFlag.EDITABLE_TIMING_CACHE)
     if replay:
         config.set_flag(trt.BuilderFlag.ERROR_ON_TIMING_CACHE_MISS)
 
 
 def tactics(cache: Any) -> dict[str, int]:
-    """Return the kernel that each entry of `cache` decides for, by the entry's key."""
+    """Return the kernel that each entry of `cache` decides on, by the entry's key."""
     tactics_by_key = {}
     for key in cache.queryKeys():
         entry = cache.query(key)

@@ -1,4 +1,4 @@
-"""The families of TensorRT: one module for each, chosen by module name and major version, here only."""
+"""The families of TensorRT: one module for each, chosen by module name and major version only here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 
 
 class Family(Protocol):
-    """What differs between the families."""
+    """The differences between the families."""
 
     IN_GRAPH: frozenset[str]
     """Precisions that are casts or Q/DQ nodes in the graph; the others are flags on an FP32 graph."""
@@ -22,7 +22,7 @@ class Family(Protocol):
     """Whether building needs a GPU of the target's model."""
 
     OLDEST: tuple[int, int]
-    """The first major and minor version that has all that is used here."""
+    """The first major and minor version with everything that is used here."""
 
     PINNING: Pinning | None
     """How a build takes all its timings from one cache; None if it cannot."""
@@ -31,13 +31,13 @@ class Family(Protocol):
         """Return what the plan will run on; raise TargetUnavailable or GpuUnavailable."""
 
     def create_network(self, trt: Any, builder: Any, options: Options) -> Any:
-        """Return an empty network definition for the precision that is asked for."""
+        """Return an empty network definition for the requested precision."""
 
     def check_network(self, network: Any, options: Options) -> None:
-        """Raise BuildRefused where the parsed graph does not fit the precision that is asked for."""
+        """Raise BuildRefused if the parsed graph does not fit the requested precision."""
 
     def configure(self, trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
-        """Set precision, and what only this family has; `advance` takes the fraction of the build."""
+        """Set precision and this family's options; `advance` takes the completed fraction of the build."""
 
     def write_plan(
         self, trt: Any, builder: Any, network: Any, config: Any, path: Path
@@ -45,7 +45,7 @@ class Family(Protocol):
         """Build into the file; return `sha256` and `size` of TensorRT's bytes, None if it built none."""
 
     def failed_node(self, error: Any, messages: Messages) -> Node:
-        """Return the node that a parser error is about."""
+        """Return the node of a parser error."""
 
     def device_memory(self, engine: Any) -> int:
         """Return the bytes on the GPU that an engine needs for activations at its largest shapes."""
@@ -67,15 +67,15 @@ def family_of(module: str, version: str) -> Family:
         version: its version, at least major and minor.
 
     Raises:
-        ToolchainBroken: the farm does not know the family, or the version is older than it serves.
+        ToolchainBroken: the farm does not know the family, or the version is too old.
     """
     major, minor = (int(part) for part in version.split(".")[:2])
     family = _FAMILIES.get((module, major))
     if family is None or (major, minor) < family.OLDEST:
-        known = (f"{name} {'.'.join(map(str, row.OLDEST))}+" for (name, _), row in _FAMILIES.items())
+        families = (f"{name} {'.'.join(map(str, row.OLDEST))}+" for (name, _), row in _FAMILIES.items())
         raise ToolchainBroken(
-            wanted=f"one of the families {', '.join(known)}",
+            wanted=f"one of the families {', '.join(families)}",
             found=f"{module} {version}",
-            fix="point the toolchain at an environment with one of these",
+            fix="configure an environment with one of these for the toolchain",
         )
     return family

@@ -1,4 +1,4 @@
-"""TensorRT-RTX 1: strongly typed, and built without a GPU for the compute capabilities that it knows."""
+"""TensorRT-RTX 1: strongly typed, and built without a GPU for the compute capabilities that it supports."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from tasks.tensorrt.inside.options import Device, Node, Options, Pinning
 IN_GRAPH = frozenset({"fp16", "bf16", "int8", "fp8"})
 NEEDS_GPU = False
 OLDEST = (1, 0)
-PINNING: Pinning | None = None  # it measures nothing, so it has nothing to repeat
+PINNING: Pinning | None = None  # it measures nothing, so there is nothing to repeat
 
 
 def find_device(trt: Any, options: Options) -> Device:
-    """Return the compute capabilities that are asked for.
+    """Return the requested compute capabilities.
 
     Raises:
         TargetUnavailable: this TensorRT-RTX does not build for one of them.
     """
-    known = set(trt.ComputeCapability.__members__)
+    supported = set(trt.ComputeCapability.__members__)
     for capability in options.compute_capabilities:
-        if _member(capability) not in known:
+        if _member(capability) not in supported:
             raise TargetUnavailable(
                 wanted=f"an engine of TensorRT-RTX for compute capability {capability}",
-                found=f"that it builds for {', '.join(sorted(known - {'NONE', 'CURRENT'}))} only",
+                found=f"that it builds for {', '.join(sorted(supported - {'NONE', 'CURRENT'}))} only",
                 fix="build with a toolchain of TensorRT (module tensorrt) on a host with that GPU",
             )
     return Device(gpu=None, compute_capabilities=options.compute_capabilities)
 
 
 def create_network(trt: Any, builder: Any, options: Options) -> Any:
-    """Return an empty network whose types are kept."""
+    """Return an empty network that keeps the types of the graph."""
     del options
     return create_strong(trt, builder)
 
 
 def check_network(network: Any, options: Options) -> None:
-    """Hold the graph's types against the precision."""
+    """Check the graph's types against the precision."""
     check_strong(network, options.precision)
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
-    """Set TF32, what is left out, progress, and the compute capabilities: several make one plan for each."""
+    """Set TF32, stripping, progress, and the compute capabilities; several of them make one portable plan."""
     set_tf32(trt, config, options.precision)
     if options.stripped:
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
@@ -61,8 +61,8 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
         if not config.set_compute_capability(getattr(trt.ComputeCapability, _member(capability)), index):
             raise TargetUnavailable(
                 wanted=f"an engine for compute capabilities {', '.join(options.compute_capabilities)}",
-                found=f"that TensorRT-RTX does not take {capability} among them",
-                fix="build an engine for each of them",
+                found=f"that TensorRT-RTX does not accept {capability} among them",
+                fix="build a separate engine for each of them",
             )
 
 

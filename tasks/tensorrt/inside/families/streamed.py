@@ -1,4 +1,4 @@
-"""A plan that is written while it is built: it never lies in memory as a whole, beside the weights."""
+"""Writes a plan while it is built: memory never holds the whole plan beside the weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 
 class _Sink:
-    """Writes pieces to a file and takes their digest, of the bytes as TensorRT gives them."""
+    """Writes pieces to a file and hashes the bytes as TensorRT passes them."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._digest, self._size = file, hashlib.sha256(), 0
@@ -29,13 +29,13 @@ class _Sink:
         return data.nbytes
 
     def _write_all(self, data: memoryview) -> None:
-        """Write `data`; one call takes 2 GiB at most, and less where the disk is nearly full."""
-        left = data.cast("B") if data.nbytes else memoryview(b"")
-        while left:
-            written = self._file.write(left)
+        """Write `data`. One call writes at most 2 GiB, and less if the disk is nearly full."""
+        unwritten = data.cast("B") if data.nbytes else memoryview(b"")
+        while unwritten:
+            written = self._file.write(unwritten)
             if not written:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            left = left[written:]
+            unwritten = unwritten[written:]
 
     def document(self) -> dict[str, Any]:
         return {"sha256": self._digest.hexdigest(), "size": self._size}
@@ -45,8 +45,8 @@ def write_streamed(trt: Any, builder: Any, network: Any, config: Any, path: Path
     """Build the plan of `network` into the file `path`.
 
     Returns:
-        `sha256` and `size` of the bytes as TensorRT gave them, which also tell what becomes of the file;
-        None where TensorRT built nothing.
+        `sha256` and `size` of the bytes as TensorRT passed them, by which changes of the file show; None if
+        TensorRT built nothing.
 
     Raises:
         OSError: the file cannot be written.

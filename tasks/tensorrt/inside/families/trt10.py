@@ -32,26 +32,26 @@ PINNING: Pinning | None = pinned
 
 
 def find_device(trt: Any, options: Options) -> Device:
-    """Return the GPU that is built on, made the current one."""
+    """Make the GPU to build on current and return it."""
     del trt
     return gpu_device(options)
 
 
 def create_network(trt: Any, builder: Any, options: Options) -> Any:
-    """Return an empty network; the batch is always a dimension like others."""
+    """Return an empty network; the batch is always an ordinary dimension."""
     if options.precision in IN_GRAPH:
         return create_strong(trt, builder)
     return builder.create_network(0)
 
 
 def check_network(network: Any, options: Options) -> None:
-    """Hold the graph's types against the precision; of FP16 and BF16, flags decide."""
+    """Check the graph's types against the precision; FP16 and BF16 are set by flags."""
     check = check_strong if options.precision in IN_GRAPH else check_weak
     check(network, options.precision)
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
-    """Set precision, compatibility, what is left out, and progress."""
+    """Set precision, compatibility, stripping, and progress."""
     if options.precision in IN_GRAPH:
         set_tf32(trt, config, options.precision)
     else:
@@ -64,7 +64,7 @@ def configure(trt: Any, config: Any, options: Options, advance: Callable[[float]
 
 
 def write_plan(trt: Any, builder: Any, network: Any, config: Any, path: Path) -> dict[str, Any] | None:
-    """Build the plan into the file, as far as this version can write it meanwhile."""
+    """Build the plan, and write it to the file during the build if this version can."""
     if hasattr(builder, "build_serialized_network_to_stream"):  # the first of 10 cannot
         return write_streamed(trt, builder, network, config, path)
     return write_whole(builder, network, config, path)

@@ -1,4 +1,4 @@
-"""TensorRT 11: always strongly typed; precision flags and calibrators are gone."""
+"""TensorRT 11: always strongly typed; it has no precision flags and calibrators any more."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ PINNING: Pinning | None = pinned
 
 
 def find_device(trt: Any, options: Options) -> Device:
-    """Return the GPU that is built on, made the current one."""
+    """Make the GPU to build on current and return it."""
     del trt
     return gpu_device(options)
 
 
 def create_network(trt: Any, builder: Any, options: Options) -> Any:
-    """Return an empty network whose types are kept."""
+    """Return an empty network that keeps the types of the graph."""
     del options
     return create_strong(trt, builder)
 
 
 def check_network(network: Any, options: Options) -> None:
-    """Hold the graph's types against the precision."""
+    """Check the graph's types against the precision."""
     check_strong(network, options.precision)
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
-    """Set TF32, compatibility, what is left out, and progress."""
+    """Set TF32, compatibility, stripping, and progress."""
     set_tf32(trt, config, options.precision)
     if options.stripped:
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)

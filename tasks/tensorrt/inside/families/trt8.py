@@ -1,4 +1,4 @@
-"""TensorRT 8.6: weakly typed; INT8 is Q/DQ nodes in the graph and a flag that lets them in."""
+"""TensorRT 8.6: weakly typed; INT8 is Q/DQ nodes in the graph and a flag that allows them."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ PINNING: Pinning | None = None
 
 
 def find_device(trt: Any, options: Options) -> Device:
-    """Return the GPU that is built on, made the current one."""
+    """Make the GPU to build on current and return it."""
     del trt
     return gpu_device(options)
 
 
 def create_network(trt: Any, builder: Any, options: Options) -> Any:
-    """Return an empty network with the batch as a dimension like others."""
+    """Return an empty network with the batch as an ordinary dimension."""
     del options
     return builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
 
 
 def check_network(network: Any, options: Options) -> None:
-    """Hold Q/DQ layers against the precision; of FP16, flags decide."""
+    """Check Q/DQ layers against the precision; FP16 is set by a flag."""
     check_layers(network, options.precision)
 
 
 def configure(trt: Any, config: Any, options: Options, advance: Callable[[float], None]) -> None:
     """Set precision and compatibility; keep out cuBLAS and cuDNN."""
-    del advance  # this version does not say how far it is
+    del advance  # this version does not report progress
     flags = {"tf32": trt.BuilderFlag.TF32, "fp16": trt.BuilderFlag.FP16, "int8": trt.BuilderFlag.INT8}
     set_precision(config, flags, options.precision)
-    # A plan with kernels of cuBLAS or cuDNN needs the same libraries wherever it runs.
+    # A plan with kernels of cuBLAS or cuDNN needs the same libraries on every host.
     config.set_tactic_sources(0)
     set_compatibility(trt, config, options)
 
 
 def write_plan(trt: Any, builder: Any, network: Any, config: Any, path: Path) -> dict[str, Any] | None:
-    """Build the plan and write it; this version has no way to write it meanwhile."""
+    """Build the plan, then write it: this version cannot write it during the build."""
     del trt
     return write_whole(builder, network, config, path)
 
@@ -60,7 +60,7 @@ def device_memory(engine: Any) -> int:
 
 
 def failed_node(error: Any, messages: Messages) -> Node:
-    """Return the node of `error`: this version's error has its number, the log its text."""
+    """Return the node of `error`: the error of this version has its number, the log its text."""
     texts = [*messages.errors, *messages.warnings]
     head = _first_match(rf"node number {error.node()} \[(\w+) ->", texts)
     name = _first_match(r"^name: \"(.*)\"$", texts)

@@ -1,4 +1,4 @@
-"""Weakly typed networks: flags allow lower precision, and TensorRT chooses where it uses it."""
+"""Weakly typed networks: flags allow lower precision, and TensorRT chooses where to use it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def set_precision(config: Any, flags: dict[str, Any], precision: str) -> None:
-    """Set the flag of `precision` and clear the others: TF32 is on by default and is no FP32.
+    """Set the flag of `precision` and clear the others: TF32 is on by default, and it is not FP32.
 
     Args:
-        config: what the build is configured by.
+        config: the build's configuration.
         flags: the family's flags by precision; FP32 has none.
-        precision: what is asked for.
+        precision: the requested precision.
     """
     for wanted, flag in flags.items():
         if precision == wanted:

@@ -1,4 +1,4 @@
-"""A plan that is built in memory and written then."""
+"""Builds a plan in memory, then writes it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def write_whole(builder: Any, network: Any, config: Any, path: Path) -> dict[str
     """Build the plan of `network` and write it to `path`.
 
     Returns:
-        `sha256` and `size` of the bytes in memory, which also tell what becomes of the file; None where
-        TensorRT built nothing.
+        `sha256` and `size` of the bytes in memory, by which changes of the file show; None if TensorRT built
+        nothing.
     """
     plan = builder.build_serialized_network(network, config)
     if plan is None:

@@ -1,4 +1,4 @@
-"""How long each layer takes, as TensorRT reports it."""
+"""The time of each layer, as TensorRT reports it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _SECONDS = 0.2
 
 
 class LayerClock:
-    """Takes the times of layers. It must live as long as the contexts that it was attached to."""
+    """Collects the times of layers. It must live as long as the contexts that it is attached to."""
 
     def __init__(self, trt: Any) -> None:
         self._collector = _collector(trt)
 
     def times(self, bound: Any, most_seconds: float) -> list[dict[str, Any]]:
-        """Return each layer's `name`, `mean_ms` and `median_ms`, in the order in which they run.
+        """Return each layer's `name`, `mean_ms` and `median_ms`, in the order of execution.
 
-        TensorRT times every layer by itself from then on, so no latency may be taken afterwards. There are
-        no layers where TensorRT does not report them.
+        From then on TensorRT times every layer separately, so no latency may be measured afterwards. There
+        are no layers if TensorRT does not report them.
         """
         context = bound.context
         context.enqueue_emits_profile = False  # else every call waits for the GPU
@@ -44,7 +44,7 @@ def _layer(name: str, times: list[float]) -> dict[str, Any]:
 
 def _collector(trt: Any) -> Any:
     class Collector(trt.IProfiler):  # type: ignore[misc]
-        """Adds up what one run reports; a layer in a loop reports more than once."""
+        """Sums the times of one run; a layer in a loop is reported more than once."""
 
         def __init__(self) -> None:
             trt.IProfiler.__init__(self)

@@ -1,4 +1,4 @@
-"""What an engine is measured on: the corners of its shapes, and batches between them."""
+"""The inputs of measurements: the corners of the engine's shapes, and batches between them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _BEST = "opt"
 
 @dataclass(frozen=True)
 class Load:
-    """Inputs of one choice of shapes.
+    """Inputs of one set of shapes.
 
     Attributes:
         name: the corners with these shapes, or `batch N`.
         batch: the first dimension that counts, see `tasks.domain.profile.Case`.
         inputs: values by input.
-        profile: the optimisation profile to measure; None takes one that fits.
+        profile: the optimisation profile to measure; None: one that fits.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Load:
 
 
 def corner_loads(corners: list[Corner]) -> list[Load]:
-    """Return one load for each choice of shapes among `corners`; corners with the same shapes share one."""
+    """Return one load for each set of shapes among `corners`; corners with the same shapes share a load."""
     batched = _batched(corners)
     names: dict[str, list[str]] = {}
     for corner in corners:
@@ -56,21 +56,21 @@ def corner_loads(corners: list[Corner]) -> list[Load]:
 def batch_loads(corners: list[Corner], takes: Callable[[Arrays], object]) -> list[Load]:
     """Return loads with the powers of two between the smallest and the largest batch as first dimension.
 
-    Other dimensions are those of `opt`, whose values are repeated or cut. There are none where no first
-    dimension is dynamic, or the dynamic ones are not the same. What the engine does not take, as `takes`
-    says, is left out: optimisation profiles may leave a gap between them.
+    Other dimensions are those of `opt`, whose values are repeated or cut. There are no loads if no first
+    dimension is dynamic, or the dynamic ones differ. Batches that the engine does not accept, by `takes`,
+    are left out: there may be a gap between optimisation profiles.
     """
     batched = _batched(corners)
-    known = {_batch(corner, batched) for corner in corners}
-    batches = [batch for batch in known if batch is not None]
-    if not batched or None in known or len(batches) == 1:
+    corner_batches = {_batch(corner, batched) for corner in corners}
+    batches = [batch for batch in corner_batches if batch is not None]
+    if not batched or None in corner_batches or len(batches) == 1:
         return []
     best = next((corner for corner in corners if _BEST in corner.name.split("/")), corners[-1])
     powers = (1 << exponent for exponent in range(max(batches).bit_length()))
     loads = (
         Load(f"batch {batch}", batch, _resized(best.inputs, batched, batch))
         for batch in powers
-        if min(batches) < batch < max(batches) and batch not in known
+        if min(batches) < batch < max(batches) and batch not in corner_batches
     )
     return [load for load in loads if takes(load.inputs)]
 
@@ -80,13 +80,13 @@ def _key(corner: Corner) -> str:
 
 
 def _profile(name: str) -> int:
-    """Return the profile of a corner: `min 2` is of the second."""
+    """Return the profile of a corner: `min 2` belongs to the second."""
     _, _, number = name.partition("/")[0].partition(" ")
     return int(number or 1) - 1
 
 
 def _batched(corners: list[Corner]) -> list[str]:
-    """Return the inputs whose first dimension differs between corners; all that have one, where none does."""
+    """Return the inputs whose first dimension differs between corners; if none does, all that have one."""
     first = {
         name: {corner.inputs[name].shape[0] for corner in corners}
         for name, value in corners[0].inputs.items()
@@ -101,7 +101,7 @@ def _batch(corner: Corner, batched: list[str]) -> int | None:
 
 
 def _resized(inputs: Arrays, batched: list[str], batch: int) -> Arrays:
-    """Return `inputs` with `batch` rows: the first ones, again and again."""
+    """Return `inputs` with `batch` rows: the first ones, repeated."""
     return {
         name: value.take(np.arange(batch) % len(value), axis=0) if name in batched else value
         for name, value in inputs.items()

@@ -1,4 +1,4 @@
-"""What NVIDIA's management library says of a GPU: who uses it, how busy, fast and hot it is."""
+"""What NVIDIA's management library reports of a GPU: its processes, load, clocks and temperature."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LIBRARY = "libnvidia-ml.so.1"
 _MOST_PROCESSES = 256
 _SM, _MEMORY = 1, 2  # nvmlClockType_t
 _CORE = 0  # nvmlTemperatureSensors_t
-_SETTLE_SECONDS = 1.5  # the driver's own window for how busy a GPU was is one second at most
+_SETTLE_SECONDS = 1.5  # the driver samples a GPU's load over at most one second
 _POLL_SECONDS = 0.1
 # https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html
 _REASONS = {
@@ -54,10 +54,10 @@ class _SilentError(Exception):
 
 
 class GpuWatch:
-    """Asks about one GPU. What the driver does not say is None; where it says nothing, there are no states.
+    """Queries one GPU. What the driver does not report is None; if it reports nothing, there are no states.
 
     Args:
-        uuid: the GPU, as `nvidia-smi -L` writes it; None asks nothing.
+        uuid: the GPU, as `nvidia-smi -L` writes it; None: no queries.
     """
 
     def __init__(self, uuid: str | None) -> None:
@@ -74,7 +74,7 @@ class GpuWatch:
             self._library = None
 
     def note(self, moment: str) -> None:
-        """Add what the driver says now to `states`."""
+        """Add the driver's current report to `states`."""
         if self._library is not None:
             self.states.append(
                 {
@@ -91,7 +91,7 @@ class GpuWatch:
             )
 
     def note_idle(self, moment: str) -> None:
-        """Add what the driver says once this host's own work is out of its window, and others' is in."""
+        """Add the driver's report when its window has only the work of others, and none of this process."""
         end = time.monotonic() + _SETTLE_SECONDS
         while _or_none(self._busy_percent) and time.monotonic() < end:
             time.sleep(_POLL_SECONDS)

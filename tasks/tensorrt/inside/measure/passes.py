@@ -1,4 +1,4 @@
-"""Timing a bound engine: on the GPU, on the host, and back to back beside a bare loop of the same calls."""
+"""Times a bound engine: on the GPU, on the host, and back to back beside a bare loop of the same calls."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from tasks.domain.statistics import median
 
 LEAST_ITERATIONS = 50
 _PASS_SECONDS = 0.5
-_FEWEST = 3  # however slow the engine is
-_CHUNK = 32  # inferences between two CUDA events each, before the GPU is waited for
+_FEWEST = 3  # even of a slow engine
+_CHUNK = 32  # inferences, each between two CUDA events, before a wait for the GPU
 _ROUND_SECONDS = 0.02
-_MOST_IN_A_ROUND = 512  # what a stream holds back is bounded
+_MOST_IN_A_ROUND = 512  # the queue of a stream is bounded
 _LEAST_ROUNDS = 10
 _WARM_SECONDS = 2.0
 _STEADY = 0.02
 
 
 class Pacer:
-    """Says how long a pass goes on: long enough for its figures, and not beyond its time.
+    """Limits the length of a pass: long enough for its figures, and within its time.
 
     Args:
-        most_seconds: the pass ends then, however few its inferences are.
-        least: the fewest inferences, or rounds, where the time allows them.
-        seconds: the pass goes on at least so long, where the time allows it.
+        most_seconds: the pass ends then, even after too few inferences.
+        least: the least number of inferences, or rounds, if the time allows it.
+        seconds: the least length of the pass, if the time allows it.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class Pacer:
         self._most, self._least, self._seconds = most_seconds, least, seconds
 
     def goes_on(self, done: int) -> bool:
-        """Say whether there should be more than `done`."""
+        """Say whether another should follow the `done` ones."""
         passed = time.perf_counter() - self._started
         enough = done >= self._least and passed >= self._seconds
         return not enough and (passed < self._most or done < _FEWEST)
 
 
 def warm_up(bound: Any, most_seconds: float) -> tuple[float, bool]:
-    """Run until two rounds in a row take the same time; return the ms per inference, and whether they did."""
+    """Run until two successive rounds take equal time; return the ms per inference, and whether they did."""
     end = time.perf_counter() + min(most_seconds, _WARM_SECONDS)
     before, now, rounds = 0.0, _round(bound, 1), 1
     while rounds < _FEWEST or time.perf_counter() < end:
@@ -57,13 +57,13 @@ def round_length(ms: float) -> int:
 
 
 def gpu_times(cuda: Any, bound: Any, ms: float, most_seconds: float) -> list[float]:
-    """Return the ms of each inference between two CUDA events; of fast ones, others wait behind it.
+    """Return the ms of each inference between two CUDA events; fast ones are queued behind each other.
 
     Args:
         cuda: the module `pycuda.driver`.
         bound: the engine.
-        ms: what an inference takes, about.
-        most_seconds: no more inferences are begun after that.
+        ms: the approximate time of an inference.
+        most_seconds: no inference starts after that.
     """
     events = [(cuda.Event(), cuda.Event()) for _ in range(min(_CHUNK, round_length(ms)))]
     times: list[float] = []
@@ -79,7 +79,7 @@ def gpu_times(cuda: Any, bound: Any, ms: float, most_seconds: float) -> list[flo
 
 
 def wall_times(bound: Any, most_seconds: float) -> list[float]:
-    """Return the ms of each inference on the host, from its call to the end of waiting for it."""
+    """Return the ms of each inference on the host, from its call to the end of the wait."""
     times: list[float] = []
     pace = Pacer(most_seconds)
     while pace.goes_on(len(times)):
@@ -93,7 +93,7 @@ def wall_times(bound: Any, most_seconds: float) -> list[float]:
 def side_by_side(bound: Any, ms: float, most_seconds: float) -> list[tuple[float, float]]:
     """Return pairs of rounds, back to back: ms per inference by `Bound.enqueue`, and by TensorRT's own call.
 
-    The two take turns, and in every other pair the bare loop is first.
+    They take turns, and in every other pair the bare loop is first.
     """
     count = round_length(ms)
     pairs: list[tuple[float, float]] = []

@@ -1,4 +1,4 @@
-"""Measuring an open engine at each of its loads."""
+"""Measures an open engine at each of its loads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tasks.tensorrt.inside.measure.passes import (
 from tasks.tensorrt.inside.phases import Phases
 from tasks.tensorrt.inside.verify import as_taken
 
-_PASSES = 4  # warming up and three measurements share the time of a case
+_PASSES = 4  # warm-up and three measurements share the time of a case
 _FOR_LAYERS = 0.2
 
 
@@ -33,8 +33,8 @@ class Session:
     """An open engine under measurement.
 
     Attributes:
-        free_least: the least free memory of the GPU that was seen, in bytes.
-        scratch: what the engine says that it needs, in bytes.
+        free_least: the least free memory of the GPU so far, in bytes.
+        scratch: what the engine reports as its need, in bytes.
     """
 
     def __init__(self, trt: Any, cuda: Any, family: Family, runner: Runner, watch: GpuWatch) -> None:
@@ -46,7 +46,7 @@ class Session:
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the cases, and the names of those that there was no time for.
 
-        The layers come last: from then on TensorRT times each of them, which no latency should be.
+        The layers come last: from then on TensorRT times each of them, which would distort latencies.
         """
         of_corners = corner_loads(corners)
         loads, needed = [*of_corners, *batch_loads(corners, self._takes)], len(of_corners)
@@ -88,7 +88,7 @@ class Session:
         }
 
     def _note(self, bound: Any, ms: float) -> None:
-        """Note memory, and what the driver says while the engine is at work."""
+        """Note memory, and the driver's report, while the engine runs."""
         engine = bound.context.engine
         self.scratch = self._family.device_memory(engine)
         self.free_least = min(self.free_least, self._cuda.mem_get_info()[0])
@@ -99,10 +99,10 @@ class Session:
 
 
 def _shares(count: int, most_seconds: float, needed: int) -> Iterator[tuple[int, float]]:
-    """Yield the number of each case and the seconds it may last; past the time only the `needed` ones."""
+    """Yield the number of each case and the seconds it may last; after the time only the `needed` ones."""
     end = time.perf_counter() + most_seconds
     for number in range(count):
-        left = end - time.perf_counter()
-        if left <= 0 and number >= needed:
+        remaining = end - time.perf_counter()
+        if remaining <= 0 and number >= needed:
             return
-        yield number, max(left, 0.0) / (count - number)
+        yield number, max(remaining, 0.0) / (count - number)

@@ -92,7 +92,7 @@ def test_other_bytes_than_were_built_are_never_given_to_tensorrt(
 
 
 def test_what_is_no_json_is_told(layers_of: Callable[..., str]) -> None:
-    with pytest.raises(NoLayersError, match="gave no JSON"):
+    with pytest.raises(NoLayersError, match="did not return JSON"):
         layers_of(tells="Layer 1: conv")
 
 

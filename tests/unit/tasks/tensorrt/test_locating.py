@@ -102,7 +102,7 @@ def test_a_fusion_that_is_wrong_is_found_by_keeping_one_tensor_at_a_time(
     assert located.at.op == op
     assert located.relative is None
     assert 2 <= located.builds <= 4
-    assert "right where this is kept" in located.reason
+    assert "correct if this is kept" in located.reason
 
 
 def test_the_last_node_is_named_as_such(departure: Callable[..., Departure]) -> None:
@@ -116,15 +116,15 @@ def test_the_last_node_is_named_as_such(departure: Callable[..., Departure]) -> 
 def test_an_engine_that_is_right_now_is_told_as_that(departure: Callable[..., Departure]) -> None:
     located = departure()
     assert located.at is not None
-    assert "right where this is kept" in located.reason
+    assert "correct if this is kept" in located.reason
 
 
 @pytest.mark.parametrize(
     ("most", "place", "said"),
     [
-        (9, 5, "tensors before it are right where they are kept"),
-        (3, 7, "given up early: tensors before it may be wrong, too"),
-        (1, None, "given up before one tensor was found"),
+        (9, 5, "tensors before it are correct if they are kept"),
+        (3, 7, "stopped early: tensors before it may be wrong, too"),
+        (1, None, "stopped before it found a tensor"),
     ],
 )
 def test_what_was_not_looked_at_is_not_called_right(

@@ -125,7 +125,7 @@ def test_rtx_makes_plans_for_other_weights_only_where_a_gpu_is(
 def test_layers_are_told_only_where_the_plan_loads(build: Build, job: Job, conv_net: Graph) -> None:
     built = build(job(conv_net()))
     assert built.layers is None
-    assert built.no_layers == "built without a GPU, and TensorRT loads a plan only where its GPU is"
+    assert built.no_layers == "built without a GPU, and TensorRT loads a plan only on its GPU"
 
 
 def test_a_plan_that_is_written_while_it_is_built_has_the_same_bytes(

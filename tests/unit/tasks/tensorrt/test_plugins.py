@@ -82,7 +82,7 @@ def test_another_library_of_that_name_is_not_loaded(
 def test_a_library_whose_plugins_tensorrt_does_not_take_is_refused(
     library: Callable[..., PluginFile], build_with: Callable[..., BuiltEngine]
 ) -> None:
-    with pytest.raises(PluginRefused, match=r"TensorRT does not take its plugins"):
+    with pytest.raises(PluginRefused, match=r"TensorRT refuses its plugins"):
         build_with(library("-DASKED"))
 
 
@@ -91,7 +91,7 @@ def test_a_library_that_waits_for_it_is_told_to_register_its_plugins(
 ) -> None:
     build_with(library("-DTOLD=1"))
     assert (tmp_path / "loaded.told").exists()
-    with pytest.raises(PluginRefused, match=r"TensorRT does not take its plugins"):
+    with pytest.raises(PluginRefused, match=r"TensorRT refuses its plugins"):
         build_with(library("-DTOLD=0"))
 
 

@@ -167,7 +167,7 @@ def test_a_gpu_that_is_hot_or_busy_is_marked(measure: Callable[..., ProfiledEngi
     assert profile.quiet.quiet is False
     assert "busy 30 % of the time before" in reason(profile)
     assert "busy 30 % of the time after" in reason(profile)
-    assert "held back: HwThermalSlowdown" in reason(profile)
+    assert "throttled: HwThermalSlowdown" in reason(profile)
     assert profile.clocks is not None
     assert profile.clocks.throttled == ("HwThermalSlowdown", "SwPowerCap")
 

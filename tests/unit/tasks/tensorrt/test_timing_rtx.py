@@ -87,7 +87,7 @@ def test_a_shared_cache_that_cannot_be_read_is_noted_and_the_build_begins_with_n
     timing = attach_timing(session.trt, session.config, trt10, request)
     document = timing.document()
     assert not document["used"]
-    assert document["notes"] == ["the shared timing cache was dropped: TensorRT does not take it"]
+    assert document["notes"] == ["the shared timing cache was dropped: TensorRT refuses it"]
     data = (tmp_path / "left").read_bytes()
     assert document["left"] == {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
     assert session.config.get_timing_cache() is not None
@@ -115,7 +115,7 @@ def test_a_file_that_is_gone_is_noted(session: Session, given: Given, tmp_path: 
     timing = attach_timing(session.trt, session.config, trt10, request)
     document = timing.document()
     assert [note.partition(":")[0] for note in document["notes"]] == [
-        "the shared timing cache was dropped", "the build's timings could not be kept",
+        "the shared timing cache was dropped", "the build's timings could not be written",
     ]  # fmt: skip
     assert document["left"] is None
 

@@ -99,7 +99,7 @@ class TwoProfiles:
 
     def run(self, inputs: Arrays, *, profile: int | None) -> Arrays:
         if profile is None:
-            raise InputInvalid(wanted="shapes inside of a profile", found="others", fix="none")
+            raise InputInvalid(wanted="shapes within a profile", found="others", fix="none")
         return {"y": inputs["x"] + profile}
 
 
@@ -140,7 +140,7 @@ def test_a_corner_that_no_profile_takes_is_told() -> None:
             return ()
 
     x = np.ones((1, 3), np.float32)
-    with pytest.raises(InputInvalid, match="inside of a profile"):
+    with pytest.raises(InputInvalid, match="within a profile"):
         _worst_of_profiles(cast(Runner, NoProfile()), Corner("min", {"x": x}, {"y": x}, {"y": 0.0}))
 
 
