@@ -143,14 +143,18 @@ def _convert(  # noqa: PLR0913 (what stays the same in another attempt, and what
         _give_weights(main, frozen.weights)
         renamed = {tensor: name for name, tensor in (frozen.inputs | outputs).items()}
         converted = tfonnx.process_graphs(main, inner, None, [], [], False, None, None, renamed)
-        optimised = _optimised(converted, catch_errors=catch_errors)
-        model: onnx.ModelProto = optimised.make_model("converted from TensorFlow")
-        model.graph.value_info.extend(_types_of(optimised, plugin_ops))
-        round_as_tensorrt(_nodes(model.graph))
-        without_eyes(model.graph)
-        exact_scales(model.graph, optimised.get_shape)
-        carried(model.graph, optimised.get_dtype)
-        return model
+        return _written(_optimised(converted, catch_errors=catch_errors), plugin_ops)
+
+
+def _written(graph: Any, plugin_ops: frozenset[str]) -> onnx.ModelProto:
+    """Return the graph of tf2onnx as a model, in forms that TensorRT takes."""
+    model: onnx.ModelProto = graph.make_model("converted from TensorFlow")
+    model.graph.value_info.extend(_types_of(graph, plugin_ops))
+    round_as_tensorrt(_nodes(model.graph))
+    without_eyes(model.graph)
+    exact_scales(model.graph, graph.get_shape)
+    carried(model.graph, graph.get_dtype)
+    return model
 
 
 def _graph_of(definition: Any) -> Any:
