@@ -34,6 +34,11 @@ _OUT_OF_MEMORY = (
     "OOM when allocating",
     "Cannot allocate memory",
     "out of memory",
+    # A thread that could not be started: TensorFlow, onnxruntime, glibc and NumPy's OpenBLAS.
+    "pthread_create() failed",
+    "pthread_create failed",
+    "cannot allocate memory for thread-local data",
+    "Memory allocation still failed",
 )
 
 

@@ -36,6 +36,7 @@ _REASONS = {
     ),
     "starts, limits and ends a process, and passes on documents": (
         "tasks.children.answers",
+        "tasks.children.deadlock",
         "tasks.children.disk",
         "tasks.children.program",
         "tasks.children.removal",

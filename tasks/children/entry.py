@@ -26,12 +26,14 @@ from typing import Any
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def _bound(memory_mib: int) -> None:
-    """Let the kernel hold the memory limit."""
+def _bound(memory_mib: int, stack: int) -> None:
+    """Let the kernel hold the memory limit, and give the main thread its stack back."""
     limit = memory_mib << 20
     # RLIMIT_DATA counts what is really allocated; RLIMIT_AS would also count what CUDA only reserves.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # glibc has read by now what the stacks of threads are: those that the launcher made small.
+    resource.setrlimit(resource.RLIMIT_STACK, (stack, resource.getrlimit(resource.RLIMIT_STACK)[1]))
 
 
 def _only_tasks() -> None:
@@ -94,7 +96,7 @@ def main() -> int:
     """Run one request, leave its answer beside it and return the exit status."""
     module, workdir = sys.argv[1], Path(sys.argv[2])
     request = json.loads((workdir / "request.json").read_text("utf-8"))
-    _bound(request["memory_mib"])
+    _bound(request["memory_mib"], request["stack"])
     _only_tasks()
     answer = _answer(module, request["request"] | {"memory_mib": request["memory_mib"]}, workdir)
     answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

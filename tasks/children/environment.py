@@ -30,5 +30,7 @@ def child_environment(interpreter: str, home: Path) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "2",
         # Kernels are loaded when they are used, which TensorRT asks for: it spares memory of the GPU.
         "CUDA_MODULE_LOADING": "LAZY",
+        # NumPy's OpenBLAS takes 40 MiB of the memory limit for each processor, and no child multiplies by it.
+        "OPENBLAS_NUM_THREADS": "1",
     }
     return passed | own

@@ -18,6 +18,7 @@ import ctypes
 import errno
 import marshal
 import os
+import resource
 import select
 import signal
 import sys
@@ -34,6 +35,9 @@ _PAUSE_SECONDS = 0.005
 _CLOSED = ("ptrace", "process_vm_readv", "process_vm_writev", "keyctl", "add_key", "request_key", "bpf",
            "perf_event_open", "userfaultfd")  # fmt: skip
 _AF_INET = (2, 10)
+# What glibc gives a thread where there is no limit for stacks. All of it counts for the memory limit, and
+# TensorFlow starts four threads for each processor, so the usual 8 MiB are a fourth of the memory on 64.
+_THREAD_STACK = 2 << 20
 
 
 def main() -> int:
@@ -101,12 +105,20 @@ def _become(plan: dict[str, Any], home: str, launcher: int) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.path[:0] = plan["libraries"]
         _confine(plan)
+        _shrink_stacks()
         os.execve(plan["command"][0], plan["command"], plan["environment"])  # noqa: S606 (no shell is meant)
     except BaseException as error:  # noqa: BLE001 (a child that is not closed off must not run)
         number = error.errno if isinstance(error, OSError) else errno.EPROTO
         with open(f"{home}/not-started", "w", encoding="utf-8") as file:
             file.write(f"{number} {type(error).__name__}: {error}")
         os._exit(_NOT_STARTED)
+
+
+def _shrink_stacks() -> None:
+    """Have threads of the child get small stacks; its main thread raises its limit again (`entry.py`)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft == resource.RLIM_INFINITY or soft > _THREAD_STACK:
+        resource.setrlimit(resource.RLIMIT_STACK, (_THREAD_STACK, hard))
 
 
 def _confine(plan: dict[str, Any]) -> None:

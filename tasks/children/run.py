@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import tempfile
 from collections.abc import Mapping
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tasks.children.answers import not_started, read_answer, read_plain
+from tasks.children.deadlock import DeadlockWatch
 from tasks.children.program import ChildAnswer, ChildProgram, Confinement, Limits
 from tasks.children.progress import report_progress
 from tasks.children.removal import remove_tree
 from tasks.children.sandbox import launch_command, launcher_environment
-from tasks.domain.errors import ChildTimedOut
+from tasks.domain.errors import ChildOutOfMemory, ChildTimedOut
 from tasks.domain.printable import printable_name
 
 __all__ = ["ChildAnswer", "ChildProgram", "Confinement", "Limits", "run_child"]
@@ -53,7 +55,11 @@ async def run_child(
     home = Path(tempfile.mkdtemp(dir=workdir, prefix=f"child-{program.step}-"))
     try:
         named: list[Path] = []
-        document = {"memory_mib": limits.memory_mib, "request": _as_json(dict(request), named)}
+        document = {
+            "memory_mib": limits.memory_mib,
+            "stack": resource.getrlimit(resource.RLIMIT_STACK)[0],
+            "request": _as_json(dict(request), named),
+        }
         (home / "request.json").write_text(json.dumps(document), "utf-8")
         command = launch_command(program, home, reads=named, writes=workdir)
         started = asyncio.get_running_loop().time()
@@ -87,7 +93,7 @@ async def _run_to_end(program: ChildProgram, command: list[str], home: Path, lim
             raise not_started(program, error) from error
     try:
         async with asyncio.timeout(limits.seconds):
-            return await _wait_with_progress(process, program.step, home / "progress")
+            return await _wait_with_progress(process, program.step, home, limits)
     except TimeoutError as error:
         raise ChildTimedOut(
             wanted=f"step {program.step} within {limits.seconds:.0f} s",
@@ -98,13 +104,23 @@ async def _run_to_end(program: ChildProgram, command: list[str], home: Path, lim
         await asyncio.shield(_end(process))
 
 
-async def _wait_with_progress(process: asyncio.subprocess.Process, step: str, progress: Path) -> int:
+async def _wait_with_progress(
+    process: asyncio.subprocess.Process, step: str, home: Path, limits: Limits
+) -> int:
     report_progress(step, "", 0.0)
     waiter = asyncio.ensure_future(process.wait())
+    watch = DeadlockWatch(process.pid, home, limits.memory_mib)
     read = 0
     while not waiter.done():
         await asyncio.wait({waiter}, timeout=_POLL_SECONDS)
-        read = _pass_on(step, progress, read)
+        read = _pass_on(step, home / "progress", read)
+        if (held := watch.deadlocked_mib()) is not None:
+            raise ChildOutOfMemory(
+                wanted=f"step {step} within {limits.memory_mib} MiB",
+                found=f"{held} MiB in use, and all threads waiting for each other for ever, as happens if "
+                "there is no memory to start another thread",
+                fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
+            )
     report_progress(step, "", 1.0)
     return waiter.result()
 

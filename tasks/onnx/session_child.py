@@ -18,7 +18,7 @@ from tasks.domain.errors import ChildOutOfMemory, VerificationFailed
 
 _LONGEST_MESSAGE = 600
 _ONLY_ERRORS = 3
-_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation")
+_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation", "pthread_create failed")
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"  # for graphs given as bytes
 # onnxruntime names element types as C++ does.
 _NUMPY_NAMES = {"float": "float32", "double": "float64"}

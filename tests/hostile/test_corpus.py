@@ -26,7 +26,7 @@ from tests.hostile.corpus import ATTACKS, Attack, damaged_variables
 from tests.hostile.saved_models import small
 from tests.support.processor_time import processor_seconds
 
-LIMITS = Limits(memory_mib=3072, seconds=300)
+LIMITS = Limits(memory_mib=3072)
 # Of the processor, whatever else the machine does; alone none takes more than three without TensorFlow.
 SECONDS, SECONDS_OF_TENSORFLOW = 30, 90
 

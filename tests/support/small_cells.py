@@ -25,7 +25,7 @@ from tasks.tensorrt.toolchain import Toolchain, probe_toolchain
 from tasks.timing import PulledTiming, TimedBuild, publish_timing, pull_timing
 from tests.stand_in.toolchain import StandIn
 
-LIMITS = Limits(memory_mib=2048, seconds=120)
+LIMITS = Limits(memory_mib=2048)
 SHAPE = ShapeRange(min=(1, 8), opt=(4, 8), max=(8, 8))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +92,36 @@ def leave_grandchild(request: dict[str, Any], report: Report) -> dict[str, Any]:
 def allocate(request: dict[str, Any], report: Report) -> dict[str, Any]:
     del report
     return {"size": len(bytearray(request["mib"] << 20))}
+
+
+def deadlock(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Wait for a thread that waits, too; a third one wakes up all the time if it is `ticking`."""
+    del report
+    held = bytearray(request["mib"] << 20)
+    never = threading.Event()
+    threading.Thread(target=never.wait).start()
+    if request.get("ticking"):
+        # In the C library, which lets go of Python's lock: it would wait for that as well.
+        sleep = ctypes.CDLL(None).usleep
+        threading.Thread(target=lambda: [sleep(1000) for _ in iter(int, 1)]).start()
+    never.wait()
+    return {"size": len(held)}
+
+
+def wait_for_a_sleeper(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del report
+    held = bytearray(request["mib"] << 20)
+    awake = threading.Event()
+    threading.Timer(1.5, awake.set).start()
+    return {"woken": awake.wait() and len(held) > 0}
+
+
+def stacks(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del request, report
+    c, attributes, size = ctypes.CDLL(None), ctypes.create_string_buffer(256), ctypes.c_size_t()
+    c.pthread_attr_init(attributes)
+    c.pthread_attr_getstacksize(attributes, ctypes.byref(size))
+    return {"main": resource.getrlimit(resource.RLIMIT_STACK), "threads": size.value}
 
 
 def terminate_by_bad_alloc(request: dict[str, Any], report: Report) -> dict[str, Any]:

@@ -32,9 +32,7 @@ def probe(tmp_path: Path) -> Probe:
 
     def run(*paths: str | Path) -> HostProbe:
         interpreters = interpreters_at(map(str, paths))
-        return asyncio.run(
-            probe_host(interpreters, work=Workspace(folder=tmp_path, limits=Limits(seconds=60)))
-        )
+        return asyncio.run(probe_host(interpreters, work=Workspace(folder=tmp_path, limits=Limits())))
 
     return run
 

@@ -63,9 +63,7 @@ def draw(tmp_path: Path) -> Draw:
     def run(profile: Profile, title: str = "resnet v7 · fp16") -> Mapping[str, Path]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
-        return asyncio.run(
-            draw_charts(profile, title, work=Workspace(folder=folder, limits=Limits(seconds=120)))
-        )
+        return asyncio.run(draw_charts(profile, title, work=Workspace(folder=folder, limits=Limits())))
 
     return run
 

@@ -19,7 +19,7 @@ from tasks.domain.errors import ChildTimedOut
 from tests.support.waiting import wait_until
 
 Living = Callable[[], list[int]]
-LIMITS = Limits(memory_mib=1024, seconds=300)
+LIMITS = Limits(memory_mib=1024)
 
 
 @pytest.fixture(params=["with namespaces", "without"])

@@ -27,7 +27,7 @@ from tasks.domain.errors import (
     ToolchainBroken,
 )
 
-LIMITS = Limits(memory_mib=1024, seconds=300)
+LIMITS = Limits(memory_mib=1024)
 
 
 def run(program: ChildProgram, workdir: Path, limits: Limits = LIMITS, **request: Any) -> ChildAnswer:
@@ -160,7 +160,7 @@ def test_a_module_that_is_not_there(program: ChildProgram, workdir: Path) -> Non
 
 
 def test_more_memory_than_allowed(program: ChildProgram, workdir: Path) -> None:
-    limits = Limits(memory_mib=256, seconds=300)
+    limits = Limits(memory_mib=256)
     assert run(program, workdir, limits, do="allocate", mib=100).result == {"size": 100 << 20}
     with pytest.raises(ChildOutOfMemory, match="256 MiB"):
         run(program, workdir, limits, do="allocate", mib=400)

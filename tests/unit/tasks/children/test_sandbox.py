@@ -19,7 +19,7 @@ from tasks.children import sandbox
 from tasks.children.run import ChildProgram, Confinement, Limits, run_child
 from tasks.domain.errors import ChildFailed
 
-LIMITS = Limits(memory_mib=1024, seconds=300)
+LIMITS = Limits(memory_mib=1024)
 PROGRAM = ChildProgram(module="stranger", step="try")
 NOT_OURS = {"tcp", "udp", "abstract socket", "unix socket", "read", "list", "write", "append", "truncate",
             "environment", "memory", "signal", "rename", "remove"}  # fmt: skip

@@ -26,7 +26,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
 Parse = Callable[..., onnx.ModelProto]
 
-LIMITS = Limits(memory_mib=4096, seconds=120)
+LIMITS = Limits(memory_mib=4096)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ _ASSETS = _ROOT / "tests" / "assets"
 @pytest.fixture(scope="session")
 def limits() -> Limits:
     """Enough for a small model on a busy machine."""
-    return Limits(memory_mib=6144, seconds=300.0)
+    return Limits(memory_mib=6144)
 
 
 @pytest.fixture(scope="session")

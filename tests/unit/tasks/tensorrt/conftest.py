@@ -26,7 +26,7 @@ BATCH = ShapeRange(min=(1, 3, 32, 32), opt=(4, 3, 32, 32), max=(8, 3, 32, 32))
 
 @pytest.fixture(scope="session")
 def limits() -> Limits:
-    return Limits(memory_mib=MIB, seconds=120)
+    return Limits(memory_mib=MIB)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from tasks.tensorrt.locating import locate_departure
 from tasks.tensorrt.toolchain import Toolchain, probe_toolchain
 from tests.stand_in.toolchain import StandIn
 
-LIMITS = Limits(memory_mib=4096, seconds=120)
+LIMITS = Limits(memory_mib=4096)
 SHAPES = ShapeRange(min=(1, 3), opt=(2, 3), max=(4, 3))
 OPS = ("Exp", "Neg", "Sigmoid", "Tanh", "Softplus", "Abs")
 

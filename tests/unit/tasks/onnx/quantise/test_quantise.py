@@ -24,7 +24,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[onnx.ModelProto, Arrays], list[npt.NDArray[Any]]]
 Parse = Callable[..., onnx.ModelProto]
 
-LIMITS = Limits(memory_mib=4096, seconds=120)
+LIMITS = Limits(memory_mib=4096)
 IMAGES = np.random.default_rng(1).normal(size=(40, 16, 8, 8)).astype(np.float32)
 
 
