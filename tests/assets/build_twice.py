@@ -45,7 +45,9 @@ def _saved(path: Path) -> Iterator[Any]:
         names = sorted(variables.get_variable_to_shape_map())
         yield from (variables.get_tensor(name) for name in names if name != "_CHECKPOINTABLE_OBJECT_GRAPH")
         return
-    archive = zipfile.ZipFile(path).read("model.weights.h5") if path.suffix == ".keras" else path.read_bytes()
+    # Keras 2 wrote HDF5 under both names.
+    packed = zipfile.is_zipfile(path)
+    archive = zipfile.ZipFile(path).read("model.weights.h5") if packed else path.read_bytes()
     weights: list[Any] = []
     with h5py.File(io.BytesIO(archive)) as file:
         file.visititems(lambda _, item: weights.append(item[()]) if isinstance(item, h5py.Dataset) else None)
@@ -63,7 +65,7 @@ def _functions(module: Path, folder: Path) -> Iterator[tuple[str, str]]:
     for name, (function, specs, _) in module_of(str(module)).CASES.items():
         if specs is None:
             save(function, None, folder / name)
-            (path,) = folder.glob(f"{name}*")
+            (path,) = [path for path in (folder / name, *folder.glob(f"{name}.*")) if path.exists()]
             yield f"{module.stem}: {name}", _digest(_saved(path))
         else:
             graph = traced(function, specs).get_concrete_function()

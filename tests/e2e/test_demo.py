@@ -85,4 +85,4 @@ def test_ending_it_ends_everything(
     os.killpg(process.pid, number)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == Interrupted.exit_code
-    assert output == ""
+    assert json.loads(output)["error"]["class"] == "Interrupted"

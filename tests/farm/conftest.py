@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from unittest.mock import patch
 
 import boto3
@@ -18,7 +17,6 @@ from tests.support.farm.commands import clear, on_server
 from tests.support.farm.farm import Farm
 from tests.support.farm.orders import Orders, convert_once
 from tests.support.farm.written import SECRETS, all_of_server, all_of_store, secrets_in
-from tests.support.kept import CONVERSIONS, keep, restore
 
 
 @pytest.fixture
@@ -68,10 +66,7 @@ def farm(servers: Farm) -> Farm:
 
 
 @pytest.fixture(scope="session")
-def orders(servers: Farm, kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Orders:
+def orders(servers: Farm, tmp_path_factory: pytest.TempPathFactory) -> Orders:
     """Makes orders from one conversion in the farm's store."""
     with patch.dict(os.environ, servers.environment):
-        restore(kept, servers.store.bucket, CONVERSIONS)
-        orders = convert_once(servers.store.bucket, tmp_path_factory.mktemp("convert"))
-        keep(kept, servers.store.bucket)
-    return orders
+        return convert_once(servers.store.bucket, tmp_path_factory.mktemp("convert"))

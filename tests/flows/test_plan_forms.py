@@ -103,7 +103,7 @@ def test_a_plan_without_weights_is_not_run(
     (record,) = read_all(asyncio.run(build_release(publish(asked, {"model.keras": demo_model}))))
     assert record.options.stripped
     assert record.engine_verification.verdict is Verdict.NOT_MEASURED
-    assert "refitted" in record.engine_verification.reason
+    assert "refit" in record.engine_verification.reason
     assert "refitted" in record.profile.reason
     assert record.graph_verification.verdict is Verdict.PASSED
 
