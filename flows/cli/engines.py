@@ -22,7 +22,7 @@ from flows.cli.engine_filters import (
     TargetFilter,
     TensorRTFilter,
 )
-from flows.cli.options import Force, Json, Model, StoreUrl, Version, Wide
+from flows.cli.options import WIDE_HINT, Force, Json, Model, StoreUrl, Version, Wide
 from flows.cli.output import print_json, say, show
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug
@@ -85,7 +85,7 @@ def list_engines(  # noqa: PLR0913 (each is an option)
     records = [document.record for document in documents]
     title = f"Engines in {place.url}: {len(records)}"
     names = names_in(place, RecordRoot.ENGINES)
-    show(engine_table(records, title=title, names=names, wide=wide, hint="--wide shows everything"))
+    show(engine_table(records, title=title, names=names, wide=wide, hint=WIDE_HINT))
 
 
 @app.command("show", epilog="Example: enginefarm engines show 3f9a1c07 --store s3://my-bucket")

@@ -27,7 +27,7 @@ from flows.cli.display import (
 )
 from flows.cli.doctor import doctor
 from flows.cli.interrupts import InterruptibleGroup
-from flows.cli.options import Json, Precisions, Release, Targets, Verbose, Wide
+from flows.cli.options import WIDE_HINT, Json, Precisions, Release, Targets, Verbose, Wide
 from flows.cli.output import console, print_failure, print_json, say, show
 from flows.cli.publish import check, publish, requests
 from flows.cli.recent_runs import runs
@@ -132,7 +132,7 @@ def _show_outcome(outcome: ReleaseOutcome, *, wide: bool, as_json: bool) -> None
         print_json({"engines": stored, "found": already_stored, "built": built, "skipped": skipped})
         return
     title, names = f"Engines of {outcome.release.url}", engines.names_of(outcome)
-    show(engine_table(records, title=title, names=names, wide=wide, hint="--wide shows everything"))
+    show(engine_table(records, title=title, names=names, wide=wide, hint=WIDE_HINT))
     say(ERROR_LEGEND)
     derived = {name: record.options.shapes[name] for record in records for name in record.derived_shapes}
     for name, shape in derived.items():

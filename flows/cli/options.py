@@ -27,6 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Also show debug logs, with tracebacks of enginefarm's own errors.")
 ]
+WIDE_HINT = "--wide shows everything"
 Wide = Annotated[
     bool,
     typer.Option("--wide", help="Print all columns, with complete keys, however narrow the terminal is."),

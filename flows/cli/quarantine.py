@@ -14,7 +14,7 @@ from agents.hardware.gpu_lock import free_site
 from agents.hardware.probe import probe_host
 from flows.addresses import store_at
 from flows.cli.display import documents_json, progress_bars
-from flows.cli.options import Json, Model, StoreUrl, Version, Wide
+from flows.cli.options import WIDE_HINT, Json, Model, StoreUrl, Version, Wide
 from flows.cli.output import print_json, say, show
 from flows.cli.tables import Column, FittedTable
 from flows.settings import settings
@@ -77,7 +77,7 @@ def list_quarantined(
         columns=_LISTED,
         rows=[_record_row(record, names.get(record.key, "")) for record in records],
         wide=wide,
-        hint="--wide shows everything",
+        hint=WIDE_HINT,
     )
     show(table)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import Json, Wide
+from flows.cli.options import WIDE_HINT, Json, Wide
 from flows.cli.output import print_json, show
 from flows.cli.tables import Column, FittedTable
 from flows.server.environment import prepare_prefect
@@ -42,7 +42,7 @@ def runs(
     show(
         FittedTable(
             title=f"The last {len(rows)} runs", columns=_COLUMNS, rows=rows, wide=wide,
-            hint="--wide shows everything",
+            hint=WIDE_HINT,
         )
     )  # fmt: skip
 

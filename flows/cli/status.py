@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from flows.cli.options import Json, Wide
+from flows.cli.options import WIDE_HINT, Json, Wide
 from flows.cli.output import Output, print_json, show
 from flows.cli.tables import Column, FittedTable
 from flows.server.environment import prepare_prefect
@@ -55,7 +55,6 @@ async def _read_view(failures: int) -> FarmView:
         return await farm_view(client, failures=failures)
 
 
-_HINT = "--wide shows everything"
 _AGENTS = (
     Column(name="pool", shrinks=True),
     Column(name="agent", shrinks=True),
@@ -89,13 +88,13 @@ def page(view: FarmView, *, wide: bool) -> Group:
         return Group(Text(text), *_s3_agents(view, wide=wide), *_failure_lines(view))
     agents = [row for pool in view.pools for row in _agent_rows(pool)]
     parts: list[RenderableType] = [
-        FittedTable(title="Agents", columns=_AGENTS, rows=agents, wide=wide, hint=_HINT)
+        FittedTable(title="Agents", columns=_AGENTS, rows=agents, wide=wide, hint=WIDE_HINT)
     ]
     parts += _s3_agents(view, wide=wide)
     if waiting := [row for pool in view.pools for row in _waiting_rows(pool)]:
         parts += [
             Text(""),
-            FittedTable(title="Waiting", columns=_WAITING, rows=waiting, wide=wide, hint=_HINT),
+            FittedTable(title="Waiting", columns=_WAITING, rows=waiting, wide=wide, hint=WIDE_HINT),
         ]
     parts += _unserved_pools(view)
     return Group(*parts, *_failure_lines(view))
@@ -126,7 +125,7 @@ def _s3_agents(view: FarmView, *, wide: bool) -> Iterator[RenderableType]:
         return
     yield Text("")
     rows = list(map(_s3_agent_row, view.s3_agents))
-    yield FittedTable(title="S3 agents", columns=_S3_AGENTS, rows=rows, wide=wide, hint=_HINT)
+    yield FittedTable(title="S3 agents", columns=_S3_AGENTS, rows=rows, wide=wide, hint=WIDE_HINT)
     watched = {place for agent in view.s3_agents if agent.online for place in agent.places}
     for agent in view.s3_agents:
         if unwatched := [place for place in agent.places if place not in watched and not agent.online]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.addresses import store_at
-from flows.cli.options import Json, StoreUrl, Wide
+from flows.cli.options import WIDE_HINT, Json, StoreUrl, Wide
 from flows.cli.output import print_json, show
 from flows.cli.tables import Column, FittedTable
 from tasks.domain.errors import RecordInvalid
@@ -44,7 +44,7 @@ def list_caches(*, store: StoreUrl = None, wide: Wide = False, as_json: Json = F
         columns=_COLUMNS,
         rows=[(names.get(key, ""), *_cache_row(document), key) for key, document in caches],
         wide=wide,
-        hint="--wide shows everything",
+        hint=WIDE_HINT,
     )
     show(table)
 

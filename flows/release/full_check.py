@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flows.release.folder_check import CheckedFolder
 from tasks.children.workspace import Workspace
+from tasks.domain.cells import listed_errors
 from tasks.domain.errors import CellsFailed, FarmError, OperationUnsupported
 from tasks.domain.gate import judge, not_measured, require_pass, wanted_top1
 from tasks.domain.gpu_table import gpu_table, graph_opset
@@ -129,10 +130,9 @@ def failure_of_graphs(graphs: Sequence[CheckedGraph]) -> FarmError | None:
     errors = {str(each.precision): each.outcome for each in graphs if isinstance(each.outcome, FarmError)}
     if len(errors) <= 1:
         return next(iter(errors.values()), None)
-    lines = [f"{precision}: {error.class_name}: {error}" for precision, error in errors.items()]
     return CellsFailed(
         wanted="a graph that computes what TensorFlow does, in each precision",
-        found=f"{len(errors)} of {len(graphs)} fail:\n" + "\n".join(lines),
+        found=f"{len(errors)} of {len(graphs)} fail:\n{listed_errors(errors)}",
         fix="see the advice of each",
         cells=errors,
     )

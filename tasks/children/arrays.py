@@ -1,4 +1,7 @@
-"""Arrays by name as `.npz` files, without pickles. Needs only NumPy, from 1.26 on, and Python 3.10."""
+"""Arrays by name as `.npz` files, without pickles, and their rows.
+
+Needs only NumPy, from 1.26 on, and Python 3.10.
+"""
 
 from __future__ import annotations
 
@@ -41,3 +44,14 @@ def read_arrays(path: Path) -> Arrays:
     if not is_packed or other:
         raise ValueError(f"{', '.join(other)} is not an array" if other else "not an .npz of arrays")
     return arrays
+
+
+def fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return `array` repeated or cut along each of its dimensions until it has this shape."""
+    repeats = [-(-want // have) for want, have in zip(shape, array.shape, strict=True)]
+    return np.ascontiguousarray(np.tile(array, repeats)[tuple(slice(dim) for dim in shape)])
+
+
+def rows_with(marked: np.ndarray) -> np.ndarray:
+    """Return for each row of `marked` whether something in it is true; without dimensions it is one row."""
+    return np.asarray(marked.reshape(len(marked) if marked.ndim else 1, -1).any(axis=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -180,13 +180,17 @@ def failure_of(answers: Iterable[CellAnswer], lost: Iterable[LostCell]) -> FarmE
     first, *others = errors.values()
     if not built and all(error.to_document() == first.to_document() for error in others):
         return first
-    lines = [f"{cell}: {error.class_name}: {error}" for cell, error in errors.items()]
     return CellsFailed(
         wanted="every cell that the request asks for",
-        found=f"{len(errors)} failed, {built} stored:\n" + "\n".join(lines),
+        found=f"{len(errors)} failed, {built} stored:\n{listed_errors(errors)}",
         fix="follow the advice for each cell; stored engines are found next time",
         cells=errors,
     )
+
+
+def listed_errors(errors: Mapping[str, FarmError]) -> str:
+    """Return a line for each error, with its cell's name and its class."""
+    return "\n".join(f"{cell}: {error.class_name}: {error}" for cell, error in errors.items())
 
 
 def _by_name(cells: Iterable[LostCell]) -> dict[str, FarmError]:

@@ -87,14 +87,15 @@ def local_files(folder: Path) -> dict[str, Path]:
             found="a file" if folder.exists() else "nothing of that name",
             fix="give the folder that holds both",
         )
-    for path in folder.rglob("*"):
+    present = list(folder.rglob("*"))
+    for path in present:
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise ArchiveRefused(
                 wanted=f"only files and folders in {folder}",
                 found=f"{path} is a link or a device",
                 fix="replace each link by a copy of its target",
             )
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    files = {path.relative_to(folder).as_posix(): path for path in present if path.is_file()}
     check_paths(files, place=str(folder))
     return {path: file for path, file in files.items() if former_request_number(path) is None}
 

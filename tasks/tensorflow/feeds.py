@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tasks.children.arrays import fitted, rows_with
 from tasks.children.compare import Arrays
 from tasks.domain.errors import SamplesInvalid
 from tasks.domain.printable import printable_name
@@ -69,7 +70,7 @@ def _check_sample(path: Path, spec: TensorSpec, array: npt.NDArray[Any]) -> None
             found=f"{array.dtype} of shape {array.shape}",
             fix="store it in the input's own type and shape, at least one row, the first dimension the batch",
         )
-    missing = np.isnan(array).reshape(len(array) if array.ndim else 1, -1).any(axis=1)
+    missing = rows_with(np.isnan(array))
     if missing.any():
         raise SamplesInvalid(
             wanted=f"numbers in every row of {spec.name} in {path.name}",
@@ -105,8 +106,7 @@ def feed(
 
 def _fitted(sample: npt.NDArray[Any], shape: tuple[int, ...], first: int) -> npt.NDArray[Any]:
     sample = np.roll(sample, -first, axis=0) if sample.ndim and first else sample
-    repeats = [-(-want // have) for want, have in zip(shape, sample.shape, strict=True)]
-    return np.ascontiguousarray(np.tile(sample, repeats)[tuple(slice(dim) for dim in shape)]).reshape(shape)
+    return fitted(sample, shape).reshape(shape)
 
 
 def one_step_off(inputs: Arrays, arithmetic: Precision) -> Arrays | None:

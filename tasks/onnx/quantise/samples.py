@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, helper
 
+from tasks.children.arrays import fitted, rows_with
 from tasks.children.compare import Arrays
 from tasks.domain.errors import SamplesInvalid
 from tasks.domain.request import ShapeRange
@@ -82,8 +83,7 @@ class Samples:
         if not shape:
             return array
         chosen = array[np.resize(rows, shape[0]) % len(array)]
-        repeats = [-(-want // have) for want, have in zip(shape, chosen.shape, strict=True)]
-        return np.ascontiguousarray(np.tile(chosen, repeats)[tuple(slice(dim) for dim in shape)])
+        return fitted(chosen, shape)
 
 
 def _require(path: Path, name: str, arrays: Arrays, rank: int) -> None:
@@ -101,7 +101,7 @@ def _require(path: Path, name: str, arrays: Arrays, rank: int) -> None:
 def _require_variety(path: Path, arrays: Arrays) -> None:
     """Refuse samples that give no range: infinite ones, and rows that are all equal."""
     for name, array in arrays.items():
-        infinite = np.isinf(array).reshape(len(array) if array.ndim else 1, -1).any(axis=1)
+        infinite = rows_with(np.isinf(array))
         if infinite.any():
             raise SamplesInvalid(
                 wanted=f"finite numbers for input {name} in {path.name}: int8 and fp8 measure ranges on them",

@@ -11,7 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from tasks.tensorflow.preflight.graph_reach import PlacedNode, functions_of_signature, reached_from
+from tasks.tensorflow.preflight.graph_reach import (
+    PlacedNode,
+    functions_in_attributes,
+    functions_of_signature,
+    node_name,
+    reached_from,
+    reached_in,
+)
 
 _Source: TypeAlias = "str | int"
 """A variable: the node of the main graph that holds it, or the argument's index in a function."""
@@ -32,7 +39,7 @@ def nodes_needed(graph: Any, signature: str) -> Iterator[PlacedNode]:
         signature: name of a signature in it.
     """
     search = _Search(graph.graph_def.library)
-    names = [_node_name(info.name) for info in graph.signature_def[signature].outputs.values()]
+    names = [node_name(info.name) for info in graph.signature_def[signature].outputs.values()]
     run = list(reached_from(graph, names).values())
     search.enter("", _body(run, names))
     for name in functions_of_signature(graph, signature):
@@ -94,14 +101,14 @@ class _Search:
         """Take `body` and every function that its results need for needed."""
         need = self._needed.setdefault(name, self._need_of(name, body))
         for node in need.nodes.values():
-            for called in _called(node):
+            for called in functions_in_attributes(node):
                 if called not in self._needed:
                     self.of_function(called)
 
     def _need_of(self, name: str, body: _Body) -> _Need:
         if name in self._known:
             return self._known[name]
-        need = self._known[name] = _Need(nodes=_reached(body))
+        need = self._known[name] = _Need(nodes=reached_in(body.nodes, body.results, _data))
         place = f" in function {name}" if name else ""
         for node in body.nodes.values():
             sources = [_source(body, tensor) for tensor in _data(node)]
@@ -110,7 +117,7 @@ class _Search:
                 need.assigned.append((variable, (place, node)))
                 if node.name in need.nodes and variable is not None:  # of TensorFlow 1: it returns the value
                     need.read.add(variable)
-            elif _called(node):
+            elif functions_in_attributes(node):
                 self._call(need, node, sources)
             elif node.name in need.nodes and node.op not in _HANDED_ON:
                 need.read.update(source for source in sources if source is not None)
@@ -125,7 +132,7 @@ class _Search:
                 return given[inner] if inner < len(given) else None
             return inner
 
-        for name in _called(node):
+        for name in functions_in_attributes(node):
             function = self._library.get(name)
             if function is None:
                 continue
@@ -144,24 +151,13 @@ def _function_body(function: Any) -> _Body:
     return _Body(
         {node.name: node for node in function.node_def},
         {argument.name: index for index, argument in enumerate(function.signature.input_arg)},
-        [_node_name(tensor) for tensor in function.ret.values()],
+        [node_name(tensor) for tensor in function.ret.values()],
     )
-
-
-def _reached(body: _Body) -> dict[str, Any]:
-    """Return the nodes that the results of `body` are computed from, by name."""
-    waiting, reached = list(body.results), dict[str, Any]()
-    while waiting:
-        name = waiting.pop()
-        if name in body.nodes and name not in reached:
-            reached[name] = body.nodes[name]
-            waiting += [_node_name(tensor) for tensor in _data(body.nodes[name])]
-    return reached
 
 
 def _source(body: _Body, tensor: str) -> _Source | None:
     """Return the variable or argument that `tensor` hands on; None if it is computed."""
-    name, seen = _node_name(tensor), set[str]()
+    name, seen = node_name(tensor), set[str]()
     while name not in body.arguments:
         node = body.nodes.get(name)
         if node is None or name in seen:
@@ -169,24 +165,9 @@ def _source(body: _Body, tensor: str) -> _Source | None:
         seen.add(name)
         if node.op not in _HANDED_ON:
             return None if _data(node) else name
-        name = _node_name(_data(node)[0])
+        name = node_name(_data(node)[0])
     return body.arguments[name]
-
-
-def _called(node: Any) -> list[str]:
-    names = []
-    for value in node.attr.values():
-        match value.WhichOneof("value"):
-            case "func":
-                names.append(value.func.name)
-            case "list":
-                names += [function.name for function in value.list.func]
-    return names
 
 
 def _data(node: Any) -> list[str]:
     return [name for name in node.input if not name.startswith("^")]
-
-
-def _node_name(tensor: str) -> str:
-    return tensor.removeprefix("^").split(":", 1)[0]

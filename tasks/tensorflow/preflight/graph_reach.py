@@ -5,7 +5,7 @@ A place says in which function a node is, to follow the node's name; it is empty
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from tasks.tensorflow.preflight.graph_rules import READS_CHECKPOINTS, WRITES_CHECKPOINTS, first_match
@@ -74,18 +74,25 @@ def _restore_roots(graph: Any) -> tuple[str, ...]:
 
 def reached_from(graph: Any, tensors: Iterable[str]) -> dict[str, Any]:
     """Return the main graph's nodes that run before `tensors` are there, by name."""
-    by_name = {node.name: node for node in graph.graph_def.node}
-    waiting = [_node_name(tensor) for tensor in tensors]
+    return reached_in({node.name: node for node in graph.graph_def.node}, tensors, lambda node: node.input)
+
+
+def reached_in(
+    nodes: Mapping[str, Any], tensors: Iterable[str], inputs: Callable[[Any], Iterable[str]]
+) -> dict[str, Any]:
+    """Return those of `nodes` from which `tensors` follow through `inputs`, by name."""
+    waiting = [node_name(tensor) for tensor in tensors]
     reached: dict[str, Any] = {}
     while waiting:
         current = waiting.pop()
-        if current in by_name and current not in reached:
-            reached[current] = by_name[current]
-            waiting += [_node_name(source) for source in by_name[current].input]
+        if current in nodes and current not in reached:
+            reached[current] = nodes[current]
+            waiting += [node_name(source) for source in inputs(nodes[current])]
     return reached
 
 
-def _node_name(tensor: str) -> str:
+def node_name(tensor: str) -> str:
+    """Return the name of the node that `tensor` comes from, or that must run first."""
     return tensor.removeprefix("^").split(":", 1)[0]
 
 
@@ -181,11 +188,16 @@ def _stand_ins(library: dict[str, Any]) -> dict[bytes | None, set[str]]:
 
 def called_functions(node: Any, known: frozenset[str]) -> list[str]:
     """Return which of the functions `known` the node calls, as its operation or in an attribute."""
-    names = [node.op]
+    return [name for name in (node.op, *functions_in_attributes(node)) if name in known]
+
+
+def functions_in_attributes(node: Any) -> list[str]:
+    """Return the functions that attributes of the node name."""
+    names = []
     for value in node.attr.values():
         match value.WhichOneof("value"):
             case "func":
                 names.append(value.func.name)
             case "list":
                 names += [function.name for function in value.list.func]
-    return [name for name in names if name in known]
+    return names
