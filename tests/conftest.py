@@ -232,12 +232,6 @@ def conversion_record(engine_record: EngineRecord) -> ConversionRecord:
 
 
 @pytest.fixture(scope="session")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with what tests of this run converted and built, as it is in the store."""
-    return made_once(tmp_path_factory, "kept", lambda _: None)
-
-
-@pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with every model of `tests/assets/build_tensorflow_models.py`; not to be changed."""
 

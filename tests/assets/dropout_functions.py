@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import keras
 from keras import layers as kl
+
+from tests.support.keras_layers import saves_layers
 
 CASES: dict[str, Any] = {}
 COMPARED_ONLY = True
@@ -22,19 +22,7 @@ def model(
     name: str, *stack: Any, suffix: str = ".keras", shape: tuple[Any, ...] = (None, 5), shapes: Any = _SERIES
 ) -> None:
     """Register a sequence of layers over the input a; without a suffix it is exported as a SavedModel."""
-
-    def save(path: Path) -> None:
-        inside = keras.Input(shape, name="a")
-        outside = inside
-        for layer in stack:
-            outside = layer(outside)
-        whole = keras.Model(inside, outside)
-        if suffix:
-            whole.save(path.with_suffix(suffix))
-        else:
-            whole.export(str(path), verbose=False)
-
-    CASES[name] = (save, None, shapes)
+    CASES[name] = (saves_layers(shape, stack, suffix=suffix), None, shapes)
 
 
 for _layer in (kl.LSTM, kl.GRU, kl.SimpleRNN):

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.support.keras_layers import saves_layers
+
 CASES: dict[str, Any] = {}
 _SEQUENCES = {"a": {"min": [1, 3, 4], "opt": [4, 7, 4], "max": [8, 12, 4]}}
 _TOKENS = {"a": {"min": [1, 3], "opt": [4, 7], "max": [8, 12]}}
@@ -77,15 +79,7 @@ def layers(
     name: str, shape: tuple[int | None, ...], *stack: Any, shapes: Any = None, dtype: str = "float32"
 ) -> None:
     """Register a .keras file of a sequence of layers with the input a."""
-
-    def save(path: Path) -> None:
-        inside = keras.Input(shape, name="a", dtype=dtype)
-        outside = inside
-        for layer in stack:
-            outside = layer(outside)
-        keras.Model(inside, outside).save(path.with_suffix(".keras"))
-
-    form(name, shapes)(save)
+    form(name, shapes)(saves_layers(shape, stack, dtype=dtype))
 
 
 layers("lstm", (None, 4), keras.layers.LSTM(5, return_sequences=True), shapes=_SEQUENCES)

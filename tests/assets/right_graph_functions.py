@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers as kl
 
+from tests.support.keras_layers import saves_layers
+
 CASES: dict[str, Any] = {}
 COMPARED_ONLY = {"dropout_in_lstm", "dropout_both_ways"}
 _SERIES = {"a": {"min": [1, 3, 4], "opt": [2, 5, 4], "max": [3, 9, 4]}}
@@ -45,19 +47,7 @@ def layers(
     dtype: str = "float32",
 ) -> None:
     """Register a sequence of layers over the input a; without a suffix it is exported as a SavedModel."""
-
-    def save(path: Path) -> None:
-        inside = keras.Input(shape, name="a", dtype=dtype)
-        outside = inside
-        for layer in stack:
-            outside = layer(outside)
-        whole = keras.Model(inside, outside)
-        if suffix:
-            whole.save(path.with_suffix(suffix))
-        else:
-            whole.export(str(path), verbose=False)
-
-    CASES[name] = (save, None, shapes)
+    CASES[name] = (saves_layers(shape, stack, suffix=suffix, dtype=dtype), None, shapes)
 
 
 def weights(*shape: int) -> Any:

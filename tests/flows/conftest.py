@@ -13,6 +13,7 @@ from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import StandIn
 from tests.support.kept import CONVERSIONS, ENGINES, keep, restore
+from tests.support.workers import made_once
 
 Publish = Callable[..., ReleaseRef]
 _DEMO = Path(__file__).parents[2] / "flows/demo_release"
@@ -87,6 +88,12 @@ def stored_keys(s3_env: str) -> Callable[[str], list[str]]:
         return [entry["Key"] for entry in answer.get("Contents", [])]
 
     return keys
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what tests of this run converted and built, as it is in the store."""
+    return made_once(tmp_path_factory, "kept", lambda _: None)
 
 
 @pytest.fixture

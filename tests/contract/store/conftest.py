@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.domain.release import ReleaseRef
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store
+from tests.support.releases import Upload
 from tests.support.workers import alone
 
 _HERE = Path(__file__).parent
@@ -154,3 +156,18 @@ def overwrite() -> Callable[[Store, str, bytes | None], None]:
             client.put_object(Bucket=store.bucket, Key=full, Body=data)
 
     return change
+
+
+@pytest.fixture
+def ref(store: Store) -> ReleaseRef:
+    return ReleaseRef(bucket=store.bucket, prefix="team/models", model="resnet", version="v7")
+
+
+@pytest.fixture
+def upload(store: Store, ref: ReleaseRef) -> Upload:
+    """A function that puts an object into the release as any S3 client could."""
+
+    def put(path: str, data: bytes) -> None:
+        store.client.put_object(Bucket=ref.bucket, Key=ref.key + path, Body=data)
+
+    return put

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,32 +19,10 @@ from tasks.store.publishing import (
 )
 from tasks.store.releases import fetch_release, read_request_file
 from tasks.store.store import Store
+from tests.support.releases import Upload, write_files
 
-Upload = Callable[[str, bytes], None]
 _FIRST = b"precisions: [fp16]\n"
 _KERAS = {"model.keras": b"weights" * 100_000, "build.yaml": _FIRST}
-
-
-@pytest.fixture
-def ref(store: Store) -> ReleaseRef:
-    return ReleaseRef(bucket=store.bucket, prefix="team/models", model="resnet", version="v7")
-
-
-@pytest.fixture
-def upload(store: Store, ref: ReleaseRef) -> Upload:
-    """A function that puts an object into the release as any S3 client could."""
-
-    def put(path: str, data: bytes) -> None:
-        store.client.put_object(Bucket=ref.bucket, Key=ref.key + path, Body=data)
-
-    return put
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> Path:
-    for path, data in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(data)
-    return folder
 
 
 def _keys(store: Store, ref: ReleaseRef) -> list[str]:
@@ -58,7 +35,7 @@ def test_an_upload_says_bytes_rate_and_the_time_that_is_left(
 ) -> None:
     steps: list[tuple[str, float]] = []
     with listening(lambda _step, phase, fraction: steps.append((phase, fraction))):
-        publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+        publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     assert [text for text, _ in steps if text.startswith("model.keras: 0.7 of 0.7 MiB, ")]
     assert steps[-1] == ("build.yaml", 1.0)
     assert max(fraction for _, fraction in steps[:-1]) < 1
@@ -66,9 +43,9 @@ def test_an_upload_says_bytes_rate_and_the_time_that_is_left(
 
 
 def test_a_release_never_changes(store: Store, ref: ReleaseRef, tmp_path: Path) -> None:
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     with pytest.raises(RequestInvalid, match=r"model\.keras' with other bytes"):
-        publish_release(store.client, ref, _write(tmp_path / "other", _KERAS | {"model.keras": b"new"}))
+        publish_release(store.client, ref, write_files(tmp_path / "other", _KERAS | {"model.keras": b"new"}))
     fetch_release(store.client, ref, tmp_path / "fetched")
     assert (tmp_path / "fetched" / "model.keras").read_bytes() == _KERAS["model.keras"]
 
@@ -77,7 +54,7 @@ def test_an_upload_that_was_cut_off_can_be_repeated(
     store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path
 ) -> None:
     upload("model.keras", _KERAS["model.keras"])
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     assert fetch_release(store.client, ref, tmp_path / "fetched").format is ModelFormat.KERAS
 
 
@@ -87,7 +64,7 @@ def test_what_others_left_there_is_not_overwritten(
 ) -> None:
     upload(path, b"theirs")
     with pytest.raises(RequestInvalid, match=message):
-        publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+        publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     with pytest.raises(ReleaseIncomplete):
         read_request_file(store.client, ref)
 
@@ -95,7 +72,7 @@ def test_what_others_left_there_is_not_overwritten(
 def test_publishing_the_same_folder_again_is_idempotent(
     store: Store, ref: ReleaseRef, tmp_path: Path
 ) -> None:
-    folder = _write(tmp_path / "local", _KERAS)
+    folder = write_files(tmp_path / "local", _KERAS)
     assert list(publish_release(store.client, ref, folder).new) == ["model.keras", "build.yaml"]
     assert publish_release(store.client, ref, folder).new == {}
 
@@ -103,7 +80,7 @@ def test_publishing_the_same_folder_again_is_idempotent(
 def test_a_dry_run_says_what_would_be_uploaded_and_writes_nothing(
     store: Store, ref: ReleaseRef, tmp_path: Path
 ) -> None:
-    plan = plan_upload(store.client, ref, _write(tmp_path / "local", _KERAS))
+    plan = plan_upload(store.client, ref, write_files(tmp_path / "local", _KERAS))
     assert list(plan.new) == ["model.keras", "build.yaml"]
     assert _keys(store, ref) == []
 
@@ -111,15 +88,15 @@ def test_a_dry_run_says_what_would_be_uploaded_and_writes_nothing(
 def test_a_request_is_replaced_without_the_model_and_its_former_versions_are_kept(
     store: Store, ref: ReleaseRef, tmp_path: Path
 ) -> None:
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     before = fetch_release(store.client, ref, tmp_path / "before")
     second, third = b"precisions: [fp32]\n", b"samples: new.npz\n"
-    corrected = _write(tmp_path / "corrected", {"build.yaml": second})
+    corrected = write_files(tmp_path / "corrected", {"build.yaml": second})
     with pytest.raises(RequestInvalid, match="--replace-request"):
-        publish_release(store.client, ref, _write(tmp_path / "local", {"build.yaml": second}))
+        publish_release(store.client, ref, write_files(tmp_path / "local", {"build.yaml": second}))
     publish_release(store.client, ref, corrected, replace_request=True)
     assert publish_release(store.client, ref, corrected, replace_request=True).new == {}
-    _write(corrected, {"build.yaml": third, "new.npz": b"samples"})
+    write_files(corrected, {"build.yaml": third, "new.npz": b"samples"})
     upload = publish_release(store.client, ref, corrected, replace_request=True)
     assert list(upload.new) == ["new.npz", "build.yaml"]
 
@@ -136,10 +113,10 @@ def test_a_request_is_replaced_without_the_model_and_its_former_versions_are_kep
 
 
 def test_a_replaced_request_cannot_bring_another_model(store: Store, ref: ReleaseRef, tmp_path: Path) -> None:
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     changes: tuple[dict[str, bytes], ...] = ({"model.keras": b"other"}, {"model.h5": b"a second one"})
     for number, change in enumerate(changes):
-        folder = _write(tmp_path / str(number), {"build.yaml": b"# corrected", **change})
+        folder = write_files(tmp_path / str(number), {"build.yaml": b"# corrected", **change})
         with pytest.raises((RequestInvalid, ReleaseIncomplete)):
             publish_release(store.client, ref, folder, replace_request=True)
     assert read_request_file(store.client, ref) == _FIRST
@@ -149,7 +126,7 @@ def test_a_replaced_request_cannot_bring_another_model(store: Store, ref: Releas
 def test_of_two_who_replace_a_request_at_the_same_moment_one_is_refused(
     store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     swap = transfer.put_if_unchanged
 
     def after_another(*arguments: object, **named: str) -> bool:
@@ -157,7 +134,7 @@ def test_of_two_who_replace_a_request_at_the_same_moment_one_is_refused(
         return swap(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(publishing, "put_if_unchanged", after_another)
-    mine = _write(tmp_path / "mine", {"build.yaml": b"# mine"})
+    mine = write_files(tmp_path / "mine", {"build.yaml": b"# mine"})
     with pytest.raises(RequestInvalid, match="somebody else replaced it"):
         publish_release(store.client, ref, mine, replace_request=True)
     assert read_request_file(store.client, ref) == b"# theirs"
@@ -170,16 +147,16 @@ def test_of_two_who_replace_a_request_at_the_same_moment_one_is_refused(
 def test_a_replacement_that_was_cut_off_can_be_repeated(
     store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path
 ) -> None:
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     upload("requests/1.yaml", _FIRST)  # it was kept, and the connection broke then
     publish_release(
-        store.client, ref, _write(tmp_path / "new", {"build.yaml": b"# new"}), replace_request=True
+        store.client, ref, write_files(tmp_path / "new", {"build.yaml": b"# new"}), replace_request=True
     )
     assert _keys(store, ref) == ["build.yaml", "model.keras", "requests/1.yaml"]
 
 
 def test_links_are_not_published(store: Store, ref: ReleaseRef, tmp_path: Path) -> None:
-    folder = _write(tmp_path / "local", _KERAS)
+    folder = write_files(tmp_path / "local", _KERAS)
     (folder / "link").symlink_to("/etc/passwd")
     with pytest.raises(ArchiveRefused, match="link"):
         publish_release(store.client, ref, folder)
@@ -189,4 +166,4 @@ def test_a_folder_without_request_file_is_not_published(
     store: Store, ref: ReleaseRef, tmp_path: Path
 ) -> None:
     with pytest.raises(ReleaseIncomplete, match=r"build\.yaml"):
-        publish_release(store.client, ref, _write(tmp_path / "local", {"model.h5": b"x"}))
+        publish_release(store.client, ref, write_files(tmp_path / "local", {"model.h5": b"x"}))

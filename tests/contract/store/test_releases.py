@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from tasks.domain.release import ModelFormat, ReleaseRef
 from tasks.store.publishing import publish_release
 from tasks.store.releases import fetch_release, read_request, read_request_file
 from tasks.store.store import Store
+from tests.support.releases import Upload, write_files
 
 _ODD_NAMES = (
     "notes/a b+c.txt",
@@ -22,30 +22,6 @@ _ODD_NAMES = (
     "notes/~tilde,(1);[2]{3}=@!$^`#?*|.txt",
     "notes/..dots..and.../... .txt",
 )
-
-Upload = Callable[[str, bytes], None]
-
-
-@pytest.fixture
-def ref(store: Store) -> ReleaseRef:
-    return ReleaseRef(bucket=store.bucket, prefix="team/models", model="resnet", version="v7")
-
-
-@pytest.fixture
-def upload(store: Store, ref: ReleaseRef) -> Upload:
-    """A function that puts an object into the release as any S3 client could."""
-
-    def put(path: str, data: bytes) -> None:
-        store.client.put_object(Bucket=ref.bucket, Key=ref.key + path, Body=data)
-
-    return put
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> Path:
-    for path, data in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(data)
-    return folder
 
 
 _KERAS = {"model.keras": b"weights" * 100_000, "build.yaml": b"precisions: [fp16]\n"}
@@ -58,7 +34,7 @@ def test_a_release_comes_back_as_it_was_published(store: Store, ref: ReleaseRef,
         "build.yaml": "targets: all  # für alle\n".encode(),
         **{name: name.encode() for name in _ODD_NAMES},
     }
-    publish_release(store.client, ref, _write(tmp_path / "local", files))
+    publish_release(store.client, ref, write_files(tmp_path / "local", files))
     assert read_request_file(store.client, ref) == files["build.yaml"]
     release = fetch_release(store.client, ref, tmp_path / "fetched")
     assert release.ref == ref
@@ -72,7 +48,7 @@ def test_a_release_comes_back_as_it_was_published(store: Store, ref: ReleaseRef,
 
 
 def test_two_reads_of_one_release_are_equal(store: Store, ref: ReleaseRef, tmp_path: Path) -> None:
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     first = fetch_release(store.client, ref, tmp_path / "one")
     second = fetch_release(store.client, ref, tmp_path / "two")
     assert first == second
@@ -80,7 +56,7 @@ def test_two_reads_of_one_release_are_equal(store: Store, ref: ReleaseRef, tmp_p
 
 
 def test_progress_grows_over_the_whole_release(store: Store, ref: ReleaseRef, tmp_path: Path) -> None:
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     heard: list[tuple[str, str, float]] = []
     with listening(lambda *report: heard.append(report)):
         fetch_release(store.client, ref, tmp_path / "fetched")
@@ -167,7 +143,7 @@ def test_a_name_cannot_be_file_and_folder(
 def test_a_release_that_changes_while_it_is_read_is_refused(
     store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path, change: bytes | None
 ) -> None:
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
 
     def disturb(_step: str, phase: str, _fraction: float) -> None:
         if phase == "build.yaml" and change is not None:
@@ -182,7 +158,7 @@ def test_a_release_that_changes_while_it_is_read_is_refused(
 def test_a_request_that_is_replaced_while_the_release_is_read_is_taken_as_it_is_then(
     store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path
 ) -> None:
-    publish_release(store.client, ref, _write(tmp_path / "local", _KERAS))
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
     replaced = b"precisions: [fp32]  # corrected meanwhile, and longer\n"
 
     def replace(_step: str, _phase: str, _fraction: float) -> None:
