@@ -29,6 +29,7 @@ from tasks.store.s3 import s3_client
 from tests.stand_in.toolchain import StandIn, write_toolchain
 from tests.support.prefect_home import migrated_home
 from tests.support.processor_time import ProcessorTime, add_processor_time
+from tests.support.slow import slow_run
 from tests.support.waiting import wait_until
 from tests.support.workers import made_once
 
@@ -72,7 +73,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("give --farm to kill and cut off what a farm consists of")
     if item.get_closest_marker("long") and not item.config.getoption("--long"):
         pytest.skip("give --long for this, too: shorter tests show most of it")
-    if item.get_closest_marker("slow") and not (item.config.getoption("--long") or os.environ.get("CI")):
+    if item.get_closest_marker("slow") and not slow_run(item.config):
         pytest.skip("give --long for this, too: CI always runs it")
 
 

@@ -1,10 +1,10 @@
 """Converts many small TensorFlow functions in one process, each as the farm's children do it.
 
-Usage: convert_functions.py MODULE FOLDER. MODULE is a file with `CASES`: name to (function, its specs, shapes
-of every input at min, opt and max, or None). Without specs the function is called with a path and writes a
-model itself, as a folder or beside it as `.keras` or `.h5`. `COMPARED_ONLY` names those of which no engine is
-built, or is True. FOLDER gets a SavedModel, a graph and a reference for each, and `converted.json` with the
-plan, or the error.
+Usage: convert_functions.py MODULE FOLDER [WITHOUT...]. MODULE is a file with `CASES`: name to (function, its
+specs, shapes of every input at min, opt and max, or None). Without specs the function is called with a path
+and writes a model itself, as a folder or beside it as `.keras` or `.h5`. `COMPARED_ONLY` names those of which
+no engine is built, or is True. FOLDER gets a SavedModel, a graph and a reference for each, and
+`converted.json` with the plan, or the error. Cases named WITHOUT are left out.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ import importlib.util
 import json
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
+# Keras imports it, if it is there, for pictures that nobody draws here: see tasks/children/entry.py.
+sys.modules["matplotlib"] = None  # type: ignore[assignment]
+import tensorflow as tf  # noqa: E402
 
-from tasks.domain.errors import FarmError
-from tasks.tensorflow import convert_child, export_child, plan_child
-from tasks.tensorflow.preflight import child
-from tests.support.seeds import seed_everything
+from tasks.domain.errors import FarmError  # noqa: E402
+from tasks.tensorflow import convert_child, export_child, plan_child  # noqa: E402
+from tasks.tensorflow.preflight import child  # noqa: E402
+from tests.support.seeds import seed_everything  # noqa: E402
 
 _OPSET = 17
 
@@ -81,12 +84,14 @@ def convert(folder: Path, name: str, shapes: dict[str, Any] | None) -> dict[str,
     return plan
 
 
-def main(module: str, folder: Path) -> None:
-    """Convert every case of `module` into `folder`."""
+def main(module: str, folder: Path, without: Collection[str]) -> None:
+    """Convert every case of `module` into `folder`, but for those `without`."""
     answers: dict[str, Any] = {}
     cases = module_of(module)
     compared_only = getattr(cases, "COMPARED_ONLY", ())
     for name, (function, specs, shapes) in cases.CASES.items():
+        if name in without:
+            continue
         started = time.monotonic()
         try:
             save(function, specs, folder / name)
@@ -100,4 +105,4 @@ def main(module: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]).resolve())
+    main(sys.argv[1], Path(sys.argv[2]).resolve(), sys.argv[3:])

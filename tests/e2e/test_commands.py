@@ -118,6 +118,7 @@ def test_what_rtx_cannot_build_is_refused_before_anything_is_converted(
     assert {entry["Key"].partition("/")[0] for entry in listed} == {"models"}
 
 
+@pytest.mark.slow
 def test_doctor_examines_a_folder_of_environments(
     enginefarm: Command, stand_in: Callable[..., StandIn], tmp_path: Path
 ) -> None:

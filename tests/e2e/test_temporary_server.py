@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tasks.domain.errors import ServerUnreachable
 from tasks.store.s3 import s3_client
 
 _MODEL = Path(__file__).parents[2] / "flows/demo_release/model.keras"
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_start_is_told_with_what_it_printed(
     enginefarm: Callable[..., tuple[int, str, str]], s3_env: str
 ) -> None:

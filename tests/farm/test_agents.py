@@ -314,6 +314,7 @@ def _is_waiting(late: UUID, *, behind: UUID, pool: str) -> None:
     assert 0 < waiting["done_in_seconds"] < PATIENCE
 
 
+@pytest.mark.slow
 def test_an_agent_takes_no_runs_from_a_pool_with_prefects_own_template(
     farm: Farm, stand_in: Callable[..., StandIn]
 ) -> None:

@@ -79,6 +79,7 @@ def test_registering_leaves_schedules_as_they_were_changed(bare_server: str) -> 
     assert (schedule.slug, schedule.active, schedule.schedule.cron) == ("nightly", False, "0 5 * * *")
 
 
+@pytest.mark.slow
 def test_events_start_builds_where_that_is_asked_for(bare_server: str) -> None:
     place, options = "s3://bucket/mo[d]els", ("--s3-events", "s3://bucket/mo[d]els/")
     assert place not in run("deploy", "--yes", "--json")

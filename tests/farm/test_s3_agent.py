@@ -189,6 +189,7 @@ def test_a_message_is_held_as_long_as_somebody_works_on_it(
     asyncio.run(work())
 
 
+@pytest.mark.slow
 def test_a_queue_without_dead_letters_or_without_itself_is_refused(sqs: SQSClient, s3_server: str) -> None:
     url = sqs.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"]
     for queue, message in ((url, "redrive policy"), (f"{s3_server}/123456789012/none", "no such queue")):

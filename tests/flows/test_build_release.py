@@ -147,6 +147,7 @@ def test_the_store_alone_tells_that_every_engine_is_there(
     assert built_here.cells
 
 
+@pytest.mark.slow
 def test_one_more_target_builds_only_the_new_cells(release: ReleaseRef, outcome: ReleaseOutcome) -> None:
     wider = asyncio.run(build_release(release, Overrides(targets=("rtx-sm89", "rtx-sm120"))))
     assert [cell.built for cell in wider.cells] == [False] * 3 + [True] * 3

@@ -60,6 +60,7 @@ def test_one_build_at_a_time_on_a_gpu(
     assert [event["event"] for event in toolchain.events()] == ["build starts", "build ends"] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_at_a_time")
 def test_two_gpus_build_at_once(
     stand_in: Callable[..., StandIn], use_toolchains: Callable[..., None], publish: Publish, demo_model: bytes
@@ -74,6 +75,7 @@ def test_two_gpus_build_at_once(
     assert sorted(begun_on(toolchain)) == [H100.uuid, SECOND_H100.uuid]
 
 
+@pytest.mark.slow
 def test_the_same_engine_wanted_twice_is_built_once(
     stand_in: Callable[..., StandIn],
     use_toolchains: Callable[..., None],

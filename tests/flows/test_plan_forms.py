@@ -30,6 +30,7 @@ targets: [rtx-sm89-sm86, rtx-portable]
 """
 
 
+@pytest.mark.slow
 @after_conversion
 def test_profiles_and_portable_plans(
     publish: Callable[..., ReleaseRef], stored_keys: Callable[[str], list[str]], demo_model: bytes
@@ -91,6 +92,7 @@ def test_plans_of_a_gpu_are_verified_in_every_profile_and_tell_their_layers(
     assert {layer["LayerType"] for layer in document["Layers"]} >= {"Conv", "Relu"}
 
 
+@pytest.mark.slow
 @after_conversion
 def test_a_plan_without_weights_is_not_run(
     stand_in: Callable[..., StandIn],

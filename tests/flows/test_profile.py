@@ -123,6 +123,7 @@ def _check_page(record: EngineRecord) -> None:
     assert "NOT QUIET" in str(charts.data)
 
 
+@pytest.mark.slow
 def test_a_request_may_want_no_figures_and_gets_the_same_engine(
     stand_in: Callable[..., StandIn],
     use_toolchains: Callable[..., None],

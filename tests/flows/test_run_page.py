@@ -51,6 +51,7 @@ async def run_of(artifact: Artifact) -> str:
         return (await client.read_flow_run(artifact.flow_run_id)).name
 
 
+@pytest.mark.slow
 def test_the_page_follows_tensorrt(
     stand_in: Callable[..., StandIn],
     use_toolchains: Callable[..., None],

@@ -67,6 +67,7 @@ def timings(of_cell: Cell, ref: BlobRef | None) -> dict[str, Any]:
     return entries
 
 
+@pytest.mark.slow
 def test_builds_on_two_boards_at_once_lose_nothing(cell: Callable[..., Cell], stored_keys: Keys) -> None:
     first, other = cell(gpus=(H100,)), cell(gpus=(SECOND_H100,))
     began = first.run("Abs")
@@ -106,6 +107,7 @@ def test_gpu_models_do_not_share(cell: Callable[..., Cell], stored_keys: Keys) -
     assert [key.split("/")[1] for key in stored_keys("timing/")] == ["h100-sxm-80gb", "l4"]
 
 
+@pytest.mark.slow
 def test_another_models_cache_in_this_ones_place_is_not_used(
     cell: Callable[..., Cell], stored_keys: Keys
 ) -> None:
@@ -123,7 +125,12 @@ def test_another_models_cache_in_this_ones_place_is_not_used(
 
 
 @pytest.mark.parametrize(
-    ("damage", "note"), [("record", "cannot be read"), ("blob", "left out"), ("content", "was dropped")]
+    ("damage", "note"),
+    [
+        ("record", "cannot be read"),
+        pytest.param("blob", "left out", marks=pytest.mark.slow),
+        ("content", "was dropped"),
+    ],
 )
 def test_a_damaged_cache_is_dropped_with_a_note_and_replaced(
     damage: str, note: str, cell: Callable[..., Cell], stored_keys: Keys

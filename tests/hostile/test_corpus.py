@@ -133,6 +133,7 @@ def test_an_attack_is_refused_before_tensorflow_starts(name: str, release: Path,
 
 
 # Variables that are cut off are in tests/unit/tasks/tensorflow/test_convert.py, too.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -109,7 +109,9 @@ def radosgw(
             yield Server(name="radosgw", url=url, key=_RADOSGW_KEY, checks_keys=True)
 
 
-@pytest.fixture(scope="session", params=["moto", "ministack", "radosgw"])
+@pytest.fixture(
+    scope="session", params=["moto", pytest.param("ministack", marks=pytest.mark.slow), "radosgw"]
+)
 def server(request: pytest.FixtureRequest) -> Server:
     if request.param == "moto":
         return Server(name="moto", url=request.getfixturevalue("s3_server"))

@@ -93,6 +93,7 @@ def test_a_server_that_is_not_there_is_given_up_soon(
     assert caught.value.retryable
 
 
+@pytest.mark.slow
 def test_a_server_that_swallows_connections_is_given_up_soon(
     use_endpoint: Callable[..., None], engine_record: EngineRecord
 ) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import pytest
+
 from flows.release.folder_check import check_folder
 from flows.release.full_check import check_conversion, failure_of_graphs
 from flows.settings import settings
@@ -16,6 +18,7 @@ from tasks.domain.release import ModelFormat
 _DEMO = Path(__file__).parents[4] / "flows/demo_release"
 
 
+@pytest.mark.slow
 def test_each_precision_is_compared_with_tensorflow(tmp_path: Path) -> None:
     shutil.copy(_DEMO / "model.keras", tmp_path)
     request = "precisions: [fp16, tf32]\ntargets: [rtx-sm89]\ntolerances: {fp16: 1.0e-5}\n"

@@ -92,6 +92,7 @@ def test_each_chart_is_there_as_svg_and_png_with_the_same_bytes_each_time(
         assert "<dc:date>" not in text
 
 
+@pytest.mark.slow
 def test_other_figures_and_titles_are_other_pictures(draw: Draw, profile: Profile) -> None:
     first, titled = draw(profile), draw(profile, title="resnet v8 · fp16")
     doubtful = draw(replace(profile, quiet=Quiet(quiet=False, reason="other processes were on the GPU: 7")))

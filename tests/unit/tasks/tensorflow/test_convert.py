@@ -109,6 +109,7 @@ def test_keras_files_keep_their_names_and_their_numbers(
     assert (models / name).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_exact_gelu_converts(many: Path, tmp_path: Path, limits: Limits) -> None:
     given = {"x": ShapeRange(min=(2, 3), opt=(4, 3), max=(6, 3))}
     converted = _convert(many, _wanted(signature="gelu", shapes=given), tmp_path, limits)
@@ -124,6 +125,7 @@ def test_channels_first_have_answers_of_tensorflow(many: Path, tmp_path: Path, l
     assert beyond_rounding(_comparisons(converted)) == []
 
 
+@pytest.mark.slow
 def test_loops_branches_and_unread_inputs_convert(many: Path, tmp_path: Path, limits: Limits) -> None:
     converted = _convert(many, _wanted("loop"), tmp_path, limits)
     assert [spec.name for spec in converted.inputs] == ["spare", "x"]
@@ -142,6 +144,7 @@ def test_integer_inputs_are_not_mixed_up_and_have_no_noise(
     assert [row["max_abs"] for row in _comparisons(converted)] == [0.0] * 6
 
 
+@pytest.mark.slow
 def test_large_weights_are_beside_a_graph_that_is_as_simple_as_with_small_ones(
     models: Path, tmp_path: Path, limits: Limits
 ) -> None:

@@ -52,9 +52,16 @@ def wrong(answers: dict[str, Any]) -> dict[str, Any]:
     return off
 
 
+def test_files_that_were_once_wrong_compute_what_the_keras_that_wrote_them_did(tmp_path: Path) -> None:
+    answers = read(tmp_path, [f"cases.zip:{member}" for member in members("cases.zip")])
+    assert wrong(answers) == {}
+    assert len(answers) == 3
+
+
+@pytest.mark.slow
 def test_layers_of_keras_2_compute_what_the_keras_that_wrote_them_did(tmp_path: Path) -> None:
-    """All but the dearest of three versions, and the files that were once wrong."""
-    files = [f"{name}:{member}" for name in ("cases.zip", "2.0.9.zip") for member in members(name)]
+    """All but the dearest of three versions."""
+    files = [f"2.0.9.zip:{member}" for member in members("2.0.9.zip")]
     for name, ending in (("2.2.4.zip", ".h5"), ("2.15.0.zip", ".keras")):
         files += [f"{name}:{member}" for member in members(name) if member.endswith(ending)]
     cheap = [file for file in files if file.startswith("2.0.9") or Path(file.split(":")[1]).stem not in DEAR]

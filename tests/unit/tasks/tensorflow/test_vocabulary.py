@@ -58,6 +58,7 @@ def test_a_model_gets_ids_of_its_smallest_table(convert: Callable[[str], Convert
     assert 30 < fed["int32"].max() < 40
 
 
+@pytest.mark.slow
 def test_a_model_of_ids_alone_has_the_noise_of_its_weights(
     convert: Callable[[str], Converted], models: Path
 ) -> None:

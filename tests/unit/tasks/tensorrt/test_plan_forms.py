@@ -181,6 +181,7 @@ def test_a_disk_that_takes_nothing_more_is_full() -> None:
     assert is_no_space(sink.error)
 
 
+@pytest.mark.slow
 def test_the_plan_is_never_in_memory_as_a_whole(
     build: Build, job: Job, save_graph: Graph, tmp_path: Path
 ) -> None:

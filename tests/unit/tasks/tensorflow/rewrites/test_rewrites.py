@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.rounding import beyond_rounding
+from tests.support.slow import cases
 
 _NAMES = """
 dilated_conv1d_same dilated_conv1d_valid dilated_conv1d_causal dilated_conv2d_same dilated_conv2d_valid
@@ -25,20 +26,27 @@ in_top_k approx_max_k table_of_numbers integer_lookup
 diag set_diag eye_of_batch inverse_of_3x3 determinant log_determinant solve cumprod cumulative_logsumexp
 einsum_ellipsis
 """
-CASES = _NAMES.split()
+_SLOW_NAMES = """
+dilated_conv1d_valid dilated_conv1d_causal dilated_conv2d_valid dilated_depthwise2d_same
+dilated_depthwise2d_valid dilated_separable1d dilated_conv3d resize_area_antialias
+resize_mitchellcubic_antialias resize_bicubic resize_lanczos5 resize_gaussian resize_nearest_twice
+fft_ifft rfft2d stft stft_padded mel_spectrogram saturation rgb
+"""
+CASES, SLOW = _NAMES.split(), _SLOW_NAMES.split()
+"""Whose rewrites others go through as well."""
 
 
 @pytest.fixture(scope="module")
-def rewritten(convert_functions: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+def rewritten(convert_functions: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """What became of every case, by name."""
-    return convert_functions("rewritten_functions.py")
+    return convert_functions("rewritten_functions.py", slow=SLOW)
 
 
 def test_every_case_is_here(rewritten: dict[str, Any]) -> None:
-    assert sorted(rewritten) == sorted(CASES)
+    assert {*rewritten, *SLOW} == {*CASES}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", cases(CASES, SLOW))
 def test_a_rewrite_keeps_the_numbers_and_builds(rewritten: dict[str, Any], name: str) -> None:
     case = rewritten[name]
     assert "error" not in case
