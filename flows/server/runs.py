@@ -7,6 +7,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -19,7 +20,14 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
-from agents.server.flow_runs import DETACHED_TAG, PARENT_TAG, all_flow_runs, cancel_of, detached_tag
+from agents.server.flow_runs import (
+    DETACHED_TAG,
+    PARENT_TAG,
+    TAKEN,
+    all_flow_runs,
+    cancel_of,
+    detached_tag,
+)
 from agents.server.janitor import parent_of, will_restart
 from agents.server.release_runs import Started, start_release
 from agents.server.run_errors import why_unsuccessful
@@ -32,6 +40,8 @@ from tasks.domain.release import ReleaseRef
 _RECONCILE = "reconcile/farm"
 _PAGE, _PAGES = 200, 5
 _POLL_SECONDS = 1.0
+_START_POLLS = 30  # an agent that is short of processors takes seconds to start a process
+_CANCELLED = "Cancelled with `enginefarm cancel`."
 _FEWEST_DIGITS = 4
 _RESTARTABLE = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
 
@@ -142,12 +152,36 @@ async def _cancel(client: PrefectClient, run: FlowRun) -> bool:
     crashed = await will_restart(client, run)
     if is_final(run) and not crashed:
         return False
-    state = cancel_of(run, "Cancelled with `enginefarm cancel`.")
-    await client.set_flow_run_state(run.id, state, force=crashed)
+    await client.set_flow_run_state(run.id, cancel_of(run, _CANCELLED), force=crashed)
     if crashed:  # an agent may have been about to restart it
         await asyncio.sleep(_POLL_SECONDS)
         await _cancel(client, await client.read_flow_run(run.id))
+    elif await _was_taken_meanwhile(client, run.id):
+        await _cancel_if_it_starts(client, run.id)
     return True
+
+
+async def _was_taken_meanwhile(client: PrefectClient, run: uuid.UUID) -> bool:
+    """Return whether an agent took `run` after it was read as waiting, so that it was set to Cancelled."""
+    states = await client.read_flow_run_states(run)
+    before = [
+        earlier.type
+        for earlier, later in pairwise(states)
+        if later.type is StateType.CANCELLED and later.message == _CANCELLED
+    ]
+    return bool(before) and before[-1] in TAKEN
+
+
+async def _cancel_if_it_starts(client: PrefectClient, run: uuid.UUID) -> None:
+    """Cancel `run` once more if its process, which an agent is starting, sets it to Running."""
+    # Workaround (Prefect 3.8.8): the server lets the process of a cancelled run set it to Running. Remove
+    # when the server rejects that, as it does for a run that is Cancelling.
+    for _ in range(_START_POLLS):
+        now = await client.read_flow_run(run)
+        if now.state_type is StateType.RUNNING:
+            await client.set_flow_run_state(run, cancel_of(now, _CANCELLED))
+            return
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def retry(client: PrefectClient, run: FlowRun) -> FlowRun:

@@ -120,3 +120,26 @@ def test_a_cancel_holds_though_an_agent_starts_the_run_at_that_moment(
 
     (ended,) = on_server(cancel)
     assert ended.state_type is StateType.CANCELLED
+
+
+@pytest.mark.parametrize("taken", ["before it was read", "after it was read"])
+def test_a_cancel_holds_if_the_process_that_an_agent_is_starting_sets_the_run_to_running(
+    taken: str, make: Callable[..., FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make(*(StateType.PENDING,) if taken.startswith("before") else ())
+
+    async def cancel(client: PrefectClient) -> FlowRun:
+        set_state = client.set_flow_run_state
+
+        async def set_while_it_starts(run_id: UUID, state: State, *, force: bool = False) -> None:
+            monkeypatch.undo()
+            if taken.startswith("after"):
+                await set_state(run_id, State(type=StateType.PENDING))
+            await set_state(run_id, state, force=force)
+            await set_state(run_id, State(type=StateType.RUNNING))  # what the engine proposes, unforced
+
+        monkeypatch.setattr(client, "set_flow_run_state", set_while_it_starts)
+        await runs.cancel(client, run)
+        return await client.read_flow_run(run.id)
+
+    assert on_server(cancel).state_type is StateType.CANCELLING
