@@ -25,7 +25,7 @@ _RETRY_SECONDS = 2
 
 
 def _can_help(run: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Say whether a retry can help: the error says so.
+    """Return whether a retry can help: the error says so.
 
     A child that was killed twice most likely lacks memory here, and costs its host as much each time.
     """

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -15,7 +16,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterName,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
@@ -152,24 +153,21 @@ async def _cancel(client: PrefectClient, run: FlowRun) -> bool:
     crashed = await will_restart(client, run)
     if is_final(run) and not crashed:
         return False
-    await client.set_flow_run_state(run.id, cancel_of(run, _CANCELLED), force=crashed)
+    done = await client.set_flow_run_state(run.id, cancel_of(run, _CANCELLED), force=crashed)
     if crashed:  # an agent may have been about to restart it
         await asyncio.sleep(_POLL_SECONDS)
         await _cancel(client, await client.read_flow_run(run.id))
-    elif await _was_taken_meanwhile(client, run.id):
+    elif done.state is not None and await _was_taken_before(client, run.id, done.state):
         await _cancel_if_it_starts(client, run.id)
     return True
 
 
-async def _was_taken_meanwhile(client: PrefectClient, run: uuid.UUID) -> bool:
-    """Return whether an agent took `run` after it was read as waiting, so that it was set to Cancelled."""
+async def _was_taken_before(client: PrefectClient, run: uuid.UUID, state: State[Any]) -> bool:
+    """Return whether an agent had taken `run` when it was set to Cancelled (`state`): it was read too early."""
     states = await client.read_flow_run_states(run)
-    before = [
-        earlier.type
-        for earlier, later in pairwise(states)
-        if later.type is StateType.CANCELLED and later.message == _CANCELLED
-    ]
-    return bool(before) and before[-1] in TAKEN
+    return state.type is StateType.CANCELLED and any(
+        earlier.type in TAKEN for earlier, later in pairwise(states) if later.id == state.id
+    )
 
 
 async def _cancel_if_it_starts(client: PrefectClient, run: uuid.UUID) -> None:

@@ -19,7 +19,7 @@ _LITTLE = 16 << 10
 
 
 def is_no_space(error: BaseException) -> bool:
-    """Say whether `error` means a full disk or an exceeded quota."""
+    """Return whether `error` means a full disk or an exceeded quota."""
     return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
@@ -48,7 +48,7 @@ def require_space(wanted: str, needed: int, folder: Path) -> None:
 
 
 def has_room(folder: Path) -> bool:
-    """Say whether a small file can be written in `folder`."""
+    """Return whether a small file can be written in `folder`."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(_LITTLE))

@@ -1,4 +1,4 @@
-"""First code of every child process: bounds itself, then runs one module of the farm.
+"""First code of every child process: limits itself, then runs one module of the farm.
 
 Runs as a script in any interpreter from Python 3.10 on, which may hold nothing but NumPy and TensorRT:
 
@@ -27,7 +27,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _bound(memory_mib: int, stack: int) -> None:
-    """Let the kernel hold the memory limit, and give the main thread its stack back."""
+    """Let the kernel enforce the memory limit, and give the main thread its stack back."""
     limit = memory_mib << 20
     # RLIMIT_DATA counts what is really allocated; RLIMIT_AS would also count what CUDA only reserves.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -51,7 +51,7 @@ def _answer(module: str, request: dict[str, Any], workdir: Path) -> dict[str, An
 
     try:
         answer = {"result": _imported(module).main(request, report)}
-        json.dumps(answer)  # what is no JSON is the module's error, too
+        json.dumps(answer)  # a result that is no JSON is the module's error, too
     except Exception as error:  # noqa: BLE001 (the parent gets every error as an answer)
         return {"error": _typed(error, module, request["memory_mib"], workdir)}
     return answer

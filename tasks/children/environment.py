@@ -1,4 +1,4 @@
-"""What of the farm's environment reaches a child process."""
+"""The environment of a child process."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Starts one child, closes the host to it, and ends everything that it started.
+"""Starts one child, isolates it from the host, and ends everything that it started.
 
 Runs as a script in the farm's own Python, without its libraries:
 
     python -S launcher.py WORKDIR
 
-Reads `launch` there, see `tasks.children.sandbox`. It is the first process of its number space, where there
-is one, and the parent of all orphans otherwise. Standard input is a pipe that the farm holds open: when it
+Reads `launch` there, see `tasks.children.sandbox`. It is the first process of its PID namespace if it has
+one, and otherwise the parent of all orphans. Standard input is a pipe that the farm holds open: when it
 closes, the farm has ended the call or has itself been killed, and everything here ends. Every child waits
 for this script, so it imports only what loads fast: no json, no pathlib.
 """
@@ -35,7 +35,7 @@ _PAUSE_SECONDS = 0.005
 _CLOSED = ("ptrace", "process_vm_readv", "process_vm_writev", "keyctl", "add_key", "request_key", "bpf",
            "perf_event_open", "userfaultfd")  # fmt: skip
 _AF_INET = (2, 10)
-# What glibc gives a thread where there is no limit for stacks. All of it counts for the memory limit, and
+# What glibc gives a thread if there is no limit for stacks. All of it counts for the memory limit, and
 # TensorFlow starts four threads for each processor, so the usual 8 MiB are a fourth of the memory on 64.
 _THREAD_STACK = 2 << 20
 
@@ -64,7 +64,7 @@ def _wait(child: int, woken: int) -> int:
     while True:
         ready, _, _ = select.select([0, woken], [], [])
         if 0 in ready and not os.read(0, 1):
-            return _NOT_STARTED  # nobody reads this: the farm has gone, or has ended the call
+            return _NOT_STARTED  # nobody reads this: the farm has ended, or has ended the call
         if woken in ready:
             os.read(woken, 4096)
         while True:
@@ -80,7 +80,7 @@ def _wait(child: int, woken: int) -> int:
 
 
 def _end_all() -> None:
-    """End what is left. The kernel does it where this process is the first of its number space."""
+    """End what is left. The kernel does it if this process is the first of its PID namespace."""
     listed = f"/proc/self/task/{os.getpid()}/children"
     while os.getpid() != 1 and os.path.exists(listed):
         with open(listed, "rb") as file:
@@ -115,7 +115,7 @@ def _become(plan: dict[str, Any], home: str, launcher: int) -> NoReturn:
 
 
 def _shrink_stacks() -> None:
-    """Have threads of the child get small stacks; its main thread raises its limit again (`entry.py`)."""
+    """Give threads of the child small stacks; its main thread raises its limit again (`entry.py`)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     if soft == resource.RLIM_INFINITY or soft > _THREAD_STACK:
         resource.setrlimit(resource.RLIMIT_STACK, (_THREAD_STACK, hard))
@@ -129,7 +129,7 @@ def _confine(plan: dict[str, Any]) -> None:
 
 
 def _close_files(files: dict[str, list[str]] | None) -> None:
-    """Close processes outside, and but for what `files` names also files, and TCP where Landlock can."""
+    """Close other processes, all files except `files`, and TCP if Landlock can."""
     # Its helpers for tests, which it imports too, take longer to load than all the rest here.
     sys.modules["landlockpy.testing"] = ModuleType("landlockpy.testing")
     from landlockpy import AccessFS, AccessNet, Ruleset, Scope  # noqa: PLC0415
@@ -152,7 +152,7 @@ def _close_files(files: dict[str, list[str]] | None) -> None:
 
 
 def _close_calls(*, sockets: bool) -> None:
-    """Let the kernel refuse calls: all sockets, or those of the internet alone."""
+    """Let the kernel refuse calls: all sockets, or internet sockets only."""
     import pyseccomp  # noqa: PLC0415
 
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)

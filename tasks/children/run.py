@@ -35,7 +35,7 @@ async def run_child(
     """Run `program` on `request` in processes of its own and return its answer.
 
     What of the host it reaches is `program.confined`; of the host's files that is below `workdir`, and
-    each `Path` in `request` to read. A text in `request` opens nothing, whatever it says.
+    each `Path` in `request` to read. A string in `request` gives access to nothing.
 
     The child and all that it started are killed when this call ends, however it ends, and when the farm's
     own process is killed. `tasks.children.sandbox.protection` tells whether that holds on this host also
@@ -71,7 +71,7 @@ async def run_child(
 
 
 def _as_json(value: Any, named: list[Path]) -> Any:
-    """Return `value` with paths as absolute texts, since the child has another working folder; note them."""
+    """Return `value` with absolute paths as strings and note them: the child has another working folder."""
     if isinstance(value, Path):
         named.append(value.absolute())
         return str(value.absolute())
@@ -84,7 +84,7 @@ async def _run_to_end(program: ChildProgram, command: list[str], home: Path, lim
     """Return the exit status; all processes are gone afterwards."""
     with (home / "output").open("wb") as output:
         try:
-            # Output goes to a file: a grandchild that holds a pipe open would keep us waiting.
+            # Output goes to a file: a grandchild that holds a pipe open would block this call.
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
                 cwd=home, env=launcher_environment(), start_new_session=True,
@@ -117,7 +117,7 @@ async def _wait_with_progress(
         if (held := watch.deadlocked_mib()) is not None:
             raise ChildOutOfMemory(
                 wanted=f"step {step} within {limits.memory_mib} MiB",
-                found=f"{held} MiB in use, and all threads waiting for each other for ever, as happens if "
+                found=f"{held} MiB in use, and all threads waiting for each other forever, which happens if "
                 "there is no memory to start another thread",
                 fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
             )
@@ -134,7 +134,7 @@ def _pass_on(step: str, progress: Path, read: int) -> int:
             report = json.loads(line)
             phase, fraction = printable_name(report["phase"]), min(max(float(report["fraction"]), 0.0), 1.0)
         except (ValueError, KeyError, TypeError):
-            continue  # a model is a program, too, and can write into this file
+            continue  # a model is a program and can write into this file
         report_progress(step, phase, fraction)
     return read + len(complete)
 

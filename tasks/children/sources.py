@@ -42,7 +42,7 @@ class Sources:
         self._read: dict[str, CanonicalSource] = {}
 
     def is_module(self, name: str) -> bool:
-        """Say whether `name` is a module, not a package."""
+        """Return whether `name` is a module, not a package."""
         return self._path(name).with_suffix(".py").is_file()
 
     def counted(self, programs: tuple[str, ...]) -> frozenset[str]:

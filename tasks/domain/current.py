@@ -14,7 +14,7 @@ _ARITHMETICS = (Precision.FP32, Precision.FP16, Precision.BF16)
 
 
 def answers_request(options: CellOptions, release: Release, request: BuildRequest) -> bool:
-    """Say whether `options` are what `request` asks for now.
+    """Return whether `options` are what `request` asks for now.
 
     What only the model decides is taken as it was: a signature or shapes that the request leaves out, and the
     model's own arithmetic. Targets and precisions are not compared: they are the cell.

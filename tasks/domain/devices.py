@@ -78,7 +78,7 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def _holds(words: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    """Say whether `words` contain `wanted` as consecutive words."""
+    """Return whether `words` contain `wanted` as consecutive words."""
     rows = (words[first : first + len(wanted)] for first in range(len(words) - len(wanted) + 1))
     return bool(wanted) and wanted in rows
 

@@ -48,7 +48,7 @@ class Offer:
         return tuple(self.target(gpu, compute) for gpu, compute in dict.fromkeys(devices))
 
     def builds(self, target: EngineTarget) -> bool:
-        """Say whether it can build for `target`; if it has several compute capabilities, for all of them."""
+        """Return whether it can build for `target`, for all of its compute capabilities."""
         single = (
             replace(target, compute_capabilities=(capability,)) for capability in target.compute_capabilities
         )

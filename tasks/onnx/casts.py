@@ -127,7 +127,7 @@ class _Rewriter:
         self.nodes.append(node)
 
     def _takes(self, formal: Any, index: int) -> bool:
-        """Say whether the operation's definition allows the low type at `index`; the last one may repeat."""
+        """Return whether the operation's definition allows the low type at `index`; the last may repeat."""
         return self.low.schema in formal[min(index, len(formal) - 1)].types
 
     def _is_float(self, name: str) -> bool:

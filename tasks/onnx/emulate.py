@@ -34,7 +34,7 @@ def emulated(path: Path) -> bytes | None:
 
 
 def emulate(model: ModelProto) -> bool:
-    """Convert the FP16 and BF16 nodes of `model` in place to FP32; say whether there are any."""
+    """Convert the FP16 and BF16 nodes of `model` in place to FP32; return whether there are any."""
     inferred = shape_inference.infer_shapes(model)
     if not _low_types(inferred.graph):
         return False

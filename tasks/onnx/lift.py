@@ -45,7 +45,7 @@ def lift(model: ModelProto, room: Scratch) -> None:
 
 
 def _lift(graph: GraphProto, room: Scratch) -> bool:
-    """Convert every low type in `graph` itself to FP32; say whether there was one."""
+    """Convert every low type in `graph` itself to FP32; return whether there was one."""
     changes = [_lift_tensor(tensor) for tensor in graph.initializer]
     for tensor in graph.initializer:
         room.keep_tensor(tensor)

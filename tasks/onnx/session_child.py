@@ -1,7 +1,7 @@
-"""A graph in onnxruntime, as it is written. In a child process.
+"""A graph in onnxruntime, as it is written. Runs in a child process.
 
-onnxruntime's optimisations are off: on, it fuses the graph before and after a change of ours alike, and
-the figures would speak of its own fusions.
+onnxruntime's optimisations are off. Otherwise it fuses the graph both before and after a change of ours,
+and the figures would describe its fusions.
 """
 
 from __future__ import annotations

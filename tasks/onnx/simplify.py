@@ -38,7 +38,7 @@ def simplified(model: ModelProto, room: Scratch) -> ModelProto:
         with _exported_to(room):
             simple: ModelProto = onnxslim.slim(_copy(model), **options)
         kept_open = _open_dimensions(inputs) <= _open_dimensions(simple.graph.input) | _unread(inputs, simple)
-        # onnxslim drops inputs that nothing reads, but whoever serves the model feeds the signature's.
+        # onnxslim drops inputs that nothing reads, but servers of the model feed the signature's.
         del simple.graph.input[:]
         simple.graph.input.extend(inputs)
         if is_ordered(simple.graph) and kept_open:
@@ -70,7 +70,7 @@ def _copy(model: ModelProto) -> ModelProto:
 
 @contextmanager
 def _exported_to(room: Scratch) -> Iterator[None]:
-    """Let onnxslim export references for large weights, and not hold on to their values.
+    """Let onnxslim export references for large weights, and not keep their values.
 
     It exports and imports the graph in every round. By itself it exports a weight by value once it has
     read it, be it for its shape alone, and a graph of more than 2 GiB can be neither copied nor checked.

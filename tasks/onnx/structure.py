@@ -40,7 +40,7 @@ def captured(node: NodeProto) -> list[str]:
 
 
 def is_ordered(graph: GraphProto, outside: AbstractSet[str] = frozenset()) -> bool:
-    """Say whether every name that `graph` and its subgraphs read is defined before it is read."""
+    """Return whether every name that `graph` and its subgraphs read is defined before it is read."""
     defined = {"", *outside, *(value.name for value in (*graph.input, *graph.initializer))}
     for node in graph.node:
         if not defined.issuperset(node.input) or not all(

@@ -33,7 +33,7 @@ class Holder:
     started: int
 
     def is_gone(self) -> bool:
-        """Say whether the process has certainly ended; false if this process cannot see it."""
+        """Return whether the process has certainly ended; false if this process cannot see it."""
         here = _here()
         if here is None or here != (self.boot, self.numbers):
             return False

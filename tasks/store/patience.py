@@ -26,7 +26,7 @@ def be_patient(seconds: float) -> None:
 
 
 def is_patient() -> bool:
-    """Say whether a `StoreUnreachable` raised here has waited for S3 already."""
+    """Return whether a `StoreUnreachable` raised here has waited for S3 already."""
     return _PATIENCE.get() > 0
 
 

@@ -199,7 +199,7 @@ def upload_text(done: int, total: int, seconds: float) -> str:
 
 
 def _is_same(client: S3Client, ref: ReleaseRef, file: Path, listed: Listed) -> bool:
-    """Say whether `file` equals the listed object, which is only downloaded if its ETag is not an MD5."""
+    """Return whether `file` equals the listed object, which is only downloaded if its ETag is not an MD5."""
     if file.stat().st_size != listed.size:
         return False
     if listed.etag == _md5(file):

@@ -118,28 +118,28 @@ def s3_errors(wanted: str, *, folder: Path | None = None) -> Iterator[None]:
 
 
 def is_conflict(error: ClientError) -> bool:
-    """Say whether the call met another conditional write to the same key, and can be retried."""
+    """Return whether the call met another conditional write to the same key, and can be retried."""
     return _status(error) == _CONFLICT
 
 
 def is_precondition_failed(error: ClientError) -> bool:
-    """Say whether a condition of the call did not hold."""
+    """Return whether a condition of the call did not hold."""
     return _status(error) == _CHANGED
 
 
 def is_refused_write(error: ClientError) -> bool:
-    """Say whether the condition of a write did not hold, or it met another write."""
+    """Return whether the condition of a write did not hold, or it met another write."""
     gone = is_missing(error) and not is_missing_bucket(error)
     return is_precondition_failed(error) or is_conflict(error) or gone
 
 
 def is_missing(error: ClientError) -> bool:
-    """Say whether there is no such object, or no such bucket."""
+    """Return whether there is no such object, or no such bucket."""
     return _status(error) == _NOT_FOUND
 
 
 def is_missing_bucket(error: ClientError) -> bool:
-    """Say whether there is no such bucket. HEAD calls cannot tell: their responses have no body."""
+    """Return whether there is no such bucket. HEAD calls cannot tell: their responses have no body."""
     return _code(error) == "NoSuchBucket"
 
 

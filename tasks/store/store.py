@@ -103,7 +103,7 @@ class Store:
         return ref
 
     def has_blob(self, ref: BlobRef) -> bool:
-        """Say whether `ref` is stored in its full size. Readers check the bytes."""
+        """Return whether `ref` is stored in its full size. Readers check the bytes."""
         return stored_size(self.client, self.address(ref.key)) == ref.size
 
     def require_blobs(self, key: str, *refs: BlobRef) -> None:

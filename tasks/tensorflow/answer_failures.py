@@ -1,4 +1,4 @@
-"""Why TensorFlow did not answer, from what it says, and what helps: other shapes, values, or operations."""
+"""Why TensorFlow computed no answer, from its message, and what helps: other shapes, values or operations."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ def no_answer(kind: str, message: str, corner: str, sizes: str) -> FarmError:
             "`samples` if values of an input are sizes"
         )
         return RequestInvalid(**texts, fix=fix)
-    fix = "call the model's signature on such inputs: where it answers to others, give them as `samples`"
+    fix = "call the model's signature on these inputs; if it works with other inputs, give those as `samples`"
     return SamplesInvalid(**texts, fix=fix)

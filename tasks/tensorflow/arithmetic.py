@@ -26,7 +26,7 @@ def own_arithmetic(graph: Any, signature: str) -> Precision:
 
 
 def channels_first(graph: Any, signature: str) -> bool:
-    """Say whether `signature` has an operation on pictures or volumes whose channels come first."""
+    """Return whether `signature` has an operation on pictures or volumes whose channels come first."""
     return any(
         node.attr["data_format"].s in _CHANNELS_FIRST
         for _, node in nodes_of_signature(graph, signature)

@@ -66,7 +66,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
 
 def _answer(request: dict[str, Any], function: Any, inputs: tuple[TensorSpec, ...]) -> str:
-    """Write the reference; return for people where the inputs' values came from."""
+    """Write the reference; describe where the inputs' values came from."""
     plan = request["plan"]
     samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
     profiles = [shapes_of(profile) for profile in plan["profiles"]]
@@ -99,5 +99,5 @@ def _load(folder: Path) -> Any:
         raise ModelUnreadable(
             wanted=f"a SavedModel that TensorFlow {tf.__version__} loads",
             found=f"{type(error).__name__}: {str(error)[:500]}",
-            fix="upload the whole folder again, variables included; save it again where that does not help",
+            fix="upload the whole folder again, variables included; if that does not help, save it again",
         ) from error

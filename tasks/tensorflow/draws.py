@@ -1,4 +1,4 @@
-"""Numbers for inputs that have no samples: of a kind that the model takes, and at which graphs go wrong.
+"""Numbers for inputs without samples: those that the model takes, and those at which graphs go wrong.
 
 A graph may be right on usual numbers only. So there are zeros among the floats, two equal rows, two equal ids
 and integers below zero, which ONNX divides and looks up otherwise than TensorFlow. A model may refuse some of
@@ -50,7 +50,7 @@ class Draws:
     seed: int = SEED
 
     def milder(self) -> tuple[Draws, ...]:
-        """Return the same and what a model is given if it does not take that, one after the other."""
+        """Return these draws, then milder ones to try if a model refuses them."""
         return self, replace(self, signs=False), replace(self, signs=False, plain=True)
 
     def larger(self) -> Draws:
@@ -62,7 +62,7 @@ class Draws:
         return replace(self, seed=self.seed + 1)
 
     def are_floats(self, spec: TensorSpec) -> bool:
-        """Say whether the numbers for an input are neither whole nor ids."""
+        """Return whether the numbers for an input are neither whole nor ids."""
         return self._end(spec) is None
 
     def drawn(self, spec: TensorSpec, index: int, shape: tuple[int, ...]) -> _Values:
@@ -80,7 +80,7 @@ class Draws:
         )
 
     def range_of(self, spec: TensorSpec) -> str:
-        """Return for people from which range the numbers come."""
+        """Describe the range of the numbers."""
         end = self._end(spec)
         if self._is_any(spec):
             return f"whole numbers of up to {_DIGITS} bits" + (

@@ -1,4 +1,4 @@
-"""Child: what TensorFlow's and tf2onnx's rewriters run into, with the layer at which it happened."""
+"""Child: errors of TensorFlow's and tf2onnx's rewriters, with the layer that caused them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOGGER = logging.getLogger("tf2onnx.tfonnx")
 
 
 class _FailedNode(logging.Handler):
-    """Remembers the node that tf2onnx names when it gives up: its exception does not say."""
+    """Remembers the node that tf2onnx names when it gives up, which its exception does not name."""
 
     name_of_node = ""
 
@@ -34,7 +34,7 @@ class _FailedNode(logging.Handler):
 
 @contextmanager
 def failures_named(wanted: str) -> Iterator[None]:
-    """Turn whatever the rewriters run into to `OperationUnsupported`."""
+    """Turn errors of the rewriters into `OperationUnsupported`."""
     failed = _FailedNode(logging.ERROR)
     _LOGGER.addHandler(failed)
     try:

@@ -124,7 +124,7 @@ def one_step_off(inputs: Arrays, arithmetic: Precision) -> Arrays | None:
 
 
 def is_movable(dtype: str, arithmetic: Precision) -> bool:
-    """Say whether numbers of `dtype` can move by one step of `arithmetic`, and not only by a larger one."""
+    """Return whether numbers of `dtype` can move by one step of `arithmetic`, not only by a larger one."""
     return _MANTISSA_OF_TYPE.get(dtype, 0) >= _MANTISSA[arithmetic]
 
 
@@ -141,7 +141,7 @@ def flipped(value: npt.NDArray[Any], arithmetic: Precision) -> npt.NDArray[Any]:
 
 
 def describe(inputs: tuple[TensorSpec, ...], samples: Arrays, draws: Draws = _USUAL) -> str:
-    """Return for people where the values came from, and from which range those come that were drawn."""
+    """Describe where the values came from, with the range of those that were drawn."""
     ranges = [
         f"{printable_name(spec.name)} {draws.range_of(spec)}" for spec in inputs if spec.name not in samples
     ]

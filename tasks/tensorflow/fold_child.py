@@ -44,7 +44,7 @@ def fold(frozen: FrozenGraph) -> Any:
 
 
 def _bypass_identities(graph: Any, weights: Weights) -> None:
-    """Let readers of a constant's identity read the constant: Grappler would make each a copy of it."""
+    """Connect readers of a constant's identity to the constant: Grappler would copy it for each."""
     nodes = {node.name: node for node in graph.node}
 
     def origin(name: str) -> str:
@@ -72,7 +72,7 @@ def reaching(graph: Any, names: set[str]) -> Any:
 
 
 def _fold_weights(graph: Any, weights: Weights, kept: set[str]) -> None:
-    """Compute what follows from large weights and constants, and let constants take its place."""
+    """Compute what follows from large weights and constants, and replace it by constants."""
     nodes = {node.name: node for node in graph.node}
     if not _find_constants(nodes, weights, kept, lambda _: True).heavy - weights.tensors.keys():
         return
@@ -143,7 +143,7 @@ def _foldable(node: Any) -> bool:
 
 
 def _no_larger(operation: Any) -> bool:
-    """Say whether a result is small, or no larger than what it is computed from: Grappler's rule, too."""
+    """Return whether a result is small, or no larger than what it is computed from: Grappler's rule, too."""
     return _bytes(operation.outputs) <= max(LARGE, _bytes(operation.inputs))
 
 

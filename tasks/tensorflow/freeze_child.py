@@ -1,8 +1,8 @@
 """Child: one signature becomes a graph without variables, whose large weights lie in a file.
 
-In the graph a large weight is a placeholder of its shape, under its name: whatever copies the graph, and
-TensorFlow and tf2onnx do so all the time, copies no weights. What the signature computes from weights
-alone is computed here, since an optimiser that sees placeholders cannot.
+In the graph a large weight is a placeholder of its shape, under its name: copies of the graph, which
+TensorFlow and tf2onnx make all the time, contain no weights. What the signature computes from weights
+alone is computed here, because an optimiser that sees placeholders cannot.
 """
 
 # ruff: noqa: SLF001 (TensorFlow's public way out of variables makes constants of them)
@@ -58,13 +58,13 @@ def freeze(
     renamed: Mapping[str, str],
     room: Scratch,
 ) -> FrozenGraph:
-    """Return the graph of the loaded signature `function`; its variables are not needed any more.
+    """Return the graph of the loaded signature `function`; its variables are no longer needed.
 
     Args:
         function: the signature.
         inputs: its inputs.
         outputs: its outputs.
-        renamed: the signature's names of outputs that are called otherwise in `outputs`.
+        renamed: the signature's names of outputs that have other names in `outputs`.
         room: where large weights go.
 
     Raises:

@@ -173,7 +173,7 @@ def _types_of(graph: Any, plugin_ops: frozenset[str]) -> Iterator[onnx.ValueInfo
 
 
 def _give_weights(graph: Any, weights: Weights) -> None:
-    """Make constants of the placeholders; tf2onnx reads the file where it asks one for its value."""
+    """Make constants of the placeholders; tf2onnx reads the file when it asks for the value."""
     for node in graph.get_nodes():
         if node.name in weights.tensors:
             tensor = weights.tensors[node.name]

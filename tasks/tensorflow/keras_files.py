@@ -20,7 +20,7 @@ def keras_version(path: Path) -> str:
 
 
 def is_legacy(path: Path) -> bool:
-    """Say whether the Keras before Keras 3 wrote `path`.
+    """Return whether the Keras before Keras 3 wrote `path`.
 
     An `.h5` file without a version is older than Keras 2; the format `.keras` has had one from the start.
     """

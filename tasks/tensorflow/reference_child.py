@@ -108,7 +108,7 @@ class _Question:
 
 
 def _has_numbers(corners: list[Corner]) -> bool:
-    """Say whether each output has a finite number at each corner, unless it is empty there."""
+    """Return whether each output has a finite number at each corner, unless it is empty there."""
     return all(
         not value.size or np.isfinite(value).any() for corner in corners for value in corner.outputs.values()
     )

@@ -60,7 +60,7 @@ def become(node: Any, op: str) -> None:
 
 
 def is_large(value: Any) -> bool:
-    """Say whether a variable or tensor is to be kept in the file."""
+    """Return whether a variable or tensor is to be kept in the file."""
     plain = value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool
     return bool(plain and (value.shape.num_elements() or 0) * value.dtype.size >= LARGE)
 

@@ -96,7 +96,7 @@ class ToolchainProbe:
         return self.offer.targets()
 
     def builds(self, target: EngineTarget) -> bool:
-        """Say whether it can build for `target`; see `Offer.builds`."""
+        """Return whether it can build for `target`; see `Offer.builds`."""
         return self.offer.builds(target)
 
 

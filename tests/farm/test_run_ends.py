@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -110,10 +111,11 @@ def test_a_cancel_holds_though_an_agent_starts_the_run_at_that_moment(
     async def cancel(client: PrefectClient) -> list[FlowRun]:
         set_state = client.set_flow_run_state
 
-        async def set_and_revive(run: UUID, state: State, *, force: bool) -> None:
-            await set_state(run, state, force=force)
+        async def set_and_revive(run: UUID, state: State, *, force: bool) -> Any:
+            done = await set_state(run, state, force=force)
             monkeypatch.undo()
             await set_state(run, AwaitingRetry(), force=True)
+            return done
 
         monkeypatch.setattr(client, "set_flow_run_state", set_and_revive)
         return await runs.cancel(client, crashed)
@@ -131,12 +133,13 @@ def test_a_cancel_holds_if_the_process_that_an_agent_is_starting_sets_the_run_to
     async def cancel(client: PrefectClient) -> FlowRun:
         set_state = client.set_flow_run_state
 
-        async def set_while_it_starts(run_id: UUID, state: State, *, force: bool = False) -> None:
+        async def set_while_it_starts(run_id: UUID, state: State, *, force: bool = False) -> Any:
             monkeypatch.undo()
             if taken.startswith("after"):
                 await set_state(run_id, State(type=StateType.PENDING))
-            await set_state(run_id, state, force=force)
+            done = await set_state(run_id, state, force=force)
             await set_state(run_id, State(type=StateType.RUNNING))  # what the engine proposes, unforced
+            return done
 
         monkeypatch.setattr(client, "set_flow_run_state", set_while_it_starts)
         await runs.cancel(client, run)

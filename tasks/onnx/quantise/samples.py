@@ -117,7 +117,7 @@ def _require_variety(path: Path, arrays: Arrays) -> None:
 
 
 def _is_constant(array: np.ndarray) -> bool:
-    """Say whether all rows are equal; of a single row, all numbers."""
+    """Return whether all rows are equal; of a single row, all numbers."""
     first = array[:1] if array.ndim and len(array) > 1 else array.reshape(-1)[:1]
     return bool((array == first).all())
 

@@ -183,7 +183,7 @@ def _is_folder(info: zipfile.ZipInfo) -> bool:
 
 
 def _check_size(count: int, total: int, last: str, archive: Path, limits: ArchiveLimits) -> None:
-    """Refuse `count` members of `total` bytes, the last of which is `last`, where these are too many."""
+    """Refuse `count` members of `total` bytes, the last of which is `last`, if these are too many."""
     packed = archive.stat().st_size
     allowed = min(limits.total, limits.free + limits.ratio * packed)
     if count > limits.members:
@@ -192,7 +192,7 @@ def _check_size(count: int, total: int, last: str, archive: Path, limits: Archiv
         raise _refused(
             archive,
             f"{total} bytes when unpacked (counted up to member {last!r}) from {packed} packed bytes, "
-            f"where at most {allowed} are accepted",
+            f"but at most {allowed} are accepted",
             "upload the SavedModel as a folder, saved_model/, instead of an archive",
         )
 

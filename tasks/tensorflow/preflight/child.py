@@ -77,7 +77,7 @@ def parse_saved_model(folder: Path) -> Any:
 def _read_message(path: Path) -> bytes:
     size = path.stat().st_size
     if size > _LARGEST_GRAPH:
-        raise ValueError(f"{size} bytes, where a message has at most {_LARGEST_GRAPH}")
+        raise ValueError(f"{size} bytes, but a message has at most {_LARGEST_GRAPH}")
     return path.read_bytes()
 
 

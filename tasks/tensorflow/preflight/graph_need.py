@@ -1,6 +1,6 @@
 """What the outputs of a signature need: the rest runs in TensorFlow, and changes no answer.
 
-Keras 3 prepares the masks of dropout in each recurrent layer even where nothing is dropped, and so draws
+Keras 3 prepares the masks of dropout in each recurrent layer even if nothing is dropped, and so draws
 random numbers and assigns the next seed. No output reads them. An assignment counts only if an output reads
 its variable: then the answer depends on the calls before.
 """

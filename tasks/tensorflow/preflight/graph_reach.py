@@ -20,7 +20,7 @@ _CHECKPOINTS = READS_CHECKPOINTS + WRITES_CHECKPOINTS
 def nodes_run_by_load(graph: Any) -> Iterator[PlacedNode]:
     """Yield what load runs or may run: the main graph without its saver, and functions that load calls.
 
-    A node of the saver is among them where a signature or an initialiser reaches it, too. Estimators of
+    A node of the saver is included if a signature or an initialiser reaches it, too. Estimators of
     TensorFlow 1 have several savers, of which load uses one.
     """
     saver = {*reached_from(graph, _save_roots(graph)), *reached_from(graph, _restore_roots(graph))}
@@ -100,7 +100,7 @@ def _functions_run_by_load(objects: Any) -> set[str]:
     """Return the functions that load may call.
 
     Load sets each child as an attribute of its object, methods included. So every private name counts, not
-    only `_create_resource`, `_initialize` and the like. `__call__` counts where an object is called.
+    only `_create_resource`, `_initialize` and the like. `__call__` counts if an object is called.
     """
     ids: set[int] = set()
     for node in objects.nodes:

@@ -71,12 +71,12 @@ _NO_CHECKPOINTS = "leave saving and restoring to tf.saved_model.save, out of the
 WRITES_CHECKPOINTS: tuple[OpRule, ...] = (
     _rule(r"Save(Slices|V2)?|MergeV2Checkpoints", "writes or deletes files of the host", _NO_CHECKPOINTS),
 )
-"""Refused but where the main graph's saver writes a checkpoint, which the farm never lets it do."""
+"""Refused unless the main graph's saver writes a checkpoint, which the farm never lets it do."""
 
 READS_CHECKPOINTS: tuple[OpRule, ...] = (
     _rule(r"(DTensor)?Restore(Slice|V2)?", "reads files of the host", _NO_CHECKPOINTS),
 )
-"""Refused but where the main graph's saver reads or writes a checkpoint."""
+"""Refused unless the main graph's saver reads or writes a checkpoint."""
 
 NOT_IN_AN_ENGINE: tuple[OpRule, ...] = (
     _rule(
@@ -120,7 +120,7 @@ _STRING = 7
 
 
 def is_number_table(node: Any) -> bool:
-    """Say whether `node` makes or reads a table without strings, whose content is known once it is loaded."""
+    """Return whether `node` makes or reads a table without strings, whose content is known after loading."""
     types = _NUMBER_TABLES.get(node.op)
     return types is not None and all(node.attr[name].type != _STRING for name in types)
 
@@ -135,7 +135,7 @@ _FIXED_SIZES = (
     "or use tf.image.resize with method='bilinear' or 'nearest' and antialias=False"
 )
 _FIXED_LENGTH = "transform along an axis of fixed length: give fft_length (or the input's shape) as numbers"
-_LINEAR_ALGEBRA = "compute it before the export where it is constant, or outside the engine"
+_LINEAR_ALGEBRA = "compute it before the export if it is constant, or outside the engine"
 _KNOWN_COUNT = "give the number of indices: minlength=n, maxlength=n; or use tf.reduce_sum(tf.one_hot(...))"
 _SEGMENTS = (
     "use tf.math.unsorted_segment_sum (or _max, _mean, ...) with a number of segments that is constant or a "

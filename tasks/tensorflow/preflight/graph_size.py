@@ -33,7 +33,7 @@ def check_size(graph: Any) -> None:
     functions = {function.signature.name: function.node_def for function in graph.graph_def.library.function}
     nodes = len(graph.graph_def.node) + sum(map(len, functions.values()))
     if nodes > _MOST_NODES:
-        raise _refused(f"{nodes} nodes, where at most {_MOST_NODES} are accepted", "split the model")
+        raise _refused(f"{nodes} nodes, but at most {_MOST_NODES} are accepted", "split the model")
     if len(graph.signature_def) > _MOST_SIGNATURES:
         raise _refused(f"{len(graph.signature_def)} signatures", f"export at most {_MOST_SIGNATURES}")
     _check_constants(graph.graph_def.node, functions)

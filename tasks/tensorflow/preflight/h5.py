@@ -42,13 +42,13 @@ def check_entries(file: Any, path: Path, limits: ArchiveLimits | None = None) ->
         if total > allowed:
             raise _refused(
                 path,
-                f"{total} bytes of weights (counted up to {name}) in {stored} stored bytes, where at most "
+                f"{total} bytes of weights (counted up to {name}) in {stored} stored bytes, but at most "
                 f"{allowed} are accepted",
             )
 
 
 def _entries(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield each group and dataset once, however many names lead to it: names can form a cycle."""
+    """Yield each group and dataset once, no matter how many names lead to it: names can form a cycle."""
     waiting, seen = [("", file)], set[tuple[int, int]]()
     while waiting:
         place, group = waiting.pop()

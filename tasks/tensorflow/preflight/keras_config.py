@@ -64,7 +64,7 @@ def check_keras(path: Path) -> None:
 def _read_config(packed: zipfile.ZipFile, path: Path) -> Any:
     size = packed.getinfo("config.json").file_size
     if size > _LARGEST_CONFIG:
-        raise _damaged(path, f"a configuration of {size} bytes, where at most {_LARGEST_CONFIG} are accepted")
+        raise _damaged(path, f"a configuration of {size} bytes, but at most {_LARGEST_CONFIG} are accepted")
     return json.loads(packed.read("config.json"))
 
 
@@ -90,7 +90,7 @@ def check_h5(path: Path) -> None:
 
 @contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    """Turn what the readers of zip, JSON and HDF5 raise over damage, which is anything, to a typed error."""
+    """Turn any error of the readers of zip, JSON and HDF5 for a damaged file into a typed one."""
     try:
         yield
     except (FarmError, MemoryError):
@@ -102,7 +102,7 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def check_config(config: Any) -> None:
-    """Walk a Keras configuration.
+    """Check a Keras configuration.
 
     Raises:
         ModelRefused: an object in it carries or names code.
@@ -140,13 +140,13 @@ def check_config(config: Any) -> None:
 
 
 def _is_custom(node: dict[str, Any]) -> bool:
-    """Say whether the object is none of Keras' own: a class of a notebook has a name and no module."""
+    """Return whether the object is none of Keras' own: a class of a notebook has a name and no module."""
     named = node.get("registered_name") and node["class_name"] != "function"
     return node.get("module") is None and (">" in node["class_name"] or bool(named))
 
 
 def _origin(kind: str, node: dict[str, Any]) -> str:
-    """Return where the class or function comes from, as far as the file says it."""
+    """Return where the class or function comes from, as far as the file says."""
     source = node.get("module") or node.get("registered_name")
     return f" from {source}" if source and source != kind else ", which is defined outside Keras"
 

@@ -1,4 +1,4 @@
-"""Checks a file of samples before NumPy reads it: NumPy allocates what a header declares, however much."""
+"""Checks a file of samples before NumPy reads it: NumPy allocates whatever a header declares."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.
 
 
 def check_npz(path: Path) -> list[str]:
-    """Hold the size of every array in the `.npz` at `path` against its bytes; return the names.
+    """Compare the declared size of every array in the `.npz` at `path` with its bytes; return the names.
 
     Raises:
         ValueError: the file is no `.npz`, its archive is hostile, or an array is not what its header says.

@@ -1,4 +1,4 @@
-"""A SavedModel as it is converted: a copy that holds what was checked and nothing else."""
+"""A SavedModel as it is converted: a copy that contains only what was checked."""
 
 from __future__ import annotations
 

@@ -47,5 +47,5 @@ def called_by(kind: str, config: object) -> str:
 
 
 def computes(symbol: str) -> bool:
-    """Say whether the function `symbol` of TensorFlow computes, and does nothing else."""
+    """Return whether the function `symbol` of TensorFlow computes, and does nothing else."""
     return _ALLOWED.fullmatch(symbol) is not None

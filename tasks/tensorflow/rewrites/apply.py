@@ -60,7 +60,7 @@ _NOT_IN_A_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/-]")
 def apply_rewrites(
     graph: Any, tables: dict[str, tuple[Any, Any]] | None = None, rules: Mapping[str, Rewrite] = RULES
 ) -> dict[str, str]:
-    """Rewrite `graph` (a `tf.Graph`): who read a rewritten operation reads what took its place.
+    """Rewrite `graph` (a `tf.Graph`): readers of a rewritten operation read its replacement.
 
     The old operations stay in the graph, unread. The new ones are named below the old one's name, so that a
     later error still leads to the layer.
@@ -71,7 +71,7 @@ def apply_rewrites(
     pairs: dict[str, Pair] = {}
     replaced: dict[str, str] = {}
     with graph.as_default():
-        for op in graph.get_operations():  # in an order in which inputs come first
+        for op in graph.get_operations():  # inputs come first
             if op.type not in rules:
                 continue
             inputs = [pairs.get(tensor.name, tensor) for tensor in op.inputs]

@@ -94,7 +94,7 @@ def _picks(site: Site, begin: list[Any], end: list[Any], strides: Any) -> list[_
 
 
 def _width(site: Site, first: Any, last: Any) -> int | None:
-    """Return how far `last` is behind `first`, in a loop: there a slice always has the same size."""
+    """Return the distance from `first` to `last` in a loop, where a slice always has the same size."""
     if not isinstance(site.op.graph, tf.__internal__.FuncGraph) or not _is_computed(last):
         return None
     if last.op.type not in ("Add", "AddV2"):
@@ -106,7 +106,7 @@ def _width(site: Site, first: Any, last: Any) -> int | None:
 
 
 def _axis(site: Site, place: int, count: int, rank: int, chosen: int) -> int:
-    """Return at which axis of the rest of the slice its entry `place` is."""
+    """Return the axis of the remaining slice to which its entry `place` belongs."""
     shrunk = site.attr("shrink_axis_mask") & ~chosen
     hidden = rank - (count - site.attr("new_axis_mask").bit_count() - 1)
     sizes = (
@@ -124,7 +124,7 @@ def _taken(x: Any, axis: int, pick: _Pick) -> Any:
 
 
 def _parts(tensor: Any) -> list[Any]:
-    """Return the numbers of a vector: integers where they are known, else scalar tensors."""
+    """Return the numbers of a vector: integers if they are known, else scalar tensors."""
     value = static_value(tensor)
     if value is not None:
         return [int(number) for number in value]

@@ -46,7 +46,7 @@ class _Band:
         return matrix
 
     def _start(self, diagonal: int, longest: Any, rows: Any, columns: Any) -> Any:
-        """Return at which place of its row a diagonal starts."""
+        """Return the position in its row at which a diagonal starts."""
         above, below = self.align.split("_")
         if self.low == self.high or (above if diagonal >= 0 else below) == "LEFT":
             return 0

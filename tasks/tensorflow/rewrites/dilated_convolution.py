@@ -28,7 +28,7 @@ _Padding = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @rewrites("BatchToSpaceND")
 def dilated_convolution(site: Site) -> list[Any] | None:
-    """Return the dilated convolution where the operation ends such a pattern."""
+    """Return the dilated convolution if the operation ends this pattern."""
     inner = site.inputs[0].op
     squeezed = inner if inner.type == "Squeeze" else None
     convolution = inner.inputs[0].op if squeezed is not None else inner
@@ -58,7 +58,7 @@ def _is_plain(convolution: Any) -> bool:
 
 
 def _added_axis(expanded: Any, squeezed: Any) -> int:
-    """Return which axis was added around the convolution and removed again; -1 where that is unclear."""
+    """Return the axis that was added around the convolution and removed again; -1 if that is unclear."""
     axis = static_value(expanded.inputs[1])
     rank = expanded.outputs[0].shape.rank
     if axis is None or rank is None:

@@ -24,7 +24,7 @@ _Resize = Callable[[Any, int], Any]
 
 @rewrites("ResizeArea", "ResizeBicubic")
 def by_size(site: Site) -> list[Any] | None:
-    """Return the resized images where both sizes are known."""
+    """Return the resized images if both sizes are known."""
     size = static_value(site.inputs[1])
     run = getattr(tf.raw_ops, site.op.type)
     attributes = {"align_corners": site.attr("align_corners")}
@@ -42,7 +42,7 @@ def by_size(site: Site) -> list[Any] | None:
 
 @rewrites("ScaleAndTranslate")
 def by_scale(site: Site) -> list[Any] | None:
-    """Return the scaled and moved images where sizes, scales and translations are known."""
+    """Return the scaled and moved images if sizes, scales and translations are known."""
     size, scale, translation = (static_value(tensor) for tensor in site.inputs[1:])
     if size is None or scale is None or translation is None:
         return None

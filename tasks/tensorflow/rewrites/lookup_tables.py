@@ -54,7 +54,7 @@ def _shared(node: Any) -> Any:
 
 @rewrites(_FIND)
 def find(site: Site) -> list[Any] | None:
-    """Return the values of the keys, and the default where there is none."""
+    """Return the values of the keys, and the default for missing keys."""
     table, wanted, default = site.inputs
     while table.op.type == "Identity":
         table = table.op.inputs[0]

@@ -19,12 +19,12 @@ from tasks.tensorflow.rewrites.values import follows_from_shapes, static_value
 _UP = {"Less": 0, "LessEqual": 1}
 _DOWN = {"Greater": 0, "GreaterEqual": 1}
 _NO_LIMIT = -1
-_LIMIT = 1  # which input of a loop it is
+_LIMIT = 1  # the index of a loop's input
 
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """A loop ends when `distance` is used up by `step` in each turn."""
+    """A loop ends when steps of `step` have covered `distance`."""
 
     distance: Any
     step: int

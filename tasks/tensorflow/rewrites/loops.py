@@ -2,7 +2,7 @@
 
 A `Loop` of ONNX appends what each turn writes. tf2onnx takes every loop for one that starts with an empty
 array and writes upwards: it refuses `tf.scan` without an initializer, which writes the first element before
-the loop, and returns the rows of `tf.scan(reverse=True)` in the wrong order, without a word. TimeDistributed
+the loop, and returns the rows of `tf.scan(reverse=True)` in the wrong order, silently. TimeDistributed
 over any number of steps takes step after step in such a loop; it is one `Gather`, which TensorRT takes, too.
 """
 
@@ -35,7 +35,7 @@ def stacked(site: Site) -> list[Any] | None:
 
 
 def steps_at_once(site: Site) -> list[Any] | None:
-    """Return `x[i]` of all i at once, where the loop of a vectorised map does nothing else."""
+    """Return `x[i]` of all i at once, if the loop of a vectorised map does nothing else."""
     loop = site.op.inputs[0].op
     body, write = _written(site)
     if write is None or not _VECTORISED.search(loop.name):
@@ -82,7 +82,7 @@ def _taken(loop: Any, body: Any, write: Any) -> list[Any] | None:
 
 
 def _counts_down(body: Any, write: Any) -> bool:
-    """Say whether each turn of the loop writes one place before the last turn's."""
+    """Return whether each turn of the loop writes one place before the last turn's."""
     index = origin(write.inputs[1])
     turn = next((number for number, tensor in enumerate(body.inputs) if tensor is index), None)
     step = None if turn is None else origin(body.outputs[turn]).op

@@ -21,7 +21,7 @@ _CARRIERS = {
     TensorProto.INT16: TensorProto.INT32,
     TensorProto.UINT16: TensorProto.INT32,
 }
-# They hand numbers on, or compare them: the same in every type that holds them.
+# They pass numbers on or compare them, with the same result in every type that can represent them.
 _MOVES = frozenset({
     "Identity", "Reshape", "Transpose", "Slice", "Concat", "Gather", "GatherND", "GatherElements", "Squeeze",
     "Unsqueeze", "Split", "Pad", "Tile", "Expand", "Flatten", "Where", "Max", "Min", "Clip", "ReduceMax",
@@ -30,11 +30,11 @@ _MOVES = frozenset({
     "ArgMin", "Trilu", "Upsample",
 })  # fmt: skip
 _BOUNDS = frozenset({"Clip", "Max", "Min"})
-_WRAPS = frozenset({"Add", "Sub", "Mul", "ReduceSum"})  # what is above 255 starts again at 0
+_WRAPS = frozenset({"Add", "Sub", "Mul", "ReduceSum"})  # values above 255 wrap around to 0
 
 
 def carried(graph: onnx.GraphProto, type_of: Callable[[str], int | None]) -> None:
-    """Let `graph` compute in FP32 or INT32 what it computes in narrow integers, in place.
+    """Make `graph` compute its narrow integers in FP32 or INT32, in place.
 
     A type stays as it is if an operation cannot do without it, or if a loop or a branch reads it.
 
@@ -63,7 +63,7 @@ class _Lift:
         return self.narrow if self.narrow == TensorProto.UINT8 else TensorProto.INT32
 
     def is_needed(self) -> bool:
-        """Say whether the type is anywhere but in inputs that are cast at once, or in outputs just cast."""
+        """Return whether the type is used beyond inputs that are cast at once and outputs just cast."""
         outputs = {value.name for value in self.graph.output}
         if self.border != self.narrow:
             return any(map(self._is_narrow, self._names()))
@@ -74,7 +74,7 @@ class _Lift:
         )
 
     def is_possible(self) -> bool:
-        """Say whether every operation on the type has the same numbers in the carrier."""
+        """Return whether every operation on the type has the same numbers in the carrier."""
         return all(self._is_possible(node) for node in self.graph.node)
 
     def apply(self) -> None:
@@ -156,7 +156,7 @@ class _Lift:
             self.graph.node.append(node)
 
     def _narrowed(self, node: onnx.NodeProto, source: int | None) -> None:
-        """Add what a cast to the narrow type does: it cuts off what is behind the point, and starts again."""
+        """Add what a cast to the narrow type does: it truncates the fraction and wraps around."""
         (given,), (result,) = node.input, node.output
         if source in (self.narrow, TensorProto.BOOL):
             self._cast(given, result, self.carrier)
@@ -167,7 +167,7 @@ class _Lift:
             self._wrapped(given, result)
 
     def _wrapped(self, given: str, result: str) -> None:
-        """Add whole numbers within the narrow type: one more than the largest is the smallest."""
+        """Wrap whole numbers into the narrow type: one more than the largest is the smallest."""
         bounds = np.iinfo(helper.tensor_dtype_to_np_dtype(self.narrow))
         lowest, count = int(bounds.min), int(bounds.max) - int(bounds.min) + 1
         self._cast(given, f"{result}/whole", TensorProto.INT32)

@@ -43,7 +43,7 @@ def zero_where_zero(site: Site) -> list[tf.Tensor]:
 def _log_of_one_plus(x: tf.Tensor) -> tf.Tensor:
     """Return log(1 + x), exact where 1 + x rounds: the factor cancels the rounding of 1 + x.
 
-    The factor is 1 where nothing is rounded, infinity included: infinity over itself is no number.
+    The factor is 1 if nothing is rounded, infinity included: infinity over itself is no number.
     """
     unit = tf.ones((), x.dtype)
     above = x + unit

@@ -22,7 +22,7 @@ _MODE, _ROUNDING = "coordinate_transformation_mode", "nearest_mode"
 
 @rewrites("ResizeNearestNeighbor")
 def gathered(site: Site) -> list[Any] | None:
-    """Return the lines that TensorFlow takes, where the sizes are known and not a multiple."""
+    """Return the lines that TensorFlow takes, if the sizes are known and are no multiples."""
     image, size = site.inputs[0], static_value(site.inputs[1])
     if size is None or image.shape[1] is None or image.shape[2] is None:
         return None

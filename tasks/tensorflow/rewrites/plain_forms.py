@@ -1,4 +1,4 @@
-"""Operations without an ONNX form that are a line or two of operations with one.
+"""Operations without an ONNX form that one or two lines of others replace.
 
 `PreventGradient` and `L2Loss` are left over from training, `InTopKV2` and `ApproxTopK` from metrics and
 retrieval, `Cross` from geometry; TensorRT takes no pooling with a second output, even one that nobody reads.
@@ -62,7 +62,7 @@ def cross(site: Site) -> list[Any]:
 
 @rewrites("InTopK", "InTopKV2")
 def in_top_k(site: Site) -> list[Any]:
-    """Return whether fewer than k scores are above the target's; never for no class or no finite scores."""
+    """Return whether fewer than k scores are above the target's; false for unknown classes and NaN."""
     scores, targets = site.inputs[:2]
     k = site.attr("k") if site.op.type == "InTopK" else site.inputs[2]
     places, last = tf.cast(targets, tf.int32), tf.shape(scores)[1] - 1
@@ -111,7 +111,7 @@ def symmetric_pad(site: Site) -> list[Any] | None:
 
 
 def _end(x: Any, axis: int, width: int, *, first: bool) -> Any:
-    """Return the `width` lines at one end of `axis`, turned round; None if there are none."""
+    """Return the `width` lines at one end of `axis`, reversed; None if there are none."""
     if not width:
         return None
     cut = slice(0, width) if first else slice(-width, None)

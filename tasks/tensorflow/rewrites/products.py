@@ -1,7 +1,7 @@
-"""Products that TensorRT has no form of: of integers, and of a constant sparse matrix.
+"""Products that TensorRT lacks: of integers, and with a constant sparse matrix.
 
-TensorRT multiplies matrices of floats alone; integers are multiplied and added up. A sparse matrix whose
-places are known is written out.
+TensorRT multiplies matrices of floats only; products of integers become elementwise products and sums.
+A sparse matrix whose places are known is written out.
 """
 
 from __future__ import annotations

@@ -8,16 +8,16 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-_SCALES = 2  # which input of a Resize they are
+_SCALES = 2  # the index of a Resize's input
 _ROUNDING = 2.0**-22
 
 
 def exact_scales(graph: onnx.GraphProto, shape_of: Callable[[str], Sequence[int] | None]) -> None:
-    """Raise constant scales of each Resize by what they lack to reach the size that they mean, in place.
+    """Raise the constant scales of each Resize until they reach the intended size, in place.
 
     Args:
         graph: of tf2onnx.
-        shape_of: the shape of a tensor of its main graph by name, below 0 where it is not known.
+        shape_of: the shape of a tensor of its main graph by name, negative if unknown.
     """
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:

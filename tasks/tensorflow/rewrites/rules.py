@@ -64,7 +64,7 @@ def _first_that_applies(first: Rewrite, second: Rewrite) -> Rewrite:
 
 
 def rewrites(*ops: str) -> Callable[[Rewrite], Rewrite]:
-    """Register the decorated function for the operations `ops`, behind others that were registered before."""
+    """Register the decorated function for the operations `ops`, after those registered earlier."""
 
     def register(rewrite: Rewrite) -> Rewrite:
         for op in ops:

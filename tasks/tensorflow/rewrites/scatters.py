@@ -85,12 +85,12 @@ def products(wanted: Any, places: Any, rows: Any) -> Any:
 
 
 def largest(wanted: Any, places: Any, rows: Any) -> Any:
-    """Return the same for the largest; the smallest number for none."""
+    """Return the same for the largest; the smallest number for an empty set."""
     return tf.maximum(_reduced(wanted, places, rows, tf.reduce_max, rows.dtype.min), rows.dtype.min)
 
 
 def smallest(wanted: Any, places: Any, rows: Any) -> Any:
-    """Return the same for the smallest; the largest number for none."""
+    """Return the same for the smallest; the largest number for an empty set."""
     return tf.minimum(_reduced(wanted, places, rows, tf.reduce_min, rows.dtype.max), rows.dtype.max)
 
 
@@ -105,7 +105,7 @@ def _depth(site: Site, indices: Any) -> int:
 
 
 def _apart(indices: Any) -> bool:
-    """Say whether no two rows surely go to the same place."""
+    """Return whether no two rows surely go to the same place."""
     known = static_value(indices)
     if known is None:
         return bool(indices.shape.rank == 1 or (indices.shape[:-1].num_elements() or 0) == 1)

@@ -1,6 +1,6 @@
 """Sums, means and extremes of segments, as layers of graph networks aggregate messages.
 
-tf2onnx writes them with `Unique`, which TensorRT has not. Who belongs to which segment is a comparison, whose
+tf2onnx writes them with `Unique`, which TensorRT lacks. Membership of a segment is a comparison, whose
 size must follow from shapes; so the number of segments must do so, too.
 """
 
@@ -20,7 +20,7 @@ _WAYS = {"Prod": products, "Max": largest, "Min": smallest}
 @rewrites("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin",
           "SegmentSumV2", "SegmentProdV2", "SegmentMaxV2", "SegmentMinV2")  # fmt: skip
 def of_given_number(site: Site) -> list[Any]:
-    """Return what each of the segments comes to; rows of segments below 0 belong to none."""
+    """Return the result of each segment; rows of segments below 0 belong to none."""
     data, segments, number = site.inputs
     if not follows_from_shapes(number) or data.dtype.is_complex:
         refuse(site)

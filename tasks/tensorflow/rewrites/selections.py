@@ -2,7 +2,7 @@
 
 tf2onnx writes c x + (1 - c) y, since an old onnxruntime was faster at it: six nodes in place of one, and 0
 times the NaN or infinity of the side that was not chosen is NaN. Masks of attention and logarithms rely on
-that side being left out. And it takes both sides of a choice for one shape, where TensorFlow broadcasts.
+that side being left out. It also assumes that both sides have the same shape, although TensorFlow broadcasts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _infer_shapes = tf2onnx.shape_inference.infer_output_shapes_with_partial_inputs
 
 
 def _infer_shapes_of_choices(op: Any) -> bool:
-    """Set the shape of a result that TensorFlow left open; say whether it is known now."""
+    """Set the shape of a result that TensorFlow left open; return whether it is known now."""
     if op.type != "SelectV2":
         return bool(_infer_shapes(op))
     if any(tensor.shape.rank is None for tensor in op.inputs):

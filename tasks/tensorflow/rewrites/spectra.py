@@ -156,7 +156,7 @@ def product(first: Pair, second: Pair, times: Any) -> Pair:
 
 
 def _again(op: Any, inputs: list[Any]) -> Any:
-    """Return the output of the operation `op` on other inputs, real where its own are complex."""
+    """Return the output of the operation `op` on other inputs, real if its own are complex."""
     attributes = {name: op.node_def.attr[name] for name in op.node_def.attr if not name.startswith("_")}
     real = {kind.as_datatype_enum: of.as_datatype_enum for kind, of in _REAL_OF.items()}
     for name, value in attributes.items():

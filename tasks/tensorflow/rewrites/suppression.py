@@ -18,7 +18,7 @@ from tasks.tensorflow.rewrites.values import static_value
 
 @rewrites("NonMaxSuppressionV5")
 def soft(site: Site) -> None:
-    """Refuse soft suppression, which ONNX's operation leaves out without a word."""
+    """Refuse soft suppression, which ONNX's operation silently ignores."""
     sigma = static_value(site.inputs[5])
     if sigma is None or sigma != 0:
         refuse(site)

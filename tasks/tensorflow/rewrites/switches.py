@@ -30,7 +30,7 @@ def switch(site: Site) -> list[Any]:
 
 
 def decided(site: Site) -> list[Any] | None:
-    """Return what the one branch returns that can be taken; None if the condition is not known now."""
+    """Return what the one branch returns that can be taken; None if the condition is not known yet."""
     condition, *inputs = site.inputs
     value = static_value(condition) if follows_from_fixed_sizes(condition) else None
     if value is None or value.shape != ():

@@ -1,4 +1,4 @@
-"""Slices that are replaced, rows that are repeated, lists that are joined: as gathers and choices.
+"""Replaced slices, repeated rows and joined lists, as gathers and selections.
 
 `keras.ops.slice_update` (caches of keys and values) is an operation of XLA, `tf.repeat` by a list of numbers
 looks for the places of a mask, which TensorRT-RTX does not do even if they are constant, `TensorArray.concat`
@@ -65,7 +65,7 @@ def repeated(site: Site) -> list[Any] | None:
 
 @rewrites("StridedSlice")
 def without_new_axes(site: Site) -> list[Any] | None:
-    """Return a slice and then its new axes: tf2onnx mistakes the axes behind `...` if there are both."""
+    """Return a slice and then its new axes: tf2onnx confuses the axes after `...` if a slice has both."""
     masks = {name: site.attr(name) for name in _MASKS}
     specs = site.inputs[1].shape.num_elements() if not isinstance(site.inputs[0], Pair) else None
     rank = None if specs is None else site.inputs[0].shape.rank
@@ -116,7 +116,7 @@ def joined(site: Site) -> list[Any] | None:
 
 @rewrites("InvertPermutation")
 def inverted(site: Site) -> list[Any]:
-    """Return at which place each number stands."""
+    """Return the position of each number."""
     (places,) = site.inputs
     each = tf.range(tf.shape(places)[0])
     there = tf.equal(tf.cast(places, tf.int32)[None, :], each[:, None])

@@ -1,4 +1,4 @@
-"""What can be known of a tensor before anything runs: its value, if need be by running shape arithmetic."""
+"""What is known about a tensor before anything runs: its value, if necessary by running shape arithmetic."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _TWO_SIZES = (61, 67)
 
 
 def static_value(tensor: Any) -> Any:
-    """Return the value of `tensor` as a NumPy array; None if it is not known now.
+    """Return the value of `tensor` as a NumPy array; None if it is not known yet.
 
-    What is computed from shapes is known where it comes out alike for two sizes of the unknown dimensions.
+    What is computed from shapes is known if it is the same for two sizes of the unknown dimensions.
     Large constants are not in the graph while it is rewritten, and so are not known either.
     """
     try:
@@ -56,12 +56,12 @@ def run_for_sizes(tensors: list[Any], sizes: Any) -> Iterator[list[Any]]:
 
 
 def follows_from_shapes(tensor: Any) -> bool:
-    """Say whether `tensor` is computed from constants and shapes alone."""
+    """Return whether `tensor` is computed from constants and shapes alone."""
     return _shapes_read([tensor]) is not None
 
 
 def never_negative(tensor: Any) -> bool:
-    """Say whether every element of the integers `tensor` is surely 0 or more: sizes, and sums of them."""
+    """Return whether all integers in `tensor` are certainly not negative: sizes, and sums of sizes."""
     waiting, seen = [tensor], set[str]()
     while waiting:
         tensor = waiting.pop()
@@ -84,9 +84,9 @@ def never_negative(tensor: Any) -> bool:
 
 
 def follows_from_fixed_sizes(tensor: Any) -> bool:
-    """Say whether `tensor` is computed from constants and from sizes that are known now, and so for certain.
+    """Return whether `tensor` is computed from constants and from sizes that are known now.
 
-    What comes out alike for two sizes of an unknown dimension may be otherwise for a third.
+    A value that is the same for two sizes of an unknown dimension may differ for a third.
     """
     waiting, seen = [tensor], set[str]()
     while waiting:
@@ -106,7 +106,7 @@ def follows_from_fixed_sizes(tensor: Any) -> bool:
 
 
 def _is_known_size(tensor: Any) -> bool:
-    """Say whether `tensor` is one entry of a shape, and that is known."""
+    """Return whether `tensor` is one entry of a shape, and that is known."""
     op = tensor.op
     if op.type == "Unpack":
         place = tensor.value_index

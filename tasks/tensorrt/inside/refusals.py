@@ -34,7 +34,7 @@ _FIXES = (
     ),
     (
         r"graph_jit\.cpp:\d+: CHECK\(status == CUDA_SUCCESS\)",
-        "take refittable and stripped out of build.yaml: TensorRT-RTX makes such plans only where a GPU is",
+        "take refittable and stripped out of build.yaml: TensorRT-RTX makes them only on a host with a GPU",
     ),
     (
         r"Unable to load library: libnvinfer_lean",

@@ -39,7 +39,7 @@ class Placement:
             raise no_memory(messages.said())
 
     def _is_on_host(self, name: str) -> bool:
-        """Say whether TensorRT needs a tensor's address on the host because its values determine shapes."""
+        """Return whether TensorRT needs a tensor's address on the host: its values determine shapes."""
         return bool(self._engine.get_tensor_location(name) == self._trt.TensorLocation.HOST)
 
     @property

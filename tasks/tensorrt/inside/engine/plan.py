@@ -137,7 +137,7 @@ def check_place(record: PlanRecord, here: Place) -> None:
 
 
 def _takes_version(record: PlanRecord, here: Place) -> bool:
-    """Say whether the TensorRT fits: a plan loads only if all four parts of the version are the same.
+    """Return whether the TensorRT fits: a plan loads only if all four parts of the version are the same.
 
     A plan with its own runtime also loads in later versions of the same major version, and of the next one as
     far as NVIDIA lists it:
@@ -149,7 +149,7 @@ def _takes_version(record: PlanRecord, here: Place) -> bool:
 
 
 def _takes_gpu(record: PlanRecord, here: Place) -> bool:
-    """Say whether the GPU is one that the plan runs on."""
+    """Return whether the GPU is one that the plan runs on."""
     same_compute = set(here.compute_capabilities) <= set(record.target.compute_capabilities)
     level = record.compatibility.get("hardware", "none")
     if level == "ampere_plus":

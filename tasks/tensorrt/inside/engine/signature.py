@@ -40,7 +40,7 @@ class ShapeRange:
     max: Shape
 
     def takes(self, shape: Shape) -> bool:
-        """Say whether `shape` is within the range."""
+        """Return whether `shape` is within the range."""
         return len(shape) == len(self.min) and all(
             low <= size <= high
             for low, size, high in zip(self.min, shape, self.max)  # noqa: B905 (Python 3.10; lengths are the same)
@@ -154,7 +154,7 @@ def _fitted(tensor: Tensor, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _holds(wanted: np.dtype[Any], array: npt.NDArray[Any]) -> bool:
-    """Say whether `wanted` can represent each of the whole numbers in `array`."""
+    """Return whether `wanted` can represent each of the whole numbers in `array`."""
     if wanted.kind not in "iu" or array.dtype.kind not in "iu":
         return False
     limits = np.iinfo(wanted)

@@ -34,7 +34,7 @@ class Pacer:
         self._most, self._least, self._seconds = most_seconds, least, seconds
 
     def goes_on(self, done: int) -> bool:
-        """Say whether another should follow the `done` ones."""
+        """Return whether another should follow the `done` ones."""
         passed = time.perf_counter() - self._started
         enough = done >= self._least and passed >= self._seconds
         return not enough and (passed < self._most or done < _FEWEST)

@@ -116,7 +116,7 @@ def test_rtx_makes_plans_for_other_weights_only_where_a_gpu_is(
     name: str, build: Build, job: Job, conv_net: Graph
 ) -> None:
     changed: dict[str, Any] = {name: True}
-    with pytest.raises(BuildRefused, match=r"CUDA_SUCCESS.*only where a GPU is"):
+    with pytest.raises(BuildRefused, match=r"CUDA_SUCCESS.*only on a host with a GPU"):
         build(dataclasses.replace(job(conv_net()), **changed))
     with pytest.raises(TargetUnavailable, match="name one capability per target"):
         build(dataclasses.replace(job(conv_net(), "8.6", "8.9"), **changed))
