@@ -163,7 +163,7 @@ async def _cancel(client: PrefectClient, run: FlowRun) -> bool:
 
 
 async def _was_taken_before(client: PrefectClient, run: uuid.UUID, state: State[Any]) -> bool:
-    """Return whether an agent had taken `run` when it was set to Cancelled (`state`): it was read too early."""
+    """Return whether an agent had taken `run` when it was set to `state`, so that Cancelled was wrong."""
     states = await client.read_flow_run_states(run)
     return state.type is StateType.CANCELLED and any(
         earlier.type in TAKEN for earlier, later in pairwise(states) if later.id == state.id

@@ -75,8 +75,15 @@ def sums(wanted: Any, places: Any, rows: Any) -> Any:
     """Return for each of the `wanted` places the sum of the `rows` that have it among `places`."""
     if not rows.dtype.is_floating or rows.shape[1] == 1:
         return _reduced(wanted, places, rows, tf.reduce_sum, 0)
-    there = tf.equal(wanted[:, None], places[None, :])
-    return tf.matmul(tf.cast(there, rows.dtype), rows)
+    there = tf.cast(tf.equal(wanted[:, None], places[None, :]), rows.dtype)
+    zero, infinity = tf.zeros((), rows.dtype), tf.constant(np.inf, rows.dtype)
+    # A product with 0 would spread infinity and NaN to all places: they are counted by themselves.
+    finite = tf.abs(rows) < infinity
+    positive, negative = (tf.cast(tf.equal(rows, end), rows.dtype) for end in (infinity, -infinity))
+    sign, count = tf.matmul(there, positive - negative), tf.matmul(there, 1 - tf.cast(finite, rows.dtype))
+    no_number = tf.where(tf.equal(sign, -count), -infinity, tf.constant(np.nan, rows.dtype))
+    beyond = tf.where(tf.equal(sign, count), infinity, no_number)
+    return tf.where(tf.equal(count, zero), tf.matmul(there, tf.where(finite, rows, zero)), beyond)
 
 
 def products(wanted: Any, places: Any, rows: Any) -> Any:

@@ -36,6 +36,11 @@ _SEGMENTS = [
     (_rows(1, 3), np.array([2], np.int32)),
     (np.zeros((0, 3), np.float32), np.zeros(0, np.int32)),
 ]
+_BEYOND = np.zeros((9, 3), np.float32)
+_BEYOND[[0, 2, 3, 5]] = np.array([[np.inf], [-np.inf], [np.inf], [np.nan]], np.float32) * [[1, 1, 1]]
+_BEYOND[[1, 4, 6], 1] = [2.5, -np.inf, 3e38]
+_BEYOND_AT = [(_BEYOND, np.array([0, 0, 1, 2, 2, 3, 4, 4, 1], np.int32))]
+"""Rows with infinity and NaN: to a place go one sign, the other, both, NaN, and large numbers alone."""
 _VALUES = [(_rows(3, 2), np.array([0, 0, 1], np.int32))]
 _EDGES = [
     (_rows(4, 3), np.array([0, 3, 3, 1], np.int32), np.array([1, 1, 1, 0], np.int32)),
@@ -81,6 +86,8 @@ CASES: dict[str, Any] = {
         lambda a, b: tf.scatter_nd(tf.stack([b, b // 2], 1), a, [tf.shape(a)[0] * 9, 9, 3]),
         _places(9, 5, 40),
     ),
+    "scatter_rows_beyond": (lambda a, b: tf.scatter_nd(b[:, None], a, [6, 3]), _BEYOND_AT),
+    "scatter_far_beyond": (lambda a, b: tf.scatter_nd(b[:, None], a, [9000, 3]), _BEYOND_AT),
     "scatter_counts": (
         lambda a, b: tf.scatter_nd(b[:, None], tf.ones_like(b), [9]) + tf.shape(a)[0],
         _places(9, 5, 40),
@@ -111,6 +118,8 @@ CASES: dict[str, Any] = {
         [(_rows(40),), (np.zeros(7, np.float32),)],
     ),
     "segment_sum": (lambda a, b: tf.math.unsorted_segment_sum(a, b, 4), _SEGMENTS),
+    "segment_sum_beyond": (lambda a, b: tf.math.unsorted_segment_sum(a, b, 6), _BEYOND_AT),
+    "segment_mean_beyond": (lambda a, b: tf.math.unsorted_segment_mean(a, b, 6), _BEYOND_AT),
     "segment_max": (lambda a, b: tf.math.unsorted_segment_max(a, b, 4), _SEGMENTS),
     "segment_min": (lambda a, b: tf.math.unsorted_segment_min(a, b, 4), _SEGMENTS),
     "segment_prod": (lambda a, b: tf.math.unsorted_segment_prod(a, b, 4), _SEGMENTS),
