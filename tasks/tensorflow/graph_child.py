@@ -34,6 +34,7 @@ from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
 from tasks.tensorflow.rewrites.resize_scales import exact_scales
 from tasks.tensorflow.rewrites.rules import Rewrite
 from tasks.tensorflow.rewrites.suppression import without_eyes
+from tasks.tensorflow.rewrites.transposed_convolution import with_output_padding
 from tasks.tensorflow.weights_child import Weights, node_name
 
 _MOST_NAMES = 3
@@ -151,6 +152,7 @@ def _written(graph: Any, plugin_ops: frozenset[str]) -> onnx.ModelProto:
     model: onnx.ModelProto = graph.make_model("converted from TensorFlow")
     model.graph.value_info.extend(_types_of(graph, plugin_ops))
     round_as_tensorrt(_nodes(model.graph))
+    with_output_padding(_nodes(model.graph))
     without_eyes(model.graph)
     exact_scales(model.graph, graph.get_shape)
     carried(model.graph, graph.get_dtype)

@@ -9,8 +9,6 @@ from typing import Any
 
 _FOLDER = Path(__file__).parent / "keras2"
 _STEPS = {"min": [1, 2, 4], "opt": [2, 5, 4], "max": [3, 9, 4]}
-# Conv2DTranspose(3, 2, strides=3): tf2onnx writes negative padding where strides are above the kernel's size.
-_NOT_YET = "image"
 _SHAPES = {
     "initial_state": {"a": _STEPS, "b": _STEPS},
     "masked": {"ids": {"min": [1, 3], "opt": [3, 6], "max": [4, 9]}},
@@ -33,5 +31,5 @@ CASES: dict[str, Any] = {
     )
     for archive in sorted(_FOLDER.glob("*.zip"))
     for member in zipfile.ZipFile(archive).namelist()
-    if member.endswith((".h5", ".keras")) and not member.startswith(_NOT_YET)
+    if member.endswith((".h5", ".keras"))
 }

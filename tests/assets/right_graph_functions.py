@@ -155,6 +155,9 @@ layers(
     suffix=".h5",
     shapes={"a": {"min": [1, 9, 8, 4], "opt": [2, 16, 12, 4], "max": [3, 21, 15, 4]}},
 )
+layers("transposed_by_more_than_its_kernel", (5, 4, 2), kl.Conv2DTranspose(3, (2, 3), strides=(3, 2)))
+layers("transposed_with_output_padding", (5, 4, 2), kl.Conv2DTranspose(3, 3, strides=2, output_padding=1))
+layers("transposed_in_3d", (3, 4, 5, 2), kl.Conv3DTranspose(3, 2, strides=3, padding="same"))
 
 
 # Whole numbers of 8 and 16 bits.

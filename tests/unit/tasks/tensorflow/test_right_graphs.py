@@ -12,13 +12,14 @@ from tests.support.slow import cases
 
 COMPARED = ("dropout_in_lstm", "dropout_both_ways")
 """Whose graphs have nothing that the same models have not without what is tried here."""
-SLOW = ("dropout_both_ways", "step_in_a_loop_that_writes", "bytes_wrap")
+SLOW = ("dropout_both_ways", "transposed_in_3d", "step_in_a_loop_that_writes", "bytes_wrap")
 """Whose graphs others have as well."""
 BUILT = (
     "calls_are_counted", "split_heads", "cast_over_integers", "softmax_of_a_row", "step_in_a_loop",
     "step_in_a_loop_that_writes", "loop_backwards", "loop_by_two_until_it_is_large", "windows_in_a_loop",
     "row_from_the_end", "grouped_and_dilated", "bytes", "bytes_wrap", "pictures_of_16_bits",
     "resize_to_sizes_that_scales_miss", "quantised_to_int8",
+    "transposed_by_more_than_its_kernel", "transposed_with_output_padding", "transposed_in_3d",
     "padded_to_its_ratio", "condition_on_fixed_sizes", "condition_on_the_batch", "cache_update",
 )  # fmt: skip
 NO_ENGINE = {
