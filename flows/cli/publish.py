@@ -56,7 +56,8 @@ def check(
 ) -> None:
     """Check a folder before it is published: its request, model file, samples and targets.
 
-    Needs no S3, server, GPU or TensorFlow; with --full, TensorFlow loads the model in a sandbox.
+    Needs no S3, server, GPU or TensorFlow: the model's files are read in a sandbox. With --full, TensorFlow
+    loads the model there.
     """
     from flows.release.folder_check import check_folder  # noqa: PLC0415 (it imports NumPy)
     from flows.release.full_check import check_conversion, failure_of_graphs  # noqa: PLC0415 (likewise)
@@ -65,6 +66,8 @@ def check(
     if full and checked.format is not None:
         with progress_bars(), settings().workspace() as work:
             graphs = asyncio.run(check_conversion(checked, checked.format, work))
+    else:
+        _check_model(checked)
     if as_json:
         print_json(_document(checked) | {"graphs": [_graph_document(graph) for graph in graphs]})
     else:
@@ -102,6 +105,7 @@ def publish(
     published = release_objects(client, ref) if replace_request else {}
     complete = published if REQUEST_FILE in published else ()
     checked = check_folder(folder, offered=partial(_devices_of_agents, ref), published=complete)
+    _check_model(checked)
     for note in checked.notes:
         say(f"Note: {note}.", style="yellow")
     with progress_bars():
@@ -128,6 +132,15 @@ def requests(
         print_json([asdict(version) | {"modified": version.modified.isoformat()} for version in versions])
         return
     show(_versions_table(ref, versions))
+
+
+def _check_model(checked: CheckedFolder) -> None:
+    """Check the model's files in a sandbox, without TensorFlow; a folder may have only a request."""
+    from flows.release.full_check import check_model  # noqa: PLC0415 (it imports NumPy)
+
+    if checked.format is not None:
+        with settings().workspace() as work:
+            asyncio.run(check_model(checked, checked.format, work))
 
 
 def _devices_here() -> set[str]:

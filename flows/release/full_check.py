@@ -45,14 +45,22 @@ class CheckedGraph:
     outcome: Verification | FarmError
 
 
+async def check_model(checked: CheckedFolder, form: ModelFormat, work: Workspace) -> LocalModel:
+    """Check the files of the model as the farm does before TensorFlow loads them; return a clean copy.
+
+    Raises:
+        FarmError: as `preflight_model`.
+    """
+    return await preflight_model(LocalModel(format=form, path=checked.folder / form), work=work)
+
+
 async def check_conversion(checked: CheckedFolder, form: ModelFormat, work: Workspace) -> list[CheckedGraph]:
     """Convert the model of `checked`, and compare the graph of each precision with TensorFlow.
 
     Raises:
         FarmError: the model cannot be loaded or converted.
     """
-    model = await preflight_model(LocalModel(format=form, path=checked.folder / form), work=work)
-    saved_model = await export_saved_model(model, work=work)
+    saved_model = await export_saved_model(await check_model(checked, form, work), work=work)
     request, samples = checked.request, checked.request.samples
     wanted = ConversionWanted(
         signature=request.signature,

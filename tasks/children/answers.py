@@ -147,7 +147,7 @@ def _raise_crash(program: ChildProgram, status: int, home: Path, limits: Limits)
     raise ChildCrashed(
         wanted=wanted,
         found=ending,
-        fix="the library crashed on this model: try another opset, precision or TensorRT version",
+        fix="the library crashed on this model: try another precision or TensorRT version",
     )
 
 

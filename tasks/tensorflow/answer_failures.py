@@ -50,8 +50,8 @@ def no_answer(kind: str, message: str, corner: str, sizes: str) -> FarmError:
         return SamplesInvalid(**texts, fix=fix)
     if _SHAPES.search(said):
         fix = (
-            f"give shapes for {corner} in inputs or profiles of build.yaml that fit each other, and "
-            "`samples` if values of an input are sizes"
+            f"give shapes for {corner} in inputs or profiles of build.yaml that fit each other. If values of "
+            "an input are sizes, make it a constant of the model: an engine takes no such input"
         )
         return RequestInvalid(**texts, fix=fix)
     fix = "call the model's signature on these inputs; if it works with other inputs, give those as `samples`"

@@ -34,6 +34,15 @@ def test_a_release_is_checked_published_and_corrected(
     assert _keys(s3_env) == []
 
     request.write_text("precisions: [fp16]\ntargets: [rtx-sm89]\n")
+    whole = (folder / "model.keras").read_bytes()
+    (folder / "model.keras").write_bytes(whole[: len(whole) // 2])
+    for command in (("check",), ("publish", release)):
+        code, _, problems = enginefarm(command[0], str(folder), *command[1:])
+        assert code == errors.ModelUnreadable.exit_code
+        assert "model.keras" in problems
+    assert _keys(s3_env) == []
+
+    (folder / "model.keras").write_bytes(whole)
     code, output, problems = enginefarm("check", str(folder))
     assert code == 0, problems
     assert "Request: fp16 for rtx-sm89" in output
