@@ -150,6 +150,7 @@ def _of_conversion(conversion: ConversionRecord) -> dict[str, Any]:
     """Return the fields of the engine's record about its graph."""
     return {
         "derived_shapes": conversion.derived_shapes,
+        "opset": conversion.opset,
         "onnx": conversion.onnx,
         "weights": conversion.weights,
         "reference": conversion.reference,

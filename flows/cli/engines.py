@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -126,6 +127,16 @@ def fetch(
         f"{path}: {record.plan.size} bytes, SHA-256 {record.plan.sha256}, for {device_slug(record.target)} "
         f"with {record.target.flavour} {record.target.version}"
     )
+    for note in _notes(record):
+        say(note)
+
+
+def _notes(record: EngineRecord) -> Iterator[str]:
+    """Yield what a user of the plan must know: whether its key was recomputed, and whether it has code."""
+    if record.opset is None:
+        yield "Its key was not recomputed: the record is from before records had the opset."
+    if record.options.compatibility.carries_code:
+        yield "It contains native code: --allow-host-code runs it, if you trust who writes to the store."
 
 
 @app.command()

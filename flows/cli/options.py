@@ -43,6 +43,14 @@ StoreUrl = Annotated[
 Model = Annotated[str | None, typer.Option("--model", help="Only this model.")]
 Version = Annotated[str | None, typer.Option("--version", help="Only this version of the model.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+AllowHostCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-host-code",
+        help="Let a version-compatible plan run the native code that it contains. Only if you trust "
+        "everybody who can write to the store.",
+    ),
+]
 Toolchains = Annotated[
     list[str] | None,
     typer.Option(

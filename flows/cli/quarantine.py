@@ -14,7 +14,7 @@ from agents.hardware.gpu_lock import free_site
 from agents.hardware.probe import probe_host
 from flows.addresses import store_at
 from flows.cli.display import documents_json, progress_bars
-from flows.cli.options import WIDE_HINT, Json, Model, StoreUrl, Version, Wide
+from flows.cli.options import WIDE_HINT, AllowHostCode, Json, Model, StoreUrl, Version, Wide
 from flows.cli.output import print_json, say, show
 from flows.cli.tables import Column, FittedTable
 from flows.settings import settings
@@ -27,6 +27,7 @@ from tasks.onnx.graph import compare_graph
 from tasks.store.record_names import RecordRoot, key_named, names_in
 from tasks.store.records import Document
 from tasks.store.store import Store
+from tasks.tensorrt.inside.engine.plan import require_host_code_allowed
 from tasks.tensorrt.plugins import plugin_files
 from tasks.tensorrt.verification import verify_engine
 
@@ -99,6 +100,7 @@ def reproduce(
     name: Name,
     *,
     store: StoreUrl = None,
+    allow_host_code: AllowHostCode = False,
     keep: Annotated[
         Path | None,
         typer.Option(help="New folder for the graph or engine, the inputs and the outputs of both sides."),
@@ -108,12 +110,9 @@ def reproduce(
     place = store_at(store)
     document = _quarantined_at(place, name)
     record = document.record
-    if keep is not None and keep.exists():
-        raise RequestInvalid(
-            wanted=f"to write the folder {keep}",
-            found="a folder that exists already",
-            fix="give another --keep",
-        )
+    if record.plan is not None and record.options.compatibility.carries_code:
+        require_host_code_allowed(record.key, allowed=allow_host_code)
+    _check_folder(keep)
     with progress_bars(), settings().workspace() as work:
         folder = _fetch(place, document, work.folder / "case")
         try:
@@ -124,6 +123,15 @@ def reproduce(
     show(_comparison_table(record, verification))
     require_pass(verification, f"the {record.subject} in quarantine")
     say("It passes now.")
+
+
+def _check_folder(keep: Path | None) -> None:
+    if keep is not None and keep.exists():
+        raise RequestInvalid(
+            wanted=f"to write the folder {keep}",
+            found="a folder that exists already",
+            fix="give another --keep",
+        )
 
 
 def _fetch(store: Store, document: Document[QuarantineRecord], folder: Path) -> Path:

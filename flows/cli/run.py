@@ -16,7 +16,7 @@ from agents.hardware.sites import sites_to_run
 from flows.addresses import store_at
 from flows.cli.display import progress_bars
 from flows.cli.engines import document_at, fetch_engine
-from flows.cli.options import Force, StoreUrl
+from flows.cli.options import AllowHostCode, Force, StoreUrl
 from flows.cli.output import say, show
 from flows.cli.tables import Column, FittedTable
 from flows.settings import settings
@@ -70,12 +70,12 @@ def run(  # noqa: PLR0913 (one option each)
     profile: Profile = None,
     gpu: GpuIndex = None,
     toolchain: Interpreter = None,
+    allow_host_code: AllowHostCode = False,
     force: Force = False,
     store: StoreUrl = None,
 ) -> None:
     """Run an engine on its GPU, and print or save its outputs."""
-    if output is not None and output.is_dir():
-        output /= "outputs.npz"
+    output = output / "outputs.npz" if output is not None and output.is_dir() else output
     _check_files(inputs, output, force=force)
     with progress_bars(), settings().workspace() as work:
         plan, record = _plan(engine, store, work)
@@ -85,6 +85,7 @@ def run(  # noqa: PLR0913 (one option each)
             output=work.folder / "outputs.npz",
             profile=profile,
             plugins=settings().plugins,
+            allow_host_code=allow_host_code,
         )
         rows = asyncio.run(_run_on_free_gpu(engine_run, record.target, gpu, toolchain, work))
         if output is not None:

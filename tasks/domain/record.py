@@ -197,6 +197,8 @@ class EngineRecord:
         options: what the request asks for.
         derived_shapes: inputs whose shapes the request left out, so that they come from the signature.
         release: the bytes that it was made from.
+        opset: ONNX opset of the graph. With it the build key can be recomputed from the record. None in
+            records older than this field, whose key can not.
         onnx: the graph that TensorRT parsed.
         weights: the graph's external data; None if it is one file.
         reference: inputs and TensorFlow's outputs, an `.npz`.
@@ -232,6 +234,7 @@ class EngineRecord:
     options: CellOptions
     derived_shapes: tuple[str, ...]
     release: Release
+    opset: int | None = None
     onnx: BlobRef
     weights: BlobRef | None = None
     reference: BlobRef

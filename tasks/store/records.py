@@ -22,6 +22,7 @@ from tasks.domain.offer import Announcement
 from tasks.domain.printable import printable
 from tasks.domain.quarantine import QuarantineRecord, quarantine_key
 from tasks.domain.record import ConversionRecord, EngineRecord
+from tasks.domain.recorded_key import recorded_build_key
 from tasks.domain.timing import TimingRecord
 
 Record = EngineRecord | ConversionRecord | QuarantineRecord | TimingRecord | Announcement
@@ -87,6 +88,7 @@ def record_to_json(record: Record, *, over: Document[Any] | None = None) -> byte
             found=str(error),
             fix="a record may contain only finite numbers and texts: report this with the record's model",
         ) from error
+    _check_build_key(record, document, record.key)
     return data
 
 
@@ -162,7 +164,22 @@ def record_from_json(data: bytes, kind: type[R], *, source: str) -> R:
         record: R = _ADAPTERS[kind].validate_json(data, strict=True, extra="ignore")
     except ValidationError as error:
         raise _unreadable(source, kind, error.errors(include_url=False)) from error
+    _check_build_key(record, document, source)
     return record
+
+
+def _check_build_key(record: Record, document: dict[str, Any], source: str) -> None:
+    """Refuse an engine whose release, options, opset, tools and target do not make its build key.
+
+    The key of a record from before it had `opset` cannot be recomputed.
+    """
+    if not isinstance(record, EngineRecord) or recorded_build_key(document) in (None, record.build_key):
+        return
+    raise RecordInvalid(
+        wanted=f"{source} with the build key that its contents make",
+        found=f"the build key {record.build_key} of other contents",
+        fix=f"{_RESTORE}; find out who changed it",
+    )
 
 
 def _check_schema(document: Any, kind: type[R], source: str) -> None:

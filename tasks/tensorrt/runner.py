@@ -40,7 +40,7 @@ class Engine:
         self._runner = runner
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 (each is an option)
         cls,
         path: str | os.PathLike[str],
         *,
@@ -48,6 +48,7 @@ class Engine:
         module: str | None = None,
         gpu: int = 0,
         plugins: str | os.PathLike[str] | None = None,
+        allow_host_code: bool = False,
     ) -> Engine:
         """Open the plan at `path` after checking its digest.
 
@@ -60,9 +61,12 @@ class Engine:
             module: Python module of TensorRT, `tensorrt` or `tensorrt_rtx`; default: the record's.
             gpu: index of the GPU among the visible ones.
             plugins: folder with the libraries that the record names; default: ENGINEFARM_PLUGINS.
+            allow_host_code: let a version-compatible plan run the native code that it contains (TensorRT's
+                `engine_host_code_allowed`). It runs with the rights of your program.
 
         Raises:
-            InputInvalid: neither a record nor a digest is given, or there is no plan.
+            InputInvalid: neither a record nor a digest is given, there is no plan, or it contains native code
+                and `allow_host_code` is not set.
             RecordInvalid: the record cannot be read.
             DigestMismatch: the plan does not match the record or the digest.
             TargetUnavailable: the plan does not run on this GPU with this TensorRT.
@@ -78,6 +82,7 @@ class Engine:
             module=module,
             gpu_index=gpu,
             plugins=None if folder is None else Path(folder),
+            allow_host_code=allow_host_code,
         )
         return cls(runner)
 

@@ -41,6 +41,7 @@ class EngineRun:
         output: the `.npz` to write the outputs to, below the run's folder.
         profile: the optimisation profile; None: one that accepts the shapes.
         plugins: the folder with the libraries that the record names.
+        allow_host_code: whether a plan that contains native code may run it.
     """
 
     plan: Path
@@ -48,13 +49,15 @@ class EngineRun:
     output: Path
     profile: int | None
     plugins: Path | None
+    allow_host_code: bool = False
 
 
 async def run_engine(run: EngineRun, site: BuildSite, *, work: Workspace) -> tuple[OutputSummary, ...]:
     """Run the engine once at `site`, which has a GPU, and return a summary of each output.
 
     Raises:
-        InputInvalid: the input is not an `.npz` of plain arrays, or they do not fit the engine.
+        InputInvalid: the input is not an `.npz` of plain arrays, they do not fit the engine, or the plan
+            contains native code that the run does not allow.
         RunFailed: TensorRT or CUDA stopped with an error.
         DigestMismatch: the plan does not match its record; TensorRT did not get it.
         TargetUnavailable: the plan does not run on this GPU with this TensorRT.
@@ -69,6 +72,7 @@ async def run_engine(run: EngineRun, site: BuildSite, *, work: Workspace) -> tup
         "profile": run.profile,
         "gpu_index": site.gpu_index,
         "plugins": None if run.plugins is None else str(run.plugins.absolute()),
+        "allow_host_code": run.allow_host_code,
     }
     program = ChildProgram(
         module="tasks.tensorrt.inside.run",

@@ -21,8 +21,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
 
     Args:
         request: `plan`, with its record beside it; `input`, an `.npz` with one array for each input;
-            `output`, the file for the outputs; `profile` (None: one that fits), `gpu_index`, and `plugins`:
-            the folder with the libraries that the record names, or None.
+            `output`, the file for the outputs; `profile` (None: one that fits), `gpu_index`, `plugins`: the
+            folder with the libraries that the record names, or None, and `allow_host_code`.
         report: takes the phases `load` and `run`.
 
     Returns:
@@ -44,6 +44,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
             module=None,
             gpu_index=request["gpu_index"],
             plugins=None if folder is None else Path(folder),
+            allow_host_code=request["allow_host_code"],
         )
     with runner, phases.timed("run"):
         outputs = runner.run(inputs, profile=request["profile"])

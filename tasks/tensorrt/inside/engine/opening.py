@@ -14,14 +14,21 @@ from tasks.tensorrt.inside.engine.plan import (
     checked_plan,
     read_plan_record,
     record_beside,
+    require_host_code_allowed,
 )
 from tasks.tensorrt.inside.engine.runner import Runner
 from tasks.tensorrt.inside.library import full_version, host, load, load_pycuda
 from tasks.tensorrt.inside.plugins import plugin_path
 
 
-def open_runner(
-    path: Path, *, sha256: str | None, module: str | None, gpu_index: int, plugins: Path | None
+def open_runner(  # noqa: PLR0913 (a plan, what it must be, and what it may do)
+    path: Path,
+    *,
+    sha256: str | None,
+    module: str | None,
+    gpu_index: int,
+    plugins: Path | None,
+    allow_host_code: bool = False,
 ) -> Runner:
     """Return the engine of the plan at `path`, ready to run.
 
@@ -31,9 +38,11 @@ def open_runner(
         module: name of TensorRT's Python module; None: that of the record.
         gpu_index: index of the GPU among the visible ones.
         plugins: the folder with the libraries that the record names.
+        allow_host_code: whether a plan that contains native code may run it in this process.
 
     Raises:
-        InputInvalid: neither a record nor a digest is given, or there is no plan.
+        InputInvalid: neither a record nor a digest is given, there is no plan, or it contains native code and
+            that is not allowed.
         RecordInvalid: the record cannot be read.
         DigestMismatch: the plan does not match the record or the digest.
         TargetUnavailable: according to the record or to TensorRT, the plan does not run here.
@@ -45,13 +54,8 @@ def open_runner(
     beside = record_beside(path)
     record = read_plan_record(beside) if beside.exists() else None
     digest, flavour = _digest_and_module(path, record, sha256, module)
-    if record is not None and record.stripped:
-        raise InputInvalid(
-            wanted=f"a plan with its weights in {path.name}",
-            found="a plan that was built without weights",
-            fix="refit it with the graph that its record names (TensorRT's OnnxParserRefitter), and open "
-            "the result with sha256= and module=",
-        )
+    if record is not None:
+        _check_form(path, record, allow_host_code=allow_host_code)
     plan = checked_plan(path, digest, None if record is None else record.size)
     trt = load(flavour)
     if record is not None:
@@ -62,8 +66,22 @@ def open_runner(
         {"path": str(plugin_path(plugin["library"], plugins)), "sha256": plugin["sha256"]}
         for plugin in needed
     ]
-    carries_code = record is not None and record.carries_code
+    # The record can only rule code out: whoever may change it must not be able to allow it.
+    carries_code = allow_host_code and (record is None or record.carries_code)
     return Runner(trt, cuda, plan, gpu_index=gpu_index, plugins=libraries, carries_code=carries_code)
+
+
+def _check_form(path: Path, record: PlanRecord, *, allow_host_code: bool) -> None:
+    """Refuse a plan without weights, and one with native code that is not allowed."""
+    if record.stripped:
+        raise InputInvalid(
+            wanted=f"a plan with its weights in {path.name}",
+            found="a plan that was built without weights",
+            fix="refit it with the graph that its record names (TensorRT's OnnxParserRefitter), and open "
+            "the result with sha256= and module=",
+        )
+    if record.carries_code:
+        require_host_code_allowed(path.name, allowed=allow_host_code)
 
 
 def _digest_and_module(

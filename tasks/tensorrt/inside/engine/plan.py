@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.domain.errors import InputInvalid, RecordInvalid, TargetUnavailable
+from tasks.domain.recorded_key import recorded_build_key
 from tasks.tensorrt.inside.checked import checked_bytes
 
 _SCHEMA = "enginefarm.engine/1"
@@ -81,6 +82,8 @@ def read_plan_record(path: Path) -> PlanRecord:
         document = json.loads(path.read_bytes())
         if document["schema"] != _SCHEMA:
             raise ValueError(f"a document of the schema {document['schema']!r}")  # noqa: TRY301
+        if recorded_build_key(document) not in (None, document["build_key"]):
+            raise ValueError("a build key that its contents do not make")  # noqa: TRY301
         return _parse_record(document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordInvalid(
@@ -115,6 +118,24 @@ def _parse_record(document: dict[str, Any]) -> PlanRecord:
         compatibility=dict(options.get("compatibility") or {}),
         stripped=bool(options.get("stripped")),
     )
+
+
+def require_host_code_allowed(name: str, *, allowed: bool) -> None:
+    """Refuse the plan `name`, which contains native code, unless its user has `allowed` it to run.
+
+    A record must not be enough: it is not signed, and the code runs with the rights of the process.
+
+    Raises:
+        InputInvalid: it is not allowed.
+    """
+    if not allowed:
+        raise InputInvalid(
+            wanted=f"a plan without native code in {name}, or your permission to run the code",
+            found="a version-compatible plan by its record: it contains a runtime for later versions",
+            fix="if you trust everybody who can write to the store, give --allow-host-code to the command, "
+            "or allow_host_code=True to Engine.open; `lean_runtime: false` in build.yaml builds plans "
+            "without code",
+        )
 
 
 def check_place(record: PlanRecord, here: Place) -> None:

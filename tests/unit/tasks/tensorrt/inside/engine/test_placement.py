@@ -13,7 +13,7 @@ import pytest
 
 from tasks.children.compare import Arrays
 from tasks.children.reference import Corner
-from tasks.domain.errors import InputInvalid, TargetUnavailable
+from tasks.domain.errors import InputInvalid, TargetUnavailable, ToolchainBroken
 from tasks.domain.gate import Top1, judge
 from tasks.domain.record import Comparison, Verdict
 from tasks.tensorrt.inside.engine.opening import open_runner
@@ -86,6 +86,18 @@ def test_a_plan_without_weights_is_not_opened(fetched: Path) -> None:
     assert read_plan_record(fetched.with_name("net.plan.json")).carries_code
     with pytest.raises(InputInvalid, match=r"built without.*OnnxParserRefitter"):
         open_runner(fetched, sha256=None, module=None, gpu_index=0, plugins=None)
+
+
+def test_a_plan_with_native_code_is_opened_only_with_its_users_permission(fetched: Path) -> None:
+    """A record that anybody changed must not make a consumer's process run the plan's code."""
+    beside = fetched.with_name("net.plan.json")
+    record = json.loads(beside.read_text("utf-8"))
+    record["options"]["stripped"] = False
+    beside.write_text(json.dumps(record), "utf-8")
+    with pytest.raises(InputInvalid, match=r"native code.*--allow-host-code.*allow_host_code=True"):
+        open_runner(fetched, sha256=None, module=None, gpu_index=0, plugins=None)
+    with pytest.raises(ToolchainBroken):  # the next check: there is no TensorRT here
+        open_runner(fetched, sha256=None, module=None, gpu_index=0, plugins=None, allow_host_code=True)
 
 
 class TwoProfiles:
