@@ -108,9 +108,9 @@ def _label(order: EngineOrder) -> str:
 
 async def _build(order: EngineOrder, work: Workspace) -> CellOutcome:
     started = time.monotonic()
+    conversion = await fetch_conversion(order, work.folder)  # first: it checks the order
     host = await probe_host(settings().interpreters, work=work)
     plugins = plugin_files(order.options.plugins, settings().plugins)
-    conversion = await fetch_conversion(order, work.folder)
     async with free_site(host.sites_of(order.target)) as site:
         job = engine_job(order, conversion.onnx, site, plugins=plugins)
         engine = await _verified(order, conversion, site, job, work)

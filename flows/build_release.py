@@ -43,8 +43,9 @@ from tasks.domain.record import ConversionRecord
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import BuildRequest
 from tasks.domain.step_text import fetched_text
-from tasks.fetch import fetch
+from tasks.fetch import FetchedRelease, fetch
 from tasks.find import find_engine
+from tasks.publish import publish_release
 from tasks.step import steps_of
 from tasks.store.patience import be_patient, retry_while_s3_is_down
 from tasks.store.store import Store
@@ -121,11 +122,18 @@ async def build_release(
     return ReleaseOutcome(release=release, store=store, cells=cells, skipped=asked.skipped)
 
 
-async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Workspace) -> _Asked:
-    """Fetch and convert the release; return the orders for its cells."""
+async def _fetched(release: ReleaseRef, store: str, work: Workspace) -> FetchedRelease:
+    """Fetch the release, and record its digests for hosts that cannot read it."""
     with steps_of(f"{release.model} {release.version}"):
         fetched = await fetch(release, work.folder / "release")
     log_step(fetched_text(fetched.release))
+    await publish_release(store, fetched.release, fetched.request_file)
+    return fetched
+
+
+async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Workspace) -> _Asked:
+    """Fetch and convert the release; return the orders for its cells."""
+    fetched = await _fetched(release, store, work)
     request = overrides.applied_to(fetched.request)
     chosen = await _targets(request, store, work)
     cells, skipped = cells_of(request, chosen.targets)
@@ -143,6 +151,7 @@ async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Wo
             target=target,
             precision=precision,
             build_tools=build_tools(),
+            input_overrides=overrides.inputs,
         )
         for (target, precision), graph in graphs.items()
         if isinstance(graph, ConversionRecord)

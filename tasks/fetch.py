@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from tasks.domain.errors import NotStored
+from tasks.domain.digest import blob_ref
+from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid
+from tasks.domain.hashed_release import HashedRelease, hashed_release_key
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
+from tasks.domain.order_check import check_order
 from tasks.domain.record import WEIGHTS_FILE, ConversionRecord
 from tasks.domain.release import REQUEST_FILE, Release, ReleaseRef
 from tasks.domain.request import BuildRequest
@@ -17,6 +21,10 @@ from tasks.store.releases import check_sample_file, fetch_release, read_request,
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store
 from tasks.tensorflow.models import LocalModel
+from tasks.tensorrt.engine import graph_precision
+from tasks.tensorrt.site import build_tools
+
+R = TypeVar("R", ConversionRecord, HashedRelease)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,11 @@ class FetchedRelease:
     def model(self) -> LocalModel:
         """The model, as it was downloaded."""
         return LocalModel(format=self.release.format, path=self.folder / self.release.format)
+
+    @property
+    def request_file(self) -> bytes:
+        """The bytes of `build.yaml`."""
+        return (self.folder / REQUEST_FILE).read_bytes()
 
     @property
     def samples(self) -> Path | None:
@@ -76,25 +89,59 @@ class FetchedConversion:
 
 @step
 async def fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversion:
-    """Download what `order` builds from; digests are checked on the way.
+    """Download what `order` builds from; digests are checked on the way, and the order before.
 
     Raises:
-        NotStored: the conversion is not in the store.
+        NotStored: the conversion or the record of the release is not in the store.
+        RecordInvalid: the conversion is not of the order's release, or the order is not what the release's
+            request asks for; see `check_order`.
         DigestMismatch: stored bytes do not match the record.
     """
     return await asyncio.to_thread(_fetch_conversion, order, folder)
 
 
 def _fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversion:
-    key = conversion_record_key(order.conversion)
-    record = Store.connect(order.store).find(key, ConversionRecord)
+    store = Store.connect(order.store)
+    record = _required(store, conversion_record_key(order.conversion), ConversionRecord)
+    release = _required(store, hashed_release_key(order.release), HashedRelease)
+    if release.release != order.release:
+        raise RecordInvalid(
+            wanted=f"the record {release.key} of {order.release.ref.url} as the order has it",
+            found="other files",
+            fix="start build-release, which makes orders, and find out who started this run",
+        )
+    check_order(
+        order,
+        record,
+        _request_of(release),
+        graph_precision=graph_precision(order.target, order.options.precision),
+        build_tools=build_tools().keys(),
+    )
+    return _fetch_graph(order.store, record, folder)
+
+
+def _required(store: Store, key: str, kind: type[R]) -> R:
+    record = store.find(key, kind)
     if record is None:
         raise NotStored(
-            wanted=f"the conversion {key} in {order.store}",
+            wanted=f"the record {key} in {store.url}",
             found="no such record",
-            fix="run build-release, which converts before it orders engines",
+            fix="run build-release, which writes it before it orders engines; update enginefarm on the hosts "
+            "that do",
         )
-    return _fetch_graph(order.store, record, folder)
+    return record
+
+
+def _request_of(hashed: HashedRelease) -> BuildRequest:
+    """Return the request in `hashed`, whose bytes are one of the release's files."""
+    data = hashed.request.encode()
+    if blob_ref(data).sha256 != hashed.release.digest_of(REQUEST_FILE):
+        raise DigestMismatch(
+            wanted=f"the {REQUEST_FILE} whose digest {hashed.key} names",
+            found="another text",
+            fix="restore the record from a backup or from the bucket's versions, and find out who changed it",
+        )
+    return request_in(hashed.release.ref, data)
 
 
 @step

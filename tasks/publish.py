@@ -14,11 +14,14 @@ from typing import Any
 
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import DigestMismatch
+from tasks.domain.hashed_release import HashedRelease
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import ConversionRecord, EngineRecord, Verification
+from tasks.domain.release import Release
 from tasks.domain.timing import TimingUse
 from tasks.step import step
+from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine
 from tasks.tensorrt.profiling import ProfiledEngine
@@ -53,6 +56,13 @@ class VerifiedEngine:
 async def put_blob(store_url: str, path: Path) -> BlobRef:
     """Store the bytes of `path` under their digest."""
     return await asyncio.to_thread(Store.connect(store_url).put_blob, path)
+
+
+async def publish_release(store_url: str, release: Release, request: bytes) -> None:
+    """Record what `release` is made of, so that hosts that cannot read it can check their orders."""
+    record = HashedRelease(release=release, request=request.decode())
+    store = Store.connect(store_url)
+    await retry_while_s3_is_down(lambda: store.commit(record, record.key))
 
 
 @step
@@ -127,6 +137,7 @@ def _engine_record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineReco
         target=built.target,
         toolchain=built.info,
         options=order.options,
+        input_overrides=order.input_overrides,
         release=order.release,
         plan=built.ref,
         layers=layers,

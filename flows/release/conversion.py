@@ -18,6 +18,7 @@ from tasks.domain.cells import Cell
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import FarmError, OperationUnsupported, RequestInvalid
 from tasks.domain.gpu_table import base_opsets, device_slug, graph_opset
+from tasks.domain.order_check import check_conversion
 from tasks.domain.record import ConversionRecord, Verification
 from tasks.domain.request import QUANTISED, Precision
 from tasks.domain.step_text import graph_text
@@ -132,6 +133,7 @@ async def _in_precision(job: ConversionJob, base: ConversionRecord, precision: P
 async def _stored(graph: GraphJob) -> ConversionRecord | None:
     record = await retry_while_s3_is_down(lambda: _find(graph.job.store, graph.record_key))
     if record is not None:
+        check_conversion(record, graph.job.fetched.release, graph.job.request, graph.precision)
         log_step(f"graph in {graph.precision}: found {graph.record_key}")
     return record
 

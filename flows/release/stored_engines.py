@@ -18,6 +18,7 @@ from tasks.domain.gpu_table import base_opsets, graph_opset
 from tasks.domain.graph_key import graph_key
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import CellOutcome, ReleaseOutcome, order_for
+from tasks.domain.order_check import check_conversion
 from tasks.domain.overrides import Overrides
 from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.domain.release import Release, ReleaseFile, ReleaseRef
@@ -131,5 +132,8 @@ class _Asked:
             key = graph_key(
                 self.release, self.request, opset=opset, precision=precision, tools=conversion_tools()
             )
-            self._graphs[opset, precision] = self.store.find(conversion_record_key(key), ConversionRecord)
+            record = self.store.find(conversion_record_key(key), ConversionRecord)
+            if record is not None:
+                check_conversion(record, self.release, self.request, precision)
+            self._graphs[opset, precision] = record
         return self._graphs[opset, precision]

@@ -6,8 +6,9 @@ locals {
   releases = aws_s3_bucket.this["releases"].arn
 
   # Folders of the store, see ARCHITECTURE.md.
-  written_by_agents = ["blobs", "conversions", "engines", "leases", "probes", "quarantine", "targets", "timing"]
-  deleted_by_agents = ["leases", "probes", "timing"]
+  written_by_agents     = ["blobs", "engines", "leases", "probes", "quarantine", "targets", "timing"]
+  written_by_converters = ["conversions", "hashed"]
+  deleted_by_agents     = ["leases", "probes", "timing"]
 
   policies = {
     agent     = data.aws_iam_policy_document.agent.json
@@ -32,6 +33,14 @@ data "aws_iam_policy_document" "agent" {
     resources = [for folder in local.written_by_agents : "${local.store}/${folder}/*"]
   }
 
+  # What engines are built from, and what their orders and the accuracy gate are held against: a GPU host that was
+  # taken over reads it and cannot change it.
+  statement {
+    sid       = "ReadWhatConvertersWrite"
+    actions   = ["s3:GetObject"]
+    resources = [for folder in local.written_by_converters : "${local.store}/${folder}/*"]
+  }
+
   statement {
     sid       = "GiveLeasesBack"
     actions   = ["s3:DeleteObject"]
@@ -39,9 +48,15 @@ data "aws_iam_policy_document" "agent" {
   }
 }
 
-# CPU agents: the same, and they read releases.
+# CPU agents: the same, and they read releases and write what comes of them.
 data "aws_iam_policy_document" "converter" {
   source_policy_documents = [data.aws_iam_policy_document.agent.json]
+
+  statement {
+    sid       = "WriteConversions"
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    resources = [for folder in local.written_by_converters : "${local.store}/${folder}/*"]
+  }
 
   statement {
     sid       = "FindReleases"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tasks.domain.cell import CellOptions
@@ -29,6 +29,7 @@ class EngineOrder:
         tools: versions of all tools that take part, by package; part of the build key.
         profile: whether to measure the engine on its GPU; an engine that exists already keeps its figures.
         timing: where the build gets its timings from; no part of the build key.
+        input_overrides: shapes of inputs that the caller asked for instead of those in the request.
     """
 
     store: str
@@ -40,6 +41,7 @@ class EngineOrder:
     tools: Mapping[str, str]
     timing: TimingMode = TimingMode.SHARED
     profile: bool = True
+    input_overrides: Shapes = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -61,27 +63,26 @@ def order_for(  # noqa: PLR0913 (a cell is all of these)
     target: EngineTarget,
     precision: Precision,
     build_tools: Mapping[str, str],
+    input_overrides: Shapes | None = None,
 ) -> EngineOrder:
-    """Return the order for one cell; `build_tools` are added to the tools of the conversion."""
+    """Return the order for one cell; `build_tools` are added to the tools of the conversion.
+
+    `request` is what to build, with the overrides of the caller; of these `input_overrides` are the shapes.
+    """
     options = cell_options(release, request, precision, conversion)
     tools = {**conversion.tools, **build_tools}
-    digest = build_key(
-        model_digest=release.model_digest,
-        opset=conversion.opset,
-        options=options,
-        tools=tools,
-        target=target,
-    )
+    model, opset = release.model_digest, conversion.opset
     return EngineOrder(
         store=store,
         release=release,
         conversion=conversion.key,
-        build_key=digest,
+        build_key=build_key(model_digest=model, opset=opset, options=options, tools=tools, target=target),
         target=target,
         options=options,
         tools=tools,
         timing=request.timing,
         profile=request.profile,
+        input_overrides={} if input_overrides is None else input_overrides,
     )
 
 

@@ -195,6 +195,8 @@ class EngineRecord:
         target: where the plan runs, as the building process probed it.
         toolchain: what built it.
         options: what the request asks for.
+        input_overrides: shapes that the caller asked for instead of those in the request; None in records
+            older than this field.
         derived_shapes: inputs whose shapes the request left out, so that they come from the signature.
         release: the bytes that it was made from.
         opset: ONNX opset of the graph. With it the build key can be recomputed from the record. None in
@@ -232,6 +234,7 @@ class EngineRecord:
     target: EngineTarget
     toolchain: ToolchainInfo
     options: CellOptions
+    input_overrides: Shapes | None = None
     derived_shapes: tuple[str, ...]
     release: Release
     opset: int | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -198,8 +197,8 @@ class BuildRequest:
             raise ValueError("a target has a name, such as l4 or rtx-sm89")
         if ALL_TARGETS in self.targets and len(self.targets) > 1:
             raise ValueError("targets is either all or a list of devices")
-        if any(not (math.isfinite(value) and value > 0) for value in self.tolerances.values()):
-            raise ValueError("a tolerance is a number above 0")
+        if any(not 0 < value < 1 for value in self.tolerances.values()):
+            raise ValueError("a tolerance is a number above 0 and below 1: at 1, an engine of zeros passes")
         if any(not 0 <= value <= 1 for value in self.top1.values()):
             raise ValueError("a share in top1 is between 0 and 1")
         if len({plugin.library for plugin in self.plugins}) != len(self.plugins):

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from tasks.domain.errors import RecordInvalid
+from tasks.domain.hashed_release import HashedRelease
 from tasks.domain.keys import conversion_record_key, engine_key
 from tasks.domain.offer import Announcement
 from tasks.domain.printable import printable
@@ -25,7 +26,7 @@ from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.domain.recorded_key import recorded_build_key
 from tasks.domain.timing import TimingRecord
 
-Record = EngineRecord | ConversionRecord | QuarantineRecord | TimingRecord | Announcement
+Record = EngineRecord | ConversionRecord | QuarantineRecord | TimingRecord | Announcement | HashedRelease
 R = TypeVar("R", bound=Record)
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in get_args(Record)}
@@ -264,7 +265,7 @@ def _keys_of(record: Record) -> tuple[str, ...]:
             # From before CUDA was part of it: the key was made of a field that this version does not read.
             recorded = made_for.recorded(record.cache.sha256)
             return (made_for.shared, recorded) if made_for.cuda else (record.key,)
-        case Announcement():
+        case Announcement() | HashedRelease():
             return (record.key,)
         case EngineRecord():
             key = engine_key(

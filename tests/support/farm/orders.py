@@ -12,6 +12,7 @@ from flows.release.conversion import convert_for
 from tasks.children.run import Limits
 from tasks.children.workspace import Workspace
 from tasks.conversion_job import ConversionJob
+from tasks.domain.hashed_release import HashedRelease
 from tasks.domain.order import EngineOrder, order_for
 from tasks.domain.record import ConversionRecord
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
@@ -19,6 +20,7 @@ from tasks.domain.request import BuildRequest, Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 from tasks.fetch import FetchedRelease, fetch
 from tasks.store.s3 import s3_client
+from tasks.store.store import Store
 from tasks.tensorrt.site import build_tools
 from tests.stand_in.toolchain import StandInGpu
 
@@ -61,9 +63,12 @@ class Orders:
 
     def make(self, target: EngineTarget) -> EngineOrder:
         ref = replace(self.fetched.release.ref, version=str(next(self._numbers)))
+        release = replace(self.fetched.release, ref=ref)
+        hashed = HashedRelease(release=release, request=self.fetched.request_file.decode())
+        Store.connect(self.store).commit(hashed, hashed.key)
         return order_for(
             store=self.store,
-            release=replace(self.fetched.release, ref=ref),
+            release=release,
             conversion=self.conversion,
             request=self.request,
             target=target,

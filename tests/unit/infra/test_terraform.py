@@ -21,16 +21,19 @@ FILES = sorted(TERRAFORM.glob("*.tf"))
 READ_WRITE = {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}
 RELEASES = "${local.releases}/${var.releases_prefix}"
 WRITTEN = '${[for folder in local.written_by_agents : "${local.store}/${folder}/*"]}'
+CONVERTED = '${[for folder in local.written_by_converters : "${local.store}/${folder}/*"]}'
 DELETED = '${[for folder in local.deleted_by_agents : "${local.store}/${folder}/*"]}'
 QUEUE, DEAD = "${aws_sqs_queue.releases.arn}", "${aws_sqs_queue.dead_letters.arn}"
 
 ALLOWED: dict[str, dict[str, set[str]]] = {
     "agent": {
         "${local.store}": {"s3:ListBucket"},
+        CONVERTED: {"s3:GetObject"},
         WRITTEN: READ_WRITE,
         DELETED: {"s3:DeleteObject"},
     },
     "converter": {
+        CONVERTED: {"s3:PutObject", "s3:AbortMultipartUpload"},
         "${local.releases}": {"s3:ListBucket"},
         f"{RELEASES}/*": {"s3:GetObject", "s3:GetObjectVersion"},
     },
@@ -127,7 +130,11 @@ def test_agents_may_write_every_folder_of_the_store() -> None:
     (folders,) = (document["locals"][0] for document in DOCUMENT if "written_by_agents" in str(document))
     architecture = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     described = set(re.findall(r"^    (\w+)/\S+", architecture, re.MULTILINE))
-    assert {"blobs", "engines"} <= described <= set(folders["written_by_agents"])
+    converters = set(folders["written_by_converters"])
+    assert {"blobs", "engines"} <= described - converters <= set(folders["written_by_agents"])
+    # A GPU host that was taken over plants no conversion and no release, so the gate's reference is real.
+    assert converters == {"conversions", "hashed"} <= described
+    assert not converters & set(folders["written_by_agents"])
     assert set(folders["deleted_by_agents"]) <= set(folders["written_by_agents"])
 
 

@@ -74,6 +74,8 @@ def test_a_file_of_a_release_is_found_by_its_path(release: Release) -> None:
         {"tolerances": {Precision.FP16: -1.0}},
         {"tolerances": {Precision.FP16: math.nan}},
         {"tolerances": {Precision.FP16: math.inf}},
+        {"tolerances": {Precision.FP16: 1.0}},
+        {"tolerances": {Precision.FP16: 1e9}},
         {"top1": {Precision.INT8: 1.1}},
         {"top1": {Precision.INT8: math.nan}},
         {"plugins": (PLUGIN, PLUGIN)},
