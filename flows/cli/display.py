@@ -14,6 +14,7 @@ from rich.text import Text
 
 from flows.cli.output import describe, errors, say, show
 from flows.cli.tables import Column, FittedTable
+from flows.server.step_lines import step_lines
 from tasks.children.progress import listening
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
@@ -29,11 +30,21 @@ _LINE_SECONDS = 10.0
 
 @contextmanager
 def progress_bars() -> Iterator[None]:
-    """Show a progress bar for each step that runs inside, or lines if standard error is no terminal."""
-    if not errors.is_terminal:
-        with listening(_Lines().take):
-            yield
-        return
+    """Show a progress bar for each step that runs inside, or lines if standard error is no terminal.
+
+    What came of a step is a line of its own, as in the log of a run on a farm.
+    """
+    with step_lines(_write_line):
+        if errors.is_terminal:
+            with _bars():
+                yield
+        else:
+            with listening(_Lines().take):
+                yield
+
+
+@contextmanager
+def _bars() -> Iterator[None]:
     columns = (
         SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), BarColumn(),
         TimeElapsedColumn(), TextColumn("{task.fields[phase]}"),
@@ -61,18 +72,19 @@ class _Lines:
         now = time.monotonic()
         if step not in self._started:
             self._started[step] = self._written[step] = now
-            self._write(f"{step}: started")
+            _write_line(f"{step}: started")
         if step not in self._written:
             return  # done
         if fraction >= 1.0:
             del self._written[step]
-            self._write(f"{step}: done after {now - self._started[step]:.1f} s")
+            _write_line(f"{step}: done after {now - self._started[step]:.1f} s")
         elif now > self._started[step] and now - self._written[step] >= _LINE_SECONDS:
             self._written[step] = now
-            self._write(f"{step}: {phase}, {fraction:.0%}")
+            _write_line(f"{step}: {phase}, {fraction:.0%}")
 
-    def _write(self, line: str) -> None:
-        errors.print(Text(printable(line)), soft_wrap=True)
+
+def _write_line(line: str) -> None:
+    errors.print(Text(printable(line)), soft_wrap=True)
 
 
 _ENGINE_COLUMNS = (

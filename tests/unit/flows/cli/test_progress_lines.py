@@ -11,6 +11,7 @@ import pytest
 from flows.cli import display, main, output
 from flows.cli.display import progress_bars
 from flows.cli.output import Output, print_json
+from flows.server.step_log import log_step
 from tasks.children.progress import report_progress
 from tasks.domain.errors import BuildRefused
 
@@ -27,6 +28,16 @@ def test_steps_are_lines_if_standard_error_is_no_terminal(monkeypatch: pytest.Mo
     started, working, done = file.getvalue().splitlines()
     assert (started, working) == ("build l4 fp16: started", "build l4 fp16: optimise, 50%")
     assert done.startswith("build l4 fp16: done after ")
+
+
+def test_what_came_of_a_step_is_a_line_as_in_the_log_of_a_farm(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(display, "errors", Output(file=file))
+    log_step("before")
+    with progress_bars():
+        log_step("graph in fp32: opset 17, 14 nodes\x1b[2J")
+    log_step("after")
+    assert file.getvalue().splitlines() == ["graph in fp32: opset 17, 14 nodes\\x1b[2J"]
 
 
 @pytest.mark.parametrize("printed", [False, True])
