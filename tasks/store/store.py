@@ -206,6 +206,8 @@ class Store:
             FarmError: as `s3_errors`.
         """
         root, below = self.address("").key, f"{kind.ROOT}{model}/" if model else kind.ROOT
+        if model and version:
+            below = f"{below}{version}/"
         # S3 answers each read after tens of milliseconds: sequentially, a thousand take half a minute.
         with ThreadPoolExecutor(_READERS) as readers:
             for page in pages(self.client, self.bucket, f"{root}{below}"):
