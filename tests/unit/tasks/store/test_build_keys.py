@@ -16,6 +16,7 @@ from tasks.domain.keys import build_key, engine_key
 from tasks.domain.record import EngineRecord
 from tasks.domain.recorded_key import recorded_build_key
 from tasks.store.records import engine_record_from_json, record_to_json
+from tasks.store.store import Store
 from tasks.tensorrt.inside.engine.plan import read_plan_record
 
 
@@ -79,6 +80,19 @@ def test_a_record_whose_contents_were_changed_is_refused_by_its_key(
     beside.write_bytes(data)
     with pytest.raises(RecordInvalid, match="build key"):  # what programs with a toolchain alone read
         read_plan_record(beside)
+
+
+def test_a_changed_record_in_the_store_is_neither_found_nor_listed(record: EngineRecord, s3_env: str) -> None:
+    """So `reconcile` counts its cell as missing, and a build says what is wrong."""
+    store = Store.connect(f"s3://{s3_env}")
+    store.commit(record, record.key)
+    assert list(store.records(EngineRecord)) == [record]
+    document = json.loads(record_to_json(record))
+    document["options"]["tolerance"] = 1e9
+    store.client.put_object(Bucket=s3_env, Key=record.key, Body=json.dumps(document).encode())
+    with pytest.raises(RecordInvalid, match="build key"):
+        store.find(record.key, EngineRecord)
+    assert list(store.records(EngineRecord)) == []
 
 
 def test_a_record_with_a_key_of_other_contents_is_never_written(record: EngineRecord) -> None:

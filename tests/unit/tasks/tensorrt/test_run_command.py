@@ -97,6 +97,7 @@ def plan(stored: Stored, tmp_path: Path) -> Path:
     path = tmp_path / "net.plan"
     result = command("engines", "fetch", stored.record.key, "--store", stored.url, "-o", path)
     assert result.exit_code == 0, result
+    assert "Its key was not recomputed" in result.output  # the sample's record is from before the opset
     return path
 
 
@@ -105,6 +106,16 @@ def inputs(tmp_path: Path) -> Path:
     path = tmp_path / "x.npz"
     np.savez(path, x=np.random.default_rng(1).standard_normal((2, 3, 32, 32)).astype(np.float32))
     return path
+
+
+def test_a_plan_with_native_code_runs_with_its_users_permission_only(plan: Path, inputs: Path) -> None:
+    """Whoever can change a record could otherwise let its users' processes run the plan's code."""
+    beside = plan.with_name(f"{plan.name}.json")
+    record = json.loads(beside.read_bytes())
+    record["options"]["compatibility"] = {"version": True, "lean_runtime": True, "hardware": "none"}
+    beside.write_text(json.dumps(record), "utf-8")
+    assert "--allow-host-code" in refusal(InputInvalid, "run", plan, "--input", inputs).fix
+    assert command("run", plan, "--input", inputs, "--allow-host-code").exit_code == 0
 
 
 def test_commands_take_a_short_name(stored: Stored, inputs: Path, tmp_path: Path) -> None:
