@@ -60,14 +60,10 @@ def check(
     loads the model there.
     """
     from flows.release.folder_check import check_folder  # noqa: PLC0415 (it imports NumPy)
-    from flows.release.full_check import check_conversion, failure_of_graphs  # noqa: PLC0415 (likewise)
+    from flows.release.full_check import failure_of_graphs  # noqa: PLC0415 (likewise)
 
-    checked, graphs = check_folder(folder, offered=_devices_here), []
-    if full and checked.format is not None:
-        with progress_bars(), settings().workspace() as work:
-            graphs = asyncio.run(check_conversion(checked, checked.format, work))
-    else:
-        _check_model(checked)
+    checked = check_folder(folder, offered=_devices_here)
+    graphs = _check_graphs(checked) if full else _check_model(checked)
     if as_json:
         print_json(_document(checked) | {"graphs": [_graph_document(graph) for graph in graphs]})
     else:
@@ -134,13 +130,24 @@ def requests(
     show(_versions_table(ref, versions))
 
 
-def _check_model(checked: CheckedFolder) -> None:
-    """Check the model's files in a sandbox, without TensorFlow; a folder may have only a request."""
+def _check_graphs(checked: CheckedFolder) -> list[CheckedGraph]:
+    """Convert the model and compare its graphs; a folder may have only a request."""
+    from flows.release.full_check import check_conversion  # noqa: PLC0415 (it imports NumPy)
+
+    if checked.format is None:
+        return []
+    with progress_bars(), settings().workspace() as work:
+        return asyncio.run(check_conversion(checked, checked.format, work))
+
+
+def _check_model(checked: CheckedFolder) -> list[CheckedGraph]:
+    """Check the model's files in a sandbox, without TensorFlow: no graphs come of it."""
     from flows.release.full_check import check_model  # noqa: PLC0415 (it imports NumPy)
 
     if checked.format is not None:
         with settings().workspace() as work:
             asyncio.run(check_model(checked, checked.format, work))
+    return []
 
 
 def _devices_here() -> set[str]:

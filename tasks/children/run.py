@@ -15,6 +15,7 @@ from typing import Any
 
 from tasks.children.answers import not_started, read_answer, read_plain
 from tasks.children.deadlock import DeadlockWatch
+from tasks.children.leftovers import refuse_ways_out
 from tasks.children.program import ChildAnswer, ChildProgram, Confinement, Limits
 from tasks.children.progress import report_progress
 from tasks.children.removal import remove_tree
@@ -51,23 +52,34 @@ async def run_child(
         ChildTimedOut: it reached `limits.seconds`.
         DiskFull: it found no space for its answer.
         ToolchainBroken: there is no interpreter that this user may run at its path.
+        ModelRefused: a child left a link that leads out of `workdir`, or what is no plain file.
     """
     home = Path(tempfile.mkdtemp(dir=workdir, prefix=f"child-{program.step}-"))
     try:
-        named: list[Path] = []
-        document = {
-            "memory_mib": limits.memory_mib,
-            "stack": resource.getrlimit(resource.RLIMIT_STACK)[0],
-            "request": _as_json(dict(request), named),
-        }
-        (home / "request.json").write_text(json.dumps(document), "utf-8")
-        command = launch_command(program, home, reads=named, writes=workdir)
+        refuse_ways_out(workdir, program.step, but=home)
+        command = _command(program, request, home, workdir, limits)
         started = asyncio.get_running_loop().time()
         status = await _run_to_end(program, command, home, limits)
         seconds = asyncio.get_running_loop().time() - started
-        return read_answer(program, home, status, limits, seconds)
+        answer = read_answer(program, home, status, limits, seconds)
+        refuse_ways_out(workdir, program.step, but=home)
+        return answer
     finally:
         remove_tree(home)
+
+
+def _command(
+    program: ChildProgram, request: Mapping[str, Any], home: Path, workdir: Path, limits: Limits
+) -> list[str]:
+    """Write the request to the child's folder `home`; return the command that runs `program`."""
+    named: list[Path] = []
+    document = {
+        "memory_mib": limits.memory_mib,
+        "stack": resource.getrlimit(resource.RLIMIT_STACK)[0],
+        "request": _as_json(dict(request), named),
+    }
+    (home / "request.json").write_text(json.dumps(document), "utf-8")
+    return launch_command(program, home, reads=named, writes=workdir)
 
 
 def _as_json(value: Any, named: list[Path]) -> Any:

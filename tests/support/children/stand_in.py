@@ -36,6 +36,19 @@ def echo(request: dict[str, Any], report: Report) -> dict[str, Any]:
     return {"said": request["say"], "modules": sorted(sys.modules), "path": sys.path, "cwd": str(Path.cwd())}
 
 
+def leave(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Leave a link or a pipe in the folder of the run, and fail if that is asked for."""
+    del report
+    Path(request["at"]).parent.mkdir(parents=True, exist_ok=True)
+    if request["to"] is None:
+        os.mkfifo(request["at"])
+    else:
+        Path(request["at"]).symlink_to(request["to"])
+    if request.get("fails"):
+        raise ModelRefused(wanted="a", found="b", fix="c")
+    return {}
+
+
 def environment(request: dict[str, Any], report: Report) -> dict[str, Any]:
     del request, report
     seen = subprocess.run(["/usr/bin/env"], check=True, capture_output=True, text=True)
