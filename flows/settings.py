@@ -35,6 +35,7 @@ class Settings(BaseSettings):
         default=None, description="Folder for temporary files; default: the system's"
     )
     child_memory_mib: int = Field(default=8192, ge=512, description="Memory limit of a child process, MiB")
+    child_disk_mib: int = Field(default=65536, ge=512, description="Limit of the files of a run, MiB")
     child_seconds: float = Field(default=1800, gt=0, description="Time limit of a child process, seconds")
     plugins: Path | None = Field(
         default=None, description="Folder with the plugin libraries that builds may load; default: none"
@@ -77,7 +78,9 @@ class Settings(BaseSettings):
     @property
     def limits(self) -> Limits:
         """The limits of each child process."""
-        return Limits(memory_mib=self.child_memory_mib, seconds=self.child_seconds)
+        return Limits(
+            memory_mib=self.child_memory_mib, seconds=self.child_seconds, disk_mib=self.child_disk_mib
+        )
 
     def workspace(self) -> AbstractContextManager[Workspace]:
         """Return a workspace for one run; its folder is removed afterwards. Raises DiskFull."""

@@ -43,6 +43,7 @@ _REASONS = {
         "tasks.children.leftovers",
         "tasks.children.run",
         "tasks.children.workspace",
+        "tasks.children.written",
         "tasks.children.sandbox",
     ),
     "refuses a model or passes it unchanged, or says why a step failed": (

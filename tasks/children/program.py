@@ -23,10 +23,11 @@ class Confinement(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits of a child: memory in MiB and wall time in seconds."""
+    """The limits of a child: memory in MiB, wall time in seconds, and files of its run in MiB."""
 
     memory_mib: int = 8192
     seconds: float = 1800.0
+    disk_mib: int = 65536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from tasks.children.program import ChildAnswer, ChildProgram, Confinement, Limit
 from tasks.children.progress import report_progress
 from tasks.children.removal import remove_tree
 from tasks.children.sandbox import launch_command, launcher_environment
+from tasks.children.written import WriteWatch
 from tasks.domain.errors import ChildOutOfMemory, ChildTimedOut
 from tasks.domain.printable import printable_name
 
@@ -47,7 +48,7 @@ async def run_child(
         ChildCrashed: it was ended by a signal; the error carries its last output.
         ChildKilled: that signal was SIGKILL, and not from here.
         ChildFailed: it raised an error that has no name here, ended without an answer or with one that
-            cannot be read, or this host could not start it.
+            cannot be read, it wrote too much, or this host could not start it.
         ChildOutOfMemory: it reached `limits.memory_mib`.
         ChildTimedOut: it reached `limits.seconds`.
         DiskFull: it found no space for its answer.
@@ -59,7 +60,8 @@ async def run_child(
         refuse_ways_out(workdir, program.step, but=home)
         command = _command(program, request, home, workdir, limits)
         started = asyncio.get_running_loop().time()
-        status = await _run_to_end(program, command, home, limits)
+        written = WriteWatch(program.step, home=home, folder=workdir, most_mib=limits.disk_mib)
+        status = await _run_to_end(program, command, home, limits, written)
         seconds = asyncio.get_running_loop().time() - started
         answer = read_answer(program, home, status, limits, seconds)
         refuse_ways_out(workdir, program.step, but=home)
@@ -92,7 +94,9 @@ def _as_json(value: Any, named: list[Path]) -> Any:
     return [_as_json(item, named) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-async def _run_to_end(program: ChildProgram, command: list[str], home: Path, limits: Limits) -> int:
+async def _run_to_end(
+    program: ChildProgram, command: list[str], home: Path, limits: Limits, written: WriteWatch
+) -> int:
     """Return the exit status; all processes are gone afterwards."""
     with (home / "output").open("wb") as output:
         try:
@@ -105,7 +109,7 @@ async def _run_to_end(program: ChildProgram, command: list[str], home: Path, lim
             raise not_started(program, error) from error
     try:
         async with asyncio.timeout(limits.seconds):
-            return await _wait_with_progress(process, program.step, home, limits)
+            return await _wait_with_progress(process, home, limits, written)
     except TimeoutError as error:
         raise ChildTimedOut(
             wanted=f"step {program.step} within {limits.seconds:.0f} s",
@@ -117,8 +121,9 @@ async def _run_to_end(program: ChildProgram, command: list[str], home: Path, lim
 
 
 async def _wait_with_progress(
-    process: asyncio.subprocess.Process, step: str, home: Path, limits: Limits
+    process: asyncio.subprocess.Process, home: Path, limits: Limits, written: WriteWatch
 ) -> int:
+    step = written.step
     report_progress(step, "", 0.0)
     waiter = asyncio.ensure_future(process.wait())
     watch = DeadlockWatch(process.pid, home, limits.memory_mib)
@@ -126,6 +131,7 @@ async def _wait_with_progress(
     while not waiter.done():
         await asyncio.wait({waiter}, timeout=_POLL_SECONDS)
         read = _pass_on(step, home / "progress", read)
+        written.check()
         if (held := watch.deadlocked_mib()) is not None:
             raise ChildOutOfMemory(
                 wanted=f"step {step} within {limits.memory_mib} MiB",

@@ -54,7 +54,7 @@ NEVER_RUN: tuple[OpRule, ...] = (
         "export only the model's forward pass, without its input pipeline",
     ),
     _rule(
-        r"PrintV2|Debug\w+|CreateSummary\w+|Write\w*Summary|ImportEvent",
+        r"Print(V2)?|Debug\w+|CreateSummary\w+|Write\w*Summary|ImportEvent",
         "writes to files of the host or to the network",
         "remove tf.print, tf.summary and debug dumps before the export",
     ),

@@ -49,6 +49,14 @@ def leave(request: dict[str, Any], report: Report) -> dict[str, Any]:
     return {}
 
 
+def write(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Print, or write to a file, until somebody ends this."""
+    del report
+    with Path(request["at"]).open("wb") if request["at"] else open(1, "wb", closefd=False) as file:
+        while True:
+            file.write(bytes(1 << 20))
+
+
 def environment(request: dict[str, Any], report: Report) -> dict[str, Any]:
     del request, report
     seen = subprocess.run(["/usr/bin/env"], check=True, capture_output=True, text=True)

@@ -14,7 +14,7 @@ from tasks.tensorflow.preflight.graph_rules import (
 
 @pytest.mark.parametrize(
     "op",
-    ["PyFunc", "EagerPyFunc", "ReadFile", "WriteFile", "TFRecordDatasetV2", "PrintV2", "DumpTensor",
+    ["PyFunc", "EagerPyFunc", "ReadFile", "WriteFile", "TFRecordDatasetV2", "PrintV2", "Print", "DumpTensor",
      "InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "DatasetToTFRecord",
      "ExperimentalDatasetToTFRecord", "DistributedSave", "CSVDataset", "LMDBDataset", "MatchingFilesDataset",
      "ExperimentalSqlDataset", "DataServiceDatasetV4", "RegisterDatasetV2", "SnapshotDatasetReader",
