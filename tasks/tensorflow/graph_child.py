@@ -29,11 +29,11 @@ from tasks.tensorflow.freeze_child import FrozenGraph
 from tasks.tensorflow.optimiser_child import correct_passes
 from tasks.tensorflow.preflight.graph_rules import nearest_fix
 from tasks.tensorflow.rewrites.apply import DECIDED, FIRST, apply_rewrites
-from tasks.tensorflow.rewrites.narrow_integers import carried
+from tasks.tensorflow.rewrites.narrow_integers import widen_narrow_integers
 from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
 from tasks.tensorflow.rewrites.resize_scales import exact_scales
 from tasks.tensorflow.rewrites.rules import Rewrite
-from tasks.tensorflow.rewrites.suppression import without_eyes
+from tasks.tensorflow.rewrites.suppression import replace_eye_like
 from tasks.tensorflow.rewrites.transposed_convolution import with_output_padding
 from tasks.tensorflow.weights_child import Weights, node_name
 
@@ -153,9 +153,9 @@ def _written(graph: Any, plugin_ops: frozenset[str]) -> onnx.ModelProto:
     model.graph.value_info.extend(_types_of(graph, plugin_ops))
     round_as_tensorrt(_nodes(model.graph))
     with_output_padding(_nodes(model.graph))
-    without_eyes(model.graph)
+    replace_eye_like(model.graph)
     exact_scales(model.graph, graph.get_shape)
-    carried(model.graph, graph.get_dtype)
+    widen_narrow_integers(model.graph, graph.get_dtype)
     return model
 
 

@@ -48,11 +48,11 @@ FIRST: Mapping[str, Rewrite] = {
     "StatelessCase": switches.switch,
     "LookupTableFindV2": lookup_tables.find,
 }
-"""Applied before all others, and what they replace is taken out: other rewrites need the shapes behind a
-vectorised loop and a table, and tf2onnx cannot even read a Case."""
+"""Applied before all others, and the operations that they replace are removed. Other rewrites need the shapes
+behind a vectorised loop or a table, and tf2onnx cannot even read a Case."""
 
 DECIDED: Mapping[str, Rewrite] = {"If": switches.decided, "StatelessIf": switches.decided}
-"""Applied with the first, unless tf2onnx cannot read the conditions that the branches hold."""
+"""Applied with FIRST, unless tf2onnx cannot read the conditions inside the branches."""
 
 _NOT_IN_A_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/-]")
 
@@ -62,16 +62,16 @@ def apply_rewrites(
 ) -> dict[str, str]:
     """Rewrite `graph` (a `tf.Graph`): readers of a rewritten operation read its replacement.
 
-    The old operations stay in the graph, unread. The new ones are named below the old one's name, so that a
-    later error still leads to the layer.
+    The old operations stay in the graph, unread. The new operations are named below the old name, so
+    that a later error still names the layer.
 
     Returns:
-        Names of the new tensors by the names of those whose place they took.
+        Names of the new tensors, by the names of the tensors that they replace.
     """
     pairs: dict[str, Pair] = {}
     replaced: dict[str, str] = {}
     with graph.as_default():
-        for op in graph.get_operations():  # inputs come first
+        for op in graph.get_operations():  # inputs come before their readers
             if op.type not in rules:
                 continue
             inputs = [pairs.get(tensor.name, tensor) for tensor in op.inputs]

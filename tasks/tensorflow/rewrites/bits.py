@@ -1,8 +1,8 @@
 """Bits of integers become arithmetic: TensorRT has neither shifts nor bitwise operations.
 
-A shift to the left multiplies by a power of two, one to the right divides by it and rounds down, and what a
-mask of ones keeps is a remainder. Signed integers are in two's complement in TensorFlow, so this holds below
-zero, too. `a | b` is a + b - (a & b).
+A left shift multiplies by a power of two, a right shift divides by it and rounds down, and a mask of low bits
+keeps a remainder. TensorFlow's signed integers are in two's complement, so this holds for negative numbers,
+too. `a | b` is a + b - (a & b).
 """
 
 from __future__ import annotations
@@ -30,59 +30,59 @@ def left_shift(site: Site) -> list[Any]:
 
 @rewrites("RightShift")
 def right_shift(site: Site) -> list[Any]:
-    """Return the numbers divided by powers of two, in two steps: no signed type has the largest of them."""
+    """Return the numbers divided by powers of two, in two steps: no signed type holds the largest power."""
     number, count = _signed(site)
     half = count // 2
-    once = rounded_down(number, _power_of_two(half))
-    return [tf.cast(rounded_down(once, _power_of_two(count - half)), site.inputs[0].dtype)]
+    half_shifted = rounded_down(number, _power_of_two(half))
+    return [tf.cast(rounded_down(half_shifted, _power_of_two(count - half)), site.inputs[0].dtype)]
 
 
 @rewrites("BitwiseAnd", "BitwiseOr", "BitwiseXor")
 def bitwise(site: Site) -> list[Any]:
-    """Return what has the bits of both, of any, or of one alone."""
+    """Return the bits that both numbers have, that either has, or that exactly one of them has."""
     first, second = _signed(site)
-    both = _both(first, second)
+    common = _common_bits(first, second)
     result = {
-        "BitwiseAnd": lambda: both,
-        "BitwiseOr": lambda: first + second - both,
-        "BitwiseXor": lambda: first + second - both - both,
+        "BitwiseAnd": lambda: common,
+        "BitwiseOr": lambda: first + second - common,
+        "BitwiseXor": lambda: first + second - common - common,
     }[site.op.type]()
     return [tf.cast(result, site.inputs[0].dtype)]
 
 
 @rewrites("Invert")
 def invert(site: Site) -> list[Any]:
-    """Return the numbers with every bit turned."""
+    """Return the numbers with every bit inverted."""
     (number,) = _signed(site)
     return [tf.cast(-1 - number, site.inputs[0].dtype)]
 
 
 def _signed(site: Site) -> list[Any]:
-    """Return the inputs in the type that they are computed in: 32 or 64 bits with a sign."""
+    """Return the inputs as signed integers of 32 or 64 bits, the type of the computation."""
     wide = tf.int64 if site.inputs[0].dtype in (tf.int64, tf.uint32, tf.uint64) else tf.int32
     return [tf.cast(value, wide) for value in site.inputs]
 
 
 def _power_of_two(count: Any) -> Any:
-    """Return the powers of two; the last one is the number below zero that has this bit alone."""
+    """Return powers of two; the last is the negative number of which only the sign bit is set."""
     width = count.dtype.size * 8
     powers = (np.uint64(1) << np.arange(width, dtype=np.uint64)).astype(count.dtype.as_numpy_dtype)
-    known = static_value(count)
-    if known is not None:
-        return tf.constant(powers[np.clip(known, 0, width - 1)])
+    fixed_count = static_value(count)
+    if fixed_count is not None:
+        return tf.constant(powers[np.clip(fixed_count, 0, width - 1)])
     return tf.gather(tf.constant(powers), tf.clip_by_value(count, 0, width - 1))
 
 
-def _both(first: Any, second: Any) -> Any:
+def _common_bits(first: Any, second: Any) -> Any:
     """Return the bits that both numbers have."""
     for number, mask in ((first, second), (second, first)):
-        known = static_value(mask)
-        if known is not None and known.size == 1:
-            return _masked(number, int(known.reshape(-1)[0]))
+        fixed_mask = static_value(mask)
+        if fixed_mask is not None and fixed_mask.size == 1:
+            return _masked(number, int(fixed_mask.reshape(-1)[0]))
     bits = first.dtype.size * 8 - 1  # all but the sign
     powers = tf.constant(1 << np.arange(bits, dtype=np.int64), first.dtype)
     shared = _bits(first, powers) * _bits(second, powers) * powers
-    # A single sum of 63 bits loses the last ones in onnxruntime.
+    # A single sum of 63 bits loses the lowest bits in onnxruntime.
     parts = [shared] if bits == _HALF else [shared[..., :_HALF], shared[..., _HALF:]]
     lowest = tf.constant(first.dtype.min, first.dtype)
     signs = tf.cast((first < 0) & (second < 0), first.dtype) * lowest
@@ -96,7 +96,7 @@ def _bits(number: Any, powers: Any) -> Any:
 
 
 def _masked(number: Any, mask: int) -> Any:
-    """Return the bits of `number` that `mask` has, by each of its runs of ones."""
+    """Return the bits of `number` that `mask` selects, one run of set bits at a time."""
     width = number.dtype.size * 8
     kept = tf.zeros_like(number)
     for low, high in _runs(mask & ((1 << width) - 1)):
@@ -109,7 +109,7 @@ def _masked(number: Any, mask: int) -> Any:
 
 
 def _runs(mask: int) -> Iterator[tuple[int, int]]:
-    """Yield where each run of ones starts and ends."""
+    """Yield the start and the end of each run of set bits."""
     low = 0
     while mask >> low:
         if mask >> low & 1:

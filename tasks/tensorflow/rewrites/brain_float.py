@@ -1,4 +1,4 @@
-"""BF16 stays BF16 until `tasks.onnx.lift` makes it FP32: tf2onnx takes it for FP16, of a smaller range."""
+"""BF16 stays BF16 until `tasks.onnx.lift` makes it FP32: tf2onnx would use FP16, with its smaller range."""
 
 from __future__ import annotations
 

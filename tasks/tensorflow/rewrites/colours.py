@@ -1,4 +1,4 @@
-"""Colours between RGB and HSV, which ONNX lacks: TensorFlow's own formulas on the three channels.
+"""Conversion between RGB and HSV, which ONNX lacks: TensorFlow's own formulas on the three channels.
 
 Preprocessing that was exported with a model uses them, and so do tf.image.adjust_saturation and adjust_hue.
 """

@@ -1,7 +1,7 @@
 """`x[i]` and `x[:, i:i + 2]` with an index computed from data become `Gather` (tensorflow-onnx #2081).
 
-tf2onnx writes a `Slice` from i to i + 1, whose size TensorRT takes for one that depends on data. In a loop it
-takes no such size at all, and an index by the counter is how recurrences are written by hand.
+tf2onnx writes a `Slice` from i to i + 1, whose size TensorRT treats as dependent on data. Inside a loop it
+refuses data-dependent sizes, and recurrences written by hand index by the loop counter.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tasks.tensorflow.rewrites.values import follows_from_shapes, static_value
 
 @dataclass(frozen=True, slots=True)
 class _Pick:
-    """Lines of an axis from a computed one on.
+    """Consecutive lines of an axis, from a computed index on.
 
     Attributes:
-        place: which entry of the slice says so.
-        first: the first of the lines.
-        width: how many; None for a single one without its axis.
+        place: the index of their entry in the slice.
+        first: the index of the first line.
+        width: the number of lines; None for a single line without its axis.
     """
 
     place: int
@@ -32,7 +32,7 @@ class _Pick:
 
 @rewrites("StridedSlice")
 def indexed(site: Site) -> list[Any] | None:
-    """Return the slice with its computed indices as gathers of what the rest of the slice leaves."""
+    """Return the constant part of the slice, and then a gather for each computed index."""
     x, strides = site.inputs[0], static_value(site.inputs[3])
     if isinstance(x, Pair) or x.shape.rank is None or strides is None:
         return None
@@ -42,7 +42,7 @@ def indexed(site: Site) -> list[Any] | None:
         return None
     chosen = sum(1 << pick.place for pick in picks)
     masks = {name: site.attr(name) for name in ("ellipsis_mask", "new_axis_mask")}
-    rest = tf.raw_ops.StridedSlice(
+    result = tf.raw_ops.StridedSlice(
         input=x,
         begin=_joined([0 if chosen >> place & 1 else part for place, part in enumerate(begin)]),
         end=_joined([0 if chosen >> place & 1 else part for place, part in enumerate(end)]),
@@ -53,14 +53,14 @@ def indexed(site: Site) -> list[Any] | None:
         **masks,
     )
     for pick in reversed(picks):
-        rest = _taken(rest, _axis(site, pick.place, len(begin), x.shape.rank, chosen), pick)
-    rest.set_shape(site.op.outputs[0].shape)
-    return [rest]
+        result = _gathered(result, _axis(site, pick.place, len(begin), x.shape.rank, chosen), pick)
+    result.set_shape(site.op.outputs[0].shape)
+    return [result]
 
 
 @rewrites("Slice")
 def sliced(site: Site) -> list[Any] | None:
-    """Return the slice of constant sizes with its computed starts as gathers."""
+    """Return the slice of constant sizes, with a gather for each computed start."""
     x, sizes = site.inputs[0], static_value(site.inputs[2])
     if isinstance(x, Pair) or x.shape.rank is None or sizes is None:
         return None
@@ -69,22 +69,22 @@ def sliced(site: Site) -> list[Any] | None:
     if not picks or any(pick.width == -1 for pick in picks):
         return None
     chosen = {pick.place for pick in picks}
-    rest = tf.slice(
+    result = tf.slice(
         x,
         _joined([0 if place in chosen else part for place, part in enumerate(begin)]),
         [-1 if place in chosen else int(size) for place, size in enumerate(sizes)],
     )
     for pick in picks:
-        rest = _taken(rest, pick.place, pick)
-    return [rest]
+        result = _gathered(result, pick.place, pick)
+    return [result]
 
 
 def _picks(site: Site, begin: list[Any], end: list[Any], strides: Any) -> list[_Pick]:
-    shrunk, not_read = site.attr("shrink_axis_mask"), site.attr("begin_mask")
-    not_read |= site.attr("ellipsis_mask") | site.attr("new_axis_mask")
+    shrunk, ignored = site.attr("shrink_axis_mask"), site.attr("begin_mask")
+    ignored |= site.attr("ellipsis_mask") | site.attr("new_axis_mask")
     picks = []
     for place, part in enumerate(begin):
-        if not _is_computed(part) or not_read >> place & 1 or strides[place] != 1:
+        if not _is_computed(part) or ignored >> place & 1 or strides[place] != 1:
             continue
         if shrunk >> place & 1:
             picks.append(_Pick(place, part, None))
@@ -94,7 +94,7 @@ def _picks(site: Site, begin: list[Any], end: list[Any], strides: Any) -> list[_
 
 
 def _width(site: Site, first: Any, last: Any) -> int | None:
-    """Return the distance from `first` to `last` in a loop, where a slice always has the same size."""
+    """Return the distance from `first` to `last`, only in loops: there a slice always has the same size."""
     if not isinstance(site.op.graph, tf.__internal__.FuncGraph) or not _is_computed(last):
         return None
     if last.op.type not in ("Add", "AddV2"):
@@ -106,7 +106,7 @@ def _width(site: Site, first: Any, last: Any) -> int | None:
 
 
 def _axis(site: Site, place: int, count: int, rank: int, chosen: int) -> int:
-    """Return the axis of the remaining slice to which its entry `place` belongs."""
+    """Return the axis of the constant part that the entry `place` selects from."""
     shrunk = site.attr("shrink_axis_mask") & ~chosen
     hidden = rank - (count - site.attr("new_axis_mask").bit_count() - 1)
     sizes = (
@@ -116,7 +116,7 @@ def _axis(site: Site, place: int, count: int, rank: int, chosen: int) -> int:
     return sum(sizes)
 
 
-def _taken(x: Any, axis: int, pick: _Pick) -> Any:
+def _gathered(x: Any, axis: int, pick: _Pick) -> Any:
     first = tf.cast(pick.first, tf.int32)
     if pick.width is None:
         return tf.gather(x, tf.where(first < 0, first + tf.shape(x)[axis], first), axis=axis)
@@ -129,8 +129,8 @@ def _parts(tensor: Any) -> list[Any]:
     if value is not None:
         return [int(number) for number in value]
     if tensor.op.type == "Pack" and tensor.shape.rank == 1:
-        known = [static_value(part) for part in tensor.op.inputs]
-        pairs = zip(tensor.op.inputs, known, strict=True)
+        values = [static_value(part) for part in tensor.op.inputs]
+        pairs = zip(tensor.op.inputs, values, strict=True)
         return [part if number is None else int(number) for part, number in pairs]
     return [] if tensor.shape.rank != 1 or tensor.shape[0] is None else tf.unstack(tensor)
 

@@ -1,7 +1,7 @@
 """Counts by index become comparisons with every index.
 
 tf2onnx writes them with `Unique` and scattered sums, and TensorRT has neither. CategoryEncoding and
-Discretization need them. Where the number of indices is not known at conversion, nothing here serves.
+Discretization need them. All these rewrites need the number of indices at conversion.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def bincount(site: Site) -> list[Any]:
     hits = _hits(indices, int(count), dtype)
     if weights.shape.num_elements() != 0:
         hits *= weights[..., None]
-    over = [0] if site.op.outputs[0].shape.rank == 1 else [1]
+    axes = [0] if site.op.outputs[0].shape.rank == 1 else [1]
     if site.op.outputs[0].shape.rank == 1 and indices.shape.rank > 1:
         hits = tf.reshape(hits, [-1, int(count)])
-    return [tf.reduce_max(hits, over) if binary else tf.reduce_sum(hits, over)]
+    return [tf.reduce_max(hits, axes) if binary else tf.reduce_sum(hits, axes)]
 
 
 @rewrites("Bucketize")
@@ -64,17 +64,17 @@ def bound(site: Site) -> list[Any]:
 
 @rewrites("OneHot")
 def one_hot(site: Site) -> list[Any] | None:
-    """Return one-hot rows in which an index below 0 is nowhere: ONNX counts it from the end."""
+    """Return one-hot rows; an index below 0 sets nothing, while ONNX counts it from the end."""
     indices, depth, on, off = site.inputs
     count = static_value(depth)
     if count is None or indices.shape.rank is None:
         return None
     axis = site.attr("axis") % (indices.shape.rank + 1)
-    each = tf.reshape(
+    classes = tf.reshape(
         tf.range(int(count), dtype=tf.int32),
         [1] * axis + [int(count)] + [1] * (indices.shape.rank - axis),
     )
-    return [tf.where(tf.equal(tf.expand_dims(tf.cast(indices, tf.int32), axis), each), on, off)]
+    return [tf.where(tf.equal(tf.expand_dims(tf.cast(indices, tf.int32), axis), classes), on, off)]
 
 
 def _known_size(size: Any) -> int | None:

@@ -18,9 +18,9 @@ _HALF = 0.5
 @rewrites("CropAndResize")
 def crop_and_resize(site: Site) -> list[Any]:
     """Return the crops, each of the same size."""
-    image, boxes, owners, size = site.inputs
-    known = static_value(size)
-    high, wide = tf.unstack(size, num=2) if known is None else map(int, known)
+    image, boxes, image_indices, size = site.inputs
+    fixed_size = static_value(size)
+    high, wide = tf.unstack(size, num=2) if fixed_size is None else map(int, fixed_size)
     low_y, low_x, high_y, high_x = tf.unstack(boxes, num=4, axis=1)
     sizes = tf.shape(image)
     rows = _points(low_y, high_y, sizes[1], high)[:, :, None]
@@ -32,15 +32,15 @@ def crop_and_resize(site: Site) -> list[Any]:
     def pixels(row: Any, column: Any) -> Any:
         row = tf.cast(tf.clip_by_value(row, 0.0, last_row), tf.int32) + tf.zeros_like(column, tf.int32)
         column = tf.cast(tf.clip_by_value(column, 0.0, last_column), tf.int32) + tf.zeros_like(row)
-        owner = owners[:, None, None] + tf.zeros_like(row)
-        return tf.gather_nd(image, tf.stack([owner, row, column], axis=-1))
+        image_index = image_indices[:, None, None] + tf.zeros_like(row)
+        return tf.gather_nd(image, tf.stack([image_index, row, column], axis=-1))
 
     def line(row: Any) -> Any:
         first, second = pixels(row, left), pixels(row, tf.math.ceil(columns))
         return first + (second - first) * (columns - left)[..., None]
 
     if site.attr("method") == b"nearest":
-        crops = pixels(_up_from_halves(rows), _up_from_halves(columns))
+        crops = pixels(_rounded_half_up(rows), _rounded_half_up(columns))
     else:
         above, below = line(top), line(tf.math.ceil(rows))
         crops = above + (below - above) * (rows - top)[..., None]
@@ -48,13 +48,13 @@ def crop_and_resize(site: Site) -> list[Any]:
     return [tf.where(inside[..., None], crops, site.attr("extrapolation_value"))]
 
 
-def _up_from_halves(points: Any) -> Any:
+def _rounded_half_up(points: Any) -> Any:
     below = tf.floor(points)
     return below + tf.cast(points - below >= _HALF, tf.float32)
 
 
 def _points(low: Any, high: Any, size: Any, count: Any) -> Any:
-    """Return where `count` lines between `low` and `high` (parts of `size`) lie, one row per box."""
+    """Return the positions of `count` lines from `low` to `high` (fractions of `size`), a row per box."""
     last = tf.cast(size - 1, tf.float32)
     middle = (low + high)[:, None] * last / 2
     if isinstance(count, int) and count == 1:

@@ -1,7 +1,7 @@
 """Diagonals and identities become comparisons of row and column.
 
-tf2onnx writes `tf.linalg.diag` so that numbers or shapes are wrong for a dynamic batch, and `set_diag` not at
-all, and TensorRT refuses `EyeLike` of a dynamic size.
+tf2onnx converts `tf.linalg.diag` with wrong numbers or shapes for a dynamic batch, and does not convert
+`set_diag`. TensorRT refuses `EyeLike` of a dynamic size.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from tasks.tensorflow.rewrites.values import static_value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Band:
-    """Diagonals above each other, as TensorFlow packs them: the highest first.
+    """Adjacent diagonals, as TensorFlow packs them: the highest first.
 
     Attributes:
-        values: the last dimension along a diagonal; the one before it from `high` to `low`, if these differ.
-        low: the lowest diagonal; 0 is the main one, and those below it are negative.
+        values: the last dimension runs along a diagonal, the dimension before it from `high` to `low` if
+            these differ.
+        low: the lowest diagonal; the main diagonal is 0, and those below it are negative.
         high: the highest diagonal.
-        align: where shorter diagonals stand in their row, `LEFT_RIGHT` for example: those above the main one
-            first.
+        align: at which end of their row shorter diagonals are stored, for example `LEFT_RIGHT`: first for
+            those above the main diagonal, then for those below.
     """
 
     values: Any
@@ -32,8 +33,8 @@ class _Band:
     high: int
     align: str
 
-    def laid_into(self, matrix: Any, rows: Any, columns: Any) -> Any:
-        """Return `matrix`, of `rows` and `columns`, or of a number, with the diagonals in it."""
+    def written_into(self, matrix: Any, rows: Any, columns: Any) -> Any:
+        """Return `matrix`, a number or of `rows` by `columns`, with the diagonals written into it."""
         row, column = tf.range(rows)[:, None], tf.range(columns)[None, :]
         for diagonal in range(self.low, self.high + 1):
             values = self.values if self.low == self.high else self.values[..., self.high - diagonal, :]
@@ -46,7 +47,7 @@ class _Band:
         return matrix
 
     def _start(self, diagonal: int, longest: Any, rows: Any, columns: Any) -> Any:
-        """Return the position in its row at which a diagonal starts."""
+        """Return the index at which a diagonal starts in its row."""
         above, below = self.align.split("_")
         if self.low == self.high or (above if diagonal >= 0 else below) == "LEFT":
             return 0
@@ -56,43 +57,44 @@ class _Band:
 
 @rewrites("MatrixDiag", "MatrixDiagV2", "MatrixDiagV3")
 def matrix_diag(site: Site) -> list[Any] | None:
-    """Return matrices with the given diagonals, of the given size or the smallest."""
+    """Return matrices with the given diagonals, of the given size or the smallest that fits."""
     if len(site.inputs) == 1:
         band = _Band(values=site.inputs[0], low=0, high=0, align="LEFT_LEFT")
         size = _size(site.inputs[0], -1)
-        return [band.laid_into(tf.zeros((), site.inputs[0].dtype), size, size)]
-    known_band = _band(site, site.inputs[0], site.inputs[1])
+        return [band.written_into(tf.zeros((), site.inputs[0].dtype), size, size)]
+    packed = _band(site, site.inputs[0], site.inputs[1])
     sizes = [static_value(tensor) for tensor in site.inputs[2:4]]
-    if known_band is None or any(size is None for size in sizes):
+    if packed is None or any(size is None for size in sizes):
         return None
-    wanted = [int(size.reshape(-1)[0]) for size in sizes]
+    given_sizes = [int(size.reshape(-1)[0]) for size in sizes]
     longest = _size(site.inputs[0], -1)
-    least = [longest - min(known_band.high, 0), longest + max(known_band.low, 0)]
-    if wanted == [-1, -1]:
-        least = [longest + max(0, -known_band.high, known_band.low)] * 2
+    smallest_sizes = [longest - min(packed.high, 0), longest + max(packed.low, 0)]
+    if given_sizes == [-1, -1]:
+        smallest_sizes = [longest + max(0, -packed.high, packed.low)] * 2
     rows, columns = (
-        given if given != -1 else smallest for given, smallest in zip(wanted, least, strict=True)
+        given if given != -1 else smallest
+        for given, smallest in zip(given_sizes, smallest_sizes, strict=True)
     )
-    return [known_band.laid_into(site.inputs[4], rows, columns)]
+    return [packed.written_into(site.inputs[4], rows, columns)]
 
 
 @rewrites("MatrixSetDiag", "MatrixSetDiagV2", "MatrixSetDiagV3")
 def matrix_set_diag(site: Site) -> list[Any] | None:
-    """Return the matrices with other diagonals."""
-    matrix, diagonal, *which = site.inputs
-    band = _band(site, diagonal, which[0] if which else tf.constant(0))
+    """Return the matrices with their diagonals replaced."""
+    matrix, diagonal, *offsets = site.inputs
+    band = _band(site, diagonal, offsets[0] if offsets else tf.constant(0))
     if band is None:
         return None
-    laid = band.laid_into(matrix, _size(matrix, -2), _size(matrix, -1))
-    laid.set_shape(site.op.outputs[0].shape)
-    return [laid]
+    result = band.written_into(matrix, _size(matrix, -2), _size(matrix, -1))
+    result.set_shape(site.op.outputs[0].shape)
+    return [result]
 
 
-def _band(site: Site, values: Any, which: Any) -> _Band | None:
-    known = static_value(which)
-    if known is None:
+def _band(site: Site, values: Any, offsets: Any) -> _Band | None:
+    fixed_offsets = static_value(offsets)
+    if fixed_offsets is None:
         return None
-    low, high = int(known.reshape(-1)[0]), int(known.reshape(-1)[-1])
+    low, high = int(fixed_offsets.reshape(-1)[0]), int(fixed_offsets.reshape(-1)[-1])
     align = site.attr("align").decode() if site.op.type.endswith("V3") else "LEFT_LEFT"
     return _Band(values=values, low=low, high=high, align=align)
 

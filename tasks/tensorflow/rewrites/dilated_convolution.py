@@ -1,13 +1,13 @@
 """Dilated convolution written as SpaceToBatchND, convolution, BatchToSpaceND becomes one dilated convolution.
 
-TensorFlow writes it so wherever its own kernels cannot dilate: in one dimension, depthwise, and with unequal
+TensorFlow writes this pattern if its own kernels cannot dilate: in one dimension, depthwise, and with unequal
 rates. With a dynamic length the padding is computed at run time, and TensorRT refuses that: "only constant
-zero padding for slicing a shape tensor". tf2onnx folds the pattern back only where every number in it is
+zero padding for slicing a shape tensor". tf2onnx folds the pattern back only if every number in it is
 constant or nothing is padded.
 
-Of the padding before, a part only fills up blocks and is cut off again behind. What is left does not depend
-on the length. So the arithmetic is run here for lengths of every remainder, and what is left over must be the
-same for all of them.
+Part of the padding only fills up blocks and is cropped again after the convolution. The rest does not depend
+on the length. So the arithmetic is run here for lengths of every remainder, and the padding that remains must
+be the same for all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Padding = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @rewrites("BatchToSpaceND")
 def dilated_convolution(site: Site) -> list[Any] | None:
-    """Return the dilated convolution if the operation ends this pattern."""
+    """Return the dilated convolution if the operation ends the pattern."""
     inner = site.inputs[0].op
     squeezed = inner if inner.type == "Squeeze" else None
     convolution = inner.inputs[0].op if squeezed is not None else inner
@@ -42,7 +42,7 @@ def dilated_convolution(site: Site) -> list[Any] | None:
     blocks, blocks_after = static_value(start.inputs[1]), static_value(site.inputs[1])
     if blocks is None or not np.array_equal(blocks, blocks_after) or max(blocks) > _LARGEST_BLOCK:
         return None
-    padding = _padding_left_over(start.inputs[2], site.inputs[2], int(max(blocks)))
+    padding = _remaining_padding(start.inputs[2], site.inputs[2], int(max(blocks)))
     if padding is None:
         return None
     axis = None if expanded is None else _added_axis(expanded, squeezed)
@@ -80,7 +80,7 @@ def _convolved(x: Any, convolution: Any, blocks: list[int], padding: _Padding, a
     pads = [[0, 0], *sides, *([[0, 0]] * rest), [0, 0]]
     dilations = [1, *rates, *([1] * rest), 1]
     kernel, ones = convolution.inputs[1], [1] * (spatial + 2)
-    if convolution.type == "Conv3D":  # takes no paddings of its own
+    if convolution.type == "Conv3D":  # has no explicit paddings
         y = tf.raw_ops.Conv3D(
             input=tf.pad(x, pads), filter=kernel, strides=ones, padding="VALID", dilations=dilations
         )
@@ -94,15 +94,15 @@ def _convolved(x: Any, convolution: Any, blocks: list[int], padding: _Padding, a
     return y if axis is None else tf.squeeze(y, [axis])
 
 
-def _padding_left_over(paddings: Any, crops: Any, block: int) -> _Padding | None:
-    """Return what pads each side in the end; None if it depends on the length or cannot be known."""
-    paddings_left: set[tuple[int, ...]] = set()
+def _remaining_padding(paddings: Any, crops: Any, block: int) -> _Padding | None:
+    """Return the padding of each side that remains; None if it depends on the length or is unknown."""
+    remaining: set[tuple[int, ...]] = set()
     for added, cut in run_for_sizes([paddings, crops], range(1, 2 * block + 1)):
         if cut[:, 0].any():
             return None
-        paddings_left.add((*added[:, 0], *(added[:, 1] - cut[:, 1])))
-    if len(paddings_left) != 1:
+        remaining.add((*added[:, 0], *(added[:, 1] - cut[:, 1])))
+    if len(remaining) != 1:
         return None
-    (only,) = paddings_left
+    (only,) = remaining
     low, high = np.split(np.asarray(only, np.int64), 2)
     return (low, high) if min(only) >= 0 else None

@@ -1,8 +1,8 @@
 """An einsum of two tensors becomes one matrix product, and `...` in an equation becomes letters.
 
-tf2onnx takes letters alone. It flattens the batch dimensions of a product by reshapes to sizes that are
-computed at run time; from such a graph TensorRT 8.6 builds attention that answers wrong numbers, without a
-warning (Keras' MultiHeadAttention on an H100: off by 0.4 to 1.3 of the largest output).
+tf2onnx takes only letters. It flattens the batch dimensions of a product by reshapes to sizes that are
+computed at run time; from that graph TensorRT 8.6 builds attention with wrong numbers, without a warning
+(Keras' MultiHeadAttention on an H100: off by 0.4 to 1.3 of the largest output).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _DOTS = "..."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Product:
-    """Letters of `left,right->result` by their part in a matrix product.
+    """Letters of `left,right->result` by their role in a matrix product.
 
     Attributes:
         batch: in all three, in the result's order.
         rows: in the left operand and the result; at most one letter.
-        inner: summed, in both operands; one letter.
+        inner: in both operands, and summed; one letter.
         columns: in the right operand and the result; at most one letter.
     """
 
@@ -40,18 +40,18 @@ class _Product:
 def einsum(site: Site) -> list[Any] | None:
     """Return the matrix product, or the einsum by an equation with a letter per dimension.
 
-    What stays as it is: an einsum that is no single matrix product, or of tensors of unknown rank.
+    The einsum stays as it is if a rank is unknown, or if it has only letters and is no single matrix product.
     """
     equation = site.attr("equation").decode().replace(" ", "")
     if any(isinstance(value, Pair) for value in site.inputs):
-        return _complex(site.inputs, equation)
+        return _complex_einsum(site.inputs, equation)
     if any(tensor.shape.rank is None for tensor in site.inputs):
         return None
     return _einsum(site.inputs, equation)
 
 
-def _complex(inputs: Any, equation: str) -> list[Any] | None:
-    """Return an einsum of complex numbers, by those of their parts."""
+def _complex_einsum(inputs: Any, equation: str) -> list[Any] | None:
+    """Return an einsum of complex numbers, by einsums of their parts."""
     parts = [part for value in inputs for part in value]
     if len(inputs) > 2 or any(part.shape.rank is None for part in parts):  # noqa: PLR2004 (a product)
         return None
@@ -112,12 +112,12 @@ def _multiplied(operands: Any, terms: list[str], result: str, shape: _Product) -
     left = left if shape.rows else left[..., None, :]
     right = right if shape.columns else right[..., None]
     product = tf.matmul(left, right)
-    gone = [axis for axis, letter in ((-2, shape.rows), (-1, shape.columns)) if not letter]
-    product = tf.squeeze(product, gone) if gone else product
+    added = [axis for axis, letter in ((-2, shape.rows), (-1, shape.columns)) if not letter]
+    product = tf.squeeze(product, added) if added else product
     return _ordered(product, shape.batch + shape.rows + shape.columns, result)
 
 
-def _ordered(tensor: Any, letters: str, wanted: str) -> Any:
-    if letters == wanted:
+def _ordered(tensor: Any, letters: str, order: str) -> Any:
+    if letters == order:
         return tensor
-    return tf.transpose(tensor, [letters.index(letter) for letter in wanted])
+    return tf.transpose(tensor, [letters.index(letter) for letter in order])

@@ -1,8 +1,8 @@
-"""Fake quantisation of quantisation-aware training becomes the arithmetic that it is.
+"""Fake quantisation of quantisation-aware training becomes the arithmetic that it stands for.
 
-tf2onnx writes QuantizeLinear and DequantizeLinear with a zero point, which TensorRT refuses, has no form per
-channel, and takes -128 for a step of every range. The numbers are the same; which precision the engine
-computes in is for the request to say.
+tf2onnx writes QuantizeLinear and DequantizeLinear with a zero point, which TensorRT refuses. It has no form
+per channel, and takes -128 for a step of every range. The numbers stay the same; the request decides in which
+precision the engine computes.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def fake_quant(site: Site) -> list[Any]:
     # The range is moved so that 0 is one of its steps.
     zero = tf.clip_by_value(tf.floor(smallest - low / scale + 0.5), smallest, largest)
     bottom, top = (smallest - zero) * scale, (largest - zero) * scale
-    # Halves between two steps go where TensorFlow's product puts them, which is not where a quotient would.
+    # A product rounds halves between two steps as TensorFlow does; a quotient would round some differently.
     steps = tf.floor((tf.minimum(tf.maximum(x, bottom), top) - bottom) * (1 / scale) + 0.5)
     return [tf.where(tf.equal(high - low, 0), tf.zeros_like(x), steps * scale + bottom)]
 
 
 @rewrites("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV4")
 def quantize_and_dequantize(site: Site) -> list[Any] | None:
-    """Return the values rounded to the steps of their range, which reaches as far on both sides of 0."""
+    """Return the values rounded to the steps of their range, which reaches equally far on both sides of 0."""
     x, axis, given = site.inputs[0], site.attr("axis"), site.attr("range_given")
     if x.shape.rank is None or (axis != -1 and not given):
         return None

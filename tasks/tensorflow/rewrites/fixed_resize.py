@@ -1,8 +1,8 @@
 """Resizing between fixed sizes by area, bicubic, Lanczos and the like becomes two products with constants.
 
 ONNX has no antialiasing before opset 18, no Lanczos and no area, and tf2onnx writes bicubic and area as other
-filters than TensorFlow's (0.0006 and 1.8 off). All of them weigh rows and then columns, so each is
-`rows @ image @ columns`, and TensorFlow itself says the weights: they are what it makes of the identity.
+filters than TensorFlow's (0.0006 and 1.8 off). All of them weight rows and then columns, so each is
+`rows @ image @ columns`. TensorFlow itself provides the weights: they are its result for the identity matrix.
 Bilinear and nearest without antialiasing stay as they are.
 """
 
@@ -31,13 +31,13 @@ def by_size(site: Site) -> list[Any] | None:
     if site.op.type == "ResizeBicubic":
         attributes["half_pixel_centers"] = site.attr("half_pixel_centers")
     if size is None:
-        return _weighed(site, None, lambda _: run)
+        return _weighted(site, None, lambda _: run)
 
     def along(axis: int) -> _Resize:
         del axis
-        return lambda image, wanted: run(images=image, size=[wanted, 1], **attributes)
+        return lambda image, length: run(images=image, size=[length, 1], **attributes)
 
-    return _weighed(site, size, along)
+    return _weighted(site, size, along)
 
 
 @rewrites("ScaleAndTranslate")
@@ -48,19 +48,19 @@ def by_scale(site: Site) -> list[Any] | None:
         return None
 
     def along(axis: int) -> _Resize:
-        return lambda image, wanted: tf.raw_ops.ScaleAndTranslate(
+        return lambda image, length: tf.raw_ops.ScaleAndTranslate(
             images=image,
-            size=[wanted, 1],
+            size=[length, 1],
             scale=[scale[axis], 1.0],
             translation=[translation[axis], 0.0],
             kernel_type=site.attr("kernel_type"),
             antialias=site.attr("antialias"),
         )
 
-    return _weighed(site, size, along)
+    return _weighted(site, size, along)
 
 
-def _weighed(site: Site, size: Any, along: Callable[[int], _Resize]) -> list[Any] | None:
+def _weighted(site: Site, size: Any, along: Callable[[int], _Resize]) -> list[Any] | None:
     image = site.inputs[0]
     height, width = image.shape[1], image.shape[2]
     if size is None or height is None or width is None:
@@ -72,9 +72,9 @@ def _weighed(site: Site, size: Any, along: Callable[[int], _Resize]) -> list[Any
     return [tf.transpose(resized, [0, 2, 3, 1])]
 
 
-def _weights(resize: _Resize, have: int, wanted: int) -> _Weights:
-    """Return how much each of `have` lines counts in each of the `wanted` ones, shape (wanted, have)."""
+def _weights(resize: _Resize, old: int, new: int) -> _Weights:
+    """Return the weight of each of `old` lines in each of `new` lines, shape (new, old)."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        lines = tf.constant(np.eye(have, dtype=np.float32).reshape(1, have, 1, have))
-        weights: _Weights = session.run(resize(lines, wanted)).reshape(wanted, have)
+        lines = tf.constant(np.eye(old, dtype=np.float32).reshape(1, old, 1, old))
+        weights: _Weights = session.run(resize(lines, new)).reshape(new, old)
     return weights

@@ -1,11 +1,11 @@
-"""Division and remainder of integers as TensorFlow rounds them: down, and never below 0 by a positive number.
+"""Integer division and remainder, rounded down as in TensorFlow: a positive divisor leaves no negative rest.
 
-ONNX divides towards zero, and tf2onnx writes `//` and `%` with that division: -5 % 1000003 became -5 in place
+ONNX divides towards zero, and tf2onnx writes `//` and `%` with that division: -5 % 1000003 became -5 instead
 of 999998, `(16 - h) // 2` was one too large for odd h above 16, and `-(-length // step)`, the count of frames
-in `tf.signal.frame(pad_end=True)`, one too small. It has no form of `TruncateMod`.
+in `tf.signal.frame(pad_end=True)`, one too small. tf2onnx has no form of `TruncateMod`.
 
-TensorRT computes sizes with few operations, and a choice between two is none of them. So what follows from
-sizes is divided as what is above 0 of it, less what is below.
+TensorRT computes sizes with few operations, and a selection is not among them. So numbers that follow
+from sizes are divided in two parts: the part above 0, minus the part below.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def floor_mod(site: Site) -> list[Any] | None:
     """Return the remainder with the sign of the divisor."""
     number, divisor = site.inputs
     if number.dtype.is_floating:
-        return [_of_floats(number, divisor)]
+        return [_float_remainder(number, divisor)]
     return [number - rounded_down(number, divisor) * divisor] if _is_signed(site) else None
 
 
@@ -44,7 +44,7 @@ def truncate_mod(site: Site) -> list[Any]:
     return [number - tf.where(quotient < 0, tf.math.ceil(quotient), tf.floor(quotient)) * divisor]
 
 
-def _of_floats(number: Any, divisor: Any) -> Any:
+def _float_remainder(number: Any, divisor: Any) -> Any:
     """Return the remainder; by infinity it is the number itself, or infinity if the signs differ."""
     rest = number - tf.floor(number / divisor) * divisor
     same = tf.logical_or(tf.equal(number, 0), tf.equal(number < 0, divisor < 0))
@@ -64,10 +64,10 @@ def rounded_down(number: Any, divisor: Any) -> Any:
     if positive and never_negative(number):
         return tf.truncatediv(number, divisor)
     if positive and follows_from_shapes(number):
-        nothing = tf.zeros((), number.dtype)
-        above, below = tf.maximum(number, nothing), tf.maximum(nothing - number, nothing)
+        zero = tf.zeros((), number.dtype)
+        above, below = tf.maximum(number, zero), tf.maximum(zero - number, zero)
         return tf.truncatediv(above, divisor) - tf.truncatediv(below + (divisor - 1), divisor)
     towards_zero = tf.truncatediv(number, divisor)
     rest = number - towards_zero * divisor
-    less = tf.logical_and(tf.not_equal(rest, 0), tf.not_equal(rest < 0, divisor < 0))
-    return towards_zero - tf.cast(less, number.dtype)
+    round_down = tf.logical_and(tf.not_equal(rest, 0), tf.not_equal(rest < 0, divisor < 0))
+    return towards_zero - tf.cast(round_down, number.dtype)

@@ -1,8 +1,8 @@
-"""Lookups of numbers in a static table, as `keras.layers.IntegerLookup` makes them.
+"""Lookups of numbers in a static table, as in `keras.layers.IntegerLookup`.
 
-tf2onnx writes an operation of the domain ai.onnx.ml, which TensorRT does not read. What the table holds is
-known after loading, so the keys are searched as sorted constants, by halving: log2(n) steps of one gather.
-Strings are no numbers, and stay refused.
+tf2onnx writes an operation of the domain ai.onnx.ml, which TensorRT does not read. The contents of the
+table are known after loading. So the keys become sorted constants with a binary search: log2(n) steps of one
+gather. Lookups of strings stay refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FIND, _TABLE = "LookupTableFindV2", "HashTableV2"
 
 
 def read_tables(function: Any, graph: Any) -> dict[str, tuple[Any, Any]]:
-    """Return keys and values of every table that `graph` (the frozen `function`) looks up, by its tensor."""
+    """Return keys and values of each table that `graph` (the frozen `function`) reads, by its tensor."""
     handles = {inner.name: outer for outer, inner in function.graph.captures}
     nodes = {node.name: node for node in graph.node}
     tables: dict[str, tuple[Any, Any]] = {}
@@ -29,7 +29,7 @@ def read_tables(function: Any, graph: Any) -> dict[str, tuple[Any, Any]]:
         while source is not None and source.op == "Identity":
             source = nodes.get(source.input[0].split(":")[0])
         name = f"{source.name}:0" if source is not None else ""
-        handle = handles.get(name, _shared(source))
+        handle = handles.get(name, _shared_table(source))
         if handle is not None:
             exported = tf.raw_ops.LookupTableExportV2(
                 table_handle=handle,
@@ -40,8 +40,8 @@ def read_tables(function: Any, graph: Any) -> dict[str, tuple[Any, Any]]:
     return tables
 
 
-def _shared(node: Any) -> Any:
-    """Return the table that `node` makes, as in graphs of TensorFlow 1; None if it has no name."""
+def _shared_table(node: Any) -> Any:
+    """Return the table that `node` creates, as in graphs of TensorFlow 1; None if it has no name."""
     if node is None or node.op != _TABLE or not node.attr["shared_name"].s:
         return None
     return tf.raw_ops.HashTableV2(
@@ -54,8 +54,8 @@ def _shared(node: Any) -> Any:
 
 @rewrites(_FIND)
 def find(site: Site) -> list[Any] | None:
-    """Return the values of the keys, and the default for missing keys."""
-    table, wanted, default = site.inputs
+    """Return the values of the keys, and the default for absent keys."""
+    table, queries, default = site.inputs
     while table.op.type == "Identity":
         table = table.op.inputs[0]
     keys, values = site.tables.get(table.name, (None, None))
@@ -63,11 +63,11 @@ def find(site: Site) -> list[Any] | None:
         return None
     order = np.argsort(keys)
     ordered = tf.constant(keys[order])
-    place = tf.zeros_like(wanted, tf.int32)
+    place = tf.zeros_like(queries, tf.int32)
     step = 1 << (int(keys.size) - 1).bit_length()
     while step:
         further = tf.minimum(place + step, int(keys.size) - 1)
-        place = tf.where(tf.gather(ordered, further) <= wanted, further, place)
+        place = tf.where(tf.gather(ordered, further) <= queries, further, place)
         step //= 2
-    present = tf.equal(tf.gather(ordered, place), wanted)
+    present = tf.equal(tf.gather(ordered, place), queries)
     return [tf.where(present, tf.gather(tf.constant(values[order]), place), default)]

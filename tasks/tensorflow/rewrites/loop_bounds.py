@@ -1,6 +1,6 @@
 """Loops that count up to a size get it as their trip limit.
 
-`for i in tf.range(n)` is a condition alone, to TensorFlow and to tf2onnx. TensorRT cannot infer how many rows
+To TensorFlow and tf2onnx, `for i in tf.range(n)` is only a condition. TensorRT cannot infer how many rows
 such a loop writes ("no trip limit was set"). The limit is read from the comparison in the condition.
 """
 
@@ -19,12 +19,12 @@ from tasks.tensorflow.rewrites.values import follows_from_shapes, static_value
 _UP = {"Less": 0, "LessEqual": 1}
 _DOWN = {"Greater": 0, "GreaterEqual": 1}
 _NO_LIMIT = -1
-_LIMIT = 1  # the index of a loop's input
+_LIMIT = 1  # its index among the inputs of a loop
 
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """A loop ends when steps of `step` have covered `distance`."""
+    """A loop ends when its turns, each of `step`, have covered `distance`."""
 
     distance: Any
     step: int
@@ -43,9 +43,9 @@ def with_a_trip_limit(site: Site) -> None:
 
 
 def _turns(bound: _Bound) -> Any:
-    known = static_value(bound.distance)
-    if known is not None:
-        return tf.constant(max(0, -(-int(known) // bound.step)), tf.int32)
+    fixed_distance = static_value(bound.distance)
+    if fixed_distance is not None:
+        return tf.constant(max(0, -(-int(fixed_distance) // bound.step)), tf.int32)
     distance = tf.cast(tf.maximum(bound.distance, 0), tf.int32)
     if bound.step == 1:
         return distance
@@ -55,11 +55,11 @@ def _turns(bound: _Bound) -> Any:
 def _bounds(loop: Any) -> Iterator[_Bound]:
     condition = function_named(loop.graph, loop.get_attr("cond").name)
     body = function_named(loop.graph, loop.get_attr("body").name)
-    waiting = [condition.outputs[0]]
-    while waiting:
-        compared = origin(waiting.pop()).op
+    pending = [condition.outputs[0]]
+    while pending:
+        compared = origin(pending.pop()).op
         if compared.type == "LogicalAnd":
-            waiting += compared.inputs
+            pending += compared.inputs
         elif compared.type in _UP | _DOWN:
             bound = _bound(loop, condition, body, compared)
             if bound is not None:
@@ -68,7 +68,7 @@ def _bounds(loop: Any) -> Iterator[_Bound]:
 
 def _bound(loop: Any, condition: Any, body: Any, compared: Any) -> _Bound | None:
     counter, end = map(origin, compared.inputs)
-    place = _place(condition, counter)
+    place = _input_index(condition, counter)
     step = None if place is None else _step(loop, body, place)
     last = _outside(loop, condition, body, end)
     if place is None or step is None or last is None or not last.dtype.is_integer:
@@ -82,28 +82,28 @@ def _bound(loop: Any, condition: Any, body: Any, compared: Any) -> _Bound | None
 
 
 def _step(loop: Any, body: Any, place: int) -> int | None:
-    """Return what each turn adds to the value at `place`; None if that is not known, or nothing."""
+    """Return what each turn adds to the value at `place`; None if that is unknown or 0."""
     change = origin(body.outputs[place]).op
     if change.type not in ("Add", "AddV2", "Sub"):
         return None
     counter, *others = map(origin, change.inputs)
-    if change.type != "Sub" and _place(body, counter) != place:
+    if change.type != "Sub" and _input_index(body, counter) != place:
         counter, others = others[0], [counter]
     amount = _outside(loop, body, body, others[0])
-    value = None if amount is None or _place(body, counter) != place else static_value(amount)
+    value = None if amount is None or _input_index(body, counter) != place else static_value(amount)
     if value is None or value.shape != () or not int(value):
         return None
     return -int(value) if change.type == "Sub" else int(value)
 
 
 def _outside(loop: Any, function: Any, body: Any, tensor: Any) -> Any:
-    """Return what `tensor` of `function` is outside the loop, computed there; None if turns change it."""
-    place = _place(function, tensor)
+    """Return `tensor` of `function` as computed outside the loop; None if turns change it."""
+    place = _input_index(function, tensor)
     if place is not None:
-        return loop.inputs[place] if _place(body, origin(body.outputs[place])) == place else None
+        return loop.inputs[place] if _input_index(body, origin(body.outputs[place])) == place else None
     op = tensor.op
-    inputs = [_outside(loop, function, body, given) for given in op.inputs]
-    if op.type == "Placeholder" or op.op_def is None or any(given is None for given in inputs):
+    inputs = [_outside(loop, function, body, source) for source in op.inputs]
+    if op.type == "Placeholder" or op.op_def is None or any(source is None for source in inputs):
         return None
     attributes = {name: value for name, value in op.node_def.attr.items() if not name.startswith("_")}
     if op.op_def.is_stateful or any(value.HasField("func") for value in attributes.values()):
@@ -113,5 +113,5 @@ def _outside(loop: Any, function: Any, body: Any, tensor: Any) -> Any:
     return copied.outputs[tensor.value_index]
 
 
-def _place(function: Any, tensor: Any) -> int | None:
-    return next((number for number, given in enumerate(function.inputs) if given is tensor), None)
+def _input_index(function: Any, tensor: Any) -> int | None:
+    return next((number for number, value in enumerate(function.inputs) if value is tensor), None)

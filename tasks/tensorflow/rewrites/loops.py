@@ -2,8 +2,9 @@
 
 A `Loop` of ONNX appends what each turn writes. tf2onnx takes every loop for one that starts with an empty
 array and writes upwards: it refuses `tf.scan` without an initializer, which writes the first element before
-the loop, and returns the rows of `tf.scan(reverse=True)` in the wrong order, silently. TimeDistributed
-over any number of steps takes step after step in such a loop; it is one `Gather`, which TensorRT takes, too.
+the loop, and returns the rows of `tf.scan(reverse=True)` in the wrong order, without a warning.
+TimeDistributed over any number of steps takes one step in each turn of a vectorised loop; all turns are a
+single `Gather`, which TensorRT takes, too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tasks.tensorflow.rewrites.values import static_value
 
 _LOOPS = ("While", "StatelessWhile")
 _VECTORISED = re.compile(r"/pfor/while(_\d+)?$")
-_ONE_PLACE = {
+_SINGLE_INDEX = {
     "shrink_axis_mask": 1, "begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0,
 }  # fmt: skip
 
@@ -28,7 +29,7 @@ _ONE_PLACE = {
 def stacked(site: Site) -> list[Any] | None:
     """Return the rows that a loop wrote, in their order."""
     loop = site.op.inputs[0].op
-    body, write = _written(site)
+    body, write = _body_and_write(site)
     if write is None or _VECTORISED.search(loop.name):
         return None
     return _ordered(site, _counts_down(body, write))
@@ -37,14 +38,14 @@ def stacked(site: Site) -> list[Any] | None:
 def steps_at_once(site: Site) -> list[Any] | None:
     """Return `x[i]` of all i at once, if the loop of a vectorised map does nothing else."""
     loop = site.op.inputs[0].op
-    body, write = _written(site)
+    body, write = _body_and_write(site)
     if write is None or not _VECTORISED.search(loop.name):
         return None
-    return _taken(loop, body, write)
+    return _gathered_steps(loop, body, write)
 
 
-def _written(site: Site) -> tuple[Any, Any]:
-    """Return the body of the loop whose rows are stacked, and what writes them; None if nothing does."""
+def _body_and_write(site: Site) -> tuple[Any, Any]:
+    """Return the body of the loop whose rows are stacked, and the operation that writes them, or None."""
     loop, place = site.op.inputs[0].op, site.op.inputs[0].value_index
     if loop.type not in _LOOPS:
         return None, None
@@ -67,22 +68,24 @@ def origin(tensor: Any) -> Any:
     return tensor
 
 
-def _taken(loop: Any, body: Any, write: Any) -> list[Any] | None:
-    taking = origin(write.inputs[2]).op
-    if taking.type != "StridedSlice" or any(taking.get_attr(key) != mask for key, mask in _ONE_PLACE.items()):
+def _gathered_steps(loop: Any, body: Any, write: Any) -> list[Any] | None:
+    slicing = origin(write.inputs[2]).op
+    if slicing.type != "StridedSlice" or any(
+        slicing.get_attr(key) != mask for key, mask in _SINGLE_INDEX.items()
+    ):
         return None
-    row = taking.inputs[1].op
+    row = slicing.inputs[1].op
     if row.type != "StridedSlice":
         return None
     outside = {inner.name: outer for inner, outer in zip(body.inputs, loop.inputs, strict=True)}
-    x, places = (outside.get(tensor.name) for tensor in (taking.inputs[0], row.inputs[0]))
-    if x is None or places is None or places.shape.rank != 2 or places.shape[1] != 1:  # noqa: PLR2004
+    x, indices = (outside.get(tensor.name) for tensor in (slicing.inputs[0], row.inputs[0]))
+    if x is None or indices is None or indices.shape.rank != 2 or indices.shape[1] != 1:  # noqa: PLR2004
         return None
-    return [tf.gather(x, places[:, 0])]
+    return [tf.gather(x, indices[:, 0])]
 
 
 def _counts_down(body: Any, write: Any) -> bool:
-    """Return whether each turn of the loop writes one place before the last turn's."""
+    """Return whether each turn of the loop writes the row before that of the previous turn."""
     index = origin(write.inputs[1])
     turn = next((number for number, tensor in enumerate(body.inputs) if tensor is index), None)
     step = None if turn is None else origin(body.outputs[turn]).op
@@ -93,7 +96,7 @@ def _counts_down(body: Any, write: Any) -> bool:
 
 
 def _ordered(site: Site, backwards: bool) -> list[Any] | None:  # noqa: FBT001
-    """Return what the loop wrote, after what was written before it, reversed if it counts down."""
+    """Return the rows from before the loop, then the loop's; all reversed if the loop counts down."""
     loop, place = site.op.inputs[0].op, site.op.inputs[0].value_index
     empty, first = loop.inputs[place], None
     if empty.op.type == "TensorListSetItem":

@@ -1,9 +1,9 @@
 """Integers of 8 and 16 bits inside a graph are computed as FP32 or INT32, which hold them exactly.
 
 TensorRT has UINT8 only as an input that is cast at once or an output that was just cast, INT8 only between
-quantisations, and no INT16 or UINT16 at all. Models flip, crop, pad and join pictures before they cast them.
-Inputs and outputs keep UINT8; those of the other types become INT32, and whoever runs an engine hands them
-over as they are. `MatMulInteger`, as Keras writes a quantised layer, is a product in FP32 then.
+quantisations, and no INT16 or UINT16 at all. Models flip, crop, pad and join images before they cast them.
+Inputs and outputs keep UINT8; those of the other types become INT32, and callers of an engine pass their
+arrays as they are. `MatMulInteger`, which Keras writes for a quantised layer, becomes a product in FP32.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CARRIERS = {
     TensorProto.INT16: TensorProto.INT32,
     TensorProto.UINT16: TensorProto.INT32,
 }
-# They pass numbers on or compare them, with the same result in every type that can represent them.
+# They move or compare numbers: the result is the same in every type that holds them.
 _MOVES = frozenset({
     "Identity", "Reshape", "Transpose", "Slice", "Concat", "Gather", "GatherND", "GatherElements", "Squeeze",
     "Unsqueeze", "Split", "Pad", "Tile", "Expand", "Flatten", "Where", "Max", "Min", "Clip", "ReduceMax",
@@ -30,17 +30,17 @@ _MOVES = frozenset({
     "ArgMin", "Trilu", "Upsample",
 })  # fmt: skip
 _BOUNDS = frozenset({"Clip", "Max", "Min"})
-_WRAPS = frozenset({"Add", "Sub", "Mul", "ReduceSum"})  # values above 255 wrap around to 0
+_WRAPS = frozenset({"Add", "Sub", "Mul", "ReduceSum"})  # results above 255 wrap around to 0
 
 
-def carried(graph: onnx.GraphProto, type_of: Callable[[str], int | None]) -> None:
-    """Make `graph` compute its narrow integers in FP32 or INT32, in place.
+def widen_narrow_integers(graph: onnx.GraphProto, type_of: Callable[[str], int | None]) -> None:
+    """Let `graph` compute in FP32 or INT32 what it computes in narrow integers, in place.
 
     A type stays as it is if an operation cannot do without it, or if a loop or a branch reads it.
 
     Args:
-        graph: of tf2onnx, without its shapes inferred.
-        type_of: the element type of a tensor of its main graph by name; None if that is not known.
+        graph: as tf2onnx writes it, before shape inference.
+        type_of: returns the element type of a tensor of the main graph by name; None if that is unknown.
     """
     for narrow, carrier in _CARRIERS.items():
         lift = _Lift(graph, narrow, carrier, type_of)
@@ -50,7 +50,7 @@ def carried(graph: onnx.GraphProto, type_of: Callable[[str], int | None]) -> Non
 
 @dataclass(frozen=True, slots=True)
 class _Lift:
-    """One narrow type in a graph, and what carries its numbers instead."""
+    """One narrow type in a graph, and the type that carries its numbers instead."""
 
     graph: onnx.GraphProto
     narrow: int
@@ -120,7 +120,7 @@ class _Lift:
         return tensor is not None and not tensor.external_data and not numpy_helper.to_array(tensor).any()
 
     def _constants(self) -> dict[str, str]:
-        """Cast the weights of the type; return their new names by their own."""
+        """Cast the weights of the type; return their new names by their old names."""
         names = {}
         for tensor in self.graph.initializer:
             if tensor.data_type == self.narrow:
@@ -156,18 +156,18 @@ class _Lift:
             self.graph.node.append(node)
 
     def _narrowed(self, node: onnx.NodeProto, source: int | None) -> None:
-        """Add what a cast to the narrow type does: it truncates the fraction and wraps around."""
+        """Add what a cast to the narrow type does: it drops the fraction and wraps around."""
         (given,), (result,) = node.input, node.output
         if source in (self.narrow, TensorProto.BOOL):
             self._cast(given, result, self.carrier)
-        elif any(made.op_type in _BOUNDS and given in made.output for made in self.graph.node):
+        elif any(maker.op_type in _BOUNDS and given in maker.output for maker in self.graph.node):
             self._cast(given, f"{result}/whole", TensorProto.INT32)
             self._cast(f"{result}/whole", result, self.carrier)
         else:
             self._wrapped(given, result)
 
     def _wrapped(self, given: str, result: str) -> None:
-        """Wrap whole numbers into the narrow type: one more than the largest is the smallest."""
+        """Add whole numbers wrapped into the narrow type: the number above the largest is the smallest."""
         bounds = np.iinfo(helper.tensor_dtype_to_np_dtype(self.narrow))
         lowest, count = int(bounds.min), int(bounds.max) - int(bounds.min) + 1
         self._cast(given, f"{result}/whole", TensorProto.INT32)

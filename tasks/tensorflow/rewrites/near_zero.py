@@ -1,4 +1,4 @@
-"""Elementwise functions that are made to be exact near zero and that ONNX lacks.
+"""Elementwise functions that are exact near zero and that ONNX lacks.
 
 `Log1p` (features of recommenders, mel spectra), `Expm1` (CELU), and the products and quotients that are 0
 where one side is 0 (cross entropies, masked means).
@@ -29,21 +29,21 @@ def zero_where_zero(site: Site) -> list[tf.Tensor]:
     """Return x log(y), x log(1 + y), x / y or x y; 0 where x (for `MulNoNan`: y) is 0."""
     x, y = site.inputs
     decides = y if site.op.type == "MulNoNan" else x
-    nothing = tf.equal(decides, 0)
-    safe = tf.where(nothing, tf.ones((), y.dtype), y)
+    is_zero = tf.equal(decides, 0)
+    safe = tf.where(is_zero, tf.ones((), y.dtype), y)
     value = {
         "Xlogy": lambda: x * tf.math.log(safe),
         "Xlog1py": lambda: x * _log_of_one_plus(safe),
         "Xdivy": lambda: x / safe,
         "MulNoNan": lambda: x * safe,
     }[site.op.type]()
-    return [tf.where(nothing, tf.zeros((), value.dtype), value)]
+    return [tf.where(is_zero, tf.zeros((), value.dtype), value)]
 
 
 def _log_of_one_plus(x: tf.Tensor) -> tf.Tensor:
     """Return log(1 + x), exact where 1 + x rounds: the factor cancels the rounding of 1 + x.
 
-    The factor is 1 if nothing is rounded, infinity included: infinity over itself is no number.
+    The factor is 1 where nothing is rounded, infinity included: infinity over itself is not a number.
     """
     unit = tf.ones((), x.dtype)
     above = x + unit

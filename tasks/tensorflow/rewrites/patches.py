@@ -1,6 +1,6 @@
 """`tf.image.extract_patches`, as vision transformers cut images up, becomes a convolution.
 
-tf2onnx converts it with padding VALID and rate 1 alone, and stops with a TypeError elsewhere. A convolution
+tf2onnx converts it only with padding VALID and rate 1, and raises TypeError otherwise. A convolution
 whose kernel is the identity copies each patch into the channels.
 """
 

@@ -1,7 +1,7 @@
-"""Operations without an ONNX form that one or two lines of others replace.
+"""Operations that ONNX lacks, each written in a line or two of operations that it has.
 
 `PreventGradient` and `L2Loss` are left over from training, `InTopKV2` and `ApproxTopK` from metrics and
-retrieval, `Cross` from geometry; TensorRT takes no pooling with a second output, even one that nobody reads.
+retrieval, `Cross` from geometry; TensorRT takes no pooling with a second output, even an unread output.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def prevent_gradient(site: Site) -> list[Any]:
 
 @rewrites("Softmax", "LogSoftmax")
 def softmax_of_a_row(site: Site) -> list[Any] | None:
-    """Return the softmax of a vector as that of a matrix: TensorRT takes none of rank 1."""
+    """Return the softmax of a vector as that of a matrix: TensorRT has no softmax of rank 1."""
     (x,) = site.inputs
     if x.shape.rank != 1:
         return None
@@ -47,7 +47,7 @@ def euclidean_norm(site: Site) -> list[Any]:
 
 @rewrites("AddN")
 def sum_of_integers(site: Site) -> list[Any] | None:
-    """Return the sum of integers: ONNX's own adds up floats alone."""
+    """Return the sum of integers: ONNX's `Sum` adds only floats."""
     if any(isinstance(value, Pair) or not value.dtype.is_integer for value in site.inputs):
         return None
     return [functools.reduce(tf.add, site.inputs)]
@@ -62,12 +62,12 @@ def cross(site: Site) -> list[Any]:
 
 @rewrites("InTopK", "InTopKV2")
 def in_top_k(site: Site) -> list[Any]:
-    """Return whether fewer than k scores are above the target's; false for unknown classes and NaN."""
+    """Return whether fewer than k scores exceed the target's; False for no class or scores not finite."""
     scores, targets = site.inputs[:2]
     k = site.attr("k") if site.op.type == "InTopK" else site.inputs[2]
     places, last = tf.cast(targets, tf.int32), tf.shape(scores)[1] - 1
-    own = tf.gather(scores, tf.clip_by_value(places, 0, last), axis=1, batch_dims=1)
-    above = tf.reduce_sum(tf.cast(scores > own[:, None], tf.int32), axis=1)
+    target_scores = tf.gather(scores, tf.clip_by_value(places, 0, last), axis=1, batch_dims=1)
+    above = tf.reduce_sum(tf.cast(scores > target_scores[:, None], tf.int32), axis=1)
     finite = tf.reduce_all(tf.abs(scores) < np.inf, 1)
     return [(above < tf.cast(k, tf.int32)) & (places >= 0) & (places <= last) & finite]
 
@@ -85,7 +85,7 @@ def approx_top_k(site: Site) -> list[Any] | None:
 
 @rewrites("MaxPoolWithArgmax")
 def max_pool(site: Site) -> list[Any] | None:
-    """Return plain pooling where nobody reads the indices."""
+    """Return plain pooling if nothing reads the indices."""
     if site.op.outputs[1].consumers():
         return None
     pooled = tf.raw_ops.MaxPool(
@@ -99,19 +99,22 @@ def max_pool(site: Site) -> list[Any] | None:
 
 @rewrites("MirrorPad")
 def symmetric_pad(site: Site) -> list[Any] | None:
-    """Return symmetric padding by constant widths as slices: tf2onnx's `Compress` is not in TensorRT."""
+    """Return symmetric padding by constant widths as slices: TensorRT lacks tf2onnx's `Compress`."""
     x, widths = site.inputs[0], static_value(site.inputs[1])
     if site.attr("mode") != b"SYMMETRIC" or widths is None or x.shape.rank is None:
         return None
     for axis, (low, high) in enumerate(widths):
-        before, after = (_end(x, axis, int(low), first=True), _end(x, axis, int(high), first=False))
+        before, after = (
+            _mirrored_end(x, axis, int(low), first=True),
+            _mirrored_end(x, axis, int(high), first=False),
+        )
         parts = [part for part in (before, x, after) if part is not None]
         x = tf.concat(parts, axis) if len(parts) > 1 else x
     return [tf.identity(x)]
 
 
-def _end(x: Any, axis: int, width: int, *, first: bool) -> Any:
-    """Return the `width` lines at one end of `axis`, reversed; None if there are none."""
+def _mirrored_end(x: Any, axis: int, width: int, *, first: bool) -> Any:
+    """Return the `width` lines at one end of `axis` in reverse order; None if there are none."""
     if not width:
         return None
     cut = slice(0, width) if first else slice(-width, None)

@@ -1,7 +1,7 @@
 """Products that TensorRT lacks: of integers, and with a constant sparse matrix.
 
-TensorRT multiplies matrices of floats only; products of integers become elementwise products and sums.
-A sparse matrix whose places are known is written out.
+TensorRT multiplies only matrices of floats; integers are multiplied elementwise and summed. A sparse matrix
+of constants becomes a dense matrix.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ def of_integers(site: Site) -> list[Any] | None:
 
 @rewrites("SparseTensorDenseMatMul")
 def of_sparse_and_dense(site: Site) -> list[Any] | None:
-    """Return the product with the matrix written out."""
+    """Return the product with the sparse matrix as a dense matrix."""
     places, values, sizes, dense = site.inputs
-    known = [static_value(tensor) for tensor in (places, values, sizes)]
-    if any(value is None for value in known):
+    constants = [static_value(tensor) for tensor in (places, values, sizes)]
+    if any(constant is None for constant in constants):
         return None
-    matrix = np.zeros(known[2], known[1].dtype)
-    np.add.at(matrix, tuple(known[0].T), known[1])
+    indices, numbers, shape = constants
+    matrix = np.zeros(shape, numbers.dtype)
+    np.add.at(matrix, tuple(indices.T), numbers)
     return [
         tf.matmul(
             tf.constant(matrix), dense, transpose_a=site.attr("adjoint_a"), transpose_b=site.attr("adjoint_b")

@@ -1,4 +1,4 @@
-"""The table of rewrites, and what each gets: an operation, its inputs, and pairs for complex numbers."""
+"""The table of rewrites, and their arguments: an operation, its inputs, and pairs for complex numbers."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ RULES: dict[str, Rewrite] = {}
 
 
 def refuse(site: Site) -> NoReturn:
-    """Refuse an operation that tf2onnx would convert to another one.
+    """Refuse an operation that tf2onnx would convert to a different operation.
 
     Raises:
         OperationUnsupported: always; the error names the layer.
     """
     raise OperationUnsupported(
         wanted="an ONNX form with the same numbers",
-        found=f"{site.op.type} ({placed(site.op.name)}) with what has no such form",
+        found=f"{site.op.type} ({placed(site.op.name)}) with inputs or attributes that have no such form",
         fix=nearest_fix(site.op.type),
     )
 
@@ -64,7 +64,7 @@ def _first_that_applies(first: Rewrite, second: Rewrite) -> Rewrite:
 
 
 def rewrites(*ops: str) -> Callable[[Rewrite], Rewrite]:
-    """Register the decorated function for the operations `ops`, after those registered earlier."""
+    """Register the decorated function for the operations `ops`, after those that were registered before."""
 
     def register(rewrite: Rewrite) -> Rewrite:
         for op in ops:

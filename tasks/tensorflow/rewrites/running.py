@@ -24,7 +24,7 @@ def cumprod(site: Site) -> list[Any] | None:
 
 @rewrites("CumulativeLogsumexp")
 def cumulative_logsumexp(site: Site) -> list[Any] | None:
-    """Return the running log of the sum of exponentials; exclusive ones start at the smallest number."""
+    """Return the running log of the sum of exponentials; an exclusive sum starts at the smallest number."""
 
     def add(first: Any, second: Any) -> Any:
         high = tf.maximum(first, second)

@@ -1,11 +1,11 @@
-"""Scattered sums become products with which row goes where: TensorFlow adds up what goes to the same place.
+"""Scattered sums become products with a matrix of places: TensorFlow adds up rows that go to the same place.
 
 ONNX's ScatterND overwrites, and tf2onnx writes it for `tf.scatter_nd`: confusion matrices, histograms, voxel
-grids and messages along edges were wrong as soon as two rows met. Its attribute `reduction` says to add, but
-TensorRT does not read it: TensorRT 10 refuses it.
+grids and messages along edges were wrong as soon as two rows shared a place. Its attribute
+`reduction` could add, but TensorRT does not support it: TensorRT 10 refuses it.
 
-Into few places everything is summed by comparison with each place. Into many, rows that go to the same place
-are first summed among themselves; then it does not matter which of them is written last.
+If there are few places, rows are summed by comparison with each place. If there are many, rows of the same
+place are first summed among themselves; then it does not matter which of them is written last.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import tensorflow as tf
 from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
-_FEW = 4096
+_FEW_PLACES = 4096
 
 
 @rewrites("ScatterNd")
 def scatter_nd(site: Site) -> list[Any]:
-    """Return the sums of what goes to each place of a tensor of zeros."""
+    """Return the sum of the rows that go to each place, and zeros elsewhere."""
     indices, updates, shape = site.inputs
     return [_scattered(site, indices, updates, shape)]
 
 
 @rewrites("TensorScatterAdd", "TensorScatterSub")
 def scatter_add(site: Site) -> list[Any]:
-    """Return the tensor with what is scattered added or subtracted."""
+    """Return the tensor with the scattered rows added or subtracted."""
     tensor, indices, updates = site.inputs
     sums = _scattered(site, indices, updates, tf.shape(tensor))
     return [tensor + sums if site.op.type == "TensorScatterAdd" else tensor - sums]
@@ -39,12 +39,14 @@ def scatter_add(site: Site) -> list[Any]:
 
 @rewrites("TensorScatterMax", "TensorScatterMin")
 def scatter_extreme(site: Site) -> list[Any]:
-    """Return the tensor with the largest (or smallest) of what it has and gets at each place."""
+    """Return at each place the largest (or smallest) of the tensor's value and those scattered to it."""
     tensor, indices, updates = site.inputs
     depth = _depth(site, indices)
     above = site.op.type == "TensorScatterMax"
-    if not _apart(indices):
-        updates = _by_place(indices, updates, tf.shape(tensor), depth, largest if above else smallest)
+    if not _are_distinct(indices):
+        updates = _combined_by_place(
+            indices, updates, tf.shape(tensor), depth, largest if above else smallest
+        )
     choose = tf.maximum if above else tf.minimum
     chosen = choose(tf.gather_nd(tensor, indices), updates)
     return [tf.tensor_scatter_nd_update(tensor, indices, chosen)]
@@ -54,56 +56,56 @@ def _scattered(site: Site, indices: Any, updates: Any, shape: Any) -> Any:
     depth, size = _depth(site, indices), static_value(shape)
     if updates.dtype.is_bool or updates.dtype.is_complex:
         refuse(site)
-    if not _apart(indices):
-        if size is not None and size.size and np.prod(size[:depth]) <= _FEW:
+    if not _are_distinct(indices):
+        if size is not None and size.size and np.prod(size[:depth]) <= _FEW_PLACES:
             places = tf.range(int(np.prod(size[:depth])))
             rows = sums(places, _places(indices, shape, depth), _rows(indices, updates))
             return tf.reshape(rows, shape)
-        updates = _by_place(indices, updates, shape, depth, sums)
+        updates = _combined_by_place(indices, updates, shape, depth, sums)
     return tf.tensor_scatter_nd_update(tf.zeros(shape, updates.dtype), indices, updates)
 
 
-def _by_place(
+def _combined_by_place(
     indices: Any, updates: Any, shape: Any, depth: int, combine: Callable[[Any, Any, Any], Any]
 ) -> Any:
-    """Return `updates` with what goes to the same place combined, in each row that goes there."""
+    """Return `updates` with rows of the same place combined, in each of these rows."""
     places = _places(indices, shape, depth)
     return tf.reshape(combine(places, places, _rows(indices, updates)), tf.shape(updates))
 
 
-def sums(wanted: Any, places: Any, rows: Any) -> Any:
-    """Return for each of the `wanted` places the sum of the `rows` that have it among `places`."""
+def sums(targets: Any, places: Any, rows: Any) -> Any:
+    """Return for each of `targets` the sum of the `rows` whose entry of `places` equals it."""
     if not rows.dtype.is_floating or rows.shape[1] == 1:
-        return _reduced(wanted, places, rows, tf.reduce_sum, 0)
-    there = tf.cast(tf.equal(wanted[:, None], places[None, :]), rows.dtype)
+        return _reduced(targets, places, rows, tf.reduce_sum, 0)
+    matches = tf.cast(tf.equal(targets[:, None], places[None, :]), rows.dtype)
     zero, infinity = tf.zeros((), rows.dtype), tf.constant(np.inf, rows.dtype)
     # A product with 0 would spread infinity and NaN to all places: they are counted by themselves.
     finite = tf.abs(rows) < infinity
     positive, negative = (tf.cast(tf.equal(rows, end), rows.dtype) for end in (infinity, -infinity))
-    sign, count = tf.matmul(there, positive - negative), tf.matmul(there, 1 - tf.cast(finite, rows.dtype))
-    no_number = tf.where(tf.equal(sign, -count), -infinity, tf.constant(np.nan, rows.dtype))
-    beyond = tf.where(tf.equal(sign, count), infinity, no_number)
-    return tf.where(tf.equal(count, zero), tf.matmul(there, tf.where(finite, rows, zero)), beyond)
+    sign, count = tf.matmul(matches, positive - negative), tf.matmul(matches, 1 - tf.cast(finite, rows.dtype))
+    not_a_number = tf.where(tf.equal(sign, -count), -infinity, tf.constant(np.nan, rows.dtype))
+    beyond = tf.where(tf.equal(sign, count), infinity, not_a_number)
+    return tf.where(tf.equal(count, zero), tf.matmul(matches, tf.where(finite, rows, zero)), beyond)
 
 
-def products(wanted: Any, places: Any, rows: Any) -> Any:
-    """Return the same for the products; 1 for none."""
-    return _reduced(wanted, places, rows, tf.reduce_prod, 1)
+def products(targets: Any, places: Any, rows: Any) -> Any:
+    """Return the products in the same way; 1 without rows."""
+    return _reduced(targets, places, rows, tf.reduce_prod, 1)
 
 
-def largest(wanted: Any, places: Any, rows: Any) -> Any:
-    """Return the same for the largest; the smallest number for an empty set."""
-    return tf.maximum(_reduced(wanted, places, rows, tf.reduce_max, rows.dtype.min), rows.dtype.min)
+def largest(targets: Any, places: Any, rows: Any) -> Any:
+    """Return the largest in the same way; the smallest number without rows."""
+    return tf.maximum(_reduced(targets, places, rows, tf.reduce_max, rows.dtype.min), rows.dtype.min)
 
 
-def smallest(wanted: Any, places: Any, rows: Any) -> Any:
-    """Return the same for the smallest; the largest number for an empty set."""
-    return tf.minimum(_reduced(wanted, places, rows, tf.reduce_min, rows.dtype.max), rows.dtype.max)
+def smallest(targets: Any, places: Any, rows: Any) -> Any:
+    """Return the smallest in the same way; the largest number without rows."""
+    return tf.minimum(_reduced(targets, places, rows, tf.reduce_min, rows.dtype.max), rows.dtype.max)
 
 
-def _reduced(wanted: Any, places: Any, rows: Any, reduce: Callable[..., Any], nothing: Any) -> Any:
-    there = tf.equal(wanted[:, None], places[None, :])
-    return reduce(tf.where(there[..., None], rows[None], tf.constant(nothing, rows.dtype)), 1)
+def _reduced(targets: Any, places: Any, rows: Any, reduce: Callable[..., Any], nothing: Any) -> Any:
+    matches = tf.equal(targets[:, None], places[None, :])
+    return reduce(tf.where(matches[..., None], rows[None], tf.constant(nothing, rows.dtype)), 1)
 
 
 def _depth(site: Site, indices: Any) -> int:
@@ -111,12 +113,12 @@ def _depth(site: Site, indices: Any) -> int:
     return refuse(site) if depth is None else int(depth)
 
 
-def _apart(indices: Any) -> bool:
-    """Return whether no two rows surely go to the same place."""
-    known = static_value(indices)
-    if known is None:
+def _are_distinct(indices: Any) -> bool:
+    """Return whether it is certain that no two rows go to the same place."""
+    value = static_value(indices)
+    if value is None:
         return bool(indices.shape.rank == 1 or (indices.shape[:-1].num_elements() or 0) == 1)
-    flat = known.reshape(-1, known.shape[-1])
+    flat = value.reshape(-1, value.shape[-1])
     return len(np.unique(flat, axis=0)) == len(flat)
 
 

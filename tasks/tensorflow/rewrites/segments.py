@@ -1,7 +1,7 @@
 """Sums, means and extremes of segments, as layers of graph networks aggregate messages.
 
-tf2onnx writes them with `Unique`, which TensorRT lacks. Membership of a segment is a comparison, whose
-size must follow from shapes; so the number of segments must do so, too.
+tf2onnx writes them with `Unique`, which TensorRT lacks. Here membership of a segment is a comparison. Its
+size must follow from shapes, and so must the number of segments.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WAYS = {"Prod": products, "Max": largest, "Min": smallest}
 @rewrites("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin",
           "SegmentSumV2", "SegmentProdV2", "SegmentMaxV2", "SegmentMinV2")  # fmt: skip
 def of_given_number(site: Site) -> list[Any]:
-    """Return the result of each segment; rows of segments below 0 belong to none."""
+    """Return the result of each segment; rows of segments below 0 belong to no segment."""
     data, segments, number = site.inputs
     if not follows_from_shapes(number) or data.dtype.is_complex:
         refuse(site)
@@ -29,20 +29,20 @@ def of_given_number(site: Site) -> list[Any]:
 
 
 @rewrites("SegmentSum", "SegmentProd", "SegmentMax", "SegmentMin", "SegmentMean")
-def of_own_number(site: Site) -> list[Any]:
-    """Return the same for as many segments as the data say, if that is known; 0 or 1 for empty ones."""
+def of_constant_segments(site: Site) -> list[Any]:
+    """Return the same for as many segments as the constant indices name; 0 or 1 for empty segments."""
     data, segments = site.inputs
-    known = static_value(segments)
-    if known is None or not known.size or data.dtype.is_complex:
+    indices = static_value(segments)
+    if indices is None or not indices.size or data.dtype.is_complex:
         refuse(site)
-    count = int(known.max()) + 1
+    count = int(indices.max()) + 1
     combined = _combined(site, data, segments, count)
-    counted = [int((known == segment).sum()) for segment in range(count)]
+    member_counts = [int((indices == segment).sum()) for segment in range(count)]
     shape = [count] + [1] * (data.shape.rank - 1)
     if site.op.type == "SegmentMean":
-        combined /= tf.constant([max(members, 1) for members in counted], data.dtype, shape)
-    elif site.op.type in ("SegmentMax", "SegmentMin") and not all(counted):
-        present = tf.constant([members > 0 for members in counted], tf.bool, shape)
+        combined /= tf.constant([max(members, 1) for members in member_counts], data.dtype, shape)
+    elif site.op.type in ("SegmentMax", "SegmentMin") and not all(member_counts):
+        present = tf.constant([members > 0 for members in member_counts], tf.bool, shape)
         combined = tf.where(present, combined, tf.zeros((), data.dtype))
     return [combined]
 
@@ -52,16 +52,16 @@ def of_own_number(site: Site) -> list[Any]:
 def of_chosen_rows(site: Site) -> list[Any]:
     """Return the sums of chosen rows, over their number or the root of it; 0 for segments without rows."""
     data, rows, segments, *number = site.inputs
-    known = static_value(number[0] if number else segments)
-    if known is None and not (number and follows_from_shapes(number[0])):
+    constant = static_value(number[0] if number else segments)
+    if constant is None and not (number and follows_from_shapes(number[0])):
         refuse(site)
     more = 0 if number else 1
-    count = tf.cast(number[0], tf.int32) if known is None else int(known.max()) + more
+    count = tf.cast(number[0], tf.int32) if constant is None else int(constant.max()) + more
     total = _combined(site, tf.gather(data, rows), segments, count)
     if "Sum" in site.op.type.removesuffix("WithNumSegments"):
         return [total]
-    there = tf.equal(tf.range(count)[:, None], tf.cast(segments, tf.int32)[None, :])
-    members = tf.maximum(tf.reduce_sum(tf.cast(there, data.dtype), 1), 1)
+    matches = tf.equal(tf.range(count)[:, None], tf.cast(segments, tf.int32)[None, :])
+    members = tf.maximum(tf.reduce_sum(tf.cast(matches, data.dtype), 1), 1)
     members = members if "Mean" in site.op.type else tf.sqrt(members)
     return [total / tf.reshape(members, [-1] + [1] * (data.shape.rank - 1))]
 

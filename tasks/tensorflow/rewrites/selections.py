@@ -1,8 +1,8 @@
 """`tf.where` becomes ONNX's `Where`.
 
-tf2onnx writes c x + (1 - c) y, since an old onnxruntime was faster at it: six nodes in place of one, and 0
-times the NaN or infinity of the side that was not chosen is NaN. Masks of attention and logarithms rely on
-that side being left out. It also assumes that both sides have the same shape, although TensorFlow broadcasts.
+tf2onnx writes c x + (1 - c) y, because an old onnxruntime was faster at it. That is six nodes instead of
+one, and 0 times the NaN or infinity of the side that was not chosen is NaN. Attention masks and logarithms
+rely on that side being ignored. tf2onnx also assumes one shape for both sides, while TensorFlow broadcasts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MARK = "handles_nan"
 _infer_shapes = tf2onnx.shape_inference.infer_output_shapes_with_partial_inputs
 
 
-def _infer_shapes_of_choices(op: Any) -> bool:
+def _infer_shapes_of_selections(op: Any) -> bool:
     """Set the shape of a result that TensorFlow left open; return whether it is known now."""
     if op.type != "SelectV2":
         return bool(_infer_shapes(op))
@@ -32,12 +32,12 @@ def _infer_shapes_of_choices(op: Any) -> bool:
     return True
 
 
-tf2onnx.shape_inference.infer_output_shapes_with_partial_inputs = _infer_shapes_of_choices
+tf2onnx.shape_inference.infer_output_shapes_with_partial_inputs = _infer_shapes_of_selections
 
 
 @tf_op(["Select", "SelectV2"])
 class Selection:
-    """Every selection, as tf2onnx itself writes those in which it sees a NaN."""
+    """Every selection, as tf2onnx writes those in which it sees a NaN."""
 
     @classmethod
     def version_9(cls, ctx: Any, node: Any, **arguments: Any) -> None:

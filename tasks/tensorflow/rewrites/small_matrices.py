@@ -31,7 +31,7 @@ def log_determinant(site: Site) -> list[Any] | None:
 
 @rewrites("MatrixInverse")
 def inverse(site: Site) -> list[Any] | None:
-    """Return the inverses, or those of the adjoint matrices on request."""
+    """Return the inverses, of the adjoint matrices if requested."""
     matrix = site.inputs[0]
     if not _is_small(matrix):
         return None

@@ -1,6 +1,6 @@
 """Complex numbers and Fourier transforms, as audio models use them: pairs of real tensors, and products.
 
-ONNX operations take no complex numbers, TensorRT has no DFT, and tf2onnx converts `abs(rfft(x))` alone: no
+ONNX operations take no complex numbers, TensorRT has no DFT, and tf2onnx converts only `abs(rfft(x))`: no
 `tf.signal.stft`, no MFCC, no `keras.layers.MelSpectrogram`. A transform of known length is a product with
 the constant matrix of its cosines and sines.
 """
@@ -28,7 +28,7 @@ def rfft(site: Site) -> list[Any] | None:
     x = _cut(site.inputs[0], lengths)
     angles = _angles(lengths[-1])[:, : lengths[-1] // 2 + 1]
     pair = Pair(_times(x, np.cos(angles)), _times(x, -np.sin(angles)))
-    return [_along_others(pair, lengths[:-1], -1)]
+    return [_along_axes(pair, lengths[:-1], -1)]
 
 
 @rewrites("IRFFT", "IRFFT2D", "IRFFT3D")
@@ -39,8 +39,8 @@ def irfft(site: Site) -> list[Any] | None:
         return None
     last = lengths[-1]
     pair = Pair(*(_cut(part, [*lengths[:-1], last // 2 + 1]) for part in site.inputs[0]))
-    pair = _along_others(pair, lengths[:-1], 1)
-    counted = np.full((last // 2 + 1, 1), 2.0)  # all but the first and the middle one stand for two
+    pair = _along_axes(pair, lengths[:-1], 1)
+    counted = np.full((last // 2 + 1, 1), 2.0)  # all but the first and the middle frequency stand for two
     counted[0] = 1
     if last % 2 == 0:
         counted[-1] = 1
@@ -55,18 +55,18 @@ def fft(site: Site) -> list[Any] | None:
     pair, lengths = site.inputs[0], _lengths(site, site.op.inputs[0].shape)
     if lengths is None or not isinstance(pair, Pair):
         return None
-    return [_along_others(pair, lengths, 1 if site.op.type.startswith("I") else -1, last=True)]
+    return [_along_axes(pair, lengths, 1 if site.op.type.startswith("I") else -1, last=True)]
 
 
 @rewrites("Complex")
-def together(site: Site) -> list[Any]:
+def complex_pair(site: Site) -> list[Any]:
     """Return the pair of two real tensors."""
     return [Pair(*site.inputs)]
 
 
 @rewrites("ComplexAbs", "Real", "Imag", "Angle", "Conj")
-def apart(site: Site) -> list[Any] | None:
-    """Return what is read from a complex number."""
+def part_of_pair(site: Site) -> list[Any] | None:
+    """Return a part of complex numbers, their magnitude, angle or conjugate."""
     if not isinstance(site.inputs[0], Pair):
         return None
     real, imag = site.inputs[0]
@@ -101,13 +101,13 @@ def arithmetic(site: Site) -> list[Any] | None:
                 Pair(value.real, -value.imag) if site.attr(flag) else value
                 for value, flag in ((first, "adj_x"), (other, "adj_y"))
             )
-        return [product(first, other, lambda left, right: _again(site.op, [left, right]))]
+        return [product(first, other, lambda left, right: _with_inputs(site.op, [left, right]))]
     return [product(first, other, tf.multiply)]
 
 
 @rewrites("ConjugateTranspose")
 def adjoint(site: Site) -> list[Any] | None:
-    """Return the conjugates with other axes."""
+    """Return the conjugates with permuted axes."""
     value, order = site.inputs
     if not isinstance(value, Pair):
         return [tf.transpose(value, order)]
@@ -120,11 +120,11 @@ def adjoint(site: Site) -> list[Any] | None:
     "Sub", "AddN", "Neg", "Sum", "Mean", "ZerosLike", "SelectV2", "Cumsum",
 )  # fmt: skip
 def on_each_part(site: Site) -> list[Any] | None:
-    """Return what works on real and imaginary parts alike."""
+    """Return the operation applied to real and imaginary parts alike."""
     if not any(isinstance(value, Pair) for value in site.inputs):
         return None
     sides = ([value[side] if isinstance(value, Pair) else value for value in site.inputs] for side in (0, 1))
-    return [Pair(*(_again(site.op, inputs) for inputs in sides))]
+    return [Pair(*(_with_inputs(site.op, inputs) for inputs in sides))]
 
 
 @rewrites("Shape", "Cast", "Const")
@@ -155,10 +155,10 @@ def product(first: Pair, second: Pair, times: Any) -> Pair:
     )
 
 
-def _again(op: Any, inputs: list[Any]) -> Any:
-    """Return the output of the operation `op` on other inputs, real if its own are complex."""
+def _with_inputs(op: Any, inputs: list[Any]) -> Any:
+    """Return the output of `op` on other inputs, which are real in place of complex inputs."""
     attributes = {name: op.node_def.attr[name] for name in op.node_def.attr if not name.startswith("_")}
-    real = {kind.as_datatype_enum: of.as_datatype_enum for kind, of in _REAL_OF.items()}
+    real = {kind.as_datatype_enum: real_kind.as_datatype_enum for kind, real_kind in _REAL_OF.items()}
     for name, value in attributes.items():
         if value.WhichOneof("value") == "type" and value.type in real:
             attributes[name] = type(value)(type=real[value.type])
@@ -182,7 +182,7 @@ def _cut(x: Any, lengths: list[int]) -> Any:
 
 
 def _angles(length: int) -> Any:
-    """Return 2 pi i k / length for each i and k; the product is reduced first, so that none is inexact."""
+    """Return 2 pi i k / length for each i and k; the product is reduced first, to stay exact."""
     steps = np.arange(length, dtype=np.int64)
     return 2 * np.pi * (np.outer(steps, steps) % length) / length
 
@@ -191,8 +191,8 @@ def _times(x: Any, matrix: Any) -> Any:
     return tf.matmul(x, tf.constant(matrix.astype(x.dtype.as_numpy_dtype)))
 
 
-def _along_others(pair: Pair, lengths: list[int], sign: int, *, last: bool = False) -> Pair:
-    """Transform along the axes of `lengths`, which are the last ones or, unless `last`, those before it."""
+def _along_axes(pair: Pair, lengths: list[int], sign: int, *, last: bool = False) -> Pair:
+    """Transform along the axes of `lengths`: the last axes or, unless `last`, those before the last axis."""
     for index, length in enumerate(reversed(lengths)):
         pair = _along(pair, -1 - index - (not last), length, sign)
     return pair

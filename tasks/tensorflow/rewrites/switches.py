@@ -1,9 +1,9 @@
-"""Conditions: those that fixed sizes decide are no conditions, and `tf.switch_case` is one after another.
+"""Conditions: fixed sizes decide some of them at conversion, and `tf.switch_case` becomes a chain of them.
 
-ONNX and tf2onnx have `If` alone.
+ONNX and tf2onnx have only `If`.
 
-TensorRT-RTX 1.7 cannot compile conditions inside conditions, so each stands for itself, and passes on what
-the one before it chose; the last branch, that of all other indices, is always computed.
+TensorRT-RTX 1.7 cannot compile conditions inside conditions, so each stands alone and passes on the result of
+the previous condition. The last branch, which serves all other indices, is always computed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def switch(site: Site) -> list[Any]:
 
     results = _inlined(branches[-1], inputs)
     for number, branch in enumerate(branches[:-1]):
-        results = _unless(tf.equal(index, number), branch, inputs, results)
+        results = _branch_or(tf.equal(index, number), branch, inputs, results)
     return results
 
 
 def decided(site: Site) -> list[Any] | None:
-    """Return what the one branch returns that can be taken; None if the condition is not known yet."""
+    """Return the results of the only branch that can be taken; None if fixed sizes do not decide."""
     condition, *inputs = site.inputs
     value = static_value(condition) if follows_from_fixed_sizes(condition) else None
     if value is None or value.shape != ():
@@ -39,8 +39,10 @@ def decided(site: Site) -> list[Any] | None:
     return _inlined(site.op.graph._functions[branch].definition, inputs)  # noqa: SLF001 (as tf2onnx does)
 
 
-def _unless(this: Any, branch: Any, inputs: list[Any], otherwise: list[Any]) -> list[Any]:
-    return list(tf.cond(this, lambda: _inlined(branch, inputs), lambda: list(map(tf.identity, otherwise))))
+def _branch_or(condition: Any, branch: Any, inputs: list[Any], other_results: list[Any]) -> list[Any]:
+    return list(
+        tf.cond(condition, lambda: _inlined(branch, inputs), lambda: list(map(tf.identity, other_results)))
+    )
 
 
 def _inlined(function: Any, inputs: list[Any]) -> list[Any]:
@@ -49,6 +51,6 @@ def _inlined(function: Any, inputs: list[Any]) -> list[Any]:
     given = {
         arg.name: tf.identity(value) for arg, value in zip(function.signature.input_arg, inputs, strict=True)
     }
-    wanted = [names[function.ret[arg.name]] for arg in function.signature.output_arg]
-    results: list[Any] = tf.import_graph_def(graph, input_map=given, return_elements=wanted, name="branch")
+    outputs = [names[function.ret[arg.name]] for arg in function.signature.output_arg]
+    results: list[Any] = tf.import_graph_def(graph, input_map=given, return_elements=outputs, name="branch")
     return results

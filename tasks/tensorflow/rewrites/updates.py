@@ -1,8 +1,8 @@
-"""Replaced slices, repeated rows and joined lists, as gathers and selections.
+"""Replaced slices, repeated rows, joined lists and inverted permutations, as gathers and selections.
 
-`keras.ops.slice_update` (caches of keys and values) is an operation of XLA, `tf.repeat` by a list of numbers
-looks for the places of a mask, which TensorRT-RTX does not do even if they are constant, `TensorArray.concat`
-joins what has no ONNX form, and tf2onnx gives `tf.math.invert_permutation` another type than it has.
+`keras.ops.slice_update` (caches of keys and values) is an operation of XLA. `tf.repeat` by a list of numbers
+searches a mask, which TensorRT-RTX cannot do even if the mask is constant. `TensorArray.concat` has no ONNX
+form, and tf2onnx gives `tf.math.invert_permutation` the wrong type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_ax
 
 @rewrites("XlaDynamicUpdateSlice")
 def slice_update(site: Site) -> list[Any]:
-    """Return the tensor with a part replaced, which is moved to lie within it."""
+    """Return the tensor with a part replaced; a part that would reach beyond it is moved inside."""
     tensor, part, starts = site.inputs
     if tensor.shape.rank is None:
         refuse(site)
@@ -42,7 +42,7 @@ def repeated(site: Site) -> list[Any] | None:
     """Return the rows that `tf.repeat` chooses by a mask, if the numbers of repetitions are known."""
     rows, places = (tensor.op for tensor in site.inputs[:2])
     tiled = rows.inputs[0].op if rows.type == "Reshape" else None
-    mask = _before(places, "Squeeze", "Where", "Reshape", "Less")
+    mask = _end_of_chain(places, "Squeeze", "Where", "Reshape", "Less")
     widened = tiled.inputs[0].op if tiled is not None and tiled.type == "Tile" else None
     if mask is None or widened is None or widened.type != "ExpandDims":
         return None
@@ -51,21 +51,23 @@ def repeated(site: Site) -> list[Any] | None:
         counts.op.type in ("Cast", "ExpandDims", "BroadcastTo", "Identity") and static_value(counts) is None
     ):
         counts = counts.op.inputs[0]
-    known, axis, tensor = static_value(counts), static_value(widened.inputs[1]), widened.inputs[0]
-    if known is None or axis is None or tensor.shape.rank is None:
+    repeats, axis, tensor = static_value(counts), static_value(widened.inputs[1]), widened.inputs[0]
+    if repeats is None or axis is None or tensor.shape.rank is None:
         return None
     axis = int(axis) % (tensor.shape.rank + 1) - 1
     size = tensor.shape[axis]
-    if size is None or known.size not in (1, size):
+    if size is None or repeats.size not in (1, size):
         return None
-    chosen = np.repeat(np.arange(size), known.reshape(-1) if known.size > 1 else int(known.reshape(-1)[0]))
-    taken = tf.gather(tensor, tf.constant(chosen, tf.int32), axis=axis)
-    return [tf.reshape(taken, tf.concat([[-1], tf.shape(taken)[axis + 1 :]], 0))]
+    chosen = np.repeat(
+        np.arange(size), repeats.reshape(-1) if repeats.size > 1 else int(repeats.reshape(-1)[0])
+    )
+    gathered = tf.gather(tensor, tf.constant(chosen, tf.int32), axis=axis)
+    return [tf.reshape(gathered, tf.concat([[-1], tf.shape(gathered)[axis + 1 :]], 0))]
 
 
 @rewrites("StridedSlice")
 def without_new_axes(site: Site) -> list[Any] | None:
-    """Return a slice and then its new axes: tf2onnx confuses the axes after `...` if a slice has both."""
+    """Return the slice, then its new axes: if there are both, tf2onnx mistakes the axes after `...`."""
     masks = {name: site.attr(name) for name in _MASKS}
     specs = site.inputs[1].shape.num_elements() if not isinstance(site.inputs[0], Pair) else None
     rank = None if specs is None else site.inputs[0].shape.rank
@@ -77,7 +79,7 @@ def without_new_axes(site: Site) -> list[Any] | None:
         for name, mask in masks.items()
     } | {"new_axis_mask": 0}
     bounds = (tf.gather(tensor, kept) for tensor in site.inputs[1:])
-    taken = tf.raw_ops.StridedSlice(
+    result = tf.raw_ops.StridedSlice(
         **dict(zip(("input", "begin", "end", "strides"), (site.inputs[0], *bounds), strict=True)), **inner
     )
     axis = 0
@@ -85,11 +87,11 @@ def without_new_axes(site: Site) -> list[Any] | None:
         if _has(masks["ellipsis_mask"], place):
             axis += rank - (len(kept) - 1)
         elif _has(masks["new_axis_mask"], place):
-            taken = tf.expand_dims(taken, axis)
+            result = tf.expand_dims(result, axis)
             axis += 1
         elif not _has(masks["shrink_axis_mask"], place):
             axis += 1
-    return [taken]
+    return [result]
 
 
 def _has(mask: int, place: int) -> bool:
@@ -98,7 +100,7 @@ def _has(mask: int, place: int) -> bool:
 
 @rewrites("TensorListConcatV2")
 def joined(site: Site) -> list[Any] | None:
-    """Return what was written at known places, one after the other."""
+    """Return the elements that were written at known places, concatenated."""
     items: dict[int, Any] = {}
     writing = site.inputs[0].op
     while writing.type == "TensorListSetItem":
@@ -116,15 +118,15 @@ def joined(site: Site) -> list[Any] | None:
 
 @rewrites("InvertPermutation")
 def inverted(site: Site) -> list[Any]:
-    """Return the position of each number."""
+    """Return the place of each number."""
     (places,) = site.inputs
-    each = tf.range(tf.shape(places)[0])
-    there = tf.equal(tf.cast(places, tf.int32)[None, :], each[:, None])
-    return [tf.cast(tf.reduce_sum(tf.where(there, each[None, :], 0), 1), places.dtype)]
+    numbers = tf.range(tf.shape(places)[0])
+    matches = tf.equal(tf.cast(places, tf.int32)[None, :], numbers[:, None])
+    return [tf.cast(tf.reduce_sum(tf.where(matches, numbers[None, :], 0), 1), places.dtype)]
 
 
-def _before(op: Any, *kinds: str) -> Any:
-    """Return the last of a chain of operations of `kinds`, which starts with `op`; None for another."""
+def _end_of_chain(op: Any, *kinds: str) -> Any:
+    """Return the last operation of a chain of `kinds` that starts with `op`; None if the chain differs."""
     for kind in kinds[:-1]:
         if op.type != kind:
             return None

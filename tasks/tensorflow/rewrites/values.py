@@ -1,4 +1,4 @@
-"""What is known about a tensor before anything runs: its value, if necessary by running shape arithmetic."""
+"""What is known of a tensor before the model runs: its value, if necessary by running shape arithmetic."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _KEEP_SIGNS = {
     ),
     "ConcatV2": slice(-1),
 }  # fmt: skip
-"""What makes no negative number of numbers that are not negative, and which of its inputs these are."""
+"""Operations whose results are not negative if some of their inputs are not, and which inputs these are."""
 _TWO_SIZES = (61, 67)
 
 
 def static_value(tensor: Any) -> Any:
-    """Return the value of `tensor` as a NumPy array; None if it is not known yet.
+    """Return the value of `tensor` as a NumPy array; None if it is unknown.
 
-    What is computed from shapes is known if it is the same for two sizes of the unknown dimensions.
-    Large constants are not in the graph while it is rewritten, and so are not known either.
+    A value computed from shapes counts as known if it is the same for two sizes of the unknown dimensions.
+    Large constants are not in the graph while it is rewritten, so they are unknown, too.
     """
     try:
         value = tf.get_static_value(tensor)
-    except ValueError:  # the constant's bytes were taken out
+    except ValueError:  # the constant's bytes were removed
         return None
     if value is not None:
         return value
@@ -42,7 +42,7 @@ def static_value(tensor: Any) -> Any:
 def run_for_sizes(tensors: list[Any], sizes: Any) -> Iterator[list[Any]]:
     """Yield the values of `tensors` with every unknown dimension set to each of `sizes`.
 
-    Nothing is yielded where `tensors` follow from anything else than constants and shapes.
+    Yields nothing if `tensors` follow from anything but constants and shapes.
     """
     shapes = _shapes_read(tensors)
     if shapes is None or any(shape.op.inputs[0].shape.rank is None for shape in shapes):
@@ -61,10 +61,10 @@ def follows_from_shapes(tensor: Any) -> bool:
 
 
 def never_negative(tensor: Any) -> bool:
-    """Return whether all integers in `tensor` are certainly not negative: sizes, and sums of sizes."""
-    waiting, seen = [tensor], set[str]()
-    while waiting:
-        tensor = waiting.pop()
+    """Return whether all elements of the integers `tensor` are certainly 0 or more: sizes and their sums."""
+    pending, seen = [tensor], set[str]()
+    while pending:
+        tensor = pending.pop()
         kind = tensor.op.type
         if kind in ("Shape", "ShapeN", "Size", "Rank") or tensor.dtype.is_unsigned or tensor.dtype.is_bool:
             continue
@@ -79,18 +79,18 @@ def never_negative(tensor: Any) -> bool:
             return False
         elif tensor.op.name not in seen:
             seen.add(tensor.op.name)
-            waiting += list(tensor.op.inputs)[_KEEP_SIGNS[kind]]
+            pending += list(tensor.op.inputs)[_KEEP_SIGNS[kind]]
     return True
 
 
 def follows_from_fixed_sizes(tensor: Any) -> bool:
-    """Return whether `tensor` is computed from constants and from sizes that are known now.
+    """Return whether `tensor` is computed only from constants and fixed sizes, so that its value is certain.
 
     A value that is the same for two sizes of an unknown dimension may differ for a third.
     """
-    waiting, seen = [tensor], set[str]()
-    while waiting:
-        current = waiting.pop()
+    pending, seen = [tensor], set[str]()
+    while pending:
+        current = pending.pop()
         op = current.op
         if current.name in seen or _is_known_size(current):
             continue
@@ -101,12 +101,12 @@ def follows_from_fixed_sizes(tensor: Any) -> bool:
             if not op.inputs[0].shape.is_fully_defined():
                 return False
         elif op.type != "Rank" or op.inputs[0].shape.rank is None:
-            waiting += op.inputs
+            pending += op.inputs
     return True
 
 
 def _is_known_size(tensor: Any) -> bool:
-    """Return whether `tensor` is one entry of a shape, and that is known."""
+    """Return whether `tensor` is an entry of a shape, with a known value."""
     op = tensor.op
     if op.type == "Unpack":
         place = tensor.value_index
@@ -126,16 +126,16 @@ def _is_known_size(tensor: Any) -> bool:
 
 def _shapes_read(tensors: list[Any]) -> list[Any] | None:
     """Return the shapes from which `tensors` are computed; None if they follow from anything else."""
-    waiting, seen, shapes = list(tensors), set[str](), dict[str, Any]()
-    while waiting:
-        tensor = waiting.pop()
+    pending, seen, shapes = list(tensors), set[str](), dict[str, Any]()
+    while pending:
+        tensor = pending.pop()
         if tensor.op.type == "Shape":
             shapes[tensor.name] = tensor
         elif not tensor.op.inputs and tensor.op.type != "Const":
             return None
         elif tensor.op.name not in seen:
             seen.add(tensor.op.name)
-            waiting += tensor.op.inputs
+            pending += tensor.op.inputs
         if len(seen) > _MOST_NODES:
             return None
     return list(shapes.values())
