@@ -26,13 +26,13 @@ from typing import Any
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def _bound(memory_mib: int, stack: int) -> None:
+def _set_limits(memory_mib: int, stack: int) -> None:
     """Let the kernel enforce the memory limit, and give the main thread its stack back."""
     limit = memory_mib << 20
     # RLIMIT_DATA counts what is really allocated; RLIMIT_AS would also count what CUDA only reserves.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # glibc has read by now what the stacks of threads are: those that the launcher made small.
+    # glibc has already read the stack size for threads: the small one that the launcher set.
     resource.setrlimit(resource.RLIMIT_STACK, (stack, resource.getrlimit(resource.RLIMIT_STACK)[1]))
 
 
@@ -44,33 +44,33 @@ def _only_tasks() -> None:
     sys.modules["tasks"] = package
 
 
-def _answer(module: str, request: dict[str, Any], workdir: Path) -> dict[str, Any]:
+def _run_module(module: str, request: dict[str, Any], workdir: Path) -> dict[str, Any]:
     def report(phase: str, fraction: float) -> None:
         with (workdir / "progress").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"phase": phase, "fraction": fraction}) + "\n")
 
     try:
-        answer = {"result": _imported(module).main(request, report)}
+        answer = {"result": _import_module(module).main(request, report)}
         json.dumps(answer)  # a result that is no JSON is the module's error, too
     except Exception as error:  # noqa: BLE001 (the parent gets every error as an answer)
-        return {"error": _typed(error, module, request["memory_mib"], workdir)}
+        return {"error": _error_document(error, module, request["memory_mib"], workdir)}
     return answer
 
 
-def _imported(module: str) -> Any:
-    """Import the module without looking for garbage, of which TensorFlow's import leaves none to speak of."""
+def _import_module(module: str) -> Any:
+    """Import the module without collecting garbage: TensorFlow's import leaves hardly any."""
     gc.disable()
     if module.startswith("tasks.tensorflow."):
-        # Keras imports it, if it is there, for pictures that no child draws: a fifth of the start.
+        # Keras imports it, if installed, for plots that no child draws: a fifth of the start-up time.
         sys.modules["matplotlib"] = None  # type: ignore[assignment]
     imported = importlib.import_module(module)
-    gc.freeze()  # nor is it looked for among the libraries later
+    gc.freeze()  # later collections skip the libraries, too
     gc.enable()
     return imported
 
 
-def _typed(error: Exception, module: str, memory_mib: int, workdir: Path) -> dict[str, Any]:
-    """Return the document of `error` itself, or of the typed error that stands for it."""
+def _error_document(error: Exception, module: str, memory_mib: int, workdir: Path) -> dict[str, Any]:
+    """Return the document of `error`, or of the farm's error that replaces it."""
     from tasks.children.disk import disk_full, is_no_space  # noqa: PLC0415
     from tasks.domain.errors import ChildFailed, ChildOutOfMemory, FarmError  # noqa: PLC0415
 
@@ -88,17 +88,17 @@ def _typed(error: Exception, module: str, memory_mib: int, workdir: Path) -> dic
     return ChildFailed(
         wanted=f"to run {module}",
         found=f"{type(error).__name__}: {error}"[-2000:],
-        fix="this is a case that the farm does not know yet: report it with the model's structure",
+        fix="this is a case that the farm does not handle yet: please report it with the model's structure",
     ).to_document()
 
 
 def main() -> int:
-    """Run one request, leave its answer beside it and return the exit status."""
+    """Run the request, write its answer beside it and return the exit status."""
     module, workdir = sys.argv[1], Path(sys.argv[2])
     request = json.loads((workdir / "request.json").read_text("utf-8"))
-    _bound(request["memory_mib"], request["stack"])
+    _set_limits(request["memory_mib"], request["stack"])
     _only_tasks()
-    answer = _answer(module, request["request"] | {"memory_mib": request["memory_mib"]}, workdir)
+    answer = _run_module(module, request["request"] | {"memory_mib": request["memory_mib"]}, workdir)
     answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     part = workdir / "answer.part"
     try:
@@ -106,7 +106,7 @@ def main() -> int:
     except OSError as error:
         if error.errno not in _DISK_FULL:
             raise
-        part.unlink()  # our output may lie on the same disk: its space lets the next line through
+        part.unlink()  # our output may be on the same disk: the freed space lets the next line through
         sys.stderr.write(f"the answer could not be written: {error}\n")
         return 1
     part.replace(workdir / "answer.json")
@@ -117,4 +117,4 @@ if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # TensorFlow and TensorRT take seconds, and sometimes crash, in their own clean-up
+    os._exit(status)  # TensorFlow and TensorRT take seconds, and sometimes crash, in their own cleanup

@@ -15,22 +15,22 @@ _PASSED_ON = (
     "TZ",
     "CUDA_VISIBLE_DEVICES",
 )
-# These lead to the libraries of the farm's own Python: another one would load what was not made for it.
+# These lead to the libraries of the farm's own Python: another Python would load what was not made for it.
 _PASSED_ON_TO_OWN_PYTHON = ("PYTHONHOME", "PYTHONPATH")
 
 
 def child_environment(interpreter: str, home: Path) -> dict[str, str]:
     """Return the environment of a child that runs in `interpreter` and has `home` to itself."""
     names = _PASSED_ON + (_PASSED_ON_TO_OWN_PYTHON if interpreter == sys.executable else ())
-    passed = {name: os.environ[name] for name in names if name in os.environ}
+    inherited = {name: os.environ[name] for name in names if name in os.environ}
     # A home of its own: no ~/.aws, no caches that outlive the child.
-    own = {
+    settings = {
         "HOME": str(home),
         "TMPDIR": str(home),
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        # Kernels are loaded when they are used, which TensorRT asks for: it spares memory of the GPU.
+        # Load kernels when they are first used, as TensorRT recommends: this saves GPU memory.
         "CUDA_MODULE_LOADING": "LAZY",
-        # NumPy's OpenBLAS takes 40 MiB of the memory limit for each processor, and no child multiplies by it.
+        # NumPy's OpenBLAS takes 40 MiB of the memory limit for each processor, and no child multiplies in it.
         "OPENBLAS_NUM_THREADS": "1",
     }
-    return passed | own
+    return inherited | settings

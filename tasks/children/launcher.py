@@ -31,12 +31,14 @@ _PR_SET_CHILD_SUBREAPER = 36
 _NOT_STARTED = 127
 _SIGNALLED = 128
 _PAUSE_SECONDS = 0.005
-# What sockets can be made of, and what looks into other processes or the kernel.
-_CLOSED = ("ptrace", "process_vm_readv", "process_vm_writev", "keyctl", "add_key", "request_key", "bpf",
-           "perf_event_open", "userfaultfd")  # fmt: skip
-_AF_INET = (2, 10)
+# Calls that look into other processes or the kernel.
+_REFUSED_CALLS = (
+    "ptrace", "process_vm_readv", "process_vm_writev", "keyctl", "add_key", "request_key", "bpf",
+    "perf_event_open", "userfaultfd",
+)  # fmt: skip
+_INTERNET_FAMILIES = (2, 10)
 # What glibc gives a thread if there is no limit for stacks. All of it counts for the memory limit, and
-# TensorFlow starts four threads for each processor, so the usual 8 MiB are a fourth of the memory on 64.
+# TensorFlow starts four threads for each processor, so the usual 8 MiB would be a fourth of the memory on 64.
 _THREAD_STACK = 2 << 20
 
 
@@ -53,18 +55,18 @@ def main() -> int:
     launcher = os.getpid()
     child = os.fork()
     if child == 0:
-        _become(plan, home, launcher)
+        _start_child(plan, home, launcher)
     try:
         return _wait(child, woken)
     finally:
-        _end_all()
+        _kill_descendants()
 
 
 def _wait(child: int, woken: int) -> int:
     while True:
         ready, _, _ = select.select([0, woken], [], [])
         if 0 in ready and not os.read(0, 1):
-            return _NOT_STARTED  # nobody reads this: the farm has ended, or has ended the call
+            return _NOT_STARTED  # nobody reads this: the farm has exited, or has ended the call
         if woken in ready:
             os.read(woken, 4096)
         while True:
@@ -79,11 +81,11 @@ def _wait(child: int, woken: int) -> int:
                 break
 
 
-def _end_all() -> None:
+def _kill_descendants() -> None:
     """End what is left. The kernel does it if this process is the first of its PID namespace."""
-    listed = f"/proc/self/task/{os.getpid()}/children"
-    while os.getpid() != 1 and os.path.exists(listed):
-        with open(listed, "rb") as file:
+    children = f"/proc/self/task/{os.getpid()}/children"
+    while os.getpid() != 1 and os.path.exists(children):
+        with open(children, "rb") as file:
             for pid in file.read().split():
                 os.kill(int(pid), signal.SIGKILL)  # its own children become ours
         try:
@@ -94,7 +96,7 @@ def _end_all() -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _become(plan: dict[str, Any], home: str, launcher: int) -> NoReturn:
+def _start_child(plan: dict[str, Any], home: str, launcher: int) -> NoReturn:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -107,7 +109,7 @@ def _become(plan: dict[str, Any], home: str, launcher: int) -> NoReturn:
         _confine(plan)
         _shrink_stacks()
         os.execve(plan["command"][0], plan["command"], plan["environment"])  # noqa: S606 (no shell is meant)
-    except BaseException as error:  # noqa: BLE001 (a child that is not closed off must not run)
+    except BaseException as error:  # noqa: BLE001 (a child that is not confined must not run)
         number = error.errno if isinstance(error, OSError) else errno.EPROTO
         with open(f"{home}/not-started", "w", encoding="utf-8") as file:
             file.write(f"{number} {type(error).__name__}: {error}")
@@ -125,12 +127,12 @@ def _confine(plan: dict[str, Any]) -> None:
     if plan["landlock"]:
         _close_files(plan["files"])
     if plan["seccomp"]:
-        _close_calls(sockets=plan["files"] is not None)
+        _refuse_calls(sockets=plan["files"] is not None)
 
 
 def _close_files(files: dict[str, list[str]] | None) -> None:
-    """Close other processes, all files except `files`, and TCP if Landlock can."""
-    # Its helpers for tests, which it imports too, take longer to load than all the rest here.
+    """Close other processes, all files but `files` (if given), and TCP if Landlock can."""
+    # Its test helpers, which it imports, too, take longer to load than all the rest here.
     sys.modules["landlockpy.testing"] = ModuleType("landlockpy.testing")
     from landlockpy import AccessFS, AccessNet, Ruleset, Scope  # noqa: PLC0415
 
@@ -151,7 +153,7 @@ def _close_files(files: dict[str, list[str]] | None) -> None:
         rules.restrict()
 
 
-def _close_calls(*, sockets: bool) -> None:
+def _refuse_calls(*, sockets: bool) -> None:
     """Let the kernel refuse calls: all sockets, or internet sockets only."""
     import pyseccomp  # noqa: PLC0415
 
@@ -159,10 +161,10 @@ def _close_calls(*, sockets: bool) -> None:
     refused = pyseccomp.ERRNO(errno.EACCES)
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "io_uring_setup")
     if sockets:
-        for name in ("socket", *_CLOSED):
+        for name in ("socket", *_REFUSED_CALLS):
             rules.add_rule(refused, name)
     else:
-        for family in _AF_INET:
+        for family in _INTERNET_FAMILIES:
             rules.add_rule(refused, "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
     rules.load()
 

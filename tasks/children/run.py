@@ -36,19 +36,19 @@ async def run_child(
 ) -> ChildAnswer:
     """Run `program` on `request` in processes of its own and return its answer.
 
-    What of the host it reaches is `program.confined`; of the host's files that is below `workdir`, and
-    each `Path` in `request` to read. A string in `request` gives access to nothing.
+    `program.confined` says how much of the host it reaches. Of the host's files, that is what is below
+    `workdir`, and each `Path` in `request` for reading. A string in `request` gives access to nothing.
 
     The child and all that it started are killed when this call ends, however it ends, and when the farm's
-    own process is killed. `tasks.children.sandbox.protection` tells whether that holds on this host also
-    for what moved to a session of its own.
+    own process is killed. `tasks.children.sandbox.protection` says whether, on this host, that includes
+    processes that moved to a session of their own.
 
     Raises:
         FarmError: the child's own typed error.
         ChildCrashed: it was ended by a signal; the error carries its last output.
-        ChildKilled: that signal was SIGKILL, and not from here.
-        ChildFailed: it raised an error that has no name here, ended without an answer or with one that
-            cannot be read, it wrote too much, or this host could not start it.
+        ChildKilled: the signal was SIGKILL, and this call did not send it.
+        ChildFailed: it raised an error that is not the farm's, ended without a readable answer, wrote too
+            much, or could not be started on this host.
         ChildOutOfMemory: it reached `limits.memory_mib`.
         ChildTimedOut: it reached `limits.seconds`.
         DiskFull: it found no space for its answer.
@@ -74,24 +74,24 @@ def _command(
     program: ChildProgram, request: Mapping[str, Any], home: Path, workdir: Path, limits: Limits
 ) -> list[str]:
     """Write the request to the child's folder `home`; return the command that runs `program`."""
-    named: list[Path] = []
+    readable: list[Path] = []
     document = {
         "memory_mib": limits.memory_mib,
         "stack": resource.getrlimit(resource.RLIMIT_STACK)[0],
-        "request": _as_json(dict(request), named),
+        "request": _as_json(dict(request), readable),
     }
     (home / "request.json").write_text(json.dumps(document), "utf-8")
-    return launch_command(program, home, reads=named, writes=workdir)
+    return launch_command(program, home, reads=readable, writes=workdir)
 
 
-def _as_json(value: Any, named: list[Path]) -> Any:
+def _as_json(value: Any, readable: list[Path]) -> Any:
     """Return `value` with absolute paths as strings and note them: the child has another working folder."""
     if isinstance(value, Path):
-        named.append(value.absolute())
+        readable.append(value.absolute())
         return str(value.absolute())
     if isinstance(value, Mapping):
-        return {key: _as_json(item, named) for key, item in value.items()}
-    return [_as_json(item, named) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: _as_json(item, readable) for key, item in value.items()}
+    return [_as_json(item, readable) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 async def _run_to_end(
@@ -113,11 +113,11 @@ async def _run_to_end(
     except TimeoutError as error:
         raise ChildTimedOut(
             wanted=f"step {program.step} within {limits.seconds:.0f} s",
-            found="it was still running and has been ended",
+            found="it was still running and was ended",
             fix="raise ENGINEFARM_CHILD_SECONDS, or lower optimization_level in build.yaml",
         ) from error
     finally:
-        await asyncio.shield(_end(process))
+        await asyncio.shield(_end_processes(process))
 
 
 async def _wait_with_progress(
@@ -130,20 +130,20 @@ async def _wait_with_progress(
     read = 0
     while not waiter.done():
         await asyncio.wait({waiter}, timeout=_POLL_SECONDS)
-        read = _pass_on(step, home / "progress", read)
+        read = _report_new_lines(step, home / "progress", read)
         written.check()
-        if (held := watch.deadlocked_mib()) is not None:
+        if (used_mib := watch.deadlocked_mib()) is not None:
             raise ChildOutOfMemory(
                 wanted=f"step {step} within {limits.memory_mib} MiB",
-                found=f"{held} MiB in use, and all threads waiting for each other forever, which happens if "
-                "there is no memory to start another thread",
+                found=f"{used_mib} MiB in use, and all threads waiting for each other forever, which happens "
+                "if there is no memory to start another thread",
                 fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
             )
     report_progress(step, "", 1.0)
     return waiter.result()
 
 
-def _pass_on(step: str, progress: Path, read: int) -> int:
+def _report_new_lines(step: str, progress: Path, read: int) -> int:
     """Report the complete lines after the first `read` bytes; return how many bytes are read now."""
     data = read_plain(progress, read, _MOST_PROGRESS)
     complete = data[: data.rfind(b"\n") + 1]
@@ -157,7 +157,7 @@ def _pass_on(step: str, progress: Path, read: int) -> int:
     return read + len(complete)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end_processes(process: asyncio.subprocess.Process) -> None:
     """End the launcher, which ends the child and all that it started, and at last the process group."""
     if process.stdin is not None:
         process.stdin.close()

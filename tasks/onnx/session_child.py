@@ -25,10 +25,10 @@ _NUMPY_NAMES = {"float": "float32", "double": "float64"}
 
 
 def open_session(path: Path, graph: bytes | None = None) -> onnxruntime.InferenceSession:
-    """Return a session of the graph at `path`, or of `graph`, whose weights lie beside `path`.
+    """Return a session of the graph at `path`, or of `graph`, whose weights are beside `path`.
 
     Raises:
-        VerificationFailed: onnxruntime does not take the graph.
+        VerificationFailed: onnxruntime cannot load the graph.
         ChildOutOfMemory: it could not allocate what the graph needs.
     """
     options = onnxruntime.SessionOptions()
@@ -49,14 +49,14 @@ def run_corner(session: onnxruntime.InferenceSession, corner: Corner, path: Path
         ChildOutOfMemory: it could not allocate what the graph needs.
     """
     feeds = {}
-    for wanted in session.get_inputs():
-        if wanted.name not in corner.inputs:
+    for declared in session.get_inputs():
+        if declared.name not in corner.inputs:
             raise VerificationFailed(
-                wanted=f"a value for input {wanted.name} of {path.name} at {corner.name}",
+                wanted=f"a value for input {declared.name} of {path.name} at {corner.name}",
                 found=f"values for {', '.join(corner.inputs) or 'no input'}",
                 fix="convert the release again: graph and reference file belong to different models",
             )
-        feeds[wanted.name] = corner.inputs[wanted.name].astype(_dtype(wanted.type), copy=False)
+        feeds[declared.name] = corner.inputs[declared.name].astype(_dtype(declared.type), copy=False)
     names = [output.name for output in session.get_outputs()]
     try:
         values = session.run(names, feeds)
@@ -86,7 +86,7 @@ def _refuse(error: Exception, wanted: str) -> NoReturn:
         wanted=wanted,
         found=message[:_LONGEST_MESSAGE],
         fix=(
-            "TensorFlow takes these inputs, so the graph is not the model: please report it with the model's "
-            "structure; without the layer that is named, the model may convert"
+            "TensorFlow accepts these inputs, so the graph differs from the model: please report it with the "
+            "model's structure; without the named layer, the model may convert"
         ),
     ) from error

@@ -1,4 +1,4 @@
-"""Simplifies a graph by onnxslim, which leaves large weights where they are."""
+"""Simplifies a graph with onnxslim, which leaves large weights where they are."""
 
 # ruff: noqa: SLF001 (whether onnxslim has read a tensor can be seen in no other way)
 
@@ -28,9 +28,9 @@ _OPTIONS: tuple[Mapping[str, Any], ...] = (
 def simplified(model: ModelProto, room: Scratch) -> ModelProto:
     """Return `model` simplified, with the same inputs; large weights that change go to `room`.
 
-    onnxslim's folding of constants can lose what the branches of an If read (TopK in those of
-    `tf.image.non_max_suppression_padded`), and its inference of shapes takes an open dimension for 1 (that of
-    ragged lengths); such a graph is simplified by its other means alone.
+    onnxslim's constant folding can lose tensors that the branches of an If read (TopK in those of
+    `tf.image.non_max_suppression_padded`), and its shape inference can take an open dimension for 1 (that of
+    ragged lengths). Then the graph is simplified without the step that fails.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
@@ -38,7 +38,7 @@ def simplified(model: ModelProto, room: Scratch) -> ModelProto:
         with _exported_to(room):
             simple: ModelProto = onnxslim.slim(_copy(model), **options)
         kept_open = _open_dimensions(inputs) <= _open_dimensions(simple.graph.input) | _unread(inputs, simple)
-        # onnxslim drops inputs that nothing reads, but servers of the model feed the signature's.
+        # onnxslim drops inputs that nothing reads, but callers feed all inputs of the signature.
         del simple.graph.input[:]
         simple.graph.input.extend(inputs)
         if is_ordered(simple.graph) and kept_open:
@@ -62,7 +62,7 @@ def _unread(inputs: list[Any], simple: ModelProto) -> set[tuple[str, int]]:
 
 
 def _copy(model: ModelProto) -> ModelProto:
-    """Return a copy, since onnxslim takes apart what it is given; large weights are references in both."""
+    """Return a copy, since onnxslim changes what it is given; large weights are references in both."""
     copy = ModelProto()
     copy.CopyFrom(model)
     return copy
@@ -72,8 +72,8 @@ def _copy(model: ModelProto) -> ModelProto:
 def _exported_to(room: Scratch) -> Iterator[None]:
     """Let onnxslim export references for large weights, and not keep their values.
 
-    It exports and imports the graph in every round. By itself it exports a weight by value once it has
-    read it, be it for its shape alone, and a graph of more than 2 GiB can be neither copied nor checked.
+    onnxslim exports and imports the graph in every round. By default it exports a weight by value once it has
+    read it, even if only for its shape, and a graph of more than 2 GiB can be neither copied nor checked.
     """
     export = OnnxExporter.export_tensor_proto
 

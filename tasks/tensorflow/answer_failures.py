@@ -32,7 +32,7 @@ def no_answer(kind: str, message: str, corner: str, sizes: str) -> FarmError:
     Args:
         kind: the class of TensorFlow's error.
         message: its text.
-        corner: at which corner of the shapes.
+        corner: the corner of the shapes.
         sizes: the inputs with their shapes, for people.
     """
     node = _NODE.search(message)
@@ -43,10 +43,10 @@ def no_answer(kind: str, message: str, corner: str, sizes: str) -> FarmError:
         "found": f"{kind}: {said}" + (f" ({placed(node[1])})" if node else ""),
     }
     if kind == "UnimplementedError" or _NO_KERNEL.search(said):
-        fix = "replace the operation by one that TensorFlow computes on processors, not on GPUs alone"
+        fix = "replace the operation with one that TensorFlow can compute on a CPU"
         return OperationUnsupported(**texts, fix=fix)
     if _VALUES.search(said):
-        fix = "give `samples` in build.yaml, with values that the model takes"
+        fix = "give `samples` in build.yaml, with values that the model accepts"
         return SamplesInvalid(**texts, fix=fix)
     if _SHAPES.search(said):
         fix = (

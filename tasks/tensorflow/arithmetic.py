@@ -11,14 +11,14 @@ from tasks.tensorflow.preflight.graph_reach import nodes_of_signature
 # Numbers of tensorflow.DataType, the coarsest type first.
 _LOW = {14: Precision.BF16, 19: Precision.FP16}
 _CHANNELS_FIRST = (b"NCHW", b"NCDHW")
-# They hand on what they get; a Cast from a low type rounds nothing, either.
+# They pass values on unchanged; a Cast from a low type rounds nothing, either.
 _EXACT = frozenset({"Const", "Identity", "Placeholder", "ReadVariableOp", "VarHandleOp"})
 
 
-def own_arithmetic(graph: Any, signature: str) -> Precision:
+def model_arithmetic(graph: Any, signature: str) -> Precision:
     """Return the coarsest of BF16, FP16 and FP32 to which an operation of `signature` rounds.
 
-    So a model whose inputs or weights alone are in FP16, and are cast to FP32 before anything else, computes
+    A model that has only its inputs or weights in FP16, and casts them to FP32 before anything else, computes
     in FP32. FP64 counts as FP32: engines have no other arithmetic for it.
     """
     kinds = {kind for _, node in nodes_of_signature(graph, signature) for kind in _rounded_to(node)}

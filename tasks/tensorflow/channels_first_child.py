@@ -1,4 +1,4 @@
-"""Child: `convert_child` for a model with its channels first, where oneDNN's kernels alone answer."""
+"""Child: `convert_child` for a model with its channels first, which only oneDNN's kernels can compute."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# One order of additions in every run; oneDNN chooses its own by processor.
+# The same order of additions in every run; oneDNN chooses its own by processor.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import tensorflow as tf
@@ -26,21 +26,21 @@ from tasks.tensorflow.draws import Draws
 from tasks.tensorflow.feeds import describe, read_samples
 from tasks.tensorflow.freeze_child import freeze
 from tasks.tensorflow.graph_child import write_onnx
-from tasks.tensorflow.reference_child import answer_corners, called, measure_noise
+from tasks.tensorflow.reference_child import answer_corners, measure_noise, with_graph_names
 
 # Weights get pages of their own, which go back to the system as soon as a copy is dropped. By default
-# glibc keeps what was freed once, and each of the many copies would add to the peak.
+# glibc keeps freed memory, and each of the many copies would add to the peak.
 _M_MMAP_THRESHOLD = -3
 _LARGE = 1 << 20
 
 
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Convert what `plan` (the answer of `plan_child`) says; write `onnx`, and `reference` if not None."""
+    """Convert as `plan` (the answer of `plan_child`) says; write `onnx`, and `reference` if not None."""
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
     plan, seconds, samples_used = request["plan"], dict[str, float](), ""
     inputs, outputs = specs_of(plan["inputs"]), specs_of(plan["outputs"])
     report("load", 0.1)
-    gc.disable()  # all that is made here lives on, and looking for garbage takes a third of the time
+    gc.disable()  # everything made here stays alive, and collecting garbage would take a third of the time
     with _timed(seconds, "load"):
         loaded = _load(Path(request["saved_model"]))
         function = loaded.signatures[plan["name"]]
@@ -48,12 +48,12 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     if request["reference"] is not None:
         report("reference", 0.3)
         with _timed(seconds, "reference"):
-            samples_used = _answer(request, function, inputs)
+            samples_used = _write_answers(request, function, inputs)
     report("convert", 0.6)
     with _timed(seconds, "convert"), scratch() as room:
         frozen = freeze(function, inputs, outputs, plan["renamed"], room)
         del function, loaded
-        gc.collect()  # a loaded model is full of cycles, which would hold its variables until the end
+        gc.collect()  # a loaded model is full of cycles, which would keep its variables until the end
         plugin_ops = frozenset(request["plugin_ops"])
         written = write_onnx(frozen, Path(request["onnx"]), opset=request["opset"], plugin_ops=plugin_ops)
     weights = None if written.weights is None else str(written.weights)
@@ -65,7 +65,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     }
 
 
-def _answer(request: dict[str, Any], function: Any, inputs: tuple[TensorSpec, ...]) -> str:
+def _write_answers(request: dict[str, Any], function: Any, inputs: tuple[TensorSpec, ...]) -> str:
     """Write the reference; describe where the inputs' values came from."""
     plan = request["plan"]
     samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
@@ -73,7 +73,7 @@ def _answer(request: dict[str, Any], function: Any, inputs: tuple[TensorSpec, ..
     draws = Draws(limits=plan["vocabularies"], divided=frozenset(plan["divided"]))
     answers = answer_corners(function, inputs, profiles, samples, draws)
     measure_noise(function, answers.corners, Precision(plan["arithmetic"]))
-    write_reference(Path(request["reference"]), called(answers.corners, plan["renamed"]))
+    write_reference(Path(request["reference"]), with_graph_names(answers.corners, plan["renamed"]))
     return describe(inputs, samples, answers.draws)
 
 

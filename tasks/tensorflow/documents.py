@@ -1,4 +1,4 @@
-"""Tensors and shapes as children pass them, and back."""
+"""Tensors and shapes from the JSON in which children pass them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tasks.domain.request import ShapeRange
 
 
 def specs_of(documents: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    """Return the tensors of their JSON form."""
+    """Return the tensors that `documents` describe."""
     return tuple(TensorSpec(**document | {"shape": tuple(document["shape"])}) for document in documents)
 
 
 def shapes_of(documents: Mapping[str, dict[str, list[int]]]) -> dict[str, ShapeRange]:
-    """Return the shapes of their JSON form, by input."""
+    """Return the shapes that `documents` describe, by input."""
     return {
         name: ShapeRange(**{corner: tuple(dims) for corner, dims in document.items()})
         for name, document in documents.items()

@@ -1,9 +1,9 @@
 """Numbers for inputs without samples: those that the model takes, and those at which graphs go wrong.
 
-A graph may be right on usual numbers only. So there are zeros among the floats, two equal rows, two equal ids
-and integers below zero, which ONNX divides and looks up otherwise than TensorFlow. A model may refuse some of
-these, or answer no number; then milder ones are drawn. It may answer the same to all small numbers, as models
-of pictures do that divide by 255; then larger ones are drawn.
+A graph may be right only for ordinary numbers. So there are zeros among the floats, two equal rows, two
+equal ids and negative integers, which ONNX divides and looks up differently from TensorFlow. If a model
+refuses some of these, or returns no number, milder numbers are drawn. If it returns the same for all small
+numbers, as image models that divide by 255 do, larger numbers are drawn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tasks.tensorflow.vocabulary import drawable
 SEED = 0
 _BYTES = 256
 _DIGITS = 30
-"""Integers that are divided have so many binary digits at most: TensorRT 8 computes 64 of them as 32."""
+"""Integers that are divided have at most this many bits: TensorRT 8 computes 64-bit integers in 32 bits."""
 _ZEROS = 1 / 16
 _PIXELS = 128.0
 _LEAST = 3
@@ -34,12 +34,12 @@ class Draws:
     """How numbers are drawn.
 
     Attributes:
-        limits: how many ids there are for inputs that take ids, see `tasks.tensorflow.vocabulary`.
-        divided: inputs of integers that are divided, shifted and the like, and so may be any.
-        signs: whether integers may be below zero.
-        deviation: how large floats are.
-        seed: what is drawn.
-        plain: whether all are usual numbers.
+        limits: the number of ids for inputs that take ids, see `tasks.tensorflow.vocabulary`.
+        divided: integer inputs that are divided, shifted and the like, so that any integer may occur.
+        signs: whether integers may be negative.
+        deviation: the standard deviation of floats.
+        seed: the seed of the numbers.
+        plain: whether only ordinary numbers are drawn.
     """
 
     limits: Mapping[str, int] = field(default_factory=dict)
@@ -54,11 +54,11 @@ class Draws:
         return self, replace(self, signs=False), replace(self, signs=False, plain=True)
 
     def larger(self) -> Draws:
-        """Return the same with floats as large as the values of pixels."""
+        """Return the same draws with floats as large as pixel values."""
         return replace(self, deviation=_PIXELS)
 
     def again(self) -> Draws:
-        """Return the same with other numbers."""
+        """Return the same draws with other numbers."""
         return replace(self, seed=self.seed + 1)
 
     def are_floats(self, spec: TensorSpec) -> bool:
@@ -66,7 +66,7 @@ class Draws:
         return self._end(spec) is None
 
     def drawn(self, spec: TensorSpec, index: int, shape: tuple[int, ...]) -> _Values:
-        """Return numbers that the model takes, each drawn by the input's own seed."""
+        """Return numbers for an input, drawn from a seed of its own."""
         draw, dtype = np.random.default_rng([self.seed, index]), np.dtype(spec.dtype)
         if self._is_any(spec):
             values = _of_any_size(draw, shape, dtype)
@@ -99,10 +99,10 @@ class Draws:
         return -1 if signed and self.signs else 0
 
     def _end(self, spec: TensorSpec) -> int | None:
-        """Return where the whole numbers for an input end; None if numbers are standard normal.
+        """Return the exclusive upper bound of the integers for an input; None if its numbers are floats.
 
-        Ids go up to the smallest table that they reach. Other integers end at 1, as masks and kinds of tokens
-        do, and as every table has; only bytes are known to go up to 255.
+        Ids stay below the size of the smallest table that they index. Other integers end at 1, as masks and
+        token types do, an id that every table has; only bytes are known to go up to 255.
         """
         dtype = np.dtype(spec.dtype)
         ids = drawable(self.limits, spec.name, dtype)
@@ -122,7 +122,7 @@ def _of_any_size(draw: np.random.Generator, shape: tuple[int, ...], dtype: np.dt
 
 
 def _repeated(values: _Values, ids: bool) -> _Values:  # noqa: FBT001
-    """Return `values` with the first row again as the last; with ids, also the first of each row."""
+    """Return `values` with the first row repeated as the last; for ids, also the first id of each row."""
     if values.ndim and len(values) >= _LEAST:
         values[-1] = values[0]
     if ids and values.ndim > 1 and values.shape[-1] >= _LEAST:

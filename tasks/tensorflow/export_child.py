@@ -37,14 +37,14 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     check_graph(serving_graph(saved_model))
     write_sanitised(raw, saved_model, target)
     write_loaded_by(target, library.name, path)
-    shutil.rmtree(raw)  # its data lives on below the target, by hard links
+    shutil.rmtree(raw)  # hard links below the target keep its data
     return {}
 
 
 def _library(path: Path) -> KerasLibrary:
-    """Return the Keras that gives the words of `path` the meaning that they had when it was written."""
+    """Return the Keras that reads `path` in the way that the Keras that wrote it did."""
     if is_legacy(path):
-        from tasks.tensorflow.keras2_child import LIBRARY  # noqa: PLC0415 (one of the two is enough)
+        from tasks.tensorflow.keras2_child import LIBRARY  # noqa: PLC0415 (only one of the two is needed)
 
         return LIBRARY
     from tasks.tensorflow.keras3_child import LIBRARY as CURRENT  # noqa: PLC0415
@@ -74,12 +74,12 @@ def _load(library: KerasLibrary, path: Path) -> Any:
 
 
 def _other_form(path: Path, problem: str) -> str:
-    """Return in which form the model can be uploaded instead."""
+    """Return another form in which the model can be uploaded."""
     saving = (
         "model.save(FOLDER) with the Keras that wrote the file" if is_legacy(path) else "model.export(FOLDER)"
     )
     if _NOT_OF_KERAS.search(problem):
-        return f"upload a SavedModel ({saving}), which holds the computation of what Keras lacks"
+        return f"upload a SavedModel ({saving}), which contains the computation of classes that Keras lacks"
     if is_legacy(path):
         return f"upload a SavedModel ({saving})"
     return f"save it with a current Keras, or upload a SavedModel ({saving})"
@@ -93,8 +93,8 @@ def _export(library: KerasLibrary, model: Any, path: Path, target: Path) -> None
     ]
     structure = model.input if len(specs) > 1 or isinstance(getattr(model, "input", None), dict) else None
 
-    def serve(*given: Any) -> dict[str, Any]:
-        pairs = zip(given, model.inputs, strict=True)
+    def serve(*arguments: Any) -> dict[str, Any]:
+        pairs = zip(arguments, model.inputs, strict=True)
         tensors = [tf.cast(tensor, declared.dtype) for tensor, declared in pairs]
         fed = tensors[0] if structure is None else library.pack(structure, tensors)
         outputs = _named_outputs(model, model(fed, training=False), library.flatten)
@@ -120,7 +120,7 @@ def _outside(dtype: Any) -> Any:
 
 
 def _failing_layer(library: KerasLibrary, error: BaseException) -> str:
-    """Return name and class of the innermost layer that `error` passed through; empty if it did not."""
+    """Return name and class of the innermost layer that `error` passed through; empty if there is none."""
     layers = []
     for frame, _ in traceback.walk_tb(error.__traceback__):
         owner = frame.f_locals.get("self")
@@ -146,7 +146,7 @@ def _named_outputs(model: Any, result: Any, flatten: Callable[[Any], list[Any]])
 
 
 def _leaves(result: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the tensors of nested dictionaries and lists with their ways there, as `boxes/0`."""
+    """Yield the tensors of nested dictionaries and lists with their paths, such as `boxes/0`."""
     if isinstance(result, dict):
         pairs = [(str(key), value) for key, value in result.items()]
     elif isinstance(result, (list, tuple)):
@@ -160,11 +160,11 @@ def _leaves(result: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _unique(names: Sequence[str]) -> list[str]:
     """Return `names` with repetitions numbered: `a, a` becomes `a, a_1`."""
-    taken: list[str] = []
+    unique: list[str] = []
     for name in names:
         candidate, count = name, 0
-        while candidate in taken:
+        while candidate in unique:
             count += 1
             candidate = f"{name}_{count}"
-        taken.append(candidate)
-    return taken
+        unique.append(candidate)
+    return unique

@@ -13,11 +13,11 @@ _LONGEST_MESSAGE = 500
 _FIXES = {
     "scan output index": "let the loop write one row in each turn, as tf.scan and tf.map_fn do "
     "(keras.ops.scan does not), or compute it outside the engine",
-    # what tf2onnx cannot read is the list of a Case's functions
+    # tf2onnx cannot read the list of a Case's functions
     "infer the attribute type": "use tf.cond instead of tf.switch_case inside loops and branches",
 }
-_AT_A_LAYER = "replace the operation that is named, or compute it outside the engine"
-_OTHERWISE = "this is a text of TensorFlow or tf2onnx: please report it with the model's structure"
+_AT_A_LAYER = "replace the named operation, or compute it outside the engine"
+_OTHERWISE = "this is an internal error of TensorFlow or tf2onnx: please report it with the model's structure"
 _LOGGER = logging.getLogger("tf2onnx.tfonnx")
 
 
@@ -42,13 +42,13 @@ def failures_named(wanted: str) -> Iterator[None]:
     except (FarmError, MemoryError):
         raise
     except Exception as error:
-        where = f" ({placed(failed.name_of_node)})" if failed.name_of_node else ""
+        layer = f" ({placed(failed.name_of_node)})" if failed.name_of_node else ""
         raise OperationUnsupported(
             wanted=wanted,
-            found=f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST_MESSAGE]}{where}",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST_MESSAGE]}{layer}",
             fix=next(
                 (fix for words, fix in _FIXES.items() if words in str(error)),
-                _AT_A_LAYER if where else _OTHERWISE,
+                _AT_A_LAYER if layer else _OTHERWISE,
             ),
         ) from error
     finally:

@@ -22,7 +22,7 @@ from tasks.tensorflow.preflight.npz import check_npz
 from tasks.tensorflow.shapes import written
 
 _USUAL = Draws()
-# How many digits each keeps; engines compute float64 as float32.
+# Bits of the mantissa; engines compute float64 as float32.
 _MANTISSA = {Precision.FP32: 23, Precision.FP16: 10, Precision.BF16: 7}
 _MANTISSA_OF_TYPE = {"bfloat16": 7, "float16": 10, "float32": 23, "float64": 52}
 
@@ -61,8 +61,8 @@ def read_samples(path: Path, inputs: tuple[TensorSpec, ...]) -> Arrays:
 
 def _check_sample(path: Path, spec: TensorSpec, array: npt.NDArray[Any]) -> None:
     fits = len(spec.shape) == array.ndim and all(
-        axis == 0 or dim is None or dim == have
-        for axis, (dim, have) in enumerate(zip(spec.shape, array.shape, strict=False))
+        axis == 0 or dim is None or dim == size
+        for axis, (dim, size) in enumerate(zip(spec.shape, array.shape, strict=False))
     )
     if str(array.dtype) != spec.dtype or not fits or not array.size:
         raise SamplesInvalid(
@@ -75,7 +75,7 @@ def _check_sample(path: Path, spec: TensorSpec, array: npt.NDArray[Any]) -> None
         raise SamplesInvalid(
             wanted=f"numbers in every row of {spec.name} in {path.name}",
             found=f"NaN in row {int(missing.argmax())}, {missing.sum()} of {len(missing)} rows in all",
-            fix="remove such rows, or write the number that the model gets there: nothing compares with NaN",
+            fix="remove these rows, or write the number that the model gets there: NaN cannot be compared",
         )
 
 
@@ -92,9 +92,9 @@ def feed(
     Args:
         inputs: the signature's inputs.
         shapes: the shape of each, by name.
-        samples: arrays of the sample file by input; the others are drawn, the same in every run.
+        samples: arrays of the sample file by input; other inputs are drawn, the same in every run.
         draws: how numbers are drawn.
-        first: with which row the samples start.
+        first: the row at which the samples start.
     """
     return {
         spec.name: _fitted(samples[spec.name], shapes[spec.name], first)
@@ -110,7 +110,7 @@ def _fitted(sample: npt.NDArray[Any], shape: tuple[int, ...], first: int) -> npt
 
 
 def one_step_off(inputs: Arrays, arithmetic: Precision) -> Arrays | None:
-    """Return `inputs` with every float moved by one rounding step of `arithmetic`; None if none can be.
+    """Return `inputs` with every float moved by one rounding step of `arithmetic`; None if none can move.
 
     A smaller step would vanish in the model's first rounding.
     """
@@ -131,8 +131,8 @@ def is_movable(dtype: str, arithmetic: Precision) -> bool:
 def flipped(value: npt.NDArray[Any], arithmetic: Precision) -> npt.NDArray[Any]:
     """Return `value` with every finite number moved by one rounding step, half of them up and half down.
 
-    What moves is the last bit of the mantissa that `arithmetic` has, too. So the same call on the answer
-    gives `value` back, bit by bit.
+    This flips the last mantissa bit of `arithmetic`, so the same call on the result gives `value` back,
+    bit by bit.
     """
     bits = value.view(f"u{value.itemsize}")
     step = bits.dtype.type(1 << max(0, _MANTISSA_OF_TYPE[value.dtype.name] - _MANTISSA[arithmetic]))

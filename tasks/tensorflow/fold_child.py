@@ -17,7 +17,7 @@ from tasks.tensorflow.failures_child import failures_named
 from tasks.tensorflow.freeze_child import FrozenGraph
 from tasks.tensorflow.weights_child import Weights, become, node_name
 
-# What marks a quantised model would be folded away; the rest is control flow of TensorFlow 1.
+# Folding would remove the marks of a quantised model; the rest is control flow of TensorFlow 1.
 _NEVER_FOLDED = ("FakeQuant", "Quantize", "Dequantize", "Enter", "Exit", "Merge", "NextIteration", "Switch")
 
 
@@ -62,11 +62,11 @@ def _bypass_identities(graph: Any, weights: Weights) -> None:
 def reaching(graph: Any, names: set[str]) -> Any:
     """Return the part of `graph` that the nodes `names` need."""
     nodes = {node.name: node for node in graph.node}
-    needed, waiting = set(names), list(names)
-    while waiting:
-        new = {node_name(tensor) for tensor in nodes[waiting.pop()].input} - needed
+    needed, pending = set(names), list(names)
+    while pending:
+        new = {node_name(tensor) for tensor in nodes[pending.pop()].input} - needed
         needed |= new
-        waiting.extend(new)
+        pending.extend(new)
     kept = [node for node in graph.node if node.name in needed]
     return type(graph)(node=kept, library=graph.library, versions=graph.versions)
 
@@ -78,15 +78,15 @@ def _fold_weights(graph: Any, weights: Weights, kept: set[str]) -> None:
         return
     with tf.Graph().as_default() as imported:
         tf.import_graph_def(graph, name="")
-    known = _find_constants(
+    constants = _find_constants(
         nodes, weights, kept, lambda node: _no_larger(imported.get_operation_by_name(node.name))
     )
     read = {
         name
         for node in graph.node
-        if node.name not in known.all
+        if node.name not in constants.all
         for name in node.input
-        if not name.startswith("^") and node_name(name) in known.heavy - weights.tensors.keys()
+        if not name.startswith("^") and node_name(name) in constants.heavy - weights.tensors.keys()
     }
     folded = {}
     with tf.compat.v1.Session(graph=imported) as session:
@@ -101,7 +101,7 @@ def _fold_weights(graph: Any, weights: Weights, kept: set[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _ConstantNodes:
     """Names of nodes that follow from constants alone; the heavy ones from large weights, too."""
 
     all: set[str]
@@ -110,7 +110,7 @@ class _Known:
 
 def _find_constants(
     nodes: dict[str, Any], weights: Weights, kept: set[str], fits: Callable[[Any], bool]
-) -> _Known:
+) -> _ConstantNodes:
     readers = defaultdict[str, list[str]](list)
     for node in nodes.values():
         for name in node.input:
@@ -118,17 +118,17 @@ def _find_constants(
     missing = {name: len(node.input) for name, node in nodes.items()}
     heavy = set(weights.tensors)
     constant = heavy | {name for name, node in nodes.items() if node.op == "Const"}
-    waiting = list(constant)
-    while waiting:
-        for reader in readers[waiting.pop()]:
+    pending = list(constant)
+    while pending:
+        for reader in readers[pending.pop()]:
             missing[reader] -= 1
             node = nodes[reader]
             if missing[reader] == 0 and reader not in kept | constant and _foldable(node) and fits(node):
                 constant.add(reader)
-                waiting.append(reader)
+                pending.append(reader)
                 if any(node_name(name) in heavy for name in node.input):
                     heavy.add(reader)
-    return _Known(constant, heavy)
+    return _ConstantNodes(constant, heavy)
 
 
 def _foldable(node: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Child: one signature becomes a graph without variables, whose large weights lie in a file.
+"""Child: one signature becomes a graph without variables, whose large weights are in a file.
 
 In the graph a large weight is a placeholder of its shape, under its name: copies of the graph, which
 TensorFlow and tf2onnx make all the time, contain no weights. What the signature computes from weights
@@ -34,7 +34,7 @@ _USER_NAME = "_user_specified_name"
 
 @dataclass(slots=True, kw_only=True)
 class FrozenGraph:
-    """A graph and how its tensors are called in the signature.
+    """A graph, and its tensors by their names in the signature.
 
     Attributes:
         graph: TensorFlow's `GraphDef`, with placeholders for large weights.
@@ -70,15 +70,15 @@ def freeze(
     Raises:
         OperationUnsupported: TensorFlow cannot make it a graph without variables.
     """
-    given = function.inputs[: len(function.inputs) - len(function.captured_inputs)]
-    names = _user_names(function, given)
+    declared = function.inputs[: len(function.inputs) - len(function.captured_inputs)]
+    names = _user_names(function, declared)
     fed = {spec.name: names[name_among(names, spec.name)] for spec in inputs}
     # A loaded signature returns its outputs in the order of their sorted names.
-    taken = dict(
+    tensor_names = dict(
         zip(sorted(function.structured_outputs), (out.name for out in function.outputs), strict=True)
     )
-    fetched = {spec.name: taken[renamed.get(spec.name, spec.name)] for spec in outputs}
-    # Graphs of TensorFlow 1 name what initialises their tables. It has run, and no signature has it.
+    fetched = {spec.name: tensor_names[renamed.get(spec.name, spec.name)] for spec in outputs}
+    # Graphs of TensorFlow 1 name the initialisers of their tables. They have run, and no signature has them.
     function.graph.clear_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS)
     with failures_named("a graph without variables"):
         large = _large_captures(function)
@@ -114,7 +114,7 @@ def _without_variables(function: Any, large: dict[str, Any]) -> Any:
 
 
 class _Captures(tf_freezing._FunctionConverterDataInEager):  # type: ignore[misc]
-    """What a function captures, as values; of a large weight only type and shape, which nodes show."""
+    """The values that a function captures; of a large weight only type and shape, which nodes show."""
 
     def __init__(self, function: Any, large: dict[str, Any]) -> None:
         self._large = large
@@ -144,12 +144,12 @@ def _large_captures(function: Any) -> dict[str, Any]:
     return {name: value for name, value in captured.items() if value.dtype != tf.resource and is_large(value)}
 
 
-def _user_names(function: Any, given: list[Any]) -> dict[str, str]:
-    """Return the names of the inputs' tensors, by the names that the signature has for them.
+def _user_names(function: Any, declared: list[Any]) -> dict[str, str]:
+    """Return the names of the inputs' tensors, by their names in the signature.
 
-    TensorFlow 2 wrote them into the placeholders; of a model of TensorFlow 1 the loaded function has them, in
-    the order of its inputs.
+    TensorFlow 2 wrote those into the placeholders; for a model of TensorFlow 1, the loaded function has them
+    in the order of its inputs.
     """
-    if all(_USER_NAME in tensor.op.node_def.attr for tensor in given):
-        return {tensor.op.get_attr(_USER_NAME).decode(): tensor.name for tensor in given}
-    return {name: tensor.name for name, tensor in zip(function._arg_keywords, given, strict=True)}
+    if all(_USER_NAME in tensor.op.node_def.attr for tensor in declared):
+        return {tensor.op.get_attr(_USER_NAME).decode(): tensor.name for tensor in declared}
+    return {name: tensor.name for name, tensor in zip(function._arg_keywords, declared, strict=True)}

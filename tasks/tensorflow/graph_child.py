@@ -1,7 +1,7 @@
 """Child: a frozen TensorFlow graph becomes an ONNX graph by tf2onnx, without its copies of the weights.
 
 tf2onnx writes the constants that it computes (transposed kernels) again into their messages on every
-optimiser pass, and no message gives its memory back: a 100 MB network then needs gigabytes. A constant's
+optimiser pass, and a message never releases its memory: a 100 MB network then needs gigabytes. A constant's
 message is not read before the model is made, and then from its attributes, so leaving constants alone
 changes nothing else.
 """
@@ -63,7 +63,7 @@ correct_passes()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """An ONNX graph on the disk.
+    """An ONNX graph on disk.
 
     Attributes:
         weights: the file of its large weights beside it; None if it has none.
@@ -77,7 +77,8 @@ class Written:
 def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int, plugin_ops: frozenset[str]) -> Written:
     """Write the ONNX form of `frozen` as `target`, tensors named as in the signature.
 
-    What has no ONNX form and is among `plugin_ops` stays as it is, in the domain of TensorRT's plugins.
+    Operations without an ONNX form that are among `plugin_ops` stay as they are, in the domain of TensorRT's
+    plugins.
 
     Raises:
         OperationUnsupported: an operation has no ONNX form at `opset`.
@@ -85,15 +86,15 @@ def write_onnx(frozen: FrozenGraph, target: Path, *, opset: int, plugin_ops: fro
     graph = fold(frozen)
     with failures_named(f"an ONNX form of the model at opset {opset}"):
         try:
-            model = _converted(frozen, graph, opset, plugin_ops, {**FIRST, **DECIDED})
+            model = _convert_with_retry(frozen, graph, opset, plugin_ops, {**FIRST, **DECIDED})
         except (FarmError, MemoryError):
             raise
         except Exception:  # noqa: BLE001 (tf2onnx cannot read some conditions of a branch that was inlined)
-            model = _converted(frozen, graph, opset, plugin_ops, FIRST)
-    left = _left_to_plugins(model, opset, plugin_ops)
+            model = _convert_with_retry(frozen, graph, opset, plugin_ops, FIRST)
+    remaining_plugin_ops = _mark_plugin_nodes(model, opset, plugin_ops)
     refuse_leftovers(model, opset)
     target.parent.mkdir(exist_ok=True)
-    return Written(weights=save(model, target, one_file=0), plugin_ops=left)
+    return Written(weights=save(model, target, one_file=0), plugin_ops=remaining_plugin_ops)
 
 
 class _OptimiserError(Exception):
@@ -110,7 +111,7 @@ def _optimised(graph: Any, *, catch_errors: bool) -> Any:
         raise _OptimiserError from error
 
 
-def _converted(
+def _convert_with_retry(
     frozen: FrozenGraph, graph: Any, opset: int, plugin_ops: frozenset[str], first: Mapping[str, Rewrite]
 ) -> onnx.ModelProto:
     try:
@@ -128,7 +129,7 @@ def _convert(  # noqa: PLR0913 (what stays the same in another attempt, and what
     *,
     catch_errors: bool,
 ) -> onnx.ModelProto:
-    """Do what `tf2onnx.tfonnx.process_tf_graph` does; before any value is asked for, weights get theirs."""
+    """Do what `tf2onnx.tfonnx.process_tf_graph` does; weights get their values before anything reads them."""
     tfonnx.clear_functions()
     graph, outputs = _graph_of(folded), frozen.outputs
     while replaced := apply_rewrites(graph, frozen.tables, rules=first):  # a branch may have conditions, too
@@ -144,10 +145,10 @@ def _convert(  # noqa: PLR0913 (what stays the same in another attempt, and what
         _give_weights(main, frozen.weights)
         renamed = {tensor: name for name, tensor in (frozen.inputs | outputs).items()}
         converted = tfonnx.process_graphs(main, inner, None, [], [], False, None, None, renamed)
-        return _written(_optimised(converted, catch_errors=catch_errors), plugin_ops)
+        return _as_model(_optimised(converted, catch_errors=catch_errors), plugin_ops)
 
 
-def _written(graph: Any, plugin_ops: frozenset[str]) -> onnx.ModelProto:
+def _as_model(graph: Any, plugin_ops: frozenset[str]) -> onnx.ModelProto:
     """Return the graph of tf2onnx as a model, in forms that TensorRT takes."""
     model: onnx.ModelProto = graph.make_model("converted from TensorFlow")
     model.graph.value_info.extend(_types_of(graph, plugin_ops))
@@ -166,7 +167,7 @@ def _graph_of(definition: Any) -> Any:
 
 
 def _types_of(graph: Any, plugin_ops: frozenset[str]) -> Iterator[onnx.ValueInfoProto]:
-    """Yield the types of what plugins will return: nothing can infer them later."""
+    """Yield the types of the plugins' outputs: nothing can infer them later."""
     for node in graph.get_nodes():
         if node.type in plugin_ops:
             for name in node.output:
@@ -184,14 +185,14 @@ def _give_weights(graph: Any, weights: Weights) -> None:
             node.set_attr("value", tensor)
 
 
-def _left_to_plugins(model: onnx.ModelProto, opset: int, plugin_ops: frozenset[str]) -> list[str]:
-    """Mark what a plugin computes; return its operations."""
-    left = [node for node in _nodes(model.graph) if node.op_type in plugin_ops and not _is_onnx(node, opset)]
-    for node in left:
+def _mark_plugin_nodes(model: onnx.ModelProto, opset: int, plugin_ops: frozenset[str]) -> list[str]:
+    """Mark the nodes that plugins compute; return their operations."""
+    nodes = [node for node in _nodes(model.graph) if node.op_type in plugin_ops and not _is_onnx(node, opset)]
+    for node in nodes:
         node.domain = PLUGIN_DOMAIN
-    if left:
+    if nodes:
         model.opset_import.append(onnx.helper.make_opsetid(PLUGIN_DOMAIN, 1))
-    return sorted({node.op_type for node in left})
+    return sorted({node.op_type for node in nodes})
 
 
 def _is_onnx(node: onnx.NodeProto, opset: int) -> bool:
@@ -204,14 +205,14 @@ def refuse_leftovers(model: onnx.ModelProto, opset: int) -> None:
     Raises:
         OperationUnsupported: the error names the first kind and its nodes.
     """
-    left: dict[str, list[str]] = {}
+    leftovers: dict[str, list[str]] = {}
     for node in _nodes(model.graph):
         if node.domain != PLUGIN_DOMAIN and not _is_onnx(node, opset):
-            left.setdefault(node.op_type, []).append(node.name)
-    if left:
-        op, names = next(iter(left.items()))
+            leftovers.setdefault(node.op_type, []).append(node.name)
+    if leftovers:
+        op, names = next(iter(leftovers.items()))
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        others = f"; also {', '.join(list(left)[1:])}" if len(left) > 1 else ""
+        others = f"; also {', '.join(list(leftovers)[1:])}" if len(leftovers) > 1 else ""
         raise OperationUnsupported(
             wanted=f"an ONNX form of every operation at opset {opset}",
             found=f"{op} ({'; '.join(map(placed, names[:_MOST_NAMES]))}{more}){others}",

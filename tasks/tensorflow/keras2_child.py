@@ -1,7 +1,7 @@
 """Child: Keras 2, which reads what Keras 2 wrote.
 
-Keras 3 reads some of these files as well and gives the same words another meaning (`hard_sigmoid`, the slope
-of LeakyReLU). So a file of Keras 2 is loaded by Keras 2 itself, which lives on as tf-keras.
+Keras 3 reads some of these files as well, but gives the same words another meaning (`hard_sigmoid`, the slope
+of LeakyReLU). So a file of Keras 2 is loaded by Keras 2 itself, which is maintained as tf-keras.
 """
 
 from __future__ import annotations

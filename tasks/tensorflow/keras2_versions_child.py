@@ -1,4 +1,4 @@
-"""Child: classes that read what early versions of Keras 2 wrote in other words than the last one."""
+"""Child: classes for files of early versions of Keras 2, in which the same words mean something else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.tensorflow.keras_files import keras_version
 
 # tf.keras had this number in TensorFlow 1.13 to 2.1, in which bilinear pixels moved.
 _OF_TWO_MEANINGS = "2.2.4-tf"
-_BEFORE_THE_MOVE = ((2, 2, 4), (2, 3, 1))  # the last of tf.keras, and of Keras as a package of its own
+_BEFORE_THE_MOVE = ((2, 2, 4), (2, 3, 1))  # the last versions of tf.keras, and of the separate package Keras
 
 
 def classes_of(path: Path) -> dict[str, Any]:
@@ -27,12 +27,12 @@ def classes_of(path: Path) -> dict[str, Any]:
 
 
 def serve_as_in_inference() -> None:
-    """Let RandomCrop, of which a graph otherwise keeps both ways, only resize when it is not trained."""
-    random = tf_keras.layers.RandomCrop.call
+    """Let RandomCrop only resize outside training; otherwise a graph keeps both branches."""
+    random_crop = tf_keras.layers.RandomCrop.call
 
     def call(self: Any, inputs: Any, training: Any = True) -> Any:  # noqa: FBT002 (as Keras calls it)
         if training is not False:
-            return random(self, inputs, training)
+            return random_crop(self, inputs, training)
         x = tf.cast(inputs, self.compute_dtype)
         size = (self.height, self.width)
         return tf.cast(tf_keras.preprocessing.image.smart_resize(x, size), self.compute_dtype)
@@ -47,7 +47,7 @@ def _is_before_the_move(version: str) -> bool:
 
 
 class GRU(tf_keras.layers.GRU):  # type: ignore[misc]
-    """Before 2.1.5 there was one kind, which resets before the matrix product."""
+    """Before 2.1.5 there was only the kind that resets before the matrix product."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -56,7 +56,7 @@ class GRU(tf_keras.layers.GRU):  # type: ignore[misc]
 
 
 class GRUCell(tf_keras.layers.GRUCell):  # type: ignore[misc]
-    """Likewise."""
+    """The cell of the same kind."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -65,7 +65,7 @@ class GRUCell(tf_keras.layers.GRUCell):  # type: ignore[misc]
 
 
 class MultiHeadAttention(tf_keras.layers.MultiHeadAttention):  # type: ignore[misc]
-    """TensorFlow 2.4 did not write the shapes that it was built for; then its first call builds it."""
+    """TensorFlow 2.4 did not write the shapes that it was built for, so its first call builds it."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -74,7 +74,7 @@ class MultiHeadAttention(tf_keras.layers.MultiHeadAttention):  # type: ignore[mi
 
 
 class CuDNNLSTM:
-    """The LSTM of GPUs; tf-keras converts its weights."""
+    """The LSTM for GPUs; tf-keras converts its weights."""
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Any:
@@ -83,7 +83,7 @@ class CuDNNLSTM:
 
 
 class CuDNNGRU:
-    """The GRU of GPUs, likewise."""
+    """The GRU for GPUs; tf-keras converts its weights."""
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Any:
@@ -94,7 +94,7 @@ class CuDNNGRU:
 
 
 class UpSampling2D(tf_keras.layers.UpSampling2D):  # type: ignore[misc]
-    """Its bilinear pixels begin at the corner; since TensorFlow 2.0 they have their centre at a half."""
+    """Its bilinear pixels start at the corner; since TensorFlow 2.0 their centres are at a half."""
 
     def call(self, inputs: Any) -> Any:
         """Return the larger image."""

@@ -1,4 +1,4 @@
-"""Which Keras wrote a file. Keras 2 and Keras 3 give some of the same words another meaning."""
+"""Which Keras wrote a file: Keras 2 and Keras 3 give different meanings to some words."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import h5py
 
 _METADATA = "metadata.json"
 _VERSION = "keras_version"
-_LOADED_BY = Path("assets.extra", "loaded_by.txt")  # a place that TensorFlow leaves to others
+_LOADED_BY = Path("assets.extra", "loaded_by.txt")  # TensorFlow leaves this folder to other programs
 
 
 def keras_version(path: Path) -> str:
-    """Return the version of the Keras that wrote the checked file `path`; empty if it does not say."""
-    return _of_h5(path) if h5py.is_hdf5(path) else _of_archive(path)
+    """Return the version of the Keras that wrote the checked file `path`; empty if the file does not say."""
+    return _version_in_h5(path) if h5py.is_hdf5(path) else _version_in_archive(path)
 
 
 def is_legacy(path: Path) -> bool:
@@ -32,7 +32,7 @@ def is_legacy(path: Path) -> bool:
 
 
 def write_loaded_by(saved_model: Path, library: str, path: Path) -> None:
-    """Write beside the graph that `library` gave the words of `path` their meaning."""
+    """Write beside the graph that `library` loaded `path`."""
     target = saved_model / _LOADED_BY
     target.parent.mkdir()
     version = keras_version(path)
@@ -47,7 +47,7 @@ def loaded_by(saved_model: Path) -> str:
     return path.read_text("utf-8") if path.is_file() else ""
 
 
-def _of_archive(path: Path) -> str:
+def _version_in_archive(path: Path) -> str:
     with zipfile.ZipFile(path) as packed:
         if _METADATA not in packed.namelist():
             return ""
@@ -55,7 +55,7 @@ def _of_archive(path: Path) -> str:
     return str(metadata.get(_VERSION, "")) if isinstance(metadata, dict) else ""
 
 
-def _of_h5(path: Path) -> str:
+def _version_in_h5(path: Path) -> str:
     with h5py.File(path, "r") as file:
         version: Any = file.attrs.get(_VERSION, "")
     return version.decode() if isinstance(version, bytes) else str(version)

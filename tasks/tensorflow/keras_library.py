@@ -1,4 +1,4 @@
-"""What the export needs of a Keras, whichever of the two reads the file."""
+"""What the export needs from Keras 2 or Keras 3, whichever reads the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Write(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KerasLibrary:
-    """One of the two.
+    """Keras 2 or Keras 3.
 
     Attributes:
         name: its name and version, for people.
@@ -23,7 +23,7 @@ class KerasLibrary:
         layer: its class of layers.
         model: its class of models.
         pack: puts a list of tensors into the structure of the first argument.
-        flatten: the opposite.
+        flatten: the inverse of `pack`.
     """
 
     name: str

@@ -46,8 +46,8 @@ class ConversionWanted:
     """What to convert.
 
     Attributes:
-        signature: name of the signature; None if there is one, or `serving_default`.
-        shapes: shapes by input name; inputs that are left out get theirs from the signature.
+        signature: name of the signature; None for the only one, or `serving_default`.
+        shapes: shapes by input name; omitted inputs get theirs from the signature.
         profiles: for each of several profiles the shapes of the other inputs, see `BuildRequest`.
         opset: ONNX opset of the graph.
         samples: an `.npz` with arrays by input name, first dimension the batch; None to draw numbers.
@@ -72,7 +72,7 @@ class Converted:
         reference: TensorFlow's answers, see `tasks.children.reference`.
         signature: name of the signature.
         inputs: the signature's inputs, sorted by name.
-        outputs: the signature's outputs, sorted by name; one that has an input's name ends with `_out`.
+        outputs: its outputs, sorted by name; an output with an input's name gets the suffix `_out`.
         shapes: the shapes of every input, of the first profile.
         further_profiles: the same for each other profile.
         derived_shapes: inputs whose shapes the request left out.
@@ -103,8 +103,8 @@ class Converted:
 
 def conversion_tools() -> dict[str, str]:
     """Return the versions of what takes part in a conversion, the farm's own code included, by package."""
-    own = {"enginefarm-conversion": source_digest(CONVERSION)}
-    return {package: version(package) for package in _PACKAGES} | own
+    code = {"enginefarm-conversion": source_digest(CONVERSION)}
+    return {package: version(package) for package in _PACKAGES} | code
 
 
 async def preflight_model(model: LocalModel, *, work: Workspace) -> LocalModel:
@@ -165,12 +165,12 @@ async def convert_saved_model(saved_model: Path, wanted: ConversionWanted, *, wo
         "saved_model": saved_model,
         "samples": wanted.samples,
     }
-    asked = {
+    requested = {
         "signature": wanted.signature,
         "shapes": shapes_document(wanted.shapes),
         "profiles": [shapes_document(profile) for profile in wanted.profiles],
     }
-    planned = await work.run(_PLAN, shared | asked)
+    planned = await work.run(_PLAN, shared | requested)
     onnx, reference = work.new("onnx") / "model.onnx", work.new("reference", ".npz")
     targets = {"onnx": str(onnx), "reference": str(reference), "opset": wanted.opset}
     request = shared | targets | {"plan": planned.result, "plugin_ops": wanted.plugin_ops}
@@ -182,9 +182,12 @@ async def convert_saved_model(saved_model: Path, wanted: ConversionWanted, *, wo
 def _converted(onnx: Path, reference: Path, planned: ChildAnswer, converted: ChildAnswer) -> Converted:
     plan = planned.result
     shapes, *further = (shapes_of(profile) for profile in plan["profiles"])
-    for name, own in plan["renamed"].items():
+    for name, original in plan["renamed"].items():
         _LOG.warning(
-            "output %s is called %s in the graph: the signature has an input %s, too", own, name, own
+            "output %s is called %s in the graph: the signature has an input %s, too",
+            original,
+            name,
+            original,
         )
     return Converted(
         onnx=onnx,

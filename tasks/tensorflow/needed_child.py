@@ -1,7 +1,7 @@
 """Child: the part of a graph that its outputs are computed from, in a `GraphDef`.
 
-Random numbers that nothing reads, seeds that are counted on, checks: TensorFlow runs them since an output
-waits for them. An engine has nothing like it, and TensorFlow cannot freeze a variable that is assigned.
+TensorFlow also runs random numbers that nothing reads, updates of seeds, and checks, because an output waits
+for them. An engine has none of these, and TensorFlow cannot freeze a variable that is assigned.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 from tasks.tensorflow.weights_child import node_name
 
-# Control flow of TensorFlow 1: constants in a loop are held there by control inputs.
+# Control flow of TensorFlow 1: control inputs keep constants inside a loop.
 _FRAMES = frozenset({"Enter", "Merge", "Switch", "NextIteration"})
 
 
 def keep_needed(graph: Any, names: Iterable[str]) -> None:
-    """Take out of the `GraphDef` `graph` what the nodes `names` are not computed from, in place."""
+    """Remove from the `GraphDef` `graph`, in place, all that the nodes `names` are not computed from."""
     if any(node.op in _FRAMES for node in graph.node):
         return
     _prune(graph.node, names)
@@ -28,12 +28,12 @@ def keep_needed(graph: Any, names: Iterable[str]) -> None:
 
 def _prune(nodes: Any, names: Iterable[str]) -> None:
     by_name = {node.name: node for node in nodes}
-    waiting, needed = list(names), set[str]()
-    while waiting:
-        name = waiting.pop()
+    pending, needed = list(names), set[str]()
+    while pending:
+        name = pending.pop()
         if name in by_name and name not in needed:
             needed.add(name)
-            waiting += [node_name(tensor) for tensor in _data(by_name[name])]
+            pending += [node_name(tensor) for tensor in _data(by_name[name])]
     kept = [node for node in nodes if node.name in needed]
     for node in kept:
         node.input[:] = _data(node)

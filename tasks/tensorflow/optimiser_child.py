@@ -1,7 +1,7 @@
-"""Child: passes of tf2onnx's own optimiser that change what a graph computes, made right.
+"""Child: corrects passes of tf2onnx's own optimiser that change what a graph computes.
 
-Two reshapes become one, although a 0 in the second one's shape copies a size of what the first one made
-(tensorflow-onnx #2085). And a cast to an integer before a cast to bool is taken out, although 0.5 is no 0.
+It joins two reshapes, although a 0 in the second shape copies a size of the first result (tensorflow-onnx
+#2085). And it removes a cast to an integer before a cast to bool, although 0.5 is not 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _join_reshapes = _HANDLERS["Reshape",]
 _join_casts = _HANDLERS["Cast",]
 
 
-def _reshapes(graph: Any, node: Any, consumers: list[Any]) -> list[str]:
+def _join_reshapes_without_zeros(graph: Any, node: Any, consumers: list[Any]) -> list[str]:
     for reader in consumers:
         shape = reader.inputs[1]
         if not shape.is_const() or 0 in shape.get_tensor_value(as_list=False):
@@ -25,7 +25,7 @@ def _reshapes(graph: Any, node: Any, consumers: list[Any]) -> list[str]:
     return joined
 
 
-def _casts(graph: Any, node: Any, consumers: list[Any]) -> list[str]:
+def _join_casts_but_to_bool(graph: Any, node: Any, consumers: list[Any]) -> list[str]:
     if any(reader.get_attr_int("to") == TensorProto.BOOL for reader in consumers):
         return []
     joined: list[str] = _join_casts(graph, node, consumers)
@@ -33,6 +33,6 @@ def _casts(graph: Any, node: Any, consumers: list[Any]) -> list[str]:
 
 
 def correct_passes() -> None:
-    """Let tf2onnx's optimiser leave such pairs as they are, in this process."""
-    _HANDLERS["Reshape",] = _reshapes
-    _HANDLERS["Cast",] = _casts
+    """Let tf2onnx's optimiser leave these pairs as they are, in this process."""
+    _HANDLERS["Reshape",] = _join_reshapes_without_zeros
+    _HANDLERS["Cast",] = _join_casts_but_to_bool

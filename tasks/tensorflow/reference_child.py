@@ -21,17 +21,17 @@ from tasks.tensorflow.draws import Draws
 from tasks.tensorflow.feeds import feed, flipped, is_movable, one_step_off
 from tasks.tensorflow.input_names import name_among
 
-_HARDLY = 1e-3
-"""Outputs whose rows differ by less, relative to the largest value, say little."""
-_CLEARLY = 10
+_SMALL_SPREAD = 1e-3
+"""Outputs whose rows differ by less, relative to the largest value, prove little."""
+_CLEAR_GAIN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What TensorFlow answered.
+    """TensorFlow's answers.
 
     Attributes:
-        corners: by corner of the shapes; the noise is still to be measured.
+        corners: by corner of the shapes; the noise is not measured yet.
         draws: how the numbers of inputs without samples were drawn.
     """
 
@@ -48,8 +48,8 @@ def answer_corners(
 ) -> Answers:
     """Run the loaded signature `function` at each corner of `profiles`, and at odd sizes if it takes them.
 
-    If the model refuses what was drawn, or answers no number, it gets milder numbers; if it hardly answers to
-    them, larger ones. Where it answered a single row, it is asked again with other numbers.
+    If the model refuses the drawn numbers, or returns no number, it gets milder numbers; if its outputs
+    hardly differ, larger ones. If it returned a single row, it runs again with other numbers.
 
     Raises:
         FarmError: TensorFlow does not answer at a corner; see `no_answer`.
@@ -68,7 +68,7 @@ def answer_corners(
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A signature, what it takes, and samples for some of it."""
+    """A signature, its inputs, and samples for some of them."""
 
     function: Any
     inputs: tuple[TensorSpec, ...]
@@ -83,7 +83,7 @@ class _Question:
     def at_corners(
         self, corners: Mapping[str, Mapping[str, tuple[int, ...]]], draws: Draws
     ) -> tuple[list[Corner], Draws]:
-        """Return the answers at `corners`, and how the numbers were drawn in the end."""
+        """Return the answers at `corners`, and the draws that led to them."""
 
         def asked(draws: Draws) -> list[Corner]:
             return [self.answered(name, sizes, draws) for name, sizes in corners.items()]
@@ -96,10 +96,10 @@ class _Question:
                     break
         else:
             attempt, answers = mildest, asked(mildest)
-        if _least_spread(answers) < _HARDLY and self._draws_floats(attempt):
+        if _least_spread(answers) < _SMALL_SPREAD and self._draws_floats(attempt):
             with suppress(*NO_ANSWER):
                 others = asked(attempt.larger())
-                if _has_numbers(others) and _least_spread(others) > _CLEARLY * _least_spread(answers):
+                if _has_numbers(others) and _least_spread(others) > _CLEAR_GAIN * _least_spread(answers):
                     return others, attempt.larger()
         return answers, attempt
 
@@ -115,26 +115,26 @@ def _has_numbers(corners: list[Corner]) -> bool:
 
 
 def _least_spread(corners: list[Corner]) -> float:
-    known = [
+    measured = [
         spread for spread in spreads(corner.outputs for corner in corners).values() if spread is not None
     ]
-    return min(known, default=math.inf)
+    return min(measured, default=math.inf)
 
 
 def measure_noise(function: Any, corners: list[Corner], arithmetic: Precision) -> None:
-    """Add to `corners` how far `function` is from itself one rounding step of `arithmetic`, its own, away."""
-    # Where there is nothing to move in the inputs, the weights are moved, which are rounded, too.
+    """Add to `corners` how far outputs move if the inputs move by one rounding step of `arithmetic`."""
+    # If no input can move, the weights move instead: they are rounded, too.
     floats = any(one_step_off(corner.inputs, arithmetic) for corner in corners)
     with nullcontext() if floats else _weights_moved(function, arithmetic):
         for corner in corners:
-            again = _run(function, one_step_off(corner.inputs, arithmetic) or corner.inputs, corner.name)
+            moved = _run(function, one_step_off(corner.inputs, arithmetic) or corner.inputs, corner.name)
             for name, value in corner.outputs.items():
-                corner.noise[name] = relative_error(value, again[name])[1]
+                corner.noise[name] = relative_error(value, moved[name])[1]
 
 
-def called(corners: list[Corner], renamed: Mapping[str, str]) -> list[Corner]:
-    """Return `corners` with the graph's names of outputs, where `renamed` says that they differ."""
-    names = {own: name for name, own in renamed.items()}
+def with_graph_names(corners: list[Corner], renamed: Mapping[str, str]) -> list[Corner]:
+    """Return `corners` with the graph's names of outputs; `renamed` has those that differ."""
+    names = {original: name for name, original in renamed.items()}
 
     def under_names(values: Mapping[str, Any]) -> dict[str, Any]:
         return {names.get(name, name): value for name, value in values.items()}

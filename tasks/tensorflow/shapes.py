@@ -20,7 +20,7 @@ def effective_shapes(
 
     Args:
         inputs: the signature's inputs.
-        given: what the request says, by input.
+        given: the request's shapes, by input.
         sampled: shapes of the arrays in the sample file, by input.
 
     Raises:
@@ -77,7 +77,7 @@ def _in_profile(
 
 
 def _require_all_open(inputs: tuple[TensorSpec, ...], given: Shapes, profile: Shapes) -> None:
-    """Refuse profiles that leave a shape to be guessed: who lists several knows what each is for."""
+    """Refuse profiles that leave out an open shape: several profiles each have their purpose."""
     left_out = [
         spec.name
         for spec in inputs
@@ -87,7 +87,7 @@ def _require_all_open(inputs: tuple[TensorSpec, ...], given: Shapes, profile: Sh
         raise RequestInvalid(
             wanted="shapes in every profile for each input with open dimensions",
             found=f"none for {', '.join(left_out)} in profiles of build.yaml",
-            fix=f"add {', '.join(left_out)} to each profile, or give it under inputs shapes that all share",
+            fix=f"add {', '.join(left_out)} to each profile, or give shapes for all profiles in inputs",
         )
 
 
@@ -103,7 +103,7 @@ def _refuse_unknown(inputs: tuple[TensorSpec, ...], given: Shapes, place: str) -
 
 
 def _checked(spec: TensorSpec, shape: ShapeRange, place: str) -> ShapeRange:
-    """Return `shape`, which stands at `place` of the request, if the input `spec` can take it."""
+    """Return `shape`, from `place` of the request, if the input `spec` accepts it."""
     declared = written(spec.shape)
     if len(shape.opt) != len(spec.shape):
         raise RequestInvalid(
@@ -128,13 +128,13 @@ def _derived(spec: TensorSpec, sample: tuple[int, ...] | None) -> ShapeRange:
     for batch in _BATCH:
         dims = [batch if axis == 0 and dim is None else dim for axis, dim in enumerate(spec.shape)]
         if sample is not None and len(sample) == len(dims):
-            dims = [have if dim is None else dim for dim, have in zip(dims, sample, strict=True)]
-        corners.append(tuple(_known(spec, axis, dim) for axis, dim in enumerate(dims)))
+            dims = [size if dim is None else dim for dim, size in zip(dims, sample, strict=True)]
+        corners.append(tuple(_require_size(spec, axis, dim) for axis, dim in enumerate(dims)))
     low, best, high = corners
     return ShapeRange(min=low, opt=best, max=high)
 
 
-def _known(spec: TensorSpec, axis: int, dim: int | None) -> int:
+def _require_size(spec: TensorSpec, axis: int, dim: int | None) -> int:
     if dim is not None and dim > 0:
         return dim
     corners = ", ".join(
@@ -143,7 +143,7 @@ def _known(spec: TensorSpec, axis: int, dim: int | None) -> int:
     )
     raise RequestInvalid(
         wanted=f"a size for dimension {axis} of input {spec.name}, whose shape is {written(spec.shape)}",
-        found="nothing in build.yaml or in a sample file that says how large it gets"
+        found="nothing in build.yaml or in a sample file that gives its size"
         if dim is None
         else "0, which holds no data",
         fix=f"write inputs: {{{spec.name}: {{{corners}}}}} into build.yaml, with numbers for N",

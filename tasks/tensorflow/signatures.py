@@ -17,7 +17,7 @@ _DEFAULT_SIGNATURE = "serving_default"
 _INTERNAL_SIGNATURES = "__saved_model"
 SERVE = "serve"
 _TRAIN = "train"
-_APART = "_out"
+_OUTPUT_SUFFIX = "_out"
 # Numbers of tensorflow.DataType; the names are NumPy's.
 _DTYPES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 9: "int64", 10: "bool",
@@ -44,7 +44,7 @@ class Signature:
 
 
 def serving_graph(saved_model: Any) -> Any:
-    """Return the `MetaGraphDef` for serving; if others are for training or some device, the plain one.
+    """Return the `MetaGraphDef` for serving; if others are for training or a device, the plain one.
 
     Raises:
         ModelUnreadable: there is none.
@@ -91,7 +91,7 @@ def read_signature(graph: Any, name: str) -> Signature:
     """Return the declared inputs and outputs of signature `name`.
 
     Raises:
-        ModelRefused: there is no output, or one of them is no dense tensor of numbers, or has no rank.
+        ModelRefused: there is no output, or a tensor is not dense, not of numbers, or has no rank.
     """
     definition = graph.signature_def[name]
     if not definition.outputs:
@@ -115,10 +115,10 @@ def read_signature(graph: Any, name: str) -> Signature:
 def outputs_apart(
     inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> tuple[tuple[TensorSpec, ...], dict[str, str]]:
-    """Return the outputs, none with the name of an input, and the new names' own names in the signature.
+    """Return the outputs, none with the name of an input, and the original names by the new ones.
 
     A signature may take `boxes` and return `boxes`, as detectors do; in an ONNX graph and in an engine, each
-    name is there once. The input keeps it, and the output becomes `boxes_out`.
+    name occurs once. The input keeps it, and the output becomes `boxes_out`.
     """
     fed = {spec.name for spec in inputs}
     used = fed | {spec.name for spec in outputs}
@@ -126,11 +126,11 @@ def outputs_apart(
     for spec in outputs:
         name = spec.name
         while name in used and spec.name in fed:
-            name += _APART
+            name += _OUTPUT_SUFFIX
         used.add(name)
         names[spec.name] = name
-    apart = tuple(replace(spec, name=names[spec.name]) for spec in outputs)
-    return apart, {name: own for own, name in names.items() if name != own}
+    renamed = tuple(replace(spec, name=names[spec.name]) for spec in outputs)
+    return renamed, {name: original for original, name in names.items() if name != original}
 
 
 def _tensor(signature: str, side: str, key: str, info: Any) -> TensorSpec:

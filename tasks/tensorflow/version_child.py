@@ -9,7 +9,7 @@ from typing import Any
 def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[str, Any]:
     """Return the versions of TensorFlow, Keras and tf2onnx, after loading them."""
     del request
-    import tensorflow as tf  # noqa: PLC0415 (loading it is the question)
+    import tensorflow as tf  # noqa: PLC0415 (the question is whether it loads)
 
     report("TensorFlow", 0.7)
     import keras  # noqa: PLC0415

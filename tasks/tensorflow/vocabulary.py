@@ -1,9 +1,9 @@
-"""What the numbers of an input may be: found in the parsed `saved_model.pb`, without TensorFlow.
+"""Which numbers an input accepts, from the parsed `saved_model.pb`, without TensorFlow.
 
-Ids pick rows of a table, or become one-hot vectors. From each such operation the way back leads through
-operations that hand numbers on unchanged, and through the calls of functions, to an input of the signature
-and to the size of the table. An input that takes no such way has no limit here: a mask, for example, is
-compared or multiplied. If integers are divided, shifted or looked up in a table of keys, they may be any.
+Ids select rows of a table, or become one-hot vectors. Each of these operations is traced back, through
+operations that pass numbers on unchanged and through calls of functions, to an input of the signature and to
+the size of the table. An input that reaches none of them has no limit here: a mask, for example, is compared
+or multiplied. Integers that are divided, shifted or looked up in a table of keys may be any integers.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 from tasks.tensorflow.input_names import read_name
 
 _MOST_CALLS = 2000
-"""A model of more has its other calls left out: each may be called from everywhere."""
+"""Further calls are left out: each function may be called from everywhere."""
 _INT32 = 3
 _INT_TYPES = {_INT32: np.int32, 9: np.int64}
 
-# Hand on their first input: the same numbers, perhaps of another type or in another arrangement.
+# Pass their first input on: the same numbers, perhaps of another type or in another arrangement.
 _SAME = {"Identity", "Cast", "StopGradient", "PreventGradient", "EnsureShape", "Snapshot", "ReadVariableOp"}
 _REARRANGED = {
     "Reshape", "ExpandDims", "Squeeze", "Transpose", "StridedSlice", "Slice", "Pad", "Tile", "BroadcastTo",
     "SplitV", "Unpack", "ReverseV2", "Roll", "Gather", "GatherV2", "GatherNd", "ClipByValue",
 }  # fmt: skip
-# Where the data of others are among their inputs.
+# For other operations, which inputs are data.
 _JOINED = {
     "Split": slice(1, 2), "Pack": slice(None), "ConcatV2": slice(-1), "SelectV2": slice(1, 3),
     "Select": slice(1, 3), "Maximum": slice(None), "Minimum": slice(None),
@@ -39,12 +39,12 @@ _CALLS = {
     "While": (("cond", "body"), 0), "StatelessWhile": (("cond", "body"), 0),
 }  # fmt: skip
 _LOOKUPS = {"Gather": 2, "ResourceGather": 2, "GatherV2": 3, "OneHot": 2}
-"""With how many inputs at least."""
+"""Their least number of inputs."""
 _DIVIDE = {
     "FloorDiv", "FloorMod", "TruncateDiv", "TruncateMod", "Mod", "Abs", "Neg", "Sign", "LeftShift",
     "RightShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Invert", "Bucketize", "LookupTableFindV2",
 }  # fmt: skip
-"""What takes any integer, as its first data. Zero is no divisor, and a shift has an end."""
+"""Their first data may be any integer. Divisors must not be zero, and shifts have a limit."""
 _TABLES = ("LookupTableFindV2",)
 _RETURNS = ("PartitionedCall", "StatefulPartitionedCall")
 
@@ -55,7 +55,7 @@ class _Value:
 
     Attributes:
         inputs: inputs of the signature whose numbers it holds.
-        shape: of a weight; -1 where a dimension is unknown, None if there is no shape.
+        shape: of a weight; -1 for an unknown dimension, None if there is no shape.
         number: of a constant scalar.
     """
 
@@ -74,7 +74,7 @@ class _Frame:
     nodes: dict[str, Any]
     arguments: dict[str, _Value]
     returned: list[str]
-    known: dict[str, _Value] = field(default_factory=dict)
+    values: dict[str, _Value] = field(default_factory=dict)
     calls: dict[tuple[str, str], _Frame] = field(default_factory=dict)
 
 
@@ -83,7 +83,7 @@ class Uses:
     """What a signature does with the numbers of its inputs.
 
     Attributes:
-        limits: for inputs that are ids how many there are: they go from 0 to one less.
+        limits: the number of ids, by input that takes ids; they go from 0 to one less.
         divided: inputs that are divided, shifted and the like.
     """
 
@@ -103,7 +103,7 @@ def uses_of_inputs(graph: Any, signature: str) -> Uses:
     main = _Frame({node.name: node for node in graph.graph_def.node}, arguments, [])
     try:
         return _Search(graph.graph_def.library).uses(main)
-    except RecursionError:  # no exporter writes such chains, and without a limit -1, 0 and 1 are drawn
+    except RecursionError:  # no exporter writes chains this long, and without a limit -1, 0 and 1 are drawn
         return Uses({}, frozenset())
 
 
@@ -115,15 +115,15 @@ class _Search:
     def uses(self, main: _Frame) -> Uses:
         limits: dict[str, int] = {}
         divided: set[str] = set()
-        waiting = [main]
-        while waiting:
-            frame = waiting.pop()
+        pending = [main]
+        while pending:
+            frame = pending.pop()
             for node in frame.nodes.values():
                 indices, limit = self._lookup(frame, node)
                 for key in indices.inputs if limit else ():
                     limits[key] = min(limit, limits.get(key, limit))
                 divided |= self._divided(frame, node)
-                waiting += self._entered(frame, node)
+                pending += self._entered_calls(frame, node)
         return Uses(limits, frozenset(divided))
 
     def _divided(self, frame: _Frame, node: Any) -> frozenset[str]:
@@ -133,7 +133,7 @@ class _Search:
         return frozenset().union(*(self._value(frame, name).inputs for name in data))
 
     def _lookup(self, frame: _Frame, node: Any) -> tuple[_Value, int]:
-        """Return the indices of a node that looks up, and how many it can; 0 if that is not known."""
+        """Return the indices of a lookup, and the number of its rows; 0 if that is unknown."""
         if node.op not in _LOOKUPS or len(_data(node)) < _LOOKUPS[node.op]:
             return _UNKNOWN, 0
         first, second, *more = (self._value(frame, name) for name in _data(node))
@@ -141,11 +141,11 @@ class _Search:
             return first, max(0, second.number or 0)
         axis = more[0].number if node.op == "GatherV2" else 0
         shape = first.shape or ()
-        known = axis is not None and -len(shape) <= axis < len(shape)
-        return second, max(0, shape[axis]) if known and axis is not None else 0
+        has_axis = axis is not None and -len(shape) <= axis < len(shape)
+        return second, max(0, shape[axis]) if has_axis and axis is not None else 0
 
-    def _entered(self, frame: _Frame, node: Any) -> Iterator[_Frame]:
-        """Yield the calls of `node` that get a number of an input."""
+    def _entered_calls(self, frame: _Frame, node: Any) -> Iterator[_Frame]:
+        """Yield the calls of `node` that get the numbers of an input."""
         attributes, first = _CALLS.get(node.op, ((), 0))
         if attributes and any(self._value(frame, name).inputs for name in _data(node)[first:]):
             for attribute in attributes:
@@ -160,22 +160,22 @@ class _Search:
             if function is None or self._calls >= _MOST_CALLS:
                 return None
             self._calls += 1
-            given = (self._value(frame, name) for name in _data(node)[_CALLS[node.op][1] :])
+            arguments = (self._value(frame, name) for name in _data(node)[_CALLS[node.op][1] :])
             names = (argument.name for argument in function.signature.input_arg)
             frame.calls[key] = _Frame(
                 {inner.name: inner for inner in function.node_def},
-                dict(zip(names, given, strict=False)),
+                dict(zip(names, arguments, strict=False)),
                 [function.ret[output.name] for output in function.signature.output_arg],
             )
         return frame.calls[key]
 
     def _value(self, frame: _Frame, tensor: str) -> _Value:
-        if tensor not in frame.known:
-            frame.known[tensor] = _UNKNOWN  # where a graph goes in circles
-            frame.known[tensor] = self._made(frame, tensor)
-        return frame.known[tensor]
+        if tensor not in frame.values:
+            frame.values[tensor] = _UNKNOWN  # ends cycles
+            frame.values[tensor] = self._computed(frame, tensor)
+        return frame.values[tensor]
 
-    def _made(self, frame: _Frame, tensor: str) -> _Value:
+    def _computed(self, frame: _Frame, tensor: str) -> _Value:
         name = _name(tensor)
         if name in frame.arguments:
             return frame.arguments[name]
@@ -184,16 +184,16 @@ class _Search:
             return _UNKNOWN
         if node.op in _RETURNS:
             call, index = self._call(frame, node, "f"), _output(tensor)
-            known = call is not None and index < len(call.returned)
-            return self._value(call, call.returned[index]) if call is not None and known else _UNKNOWN
-        return _constant(node) or self._handed_on(frame, node)
+            is_returned = call is not None and index < len(call.returned)
+            return self._value(call, call.returned[index]) if call is not None and is_returned else _UNKNOWN
+        return _constant(node) or self._passed_on(frame, node)
 
-    def _handed_on(self, frame: _Frame, node: Any) -> _Value:
+    def _passed_on(self, frame: _Frame, node: Any) -> _Value:
         data = _data(node)
         if node.op in _SAME and data:
             return self._value(frame, data[0])
-        taken = data[:1] if node.op in _REARRANGED else data[_JOINED.get(node.op, slice(0))]
-        return _Value(frozenset().union(*(self._value(frame, name).inputs for name in taken)))
+        sources = data[:1] if node.op in _REARRANGED else data[_JOINED.get(node.op, slice(0))]
+        return _Value(frozenset().union(*(self._value(frame, name).inputs for name in sources)))
 
 
 def _constant(node: Any) -> _Value | None:
@@ -214,7 +214,7 @@ def _scalar(tensor: Any) -> int | None:
     if len(tensor.tensor_content) == np.dtype(dtype).itemsize:
         return int(np.frombuffer(tensor.tensor_content, dtype)[0])
     values = tensor.int_val if tensor.dtype == _INT32 else tensor.int64_val
-    return int(values[0]) if values else 0  # what is left out is 0
+    return int(values[0]) if values else 0  # protobuf leaves out 0
 
 
 def _data(node: Any) -> list[str]:
@@ -226,7 +226,7 @@ def _name(tensor: str) -> str:
 
 
 def _output(tensor: str) -> int:
-    """Return which output of its node `tensor` is, of `call:1` or, in a function, `call:output:1`."""
+    """Return the index of the output `tensor`, as in `call:1` or, in a function, `call:output:1`."""
     last = tensor.rsplit(":", 1)[-1]
     return int(last) if last.isdecimal() else 0
 

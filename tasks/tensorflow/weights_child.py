@@ -1,4 +1,4 @@
-"""Child: the large weights of a TensorFlow graph, in a file while placeholders stand for them in it."""
+"""Child: the large weights of a TensorFlow graph, in a file; placeholders in the graph stand for them."""
 
 from __future__ import annotations
 

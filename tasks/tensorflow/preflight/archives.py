@@ -1,4 +1,4 @@
-"""Unpacks tar.gz and zip archives from strangers. Python's own readers, and every member checked first."""
+"""Unpacks untrusted tar.gz and zip archives with Python's own readers; every member is checked first."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class ArchiveLimits:
     """How large an archive may become.
 
     Attributes:
-        members: most entries.
-        total: most bytes of all members together.
-        ratio: most bytes unpacked per byte packed; weights hardly shrink.
+        members: the largest number of entries.
+        total: the largest size of all members together, in bytes.
+        ratio: the largest number of bytes unpacked per byte packed; weights hardly shrink.
         free: bytes that any archive may unpack to, whatever the ratio.
     """
 
@@ -52,7 +52,7 @@ class _Member:
 
 
 class _CarefulGzip(gzip.GzipFile):
-    """Gunzips, and never gives much at once: tarfile reads a header of any declared size into memory."""
+    """Decompresses, but never much at once: tarfile reads a header of any declared size into memory."""
 
     def read(self, size: int | None = -1) -> bytes:
         return super().read(_bounded(size))
@@ -72,7 +72,7 @@ def _bounded(size: int | None) -> int:
 
 
 def _open_tar(archive: Path) -> _CarefulGzip | _CarefulFile:
-    """Open a `.tar.gz`; browsers gunzip some on their way to the disk, and leave the name as it was."""
+    """Open a `.tar.gz`; browsers decompress some when they save them, and keep the name."""
     if kind_of_file(archive) == TAR:
         return _CarefulFile(io.FileIO(archive))
     return _CarefulGzip(archive)
@@ -97,7 +97,7 @@ def unpack_tar(archive: Path, target: Path, limits: ArchiveLimits | None = None)
             _check_size(len(members), total, info.name, archive, limits or ArchiveLimits())
         names = _safe_paths(members, archive)
         for info, name in zip(tar.getmembers(), names, strict=True):
-            _write(tar.extractfile(info) if info.isreg() else None, target / name)
+            _write_member(tar.extractfile(info) if info.isreg() else None, target / name)
         for _ in range(_MOST_PADDING):  # gzip's checksum comes after the padding
             if not data.read(_READ_AT_ONCE):
                 break
@@ -113,10 +113,10 @@ def unpack_zip(archive: Path, target: Path, limits: ArchiveLimits | None = None)
     with _damage_named(archive), zipfile.ZipFile(archive) as packed:
         for info, name in zip(packed.infolist(), names, strict=True):
             if _is_folder(info):
-                _write(None, target / name)
+                _write_member(None, target / name)
             else:
                 with packed.open(info) as data:
-                    _write(data, target / name)
+                    _write_member(data, target / name)
 
 
 def check_zip(archive: Path, limits: ArchiveLimits | None = None) -> list[PurePosixPath]:
@@ -174,7 +174,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-    """Return the name of a member with slashes: some programs for Windows write backslashes."""
+    """Return the name of a member with slashes: some Windows programs write backslashes."""
     return info.orig_filename.replace("\\", "/")
 
 
@@ -187,9 +187,11 @@ def _check_size(count: int, total: int, last: str, archive: Path, limits: Archiv
     packed = archive.stat().st_size
     allowed = min(limits.total, limits.free + limits.ratio * packed)
     if count > limits.members:
-        raise _refused(archive, f"more than {limits.members} members", "pack only the model's own files")
+        raise _refused_archive(
+            archive, f"more than {limits.members} members", "pack only the model's own files"
+        )
     if total > allowed:
-        raise _refused(
+        raise _refused_archive(
             archive,
             f"{total} bytes when unpacked (counted up to member {last!r}) from {packed} packed bytes, "
             f"but at most {allowed} are accepted",
@@ -199,29 +201,33 @@ def _check_size(count: int, total: int, last: str, archive: Path, limits: Archiv
 
 def _safe_paths(members: Iterable[_Member], archive: Path) -> list[PurePosixPath]:
     paths: dict[PurePosixPath, str] = {}
-    alike: dict[str, PurePosixPath] = {}
+    folded: dict[str, PurePosixPath] = {}
     for member in members:
         name = member.name.rstrip("/") if member.kind == "folder" else member.name
         path = PurePosixPath(name)
         parts = [part for part in name.split("/") if part != "."]
         odd = "\\" in name or not name.isprintable() or len(name.encode()) > _LONGEST_NAME
         if path.is_absolute() or ".." in parts or "" in parts or odd:
-            raise _refused(archive, f"member {member.name!r}, whose path is not below the archive", "")
+            raise _refused_archive(
+                archive, f"member {member.name!r}, whose path is not below the archive", ""
+            )
         if member.kind not in ("file", "folder"):
-            raise _refused(archive, f"member {member.name!r}, {member.kind}", "")
+            raise _refused_archive(archive, f"member {member.name!r}, {member.kind}", "")
         if path in paths and "file" in (member.kind, paths[path]):
-            raise _refused(archive, f"member {member.name!r} twice", "")
-        other = alike.setdefault(unicodedata.normalize("NFKC", str(path)).casefold(), path)
+            raise _refused_archive(archive, f"member {member.name!r} twice", "")
+        other = folded.setdefault(unicodedata.normalize("NFKC", str(path)).casefold(), path)
         if other != path:  # which of the two a reader gets would depend on the file system
-            raise _refused(archive, f"members {str(other)!r} and {str(path)!r}, the same but for case", "")
+            raise _refused_archive(
+                archive, f"members {str(other)!r} and {str(path)!r}, the same but for case", ""
+            )
         paths[path] = member.kind
     for path in paths:
         if any(paths.get(parent) == "file" for parent in path.parents):
-            raise _refused(archive, f"member {str(path)!r} below a file of that name", "")
+            raise _refused_archive(archive, f"member {str(path)!r} below a file of that name", "")
     return [PurePosixPath(member.name) for member in members]
 
 
-def _write(data: IO[bytes] | None, target: Path) -> None:
+def _write_member(data: IO[bytes] | None, target: Path) -> None:
     if data is None:
         target.mkdir(parents=True, exist_ok=True)
         return
@@ -230,7 +236,7 @@ def _write(data: IO[bytes] | None, target: Path) -> None:
         shutil.copyfileobj(data, out, _READ_AT_ONCE)
 
 
-def _refused(archive: Path, problem: str, fix: str) -> ArchiveRefused:
+def _refused_archive(archive: Path, problem: str, fix: str) -> ArchiveRefused:
     return ArchiveRefused(
         wanted=f"an archive {archive.name} of plain files and folders",
         found=problem,

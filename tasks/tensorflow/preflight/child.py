@@ -91,7 +91,7 @@ def _protobuf_without_tensorflow() -> None:
 
 
 def _find_saved_model(folder: Path, name: str) -> Path:
-    """Return the one SavedModel below `folder`; servers keep it in a folder for each version, such as `1`."""
+    """Return the only SavedModel below `folder`; servers keep each version in a folder, such as `1`."""
     if (folder / GRAPH_FILE).exists():
         return folder
     folders = sorted(path.parent for path in folder.rglob(GRAPH_FILE))
@@ -101,6 +101,6 @@ def _find_saved_model(folder: Path, name: str) -> Path:
             found=f"{len(folders)}: {', '.join(str(path.relative_to(folder)) for path in folders[:5])}"
             if folders
             else "none",
-            fix="keep the one folder that tf.saved_model.save or model.export wrote",
+            fix="keep only the folder that tf.saved_model.save or model.export wrote",
         )
     return folders[0]

@@ -1,6 +1,6 @@
-"""Refuses what a parsed `saved_model.pb` must not hold, by what loading and serving would run.
+"""Refuses a parsed `saved_model.pb` by the operations that loading and serving it would run.
 
-Only what is reached counts: a model's saver may write checkpoints, its serving signature may not.
+Only reached operations count: a model's saver may write checkpoints, its serving signature may not.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _REFUSED = NEVER_RUN + READS_CHECKPOINTS + WRITES_CHECKPOINTS
 def check_graph(graph: Any) -> None:
     """Refuse what loading `graph`, or serving the signature that a request gets by default, would run.
 
-    Where that signature is refused, or none is the default, it is enough that one signature could be
-    converted: the request may name that one, and `check_signature` is called for it.
+    If that signature is refused, or there is no default, it is enough that another signature can be
+    converted: the request may name it, and `check_signature` is called for it.
 
     Raises:
         ModelRefused: an operation, input or output is refused; the error names it.
@@ -53,9 +53,9 @@ def check_graph(graph: Any) -> None:
     """
     check_size(graph)
     _check_assets(graph)
-    _check_nodes(nodes_run_by_load(graph), _REFUSED, "where TensorFlow loads or serves the model")
-    _check_nodes(nodes_of_restore(graph), NEVER_RUN + WRITES_CHECKPOINTS, "where the checkpoint is read")
-    _check_nodes(nodes_of_save(graph), NEVER_RUN, "where a checkpoint is written")
+    _check_nodes(nodes_run_by_load(graph), _REFUSED, "when TensorFlow loads or serves the model")
+    _check_nodes(nodes_of_restore(graph), NEVER_RUN + WRITES_CHECKPOINTS, "when the checkpoint is read")
+    _check_nodes(nodes_of_save(graph), NEVER_RUN, "when a checkpoint is written")
     try:
         check_signature(graph, choose_signature(graph, None))
     except FarmError:
@@ -86,7 +86,7 @@ def _check_types(nodes: Iterable[PlacedNode]) -> None:
             raise ModelRefused(
                 wanted="computation in floats of 16 bits or more, and in whole numbers",
                 found=f"operation {node.op} ({placed(node.name)}{place}) of type {kind}",
-                fix="upload it as it was before it was quantised, and ask for fp8 or int8 in build.yaml",
+                fix="upload it as it was before it was quantised, and request fp8 or int8 in build.yaml",
             )
 
 
@@ -102,7 +102,7 @@ def _check_assets(graph: Any) -> None:
 
 
 def _check_names(signature: Signature) -> None:
-    """Refuse names that would write into the farm's own lines: they go into records, logs and keys."""
+    """Refuse names that could forge lines of the farm: they go into records, logs and keys."""
     names = (signature.name, *(tensor.name for tensor in (*signature.inputs, *signature.outputs)))
     for name in names:
         if not name.isprintable() or len(name) > _LONGEST_NAME:
@@ -121,7 +121,7 @@ def _is_accepted(graph: Any, name: str) -> bool:
     return True
 
 
-def _check_nodes(nodes: Iterable[PlacedNode], rules: tuple[OpRule, ...], where: str) -> None:
+def _check_nodes(nodes: Iterable[PlacedNode], rules: tuple[OpRule, ...], when: str) -> None:
     accepted = set[str]()  # a graph has many nodes of few kinds
     for place, node in nodes:
         if node.op in accepted:
@@ -130,7 +130,7 @@ def _check_nodes(nodes: Iterable[PlacedNode], rules: tuple[OpRule, ...], where: 
         rule = None if is_number_table(node) else first_match(node.op, rules)
         if rule is not None:
             raise ModelRefused(
-                wanted=f"only computation on tensors {where}",
+                wanted=f"only computation on tensors {when}",
                 found=f"operation {node.op} ({placed(node.name)}{place}), which {rule.why}",
                 fix=rule.advice,
             )

@@ -1,4 +1,4 @@
-"""What the outputs of a signature need: the rest runs in TensorFlow, and changes no answer.
+"""What the outputs of a signature need: the rest runs in TensorFlow, and changes no output.
 
 Keras 3 prepares the masks of dropout in each recurrent layer even if nothing is dropped, and so draws
 random numbers and assigns the next seed. No output reads them. An assignment counts only if an output reads
@@ -23,16 +23,16 @@ from tasks.tensorflow.preflight.graph_reach import (
 _Source: TypeAlias = "str | int"
 """A variable: the node of the main graph that holds it, or the argument's index in a function."""
 
-_HANDED_ON = frozenset({"Identity", "IdentityN", "Enter", "RefEnter"})
+_PASSED_ON = frozenset({"Identity", "IdentityN", "Enter", "RefEnter"})
 _ASSIGNS = ("Assign", "ResourceScatter", "ResourceApply", "ResourceSparseApply", "ResourceStridedSliceAssign")
 _SCATTERS = frozenset(f"Scatter{nd}{how}" for nd in ("", "Nd")
                       for how in ("Update", "Add", "Sub", "Mul", "Div", "Min", "Max"))  # fmt: skip
-# From which of its inputs the arguments of a function come.
+# The first input that is an argument of the function.
 _FIRST_ARGUMENT = {"If": 1, "StatelessIf": 1, "Case": 1, "StatelessCase": 1}
 
 
 def nodes_needed(graph: Any, signature: str) -> Iterator[PlacedNode]:
-    """Yield what the outputs of `signature` are computed from, and assignments to variables among that.
+    """Yield what the outputs of `signature` are computed from, and assignments to variables that these read.
 
     Args:
         graph: a parsed `MetaGraphDef`.
@@ -43,7 +43,7 @@ def nodes_needed(graph: Any, signature: str) -> Iterator[PlacedNode]:
     run = list(reached_from(graph, names).values())
     search.enter("", _body(run, names))
     for name in functions_of_signature(graph, signature):
-        search.of_function(name)
+        search.enter_function(name)
     yield from search.placed()
 
 
@@ -64,7 +64,7 @@ class _Body:
 
 @dataclass(slots=True)
 class _Need:
-    """What is known of a body once it was walked through.
+    """What the results of a body need.
 
     Attributes:
         nodes: those that its results are computed from, by name.
@@ -80,7 +80,7 @@ class _Need:
 class _Search:
     def __init__(self, library: Any) -> None:
         self._library = {function.signature.name: function for function in library.function}
-        self._known: dict[str, _Need] = {}
+        self._needs: dict[str, _Need] = {}
         self._needed: dict[str, _Need] = {}
 
     def placed(self) -> Iterator[PlacedNode]:
@@ -92,23 +92,23 @@ class _Search:
                 if variable is None or variable in need.read:
                     yield node
 
-    def of_function(self, name: str) -> None:
+    def enter_function(self, name: str) -> None:
         function = self._library.get(name)
         if function is not None:
             self.enter(name, _function_body(function))
 
     def enter(self, name: str, body: _Body) -> None:
-        """Take `body` and every function that its results need for needed."""
+        """Mark `body`, and every function that its results need, as needed."""
         need = self._needed.setdefault(name, self._need_of(name, body))
         for node in need.nodes.values():
             for called in functions_in_attributes(node):
                 if called not in self._needed:
-                    self.of_function(called)
+                    self.enter_function(called)
 
     def _need_of(self, name: str, body: _Body) -> _Need:
-        if name in self._known:
-            return self._known[name]
-        need = self._known[name] = _Need(nodes=reached_in(body.nodes, body.results, _data))
+        if name in self._needs:
+            return self._needs[name]
+        need = self._needs[name] = _Need(nodes=reached_in(body.nodes, body.results, _data))
         place = f" in function {name}" if name else ""
         for node in body.nodes.values():
             sources = [_source(body, tensor) for tensor in _data(node)]
@@ -119,17 +119,17 @@ class _Search:
                     need.read.add(variable)
             elif functions_in_attributes(node):
                 self._call(need, node, sources)
-            elif node.name in need.nodes and node.op not in _HANDED_ON:
+            elif node.name in need.nodes and node.op not in _PASSED_ON:
                 need.read.update(source for source in sources if source is not None)
         return need
 
     def _call(self, need: _Need, node: Any, sources: list[_Source | None]) -> None:
-        """Add to `need` what the functions that `node` calls do with the variables that it gives them."""
-        given = sources[_FIRST_ARGUMENT.get(node.op, 0) :]
+        """Add to `need` what the functions that `node` calls do with the variables that it passes to them."""
+        arguments = sources[_FIRST_ARGUMENT.get(node.op, 0) :]
 
         def outside(inner: _Source | None) -> _Source | None:
             if isinstance(inner, int):
-                return given[inner] if inner < len(given) else None
+                return arguments[inner] if inner < len(arguments) else None
             return inner
 
         for name in functions_in_attributes(node):
@@ -156,14 +156,14 @@ def _function_body(function: Any) -> _Body:
 
 
 def _source(body: _Body, tensor: str) -> _Source | None:
-    """Return the variable or argument that `tensor` hands on; None if it is computed."""
+    """Return the variable or argument that `tensor` passes on; None if it is computed."""
     name, seen = node_name(tensor), set[str]()
     while name not in body.arguments:
         node = body.nodes.get(name)
         if node is None or name in seen:
             return None
         seen.add(name)
-        if node.op not in _HANDED_ON:
+        if node.op not in _PASSED_ON:
             return None if _data(node) else name
         name = node_name(_data(node)[0])
     return body.arguments[name]

@@ -1,6 +1,6 @@
 """What loading a parsed `saved_model.pb`, and each of its signatures, would run: nodes with their places.
 
-A place says in which function a node is, to follow the node's name; it is empty in the main graph.
+A place names the function that a node is in, to follow the node's name; it is empty in the main graph.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ def nodes_run_by_load(graph: Any) -> Iterator[PlacedNode]:
     saver = {*reached_from(graph, _save_roots(graph)), *reached_from(graph, _restore_roots(graph))}
     if not graph.object_graph_def.nodes:
         saver |= {node.name for node in graph.graph_def.node if first_match(node.op, _CHECKPOINTS)}
-    saver -= reached_from(graph, _named(graph)).keys()
+    saver -= reached_from(graph, _entry_names(graph)).keys()
     nodes = [node for node in graph.graph_def.node if node.name not in saver]
     yield from _closure(graph, nodes, _functions_run_by_load(graph.object_graph_def))
 
 
-def _named(graph: Any) -> set[str]:
-    """Return what of the main graph is named as an output, an initialiser or the value of a variable."""
+def _entry_names(graph: Any) -> set[str]:
+    """Return the names in the main graph of outputs, initialisers and values of variables."""
     named = {info.name for signature in graph.signature_def.values() for info in signature.outputs.values()}
-    for name, held in graph.collection_def.items():
-        named |= set(held.node_list.value)
-        for data in held.bytes_list.value if name.endswith(_VARIABLES) else ():
-            named |= _named_by_variable(data)
+    for name, collection in graph.collection_def.items():
+        named |= set(collection.node_list.value)
+        for data in collection.bytes_list.value if name.endswith(_VARIABLES) else ():
+            named |= _names_of_variable(data)
     return named
 
 
-def _named_by_variable(data: bytes) -> set[str]:
+def _names_of_variable(data: bytes) -> set[str]:
     from tensorflow.core.framework import variable_pb2  # noqa: PLC0415 (its package is a stand-in until then)
 
     variable = variable_pb2.VariableDef.FromString(data)
@@ -73,7 +73,7 @@ def _restore_roots(graph: Any) -> tuple[str, ...]:
 
 
 def reached_from(graph: Any, tensors: Iterable[str]) -> dict[str, Any]:
-    """Return the main graph's nodes that run before `tensors` are there, by name."""
+    """Return the main graph's nodes that run to compute `tensors`, by name."""
     return reached_in({node.name: node for node in graph.graph_def.node}, tensors, lambda node: node.input)
 
 
@@ -81,13 +81,13 @@ def reached_in(
     nodes: Mapping[str, Any], tensors: Iterable[str], inputs: Callable[[Any], Iterable[str]]
 ) -> dict[str, Any]:
     """Return those of `nodes` from which `tensors` follow through `inputs`, by name."""
-    waiting = [node_name(tensor) for tensor in tensors]
+    pending = [node_name(tensor) for tensor in tensors]
     reached: dict[str, Any] = {}
-    while waiting:
-        current = waiting.pop()
+    while pending:
+        current = pending.pop()
         if current in nodes and current not in reached:
             reached[current] = nodes[current]
-            waiting += [node_name(source) for source in inputs(nodes[current])]
+            pending += [node_name(source) for source in inputs(nodes[current])]
     return reached
 
 
@@ -129,7 +129,7 @@ def functions_of_signature(graph: Any, name: str) -> set[str]:
 
 
 def _functions_called(objects: Any, ids: set[int]) -> set[str]:
-    """Return the concrete functions behind the objects `ids`, if need be behind their `__call__`."""
+    """Return the concrete functions behind the objects `ids`, if necessary through their `__call__`."""
     seen, names = set[int](), set[str]()
     while ids:
         seen |= ids
@@ -156,39 +156,39 @@ def _concrete_functions(node: Any) -> list[str]:
 def _closure(graph: Any, nodes: Iterable[Any], functions: set[str]) -> Iterator[PlacedNode]:
     """Yield `nodes`, the nodes of `functions`, and of every function that they call, each with its place."""
     library = {function.signature.name: function for function in graph.graph_def.library.function}
-    known, stand_ins = frozenset(library), _stand_ins(library)
-    waiting, seen = set(functions), set[str]()
+    function_names, stand_ins = frozenset(library), _stand_ins(library)
+    pending, seen = set(functions), set[str]()
     for node in nodes:
         yield "", node
-        waiting.update(called_functions(node, known))
-    while waiting:
-        name = waiting.pop()
+        pending.update(called_functions(node, function_names))
+    while pending:
+        name = pending.pop()
         seen.add(name)
         if name not in library:
             continue
-        waiting |= stand_ins.pop(_implemented(library[name]), set()) - seen
+        pending |= stand_ins.pop(_implemented_api(library[name]), set()) - seen
         for node in library[name].node_def:
             yield f" in function {name}", node
-            waiting.update(name for name in called_functions(node, known) if name not in seen)
+            pending.update(name for name in called_functions(node, function_names) if name not in seen)
 
 
-def _implemented(function: Any) -> bytes | None:
-    """Return the name of what `function` is one way to compute; None if it has none."""
+def _implemented_api(function: Any) -> bytes | None:
+    """Return the name of the API that `function` implements; None if there is none."""
     return bytes(function.attr["api_implements"].s) if "api_implements" in function.attr else None
 
 
 def _stand_ins(library: dict[str, Any]) -> dict[bytes | None, set[str]]:
-    """Return which functions TensorFlow's optimiser may put in place of each other."""
+    """Return the functions that TensorFlow's optimiser may exchange for each other, by API."""
     stand_ins: dict[bytes | None, set[str]] = {}
     for name, function in library.items():
-        if (implemented := _implemented(function)) is not None:
+        if (implemented := _implemented_api(function)) is not None:
             stand_ins.setdefault(implemented, set()).add(name)
     return stand_ins
 
 
-def called_functions(node: Any, known: frozenset[str]) -> list[str]:
-    """Return which of the functions `known` the node calls, as its operation or in an attribute."""
-    return [name for name in (node.op, *functions_in_attributes(node)) if name in known]
+def called_functions(node: Any, functions: frozenset[str]) -> list[str]:
+    """Return which of `functions` the node calls, as its operation or in an attribute."""
+    return [name for name in (node.op, *functions_in_attributes(node)) if name in functions]
 
 
 def functions_in_attributes(node: Any) -> list[str]:

@@ -12,8 +12,8 @@ class OpRule:
     """A family of operations that is refused.
 
     Attributes:
-        ops: what the operation's whole name matches.
-        why: what such an operation does, to follow "which".
+        ops: the pattern of the operation's whole name.
+        why: what the operation does, to follow "which".
         advice: what the owner of the model can do instead.
     """
 
@@ -71,12 +71,12 @@ _NO_CHECKPOINTS = "leave saving and restoring to tf.saved_model.save, out of the
 WRITES_CHECKPOINTS: tuple[OpRule, ...] = (
     _rule(r"Save(Slices|V2)?|MergeV2Checkpoints", "writes or deletes files of the host", _NO_CHECKPOINTS),
 )
-"""Refused unless the main graph's saver writes a checkpoint, which the farm never lets it do."""
+"""Refused except in what the main graph's saver runs to write a checkpoint, which the farm never does."""
 
 READS_CHECKPOINTS: tuple[OpRule, ...] = (
     _rule(r"(DTensor)?Restore(Slice|V2)?", "reads files of the host", _NO_CHECKPOINTS),
 )
-"""Refused unless the main graph's saver reads or writes a checkpoint."""
+"""Refused except in what the main graph's saver runs to read or write a checkpoint."""
 
 NOT_IN_AN_ENGINE: tuple[OpRule, ...] = (
     _rule(
@@ -188,6 +188,4 @@ def nearest_fix(op: str) -> str:
     rule = first_match(op, NOT_IN_AN_ENGINE + NEVER_RUN + READS_CHECKPOINTS + WRITES_CHECKPOINTS)
     if rule is not None:
         return rule.advice
-    return _NEAREST.get(
-        op, f"replace what makes {op} in the layer that is named, or compute it outside the engine"
-    )
+    return _NEAREST.get(op, f"replace the cause of {op} in the named layer, or compute it outside the engine")

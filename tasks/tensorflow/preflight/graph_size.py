@@ -1,7 +1,7 @@
-"""Refuses graphs that a few bytes make huge.
+"""Refuses graphs that are huge, although their file is small.
 
-Functions that call themselves or each other without end, constants of many values that are written as
-one, and more nodes and signatures than any model has.
+These have functions that call themselves or each other without end, constants of many values that are
+written as one, or more nodes and signatures than any model has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MOST_SIGNATURES = 100
 _MOST_INLINED = 2_000_000
 _DEEPEST_CALLS = 200
 _MOST_UNWRITTEN = 1 << 30
-# Bytes of a value by the number of tensorflow.DataType; all that are left out have four or fewer.
+# Bytes of a value by the number of tensorflow.DataType; all other types have four or fewer.
 _WIDE = {2: 8, 8: 8, 9: 8, 18: 16, 23: 8}
 _REPEATED = ("float_val", "double_val", "int_val", "int64_val", "half_val", "bool_val", "uint32_val",
              "uint64_val", "scomplex_val", "dcomplex_val")  # fmt: skip
@@ -33,9 +33,9 @@ def check_size(graph: Any) -> None:
     functions = {function.signature.name: function.node_def for function in graph.graph_def.library.function}
     nodes = len(graph.graph_def.node) + sum(map(len, functions.values()))
     if nodes > _MOST_NODES:
-        raise _refused(f"{nodes} nodes, but at most {_MOST_NODES} are accepted", "split the model")
+        raise _refused_graph(f"{nodes} nodes, but at most {_MOST_NODES} are accepted", "split the model")
     if len(graph.signature_def) > _MOST_SIGNATURES:
-        raise _refused(f"{len(graph.signature_def)} signatures", f"export at most {_MOST_SIGNATURES}")
+        raise _refused_graph(f"{len(graph.signature_def)} signatures", f"export at most {_MOST_SIGNATURES}")
     _check_constants(graph.graph_def.node, functions)
     _check_calls(graph.graph_def.node, functions)
 
@@ -43,7 +43,7 @@ def check_size(graph: Any) -> None:
 def _check_constants(main: Any, functions: dict[str, Any]) -> None:
     """Refuse constants whose values are mostly not in the file: TensorFlow writes them all out."""
     unwritten = 0
-    for node in _all(main, functions):
+    for node in _all_nodes(main, functions):
         if node.op != "Const" or "value" not in node.attr:
             continue
         tensor = node.attr["value"].tensor
@@ -52,22 +52,22 @@ def _check_constants(main: Any, functions: dict[str, Any]) -> None:
         written = max(len(getattr(tensor, name)) for name in _REPEATED)
         unwritten += max(0, missing) if written < elements else 0
         if unwritten > _MOST_UNWRITTEN:
-            raise _refused(
+            raise _refused_graph(
                 f"constant {node.name}, declared with {elements} values, few of which are in the file",
                 "compute large constants in the model, or store their values",
             )
 
 
-def _all(main: Iterable[Any], functions: dict[str, Any]) -> Iterator[Any]:
+def _all_nodes(main: Iterable[Any], functions: dict[str, Any]) -> Iterator[Any]:
     yield from main
     for body in functions.values():
         yield from body
 
 
 def _check_calls(main: Any, functions: dict[str, Any]) -> None:
-    """Refuse recursion, and calls of calls that grow without measure when they are written out."""
-    known = frozenset(functions)
-    calls = {name: [callee for node in body for callee in called_functions(node, known)]
+    """Refuse recursion, and nested calls that grow without bound when they are inlined."""
+    function_names = frozenset(functions)
+    calls = {name: [callee for node in body for callee in called_functions(node, function_names)]
              for name, body in functions.items()}  # fmt: skip
     size, depth = dict[str, int](), dict[str, int]()
     for name in _callees_first(calls):
@@ -76,11 +76,13 @@ def _check_calls(main: Any, functions: dict[str, Any]) -> None:
         )
         depth[name] = 1 + max((depth[callee] for callee in calls[name]), default=0)
         if depth[name] > _DEEPEST_CALLS:
-            raise _refused(f"function {name}, calls of calls {depth[name]} deep", "call fewer functions")
-    total = sum(size[callee] for node in main for callee in called_functions(node, known))
+            raise _refused_graph(
+                f"function {name}, whose calls are nested {depth[name]} deep", "call fewer functions"
+            )
+    total = sum(size[callee] for node in main for callee in called_functions(node, function_names))
     worst = max(size, key=size.__getitem__, default="")
     if total > _MOST_INLINED or size.get(worst, 0) > _MOST_INLINED:
-        raise _refused(
+        raise _refused_graph(
             f"function {worst}, which calls functions so often that over {_MOST_INLINED} nodes would run",
             "write repeated steps as a loop (tf.while_loop)",
         )
@@ -90,26 +92,26 @@ def _callees_first(calls: dict[str, list[str]]) -> Iterator[str]:
     """Yield each function after all that it calls.
 
     Raises:
-        ModelRefused: a function calls itself, if by others.
+        ModelRefused: a function calls itself, directly or through others.
     """
     done, open_ = set[str](), set[str]()
     for root, called in calls.items():
-        waiting = [(root, iter(called))] if root not in done else []
-        open_.update(name for name, _ in waiting)
-        while waiting:
-            name, callees = waiting[-1]
+        stack = [(root, iter(called))] if root not in done else []
+        open_.update(name for name, _ in stack)
+        while stack:
+            name, callees = stack[-1]
             callee = next((function for function in callees if function not in done), None)
             if callee is None:
-                waiting.pop()
+                stack.pop()
                 open_.discard(name)
                 done.add(name)
                 yield name
             elif callee in open_:
-                raise _refused(f"function {callee}, which calls itself", "write recursion as a loop")
+                raise _refused_graph(f"function {callee}, which calls itself", "write recursion as a loop")
             else:
                 open_.add(callee)
-                waiting.append((callee, iter(calls[callee])))
+                stack.append((callee, iter(calls[callee])))
 
 
-def _refused(problem: str, fix: str) -> ModelRefused:
+def _refused_graph(problem: str, fix: str) -> ModelRefused:
     return ModelRefused(wanted="a graph whose size is known from its file", found=problem, fix=fix)

@@ -1,4 +1,4 @@
-"""Refuses HDF5 files that reach outside themselves, or that become far larger when they are read."""
+"""Refuses HDF5 files that refer to other files, or that become far larger when they are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AGAIN = "save the model again with model.save(...)"
 
 
 def check_entries(file: Any, path: Path, limits: ArchiveLimits | None = None) -> None:
-    """Visit every entry of the open HDF5 file `file`; nothing of their data is read.
+    """Visit every entry of the open HDF5 file `file`, without reading its data.
 
     Args:
         file: the file as h5py opened it.
@@ -33,14 +33,14 @@ def check_entries(file: Any, path: Path, limits: ArchiveLimits | None = None) ->
     total = 0
     for count, (name, entry) in enumerate(_entries(file, path)):
         if count >= _MOST_ENTRIES:
-            raise _refused(path, f"more than {_MOST_ENTRIES} entries")
+            raise _refused_file(path, f"more than {_MOST_ENTRIES} entries")
         if not isinstance(entry, h5py.Dataset):
             continue
         if entry.external or entry.is_virtual:
-            raise _refused(path, f"{name}, whose data lies in another file")
+            raise _refused_file(path, f"{name}, whose data lies in another file")
         total += math.prod(entry.shape or ()) * entry.dtype.itemsize
         if total > allowed:
-            raise _refused(
+            raise _refused_file(
                 path,
                 f"{total} bytes of weights (counted up to {name}) in {stored} stored bytes, but at most "
                 f"{allowed} are accepted",
@@ -49,15 +49,17 @@ def check_entries(file: Any, path: Path, limits: ArchiveLimits | None = None) ->
 
 def _entries(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
     """Yield each group and dataset once, no matter how many names lead to it: names can form a cycle."""
-    waiting, seen = [("", file)], set[tuple[int, int]]()
-    while waiting:
-        place, group = waiting.pop()
+    pending, seen = [("", file)], set[tuple[int, int]]()
+    while pending:
+        place, group = pending.pop()
         for name in group:
             link, full = group.get(name, getlink=True), f"{place}/{name}"
             if isinstance(link, h5py.SoftLink):
                 continue  # leads to an entry of this file, which is visited by itself
             if not isinstance(link, h5py.HardLink):
-                raise _refused(path, f"{full}, a link to {getattr(link, 'filename', 'something unknown')}")
+                raise _refused_file(
+                    path, f"{full}, a link to {getattr(link, 'filename', 'something unknown')}"
+                )
             entry = group[name]
             info = h5py.h5o.get_info(entry.id)
             if (info.fileno, info.addr) in seen:
@@ -65,10 +67,10 @@ def _entries(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
             seen.add((info.fileno, info.addr))
             yield full, entry
             if isinstance(entry, h5py.Group):
-                waiting.append((full, entry))
+                pending.append((full, entry))
 
 
-def _refused(path: Path, problem: str) -> ModelRefused:
+def _refused_file(path: Path, problem: str) -> ModelRefused:
     return ModelRefused(
         wanted=f"all of the model in {path.name}, and nothing else", found=problem, fix=_AGAIN
     )

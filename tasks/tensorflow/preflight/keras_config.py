@@ -1,4 +1,4 @@
-"""Checks the configuration of `.keras` and `.h5` files without Keras, which would act on it."""
+"""Checks the configuration of `.keras` and `.h5` files without Keras, which would execute it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _CODE_CLASSES = ("Lambda", "__lambda__", "__typespec__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 # A class of Keras that loads a SavedModel from a path of the host.
 _LOADING_CLASSES = ("TFSMLayer",)
-# What holds the name of a file, in layers and in the feature columns of DenseFeatures.
+# Keys of file names, in layers and in the feature columns of DenseFeatures.
 _FILES = ("vocabulary", "vocabulary_file", "ckpt_to_load_from")
 # Only these modules of Keras hold functions that compute; others open files, URLs and settings.
 _PURE_FUNCTIONS = re.compile(
@@ -110,8 +110,8 @@ def check_config(config: Any) -> None:
     """
     for layer, node in _objects(config, "the model"):
         kind, module = node["class_name"], node.get("module")
-        own = module is None or str(module).startswith(tuple(f"{name}." for name in _OWN_PACKAGES))
-        own = own or module in _OWN_PACKAGES
+        from_keras = module is None or str(module).startswith(tuple(f"{name}." for name in _OWN_PACKAGES))
+        from_keras = from_keras or module in _OWN_PACKAGES
         if kind in _CODE_CLASSES or _holds_bytecode(node) or _is_impure(kind, module):
             raise ModelRefused(
                 wanted="a model that is described by data alone",
@@ -120,18 +120,18 @@ def check_config(config: Any) -> None:
             )
         if kind in _LOADING_CLASSES or _names_a_file(node):
             raise ModelRefused(
-                wanted="a model that lies in its file alone",
+                wanted="a model that is complete in its file",
                 found=f"layer {layer} ({kind}), which reads a file of the host when it is loaded",
                 fix="give the layer its vocabulary as a list, or upload a SavedModel (model.export)",
             )
         symbol = called_by(kind, node.get("config"))
         if symbol and not computes(symbol):
             raise ModelRefused(
-                wanted="layers that compute and do nothing else",
+                wanted="layers that only compute",
                 found=f"layer {layer} ({kind}), which calls tf.{symbol} when it is loaded",
                 fix="leave the call out of the model, or upload a SavedModel (model.export)",
             )
-        if not own or _is_custom(node):
+        if not from_keras or _is_custom(node):
             raise ModelUnreadable(
                 wanted="layers that Keras itself has",
                 found=f"layer {layer} of the class {kind}" + _origin(kind, node),
@@ -140,7 +140,7 @@ def check_config(config: Any) -> None:
 
 
 def _is_custom(node: dict[str, Any]) -> bool:
-    """Return whether the object is none of Keras' own: a class of a notebook has a name and no module."""
+    """Return whether the object is not from Keras: a class of a notebook has a name and no module."""
     named = node.get("registered_name") and node["class_name"] != "function"
     return node.get("module") is None and (">" in node["class_name"] or bool(named))
 
@@ -166,19 +166,19 @@ def _names_a_file(node: dict[str, Any]) -> bool:
 
 
 def _objects(config: Any, layer: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every serialised object with the name of the layer that it lies in."""
-    waiting = [(layer, config)]
-    while waiting:
-        layer, value = waiting.pop()
+    """Yield every serialised object with the name of the layer that contains it."""
+    pending = [(layer, config)]
+    while pending:
+        layer, value = pending.pop()
         if isinstance(value, list):
-            waiting += [(layer, item) for item in value]
+            pending += [(layer, item) for item in value]
         elif isinstance(value, dict):
             inner = value.get("config")
             if isinstance(inner, dict) and isinstance(inner.get("name"), str):
                 layer = inner["name"]  # the objects below belong to the nearest name
             if isinstance(value.get("class_name"), str):
                 yield layer, value
-            waiting += [(layer, item) for item in value.values()]
+            pending += [(layer, item) for item in value.values()]
 
 
 def _damaged(path: Path, problem: str) -> ModelUnreadable:

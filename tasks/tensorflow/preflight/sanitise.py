@@ -16,11 +16,12 @@ _DATA_FOLDERS = ("variables", "assets")
 
 
 def sanitise(saved_model: Any) -> None:
-    """Remove, in place, what stops a sound model from loading or converting.
+    """Remove, in place, what keeps a valid model from loading or converting.
 
-    Slot variables of optimisers, `_XlaMustCompile` (it keeps functions from being inlined), what makes
-    TensorFlow take `tf.switch_case` apart (ONNX has no such pieces), and every graph but the one for serving,
-    whose only tag is `serve` then: TensorFlow 1 also wrote `serve` with `train` or `gpu`.
+    These are slot variables of optimisers, `_XlaMustCompile` (it keeps functions from being inlined), the
+    attribute that makes TensorFlow lower `tf.switch_case` to operations that ONNX lacks, and every graph but
+    the one for serving. That graph keeps only the tag `serve`: TensorFlow 1 also wrote it with `train` or
+    `gpu`.
     """
     graph = serving_graph(saved_model)
     kept = type(graph).FromString(graph.SerializeToString())

@@ -1,7 +1,7 @@
 """Which functions of TensorFlow a layer of Keras 2 may name.
 
-`TFOpLambda` calls whatever its configuration names while the file is loaded, `tf.io.gfile.rmtree` as well.
-The ones that compute are listed; all others are refused.
+`TFOpLambda` calls whatever its configuration names while the file is loaded, even `tf.io.gfile.rmtree`.
+Functions that compute are listed; all others are refused.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import pytest
 )
 def test_children_that_load_tensorflow_do_not_load_matplotlib_with_it(module: str, loaded: str) -> None:
     program = (
-        "import sys; from tasks.children.entry import _imported\n"
-        f"_imported({module!r})\n"
+        "import sys; from tasks.children.entry import _import_module\n"
+        f"_import_module({module!r})\n"
         "try:\n    import matplotlib\n"
         "except ImportError:\n    pass\n"
         "print(sys.modules['matplotlib'] is not None)"

@@ -27,7 +27,7 @@ _CHECK = "assertion failed: [x must be positive] [Condition x > 0 did not hold]\
             _NHWC,
             OperationUnsupported,
             "supports NHWC. (layer model_1/up_1",
-            "on processors",
+            "on a CPU",
         ),
         (
             "InvalidArgumentError",
