@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     child_memory_mib: int = Field(default=8192, ge=512, description="Memory limit of a child process, MiB")
     child_disk_mib: int = Field(default=65536, ge=512, description="Limit of the files of a run, MiB")
     child_seconds: float = Field(default=1800, gt=0, description="Time limit of a child process, seconds")
+    require_sandbox: bool = Field(
+        default=False,
+        description="Refuse to load models on a host whose kernel cannot close network and files to them",
+    )
     plugins: Path | None = Field(
         default=None, description="Folder with the plugin libraries that builds may load; default: none"
     )
@@ -79,7 +83,10 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """The limits of each child process."""
         return Limits(
-            memory_mib=self.child_memory_mib, seconds=self.child_seconds, disk_mib=self.child_disk_mib
+            memory_mib=self.child_memory_mib,
+            seconds=self.child_seconds,
+            disk_mib=self.child_disk_mib,
+            require_sandbox=self.require_sandbox,
         )
 
     def workspace(self) -> AbstractContextManager[Workspace]:

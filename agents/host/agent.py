@@ -16,6 +16,7 @@ from agents.host.slots import WorkerSpec
 from agents.host.worker_supervisor import WorkerSupervisor
 from agents.processes import adopt_orphans
 from agents.worker.lost_runs import sweep_runs
+from tasks.children.sandbox import protection
 from tasks.domain.errors import FarmError
 
 _LOG = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Agent:
             FarmError: the agent cannot start, for a reason that a person has to fix.
         """
         adopt_orphans()
+        _log_sandbox()
         self._supervisors = [
             WorkerSupervisor(
                 slot=slot,
@@ -166,3 +168,11 @@ async def _try(what: Awaitable[Any]) -> None:
         _LOG.warning("%s", error)
     except Exception as error:  # noqa: BLE001 (as above)
         _LOG.warning("will be retried: %s: %s", type(error).__name__, error)
+
+
+def _log_sandbox() -> None:
+    """Log what the kernel denies to models on this host, and what it lacks for more."""
+    holds = protection()
+    _LOG.log(logging.WARNING if holds.missing else logging.INFO, "sandbox: %s", holds.text)
+    for each in holds.missing:
+        _LOG.warning("sandbox: this host lacks %s", each)

@@ -86,16 +86,13 @@ async def _tensorflow() -> Finding:
 
 def _sandbox() -> Finding:
     """Check what the sandbox denies a process that loads an untrusted model."""
-    denials = asdict(protection())
-    missing = denials.pop("missing")
-    denied = [name for name, is_denied in denials.items() if is_denied]
-    allowed = [name for name, is_denied in denials.items() if not is_denied]
-    text = f"denied to models: {', '.join(denied) or 'nothing'}"
+    holds = protection()
+    whole = holds.network and holds.files and holds.processes and holds.descendants
     return Finding(
         subject="Sandbox",
-        level=Level.ABSENT if allowed else Level.FINE,
-        text=text + (f"; not denied: {', '.join(allowed)}" if allowed else ""),
-        fix=f"this host lacks {'; '.join(missing)}" if missing else "",
+        level=Level.FINE if whole else Level.ABSENT,
+        text=holds.text,
+        fix=f"this host lacks {'; '.join(holds.missing)}" if holds.missing else "",
     )
 
 

@@ -23,11 +23,19 @@ class Confinement(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits of a child: memory in MiB, wall time in seconds, and files of its run in MiB."""
+    """The limits of a child.
+
+    Attributes:
+        memory_mib: memory, MiB.
+        seconds: wall time.
+        disk_mib: files of its run, MiB.
+        require_sandbox: whether a host that cannot isolate it must not start it.
+    """
 
     memory_mib: int = 8192
     seconds: float = 1800.0
     disk_mib: int = 65536
+    require_sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

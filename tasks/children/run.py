@@ -19,7 +19,7 @@ from tasks.children.leftovers import refuse_ways_out
 from tasks.children.program import ChildAnswer, ChildProgram, Confinement, Limits
 from tasks.children.progress import report_progress
 from tasks.children.removal import remove_tree
-from tasks.children.sandbox import launch_command, launcher_environment
+from tasks.children.sandbox import launch_command, launcher_environment, require_sandbox
 from tasks.children.written import WriteWatch
 from tasks.domain.errors import ChildOutOfMemory, ChildTimedOut
 from tasks.domain.printable import printable_name
@@ -55,6 +55,8 @@ async def run_child(
         ToolchainBroken: there is no interpreter that this user may run at its path.
         ModelRefused: a child left a link that leads out of `workdir`, or what is no plain file.
     """
+    if limits.require_sandbox:
+        require_sandbox(program)
     home = Path(tempfile.mkdtemp(dir=workdir, prefix=f"child-{program.step}-"))
     try:
         refuse_ways_out(workdir, program.step, but=home)

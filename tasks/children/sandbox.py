@@ -31,6 +31,7 @@ import landlockpy
 
 from tasks.children.environment import child_environment
 from tasks.children.program import ChildProgram, Confinement
+from tasks.domain.errors import ChildFailed
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _ENTRY = Path(__file__).with_name("entry.py")
@@ -64,7 +65,7 @@ _PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")
 class Protection:
     """The protection of this host from a child that loads an untrusted model.
 
-    network: it reaches no address, including the loopback, and no socket of another process.
+    Attributes:
         network: it reaches no address, the loopback included, and no socket of another process.
         files: it only reads files of the system and of the run, and only writes those of the run.
         processes: it cannot signal processes outside, or read their environment or memory.
@@ -77,6 +78,19 @@ class Protection:
     processes: bool
     descendants: bool
     missing: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """What is denied and what is not, for people."""
+        denials = {
+            "network": self.network, "files": self.files,
+            "processes": self.processes, "descendants": self.descendants,
+        }  # fmt: skip
+        allowed = [name for name, is_denied in denials.items() if not is_denied]
+        denied = ", ".join(name for name, is_denied in denials.items() if is_denied)
+        return f"denied to models: {denied or 'nothing'}" + (
+            f"; not denied: {', '.join(allowed)}" if allowed else ""
+        )
 
 
 @cache
@@ -96,6 +110,23 @@ def protection() -> Protection:
         descendants=own_processes or Path("/proc/self/task").is_dir(),
         missing=tuple(text for absent, text in missing if absent),
     )
+
+
+def require_sandbox(program: ChildProgram) -> None:
+    """Refuse to start `program` on a host that cannot close network and files to a model.
+
+    Raises:
+        ChildFailed: it cannot.
+    """
+    level, holds = program.confined, protection()
+    lacks_files = level is Confinement.FULL and not holds.files
+    if level is not Confinement.NONE and (lacks_files or not holds.network):
+        raise ChildFailed(
+            wanted=f"a sandbox for step {program.step}, since ENGINEFARM_REQUIRE_SANDBOX is set",
+            found=f"{holds.text}; this host lacks {'; '.join(holds.missing)}",
+            fix="give the host what it lacks (`enginefarm doctor` checks it), or unset "
+            "ENGINEFARM_REQUIRE_SANDBOX if all models here are your own",
+        )
 
 
 @cache

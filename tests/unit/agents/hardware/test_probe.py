@@ -32,7 +32,9 @@ def probe(tmp_path: Path) -> Probe:
 
     def run(*paths: str | Path) -> HostProbe:
         interpreters = interpreters_at(map(str, paths))
-        return asyncio.run(probe_host(interpreters, work=Workspace(folder=tmp_path, limits=Limits())))
+        work = tmp_path / "work"
+        work.mkdir(exist_ok=True)
+        return asyncio.run(probe_host(interpreters, work=Workspace(folder=work, limits=Limits())))
 
     return run
 

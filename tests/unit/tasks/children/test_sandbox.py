@@ -170,3 +170,23 @@ def test_closing_off_costs_little(workdir: Path) -> None:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(used[Confinement.FULL]) < 2 * min(used[Confinement.NONE])
+
+
+@pytest.mark.parametrize(("lacks", "level"), [("files", Confinement.FULL), ("network", Confinement.NETWORK)])
+def test_a_required_sandbox_that_the_host_lacks_starts_nothing(
+    lacks: str, level: Confinement, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds = sandbox.Protection(
+        network=lacks != "network", files=lacks != "files", processes=True, descendants=True,
+        missing=("libseccomp",),
+    )  # fmt: skip
+    monkeypatch.setattr(sandbox, "protection", lambda: holds)
+    strict = replace(LIMITS, require_sandbox=True)
+    program = replace(PROGRAM, confinement=level)
+    with pytest.raises(ChildFailed) as caught:
+        asyncio.run(run_child(program, {}, workdir=workdir, limits=strict))
+    assert f"not denied: {lacks}; this host lacks libseccomp" in caught.value.found
+    assert "ENGINEFARM_REQUIRE_SANDBOX" in caught.value.fix
+    if lacks == "files":  # a toolchain's child reads its libraries, wherever they are
+        program = replace(PROGRAM, confinement=Confinement.NETWORK)
+        asyncio.run(run_child(program, {}, workdir=workdir, limits=strict))
