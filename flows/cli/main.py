@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -39,7 +39,7 @@ from flows.cli.targets import targets
 from flows.cli.up import up
 from flows.local.temporary_server import temporary_server
 from flows.release.stored_engines import stored_outcome
-from tasks.domain.errors import FarmError
+from tasks.domain.errors import FarmError, Interrupted
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.overrides import Overrides
 from tasks.domain.release import ReleaseRef
@@ -177,7 +177,16 @@ def main() -> None:
         if "--json" in sys.argv:
             print_failure(error.to_document())
         show_error(error)
+        if isinstance(error, Interrupted):
+            _end_now(error.exit_code)
         sys.exit(error.exit_code)
+
+
+def _end_now(exit_code: int) -> NoReturn:
+    """End the process without waiting for threads: they may wait for S3, for as long as it likes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -105,9 +105,11 @@ def needs_of(releases: Iterable[ListedRelease], now: datetime) -> list[ReleaseNe
     A release that cannot be checked has the reason as its `problem`.
     """
     offers = cache(partial(_offers, now=now))
-    with ThreadPoolExecutor(_READERS) as readers:
-        needs = list(readers.map(lambda release: _release_needs(release, offers), releases))
-    return in_turn(needs)
+    readers = ThreadPoolExecutor(_READERS)
+    try:
+        return in_turn(readers.map(lambda release: _release_needs(release, offers), releases))
+    finally:  # after a signal, nobody waits for what is being read
+        readers.shutdown(wait=False, cancel_futures=True)
 
 
 def in_turn(needs: Iterable[ReleaseNeeds]) -> list[ReleaseNeeds]:

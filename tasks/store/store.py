@@ -209,7 +209,8 @@ class Store:
         if model and version:
             below = f"{below}{version}/"
         # S3 answers each read after tens of milliseconds: sequentially, a thousand take half a minute.
-        with ThreadPoolExecutor(_READERS) as readers:
+        readers = ThreadPoolExecutor(_READERS)
+        try:
             for page in pages(self.client, self.bucket, f"{root}{below}"):
                 keys = [listed.key.removeprefix(root) for listed in page]
                 wanted = [key for key in keys if _is_record_key(key, version)]
@@ -219,6 +220,8 @@ class Store:
                     for key, document in zip(wanted, documents, strict=True)
                     if document is not None
                 )
+        finally:  # after a signal, nobody waits for what is being read
+            readers.shutdown(wait=False, cancel_futures=True)
 
     def _document_or_reason(self, key: str, kind: type[R]) -> Document[R] | RecordInvalid | None:
         try:

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from tasks.store.s3 import (
     is_refused_write,
     s3_errors,
 )
+from tasks.store.stalls import WINDOW_SECONDS, Download, ended_if_stalled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -119,15 +120,39 @@ def _retrying(read: Callable[[], T]) -> T:
 def _receive(
     body: StreamingBody, write: Callable[[bytes], object], received: Callable[[int], None] = lambda _: None
 ) -> BlobRef:
-    """Pass the bytes of `body` on to `write` and return their reference."""
+    """Pass the bytes of `body` on to `write` and return their reference.
+
+    Raises:
+        StoreUnreachable: the bytes come too slowly.
+        BotoCoreError: the connection broke.
+    """
     digest, size = hashlib.sha256(), 0
-    with contextlib.closing(body):
+    # `shutdown` lets another thread end a read that waits; urllib3 has it since 2.3.
+    end = getattr(getattr(body, "_raw_stream", None), "shutdown", body.close)
+    with contextlib.closing(body), ended_if_stalled(end) as download, _named_stall(download):
         for chunk in body.iter_chunks(_CHUNK):
+            download.take_chunk()
             write(chunk)
             digest.update(chunk)
             size += len(chunk)
             received(size)
     return BlobRef(sha256=digest.hexdigest(), size=size)
+
+
+@contextlib.contextmanager
+def _named_stall(download: Download) -> Iterator[None]:
+    """Raise `StoreUnreachable` if `download` was ended inside because it stalled."""
+    try:
+        yield
+    except _BROKEN_CONNECTION:
+        if not download.stalled:
+            raise
+    if download.stalled:
+        raise StoreUnreachable(
+            wanted=f"at least {_CHUNK >> 20} MiB of an object from S3 within {WINDOW_SECONDS:g} s",
+            found="fewer bytes; the download was ended",
+            fix="check the network to the S3 server and the server's load, then retry",
+        )
 
 
 def read_small(client: S3Client, address: Address, *, most: int, refusal: type[FarmError]) -> bytes | None:
