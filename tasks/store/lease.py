@@ -42,6 +42,8 @@ _SCHEMA, _MAJOR = "enginefarm.lease", 1
 _LOG = logging.getLogger(__name__)
 _LONGEST = 600.0
 _LARGEST_BODY = 1 << 20
+# What a stranger's document can raise: nested too deeply, numbers that no type holds, parts of other kinds.
+_GARBAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +237,7 @@ def _standing(etag: str, body: bytes) -> _Standing:
         owner, seconds = str(document["owner"]), float(document["seconds"])
         failed = error_from_document(document["failed"]) if "failed" in document else None
         holder = Holder.from_document(document["process"]) if "process" in document else None
-    except (ValueError, KeyError, TypeError):
+    except _GARBAGE:
         document, owner, seconds, failed, holder = {}, None, LEASE_SECONDS, None, None
     seconds = seconds if 0 < seconds <= _LONGEST else _LONGEST
     return _Standing(etag=etag, owner=owner, seconds=seconds, failed=failed, holder=holder, document=document)

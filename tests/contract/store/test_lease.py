@@ -151,8 +151,22 @@ def test_the_watch_starts_anew_when_s3_was_away(
     assert waiter.take()
 
 
-def test_a_damaged_lease_runs_out(store: Store, clock: Clock) -> None:
-    store.client.put_object(Bucket=store.bucket, Key=f"{store.prefix}/leases/{KEY}", Body=b"[]")
+LEASE = b'{"owner": "x", "seconds": %s, "process": {"pid": %s, "boot": "b", "numbers": "n", "started": 1}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"[]", id="no object"),
+        pytest.param(b"[" * 200_000 + b"]" * 200_000, id="nested too deeply"),
+        pytest.param(LEASE % (b"9" * 400, b"1"), id="endless"),
+        pytest.param(LEASE % (b"30", b"1e999"), id="no process"),
+        pytest.param(b'{"owner": "x", "seconds": 30, "failed": ["class"]}', id="no error"),
+        pytest.param(b"\xff\x00", id="no text"),
+    ],
+)
+def test_a_damaged_lease_runs_out(body: bytes, store: Store, clock: Clock) -> None:
+    store.client.put_object(Bucket=store.bucket, Key=f"{store.prefix}/leases/{KEY}", Body=body)
     lease = lease_of(store)
     assert not lease.take()
     clock.now += _SECONDS
