@@ -215,7 +215,8 @@ class Lease:
                 if is_missing(error) and not is_missing_bucket(error):
                     return None
                 raise
-        return _standing(answer["ETag"].strip('"'), body)
+            etag = answer["ETag"].strip('"')
+        return _standing(etag, body)
 
 
 def _written_over(former: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,11 +33,13 @@ from tasks.domain.errors import (
     RequestInvalid,
     StoreDenied,
     StoreUnreachable,
+    StoreUnsafe,
 )
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+_ALWAYS_SENT = frozenset({"ETag", "ContentLength", "LastModified", "Size"})
 _NO_ANSWER = (HTTPClientError, BotoConnectionError, IncompleteReadError)
 _NO_CREDENTIALS = (
     NoCredentialsError,
@@ -104,6 +106,7 @@ def s3_errors(wanted: str, *, folder: Path | None = None) -> Iterator[None]:
         DigestMismatch: the server received other bytes than announced.
         DiskFull: the local disk is full.
         RequestInvalid: a bucket or key that no S3 server accepts.
+        StoreUnsafe: the answer lacks what S3 always sends.
     """
     try:
         yield
@@ -111,6 +114,14 @@ def s3_errors(wanted: str, *, folder: Path | None = None) -> Iterator[None]:
         raise _from_answer(wanted, error) from error
     except (BotoCoreError, *_NO_ANSWER) as error:
         raise _from_client(wanted, error) from error
+    except KeyError as error:
+        if error.args[0] not in _ALWAYS_SENT:
+            raise
+        raise StoreUnsafe(
+            wanted=f"{wanted}, and an answer with {error.args[0]}, which S3 always sends",
+            found="an answer without it",
+            fix="reach the S3 server without the proxy that removes it, or use another server",
+        ) from error
     except OSError as error:
         if not is_no_space(error):
             raise

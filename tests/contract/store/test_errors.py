@@ -11,9 +11,17 @@ from typing import Any
 import pytest
 
 from tasks.domain.digest import blob_ref
-from tasks.domain.errors import FarmError, NotStored, RequestInvalid, StoreDenied, StoreUnreachable
+from tasks.domain.errors import (
+    FarmError,
+    NotStored,
+    RequestInvalid,
+    StoreDenied,
+    StoreUnreachable,
+    StoreUnsafe,
+)
 from tasks.domain.record import EngineRecord
 from tasks.domain.release import ReleaseRef
+from tasks.store.lease import Lease
 from tasks.store.publishing import publish_release
 from tasks.store.releases import fetch_release, read_request_file
 from tasks.store.store import Store
@@ -69,6 +77,22 @@ def test_refusals_and_overload_are_told_apart(
         lambda: store.find(engine_record.key, EngineRecord),
     ):
         with pytest.raises(error, match=store.bucket):
+            call()
+
+
+def test_an_answer_that_lacks_what_s3_always_sends_is_no_key_error(
+    faulty_store: Callable[[str], Store], engine_record: EngineRecord, tmp_path: Path
+) -> None:
+    store = faulty_store("bare")
+    ref = blob_ref(b"x")
+    for key in (engine_record.key, ref.key, f"leases/{engine_record.key}"):
+        store.client.put_object(Bucket=store.bucket, Key=store.address(key).key, Body=b"x")
+    for call in (
+        lambda: store.find(engine_record.key, EngineRecord),
+        lambda: store.get_blob(ref, tmp_path / "blob"),
+        lambda: Lease(store=store, key=engine_record.key).take(),
+    ):
+        with pytest.raises(StoreUnsafe, match="an answer without it"):
             call()
 
 

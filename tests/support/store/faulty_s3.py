@@ -83,6 +83,16 @@ def _cut_off(inner: Wsgi, environ: Environ, start: Start) -> Iterable[bytes]:
     return [body[: len(body) // 2]]
 
 
+def _say_little(inner: Wsgi, environ: Environ, start: Start) -> Iterable[bytes]:
+    """Answer without ETag and Content-Length, as some proxies let answers through."""
+
+    def started(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        kept = [pair for pair in headers if pair[0].lower() not in ("etag", "content-length")]
+        return start(status, kept, *rest)
+
+    return inner(environ, started)
+
+
 _FAULTS: dict[str, Fault] = {
     "denied": _refuse("403 Forbidden", "AccessDenied"),
     "busy": _refuse("503 Slow Down", "SlowDown"),
@@ -91,6 +101,7 @@ _FAULTS: dict[str, Fault] = {
     "conflicts": _conflict,
     "loses": _lose_answer,
     "cuts": _cut_off,
+    "bare": _say_little,
 }
 
 
