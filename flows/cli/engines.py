@@ -25,10 +25,12 @@ from flows.cli.engine_filters import (
 )
 from flows.cli.options import WIDE_HINT, Force, Json, Model, StoreUrl, Version, Wide
 from flows.cli.output import print_json, say, show
+from tasks.children.disk import disk_full, is_no_space
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.record import EngineRecord
+from tasks.store.part_files import part_of
 from tasks.store.record_names import RecordRoot, key_named, names_in
 from tasks.store.records import Document, record_schema
 from tasks.store.store import Store
@@ -188,10 +190,22 @@ def fetch_engine(store: Store, document: Document[EngineRecord], path: Path) -> 
     Raises:
         NotStored: the plan is not in the store.
         DigestMismatch: the stored plan has other bytes.
+        DiskFull: there is no space for both; then neither is written.
         FarmError: as `tasks.store.s3.s3_errors`.
     """
-    store.get_blob(document.record.plan, path)
-    record_beside(path).write_bytes(document.data)
+    beside = record_beside(path)
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    part = part_of(beside)
+    try:
+        part.write_bytes(document.data)  # first: a plan without its record does not run
+        store.get_blob(document.record.plan, path)
+        part.replace(beside)
+    except OSError as error:
+        if not is_no_space(error):
+            raise
+        raise disk_full(f"to write {beside.name}", str(error), beside.parent) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _file_name(record: EngineRecord) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid, RequestInvalid, StoreUnsafe
 from tasks.store.conditional import prove_conditional_writes
 from tasks.store.listing import pages
+from tasks.store.part_files import part_of
 from tasks.store.records import Document, R, check_key, record_from_json, record_to_json
 from tasks.store.s3 import s3_client, s3_errors
 from tasks.store.transfer import (
@@ -132,7 +132,7 @@ class Store:
         address = self.address(ref.key)
         wanted = f"{address.url} with {ref.size} bytes"
         into.parent.mkdir(parents=True, exist_ok=True)
-        part = into.with_name(f".{uuid.uuid4().hex}.part")
+        part = part_of(into)
 
         def received(size: int) -> None:
             if size > ref.size:  # before it fills the disk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from flows.settings import settings
 from tasks.children.compare import Arrays
 from tasks.domain.errors import (
     DigestMismatch,
+    DiskFull,
     FarmError,
     InputInvalid,
     NotStored,
@@ -132,6 +134,23 @@ def test_commands_take_a_short_name(stored: Stored, inputs: Path, tmp_path: Path
 def by_onnxruntime(stored: Stored) -> Callable[[Arrays], Arrays]:
     session = onnxruntime.InferenceSession(str(stored.graph), providers=["CPUExecutionProvider"])
     return lambda inputs: {"y": np.asarray(session.run(["y"], dict(inputs))[0])}
+
+
+def test_a_disk_that_fills_leaves_neither_the_plan_nor_half_a_record(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    folder = tmp_path / "new"
+    error = refusal(
+        DiskFull, "engines", "fetch", stored.record.key, "--store", stored.url, "-o", folder / "net.plan"
+    )
+    assert "net.plan.json" in error.wanted
+    assert list(folder.iterdir()) == []
 
 
 def test_the_record_is_fetched_beside_the_plan(stored: Stored, plan: Path) -> None:
