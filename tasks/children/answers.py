@@ -147,7 +147,12 @@ def _raise_crash(program: ChildProgram, status: int, home: Path, limits: Limits)
     raise ChildCrashed(
         wanted=wanted,
         found=ending,
-        fix="the library crashed on this model: try another precision or TensorRT version",
+        fix="the library crashed on this model: "
+        + (
+            "try another precision or TensorRT version"
+            if program.step.startswith("build")
+            else "report it with this output and the model's structure"
+        ),
     )
 
 

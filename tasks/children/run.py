@@ -116,7 +116,8 @@ async def _run_to_end(
         raise ChildTimedOut(
             wanted=f"step {program.step} within {limits.seconds:.0f} s",
             found="it was still running and was ended",
-            fix="raise ENGINEFARM_CHILD_SECONDS, or lower optimization_level in build.yaml",
+            fix="raise ENGINEFARM_CHILD_SECONDS"
+            + (", or lower optimization_level in build.yaml" if program.step.startswith("build") else ""),
         ) from error
     finally:
         await asyncio.shield(_end_processes(process))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from tasks.domain.errors import FarmError, OperationUnsupported, RequestInvalid, SamplesInvalid
 from tasks.domain.layers import placed
@@ -26,7 +27,7 @@ _VALUES = re.compile(
 _SHAPES = re.compile(r"[Ss]hape|[Dd]imension|[Ss]ize|[Rr]ank|[Bb]roadcast|[Ii]ncompatible|elements|[Mm]atch")
 
 
-def no_answer(kind: str, message: str, corner: str, sizes: str) -> FarmError:
+def no_answer(kind: str, message: str, corner: str, sizes: str, as_sizes: Collection[str] = ()) -> FarmError:
     """Return the error for a signature that did not answer.
 
     Args:
@@ -34,6 +35,7 @@ def no_answer(kind: str, message: str, corner: str, sizes: str) -> FarmError:
         message: its text.
         corner: the corner of the shapes.
         sizes: the inputs with their shapes, for people.
+        as_sizes: inputs whose values are sizes of tensors, see `tasks.tensorflow.vocabulary`.
     """
     node = _NODE.search(message)
     lines = map(str.strip, message.splitlines())
@@ -42,6 +44,8 @@ def no_answer(kind: str, message: str, corner: str, sizes: str) -> FarmError:
         "wanted": f"an answer of the model at the corner {corner}: {sizes}",
         "found": f"{kind}: {said}" + (f" ({placed(node[1])})" if node else ""),
     }
+    if as_sizes:
+        return _values_are_sizes(texts["found"], as_sizes)
     if kind == "UnimplementedError" or _NO_KERNEL.search(said):
         fix = "replace the operation with one that TensorFlow can compute on a CPU"
         return OperationUnsupported(**texts, fix=fix)
@@ -49,10 +53,17 @@ def no_answer(kind: str, message: str, corner: str, sizes: str) -> FarmError:
         fix = "give `samples` in build.yaml, with values that the model accepts"
         return SamplesInvalid(**texts, fix=fix)
     if _SHAPES.search(said):
-        fix = (
-            f"give shapes for {corner} in inputs or profiles of build.yaml that fit each other. If values of "
-            "an input are sizes, make it a constant of the model: an engine takes no such input"
-        )
+        fix = f"give shapes for {corner} in inputs or profiles of build.yaml that fit each other"
         return RequestInvalid(**texts, fix=fix)
     fix = "call the model's signature on these inputs; if it works with other inputs, give those as `samples`"
     return SamplesInvalid(**texts, fix=fix)
+
+
+def _values_are_sizes(said: str, inputs: Collection[str]) -> OperationUnsupported:
+    names = ", ".join(sorted(inputs))
+    return OperationUnsupported(
+        wanted="inputs whose values decide no size: sizes are planned before there are values",
+        found=f"input {names}, whose values are sizes; {said}",
+        fix=f"make {names} a constant of the model, or let the model read the size from the shape of another "
+        "input",
+    )

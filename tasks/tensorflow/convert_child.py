@@ -70,7 +70,11 @@ def _write_answers(request: dict[str, Any], function: Any, inputs: tuple[TensorS
     plan = request["plan"]
     samples = read_samples(Path(request["samples"]), inputs) if request["samples"] else {}
     profiles = [shapes_of(profile) for profile in plan["profiles"]]
-    draws = Draws(limits=plan["vocabularies"], divided=frozenset(plan["divided"]))
+    draws = Draws(
+        limits=plan["vocabularies"],
+        divided=frozenset(plan["divided"]),
+        as_sizes=frozenset(plan["as_sizes"]),
+    )
     answers = answer_corners(function, inputs, profiles, samples, draws)
     measure_noise(function, answers.corners, Precision(plan["arithmetic"]))
     write_reference(Path(request["reference"]), with_graph_names(answers.corners, plan["renamed"]))

@@ -36,6 +36,7 @@ class Draws:
     Attributes:
         limits: the number of ids for inputs that take ids, see `tasks.tensorflow.vocabulary`.
         divided: integer inputs that are divided, shifted and the like, so that any integer may occur.
+        as_sizes: inputs whose numbers are sizes of tensors; no draw fits them, which messages then say.
         signs: whether integers may be negative.
         deviation: the standard deviation of floats.
         seed: the seed of the numbers.
@@ -44,6 +45,7 @@ class Draws:
 
     limits: Mapping[str, int] = field(default_factory=dict)
     divided: frozenset[str] = frozenset()
+    as_sizes: frozenset[str] = frozenset()
     signs: bool = True
     plain: bool = False
     deviation: float = 1.0

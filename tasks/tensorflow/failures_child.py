@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from tasks.domain.errors import FarmError, OperationUnsupported
 from tasks.domain.layers import placed
+from tasks.tensorflow.preflight.graph_rules import FIXED_LENGTH
 
 _LONGEST_MESSAGE = 500
 _FIXES = {
@@ -15,6 +16,8 @@ _FIXES = {
     "(keras.ops.scan does not), or compute it outside the engine",
     # tf2onnx cannot read the list of a Case's functions
     "infer the attribute type": "use tf.cond instead of tf.switch_case inside loops and branches",
+    "fft_length should be a constant": FIXED_LENGTH,
+    "implementation of FFT or RFFT": FIXED_LENGTH,
 }
 _AT_A_LAYER = "replace the named operation, or compute it outside the engine"
 _OTHERWISE = "this is an internal error of TensorFlow or tf2onnx: please report it with the model's structure"

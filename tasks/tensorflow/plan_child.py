@@ -39,5 +39,6 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         "arithmetic": model_arithmetic(graph, signature.name),
         "vocabularies": dict(uses.limits),
         "divided": sorted(uses.divided),
+        "as_sizes": sorted(uses.sizes),
         "channels_first": channels_first(graph, signature.name),
     }

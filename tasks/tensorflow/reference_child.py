@@ -78,7 +78,7 @@ class _Question:
         self, name: str, sizes: Mapping[str, tuple[int, ...]], draws: Draws, *, first: int = 0
     ) -> Corner:
         fed = feed(self.inputs, sizes, self.samples, draws, first=first)
-        return Corner(name, fed, _run(self.function, fed, name), {})
+        return Corner(name, fed, _run(self.function, fed, name, draws.as_sizes), {})
 
     def at_corners(
         self, corners: Mapping[str, Mapping[str, tuple[int, ...]]], draws: Draws
@@ -156,7 +156,7 @@ def _weights_moved(function: Any, arithmetic: Precision) -> Iterator[None]:
         variable.assign(flipped(variable.numpy(), arithmetic))
 
 
-def _run(function: Any, fed: Arrays, corner: str) -> Arrays:
+def _run(function: Any, fed: Arrays, corner: str, as_sizes: frozenset[str] = frozenset()) -> Arrays:
     try:
         names = function.structured_input_signature[1]
         answers = function(**{name_among(names, name): tf.constant(value) for name, value in fed.items()})
@@ -164,5 +164,5 @@ def _run(function: Any, fed: Arrays, corner: str) -> Arrays:
         raise MemoryError(str(error)) from error
     except (tf.errors.OpError, ValueError) as error:
         sizes = ", ".join(f"{name} {value.shape}" for name, value in fed.items())
-        raise no_answer(type(error).__name__, str(error), corner, sizes) from error
+        raise no_answer(type(error).__name__, str(error), corner, sizes, as_sizes) from error
     return {name: value.numpy() for name, value in answers.items()}

@@ -46,6 +46,11 @@ _DIVIDE = {
 }  # fmt: skip
 """Their first data may be any integer. Divisors must not be zero, and shifts have a limit."""
 _TABLES = ("LookupTableFindV2",)
+_SIZES = {
+    "Reshape": 1, "Fill": 0, "BroadcastTo": 1, "Tile": 1, "ResizeBilinear": 1, "ResizeNearestNeighbor": 1,
+    "ResizeBicubic": 1, "ResizeArea": 1,
+}  # fmt: skip
+"""Which of their inputs is a size."""
 _RETURNS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
@@ -85,10 +90,12 @@ class Uses:
     Attributes:
         limits: the number of ids, by input that takes ids; they go from 0 to one less.
         divided: inputs that are divided, shifted and the like.
+        sizes: inputs whose numbers are sizes of tensors.
     """
 
     limits: Mapping[str, int]
     divided: frozenset[str]
+    sizes: frozenset[str] = frozenset()
 
 
 def uses_of_inputs(graph: Any, signature: str) -> Uses:
@@ -115,6 +122,7 @@ class _Search:
     def uses(self, main: _Frame) -> Uses:
         limits: dict[str, int] = {}
         divided: set[str] = set()
+        sizes: set[str] = set()
         pending = [main]
         while pending:
             frame = pending.pop()
@@ -123,8 +131,14 @@ class _Search:
                 for key in indices.inputs if limit else ():
                     limits[key] = min(limit, limits.get(key, limit))
                 divided |= self._divided(frame, node)
+                sizes |= self._sizes(frame, node)
                 pending += self._entered_calls(frame, node)
-        return Uses(limits, frozenset(divided))
+        return Uses(limits, frozenset(divided), frozenset(sizes))
+
+    def _sizes(self, frame: _Frame, node: Any) -> frozenset[str]:
+        data = _data(node)
+        place = _SIZES.get(node.op, len(data))
+        return self._value(frame, data[place]).inputs if place < len(data) else frozenset()
 
     def _divided(self, frame: _Frame, node: Any) -> frozenset[str]:
         if node.op not in _DIVIDE:

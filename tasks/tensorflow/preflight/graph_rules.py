@@ -134,7 +134,8 @@ _FIXED_SIZES = (
     "give the image a fixed size, as in keras.Input(shape=(224, 224, 3)), "
     "or use tf.image.resize with method='bilinear' or 'nearest' and antialias=False"
 )
-_FIXED_LENGTH = "transform along an axis of fixed length: give fft_length (or the input's shape) as numbers"
+FIXED_LENGTH = "transform along an axis of fixed length: give fft_length (or the input's shape) as numbers"
+"""For Fourier transforms."""
 _LINEAR_ALGEBRA = "compute it before the export if it is constant, or outside the engine"
 _KNOWN_COUNT = "give the number of indices: minlength=n, maxlength=n; or use tf.reduce_sum(tf.one_hot(...))"
 _SEGMENTS = (
@@ -156,7 +157,7 @@ _NEAREST: dict[str, str] = {
     **dict.fromkeys(("PartitionedCall", "StatefulPartitionedCall"), _NO_XLA),
     **dict.fromkeys(
         ("FFT", "IFFT", "RFFT", "IRFFT", "FFT2D", "IFFT2D", "RFFT2D", "IRFFT2D", "Complex", "ComplexAbs"),
-        _FIXED_LENGTH,
+        FIXED_LENGTH,
     ),
     **dict.fromkeys(("Unique", "UniqueV2"), "compute unique values outside the engine"),
     **dict.fromkeys(("Bincount", "DenseBincount"), _KNOWN_COUNT),
@@ -188,4 +189,4 @@ def nearest_fix(op: str) -> str:
     rule = first_match(op, NOT_IN_AN_ENGINE + NEVER_RUN + READS_CHECKPOINTS + WRITES_CHECKPOINTS)
     if rule is not None:
         return rule.advice
-    return _NEAREST.get(op, f"replace the cause of {op} in the named layer, or compute it outside the engine")
+    return _NEAREST.get(op, f"replace {op} by other operations, or compute it outside the engine")

@@ -45,7 +45,11 @@ _FIXES = (
         "leave this precision out for this target: its GPUs have no arithmetic for it",
     ),
     (
-        r"[Uu]nique|NonZero|Compress",
+        r"[Uu]nique",
+        "compute unique values outside the engine: the size of this result depends on values",
+    ),
+    (
+        r"NonZero|Compress",
         "keep every row and use tf.where(mask, x, 0): the size of this result depends on values",
     ),
     (
@@ -88,10 +92,11 @@ _FIXES = (
     ),
     (
         r"makeScopeNodesContiguous",
-        (
-            "take loops out of loops and branches; if the model has non_max_suppression_padded, "
-            "use tf.image.non_max_suppression"
-        ),
+        "take loops out of loops and branches, or compute the outer loop outside the engine",
+    ),
+    (
+        r"Data-dependent shapes are only allowed in the top-level scope",
+        "give what loops and branches compute on a fixed size: the sizes in one of them depend on values",
     ),
     (r"workspace|insufficient memory on requested size", "raise workspace_mib in build.yaml"),
     (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.domain.errors import BuildRefused, RequestInvalid
+from tasks.domain.layers import placed
 from tasks.tensorrt.inside.network import inputs_of
 from tasks.tensorrt.inside.options import Shapes
 
@@ -19,6 +20,9 @@ def add_profiles(builder: Any, network: Any, config: Any, profiles: tuple[Shapes
         BuildRefused: an input holds a shape and not data.
     """
     inputs = inputs_of(network)
+    for tensor in inputs:
+        if tensor.is_shape_tensor:
+            raise _values_are_sizes(tensor, network)
     for shapes in profiles:
         _add_profile(builder, inputs, config, shapes)
 
@@ -44,17 +48,35 @@ def _add_profile(builder: Any, inputs: list[Any], config: Any, shapes: Shapes) -
         )
 
 
+def _values_are_sizes(tensor: Any, network: Any) -> BuildRefused:
+    name = tensor.name
+    return BuildRefused(
+        wanted="inputs whose values decide no size: sizes are planned before there are values",
+        found=f"input {name}, whose values are sizes or offsets in {_sized_by(tensor, network)}",
+        fix=f"make {name} a constant of the model, or let the model read the size from the shape of another "
+        "input; if it only selects rows, and no size depends on it, use tf.gather",
+    )
+
+
+def _sized_by(tensor: Any, network: Any) -> str:
+    """Name the first layer that turns the sizes in `tensor` into the shape of its data."""
+    sizes = {tensor.name}
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        read = (layer.get_input(place) for place in range(layer.num_inputs))
+        if sizes.isdisjoint(source.name for source in read if source is not None):
+            continue
+        written = [layer.get_output(place) for place in range(layer.num_outputs)]
+        if not all(result.is_shape_tensor for result in written):
+            return placed(layer.name)
+        sizes.update(result.name for result in written)
+    return "a loop or branch"
+
+
 def _check_range(tensor: Any, ranges: dict[str, list[int]] | None) -> bool:
     """Return whether all dimensions of `tensor` are fixed; raise where `ranges` do not fit it."""
     dimensions = tuple(tensor.shape)
     static = all(size >= 0 for size in dimensions)
-    if tensor.is_shape_tensor:
-        raise BuildRefused(
-            wanted="inputs whose values decide no size: sizes are planned before there are values",
-            found=f"input {tensor.name}, whose values are sizes of other tensors",
-            fix=f"make {tensor.name} a constant of the model, or let the model read the size from the shape "
-            "of another input",
-        )
     if ranges is None and static:
         return True
     if ranges is None or not all(_fits(dimensions, ranges[corner]) for corner in _CORNERS):

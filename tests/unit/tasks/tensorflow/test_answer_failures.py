@@ -50,3 +50,10 @@ def test_the_reason_the_layer_and_what_helps(
     assert actual in error.found
     assert "\n" not in error.found
     assert fix in error.fix
+
+
+def test_an_input_whose_values_are_sizes_is_named_as_the_cause() -> None:
+    error = no_answer("InvalidArgumentError", _SHAPE, "min", "x (3, 4)", {"size"})
+    assert type(error) is OperationUnsupported
+    assert error.found.startswith("input size, whose values are sizes; InvalidArgumentError: Incompatible")
+    assert error.fix.startswith("make size a constant of the model")

@@ -197,6 +197,18 @@ def test_a_divisor_may_not_be_any(graph: Any, node: Node) -> None:
     assert uses_of_inputs(graph, "serve").divided == frozenset()
 
 
+@pytest.mark.parametrize("op", ["Reshape", "Tile", "ResizeBilinear"])
+def test_an_input_whose_numbers_are_a_size(graph: Any, node: Node, op: str) -> None:
+    node("wide", "ExpandDims", "serve_ids", "axis")
+    node("sized", op, "table", "wide")
+    assert uses_of_inputs(graph, "serve").sizes == {"ids"}
+
+
+def test_an_input_that_gets_another_shape_holds_no_size(graph: Any, node: Node) -> None:
+    node("shaped", "Reshape", "serve_ids", "axis")
+    assert uses_of_inputs(graph, "serve").sizes == frozenset()
+
+
 def test_tables_of_unknown_size_and_other_shapes_say_nothing(graph: Any, node: Node) -> None:
     graph.graph_def.node[0].attr["shape"].shape.dim[0].size = -1
     node("look", "ResourceGather", "table", "serve_ids")
