@@ -25,7 +25,7 @@ BUILT = (
 NO_ENGINE = {
     "bytes_in_a_loop": "cast it to float32 before the loop",
     "ragged_mean": "keep every row and use tf.where(mask, x, 0)",
-    "size_as_an_input": "found input size, whose values are sizes or offsets in layer strided_slice",
+    "size_as_an_input": "input size, whose values are sizes or offsets in node PartitionedCall/strided_slice",
     "branches_of_unequal_shapes": "let both branches of a condition (tf.cond) return tensors of equal shapes",
 }
 REFUSED = {
