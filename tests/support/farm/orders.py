@@ -53,9 +53,14 @@ def _target(flavour: Flavour, tensorrt: str, gpu: str | None, compute: str) -> E
 
 @dataclass(kw_only=True)
 class Orders:
-    """Makes orders, each for an engine of its own, from one conversion in a store."""
+    """Makes orders, each for an engine of its own, from one conversion in a store.
+
+    Attributes:
+        place: the store, with a client of the environment that it was converted in.
+    """
 
     store: str
+    place: Store
     fetched: FetchedRelease
     request: BuildRequest
     conversion: ConversionRecord
@@ -65,7 +70,7 @@ class Orders:
         ref = replace(self.fetched.release.ref, version=str(next(self._numbers)))
         release = replace(self.fetched.release, ref=ref)
         hashed = HashedRelease(release=release, request=self.fetched.request_file.decode())
-        Store.connect(self.store).commit(hashed, hashed.key)
+        self.place.commit(hashed, hashed.key)
         return order_for(
             store=self.store,
             release=release,
@@ -95,6 +100,12 @@ def convert_once(bucket: str, work: Path) -> Orders:
         )
         conversion = (await convert_for(job, (cell,)))[cell]
         assert isinstance(conversion, ConversionRecord)
-        return Orders(store=store, fetched=fetched, request=fetched.request, conversion=conversion)
+        return Orders(
+            store=store,
+            place=Store.connect(store),
+            fetched=fetched,
+            request=fetched.request,
+            conversion=conversion,
+        )
 
     return asyncio.run(convert())

@@ -32,6 +32,8 @@ ALLOWED_OF_THE_FARM = (
     "tasks.domain.errors",
     "tasks.domain.layers",
     "tasks.domain.printable",
+    "tasks.domain.digest",
+    "tasks.domain.recorded_key",
     "tasks.domain.statistics",
     "tasks.children.arrays",
     "tasks.children.compare",
