@@ -12,7 +12,7 @@ import typer
 
 from agents.hardware.gpu_lock import free_site
 from agents.hardware.probe import probe_host
-from flows.addresses import store_at
+from flows.addresses import release_at, store_at
 from flows.cli.display import documents_json, progress_bars
 from flows.cli.options import WIDE_HINT, AllowHostCode, Json, Model, StoreUrl, Version, Wide
 from flows.cli.output import print_json, say, show
@@ -57,17 +57,29 @@ _LISTED = (
 
 
 @app.command("list")
-def list_quarantined(
+def list_quarantined(  # noqa: PLR0913 (each is an option)
     *,
     store: StoreUrl = None,
+    release: Annotated[
+        str | None,
+        typer.Option(
+            "--release", metavar="RELEASE", help="Only of this release, s3://BUCKET/PREFIX/MODEL/VERSION."
+        ),
+    ] = None,
     model: Model = None,
     version: Version = None,
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """List what failed the accuracy check."""
-    place = store_at(store)
-    documents = list(place.documents(QuarantineRecord, model=model, version=version))
+    place, ref = store_at(store), None if release is None else release_at(release)
+    if ref is not None:
+        model, version = ref.model, ref.version
+    documents = [
+        document
+        for document in place.documents(QuarantineRecord, model=model, version=version)
+        if ref is None or document.record.release.ref == ref
+    ]
     if as_json:
         print_json(documents_json(documents))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli.main import app
 from tasks.domain.digest import blob_ref
 from tasks.domain.errors import GateError, RecordInvalid, VerificationFailed, VerificationInconclusive
 from tasks.domain.gate import judge, require_pass
@@ -141,6 +144,16 @@ def test_a_listing_is_narrowed_and_names_what_it_leaves_out(
     assert other in caplog.text
     assert list(store.records(QuarantineRecord, model="other")) == []
     assert list(store.records(QuarantineRecord, version="other")) == []
+
+
+def test_the_list_tells_releases_of_one_name_apart_by_their_prefix(store: Store, suspect: Suspect) -> None:
+    refusal(suspect, 0.5)
+    other = replace(suspect.release.ref, prefix="of-another-team")
+    refusal(replace(suspect, release=replace(suspect.release, ref=other)), 0.7)
+    for ref in (suspect.release.ref, other):
+        words = ["quarantine", "list", "--store", store.url, "--release", ref.url, "--json"]
+        (record,) = json.loads(CliRunner().invoke(app, words).stdout)
+        assert record["release"]["ref"]["prefix"] == ref.prefix
 
 
 def test_a_record_is_read_at_its_own_key_only(
