@@ -23,6 +23,7 @@ from tasks.domain.errors import NotStored, RequestInvalid, TargetUnavailable
 from tasks.domain.gate import judge, require_pass, wanted_top1
 from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import WEIGHTS_FILE, Comparison, Verification
+from tasks.domain.release import ReleaseRef
 from tasks.onnx.graph import compare_graph
 from tasks.store.record_names import RecordRoot, key_named, names_in
 from tasks.store.records import Document
@@ -72,14 +73,8 @@ def list_quarantined(  # noqa: PLR0913 (each is an option)
     as_json: Json = False,
 ) -> None:
     """List what failed the accuracy check."""
-    place, ref = store_at(store), None if release is None else release_at(release)
-    if ref is not None:
-        model, version = ref.model, ref.version
-    documents = [
-        document
-        for document in place.documents(QuarantineRecord, model=model, version=version)
-        if ref is None or document.record.release.ref == ref
-    ]
+    place = store_at(store)
+    documents = _documents(place, None if release is None else release_at(release), model, version)
     if as_json:
         print_json(documents_json(documents))
         return
@@ -93,6 +88,18 @@ def list_quarantined(  # noqa: PLR0913 (each is an option)
         hint=WIDE_HINT,
     )
     show(table)
+
+
+def _documents(
+    place: Store, ref: ReleaseRef | None, model: str | None, version: str | None
+) -> list[Document[QuarantineRecord]]:
+    if ref is not None:
+        model, version = ref.model, ref.version
+    return [
+        document
+        for document in place.documents(QuarantineRecord, model=model, version=version)
+        if ref is None or document.record.release.ref == ref
+    ]
 
 
 def _record_row(record: QuarantineRecord, name: str) -> tuple[str, ...]:
