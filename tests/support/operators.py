@@ -3,8 +3,8 @@
 Usage: operators.py FOLDER [--quick] MODULE... A module is a file with `CASES`: name to (function, sets of
 arrays for its arguments a, b, c). With `--quick` only those in its `QUICK` are compared, if it has that.
 Each function is converted as the farm does it, open in every dimension in which its sets differ and in the
-batch, and runs on each set. FOLDER gets the graphs, and `operators.json` with each case's shapes and
-differences as text, or the error that refuses it.
+batch, and runs on each set. FOLDER gets the graphs, each with TensorFlow's answers in `reference.npz` beside
+it, and `operators.json` with each case's shapes and differences as text, or the error that refuses it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tasks.children.compare import Arrays
-from tasks.children.reference import Corner
+from tasks.children.reference import Corner, write_reference
 from tasks.children.weights import scratch
 from tasks.domain.errors import FarmError, OperationUnsupported
 from tasks.domain.record import TensorSpec
@@ -100,15 +100,17 @@ def difference(expected: Any, actual: Any) -> str | None:
 def _compared(function: Any, sets: list[tuple[Any, ...]], graph: Path) -> dict[str, Any]:
     traced = _traced(function, _specs(sets))
     _written(traced, graph)
-    session, differences = open_session(graph), []
+    session, differences, corners = open_session(graph), [], []
     for number, arrays in enumerate(sets):
         fed: Arrays = dict(zip("abcd", arrays, strict=False))
         expected = {name: value.numpy() for name, value in traced(*map(tf.constant, arrays)).items()}
-        actual = run_corner(session, Corner(str(number), fed, {}, {}), graph)
+        corners.append(Corner(str(number), fed, expected, {}))
+        actual = run_corner(session, corners[-1], graph)
         for name, value in expected.items():
             text = difference(value, actual[name])
             if text:
                 differences.append(f"{name} of set {number}: {text}")
+    write_reference(graph.with_name("reference.npz"), corners)
     return {"differences": differences, "shapes": _profile(sets)}
 
 

@@ -9,6 +9,7 @@ from tasks.domain.errors import BuildRefused, ChildOutOfMemory, FarmError, GpuUn
 from tasks.domain.layers import placed
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Node
+from tasks.tensorrt.inside.verdicts import tried_elsewhere
 
 # The first pattern that occurs in what TensorRT says decides the fix.
 _FIXES = (
@@ -25,12 +26,29 @@ _FIXES = (
         "TensorRT has no such element type: give the model float32, float16, int32, int64 or bool here",
     ),
     (
-        r"FP32 GEMM is not supported",
-        "ask for fp16, or take sm75 out of targets: TensorRT-RTX has no FP32 matrix product for it",
+        r"Unnamed Loop.*FP32 (GEMM|3D (de)?convolution) is not supported",
+        (
+            "take sm75 out of targets: loops and recurrent layers compute in FP32 in every precision, and "
+            "TensorRT-RTX has no FP32 matrix product or 3-D convolution for it"
+        ),
     ),
     (
-        r"FP32 3D convolution is not supported",
-        "ask for fp16, or take sm75 out of targets: TensorRT-RTX has no FP32 convolution of volumes for it",
+        r"FP32 GEMM is not supported",
+        (
+            "ask for fp16, unless this is fp16 already, or take sm75 out of targets: TensorRT-RTX has no "
+            "FP32 matrix product for it"
+        ),
+    ),
+    (
+        r"FP32 3D (de)?convolution is not supported",
+        (
+            "ask for fp16, or take sm75 out of targets: TensorRT-RTX has 3-D convolutions for it in FP16 "
+            "only, not in FP32 and not in INT8"
+        ),
+    ),
+    (
+        r"Cannot compile operation .* for Turing",
+        "take sm75 out of targets: TensorRT-RTX has no such operation for it",
     ),
     (
         r"graph_jit\.cpp:\d+: CHECK\(status == CUDA_SUCCESS\)",
@@ -193,5 +211,7 @@ def gpu_trouble(messages: Messages) -> GpuUnavailable:
 
 
 def nearest_fix(said: str) -> str:
-    """Return the fix for TensorRT's message."""
-    return next((fix for pattern, fix in _FIXES if re.search(pattern, said)), _OTHERWISE)
+    """Return the fix for TensorRT's message, and which families take graphs of this kind."""
+    fix = next((fix for pattern, fix in _FIXES if re.search(pattern, said)), _OTHERWISE)
+    tried = tried_elsewhere(said)
+    return f"{fix} ({tried})" if tried else fix

@@ -24,6 +24,8 @@ FILES = [
     *(ROOT / f"tasks/children/{name}.py" for name in ("entry", "arrays", "compare", "reference")),
     *(ROOT / f"tasks/domain/{name}.py" for name in ("errors", "layers", "printable", "statistics")),
     ROOT / "tasks/tensorrt/runner.py",
+    ROOT / "tests/gpu/graph_trials.py",
+    ROOT / "tests/gpu/refused_graphs.py",
     *sorted((ROOT / "tasks/tensorrt/inside").rglob("*.py")),
 ]
 NEWER_THAN_310 = {"tomllib"}

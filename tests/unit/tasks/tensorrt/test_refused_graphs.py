@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from tasks.domain.errors import BuildRefused
+from tasks.domain.request import Precision
 from tasks.tensorrt.engine import BuiltEngine, EngineJob
 from tasks.tensorrt.inside.refusals import nearest_fix
 
@@ -87,6 +88,50 @@ def test_node_operation_and_fix(
     assert "; " not in error.fix
 
 
+def _volumes(op: str, kind: str) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
+    """Return a 3-D convolution of x in FP32, FP16, or between Q/DQ pairs."""
+    kernel = np.random.default_rng(0).standard_normal((2, 2, 2, 2, 2)).astype(np.float32) / 4
+    if kind == "fp16":
+        inner = [node("Cast", "x", "h", "down", to=TensorProto.FLOAT16), node(op, "h w", "c", "volume")]
+        return [*inner, node("Cast", "c", "y", "up", to=TensorProto.FLOAT)], {"w": kernel.astype(np.float16)}
+    weights = {"w": kernel, "step": np.float32(0.05), "zero": np.int8(0)}
+    if kind == "fp32":
+        return [node(op, "x w", "y", "volume")], {"w": kernel}
+    pairs = [
+        row
+        for name in ("x", "w")
+        for row in (
+            node("QuantizeLinear", f"{name} step zero", f"{name}q", f"quantise_{name}"),
+            node("DequantizeLinear", f"{name}q step zero", f"{name}d", f"dequantise_{name}"),
+        )
+    ]
+    return [*pairs, node(op, "xd wd", "y", "volume")], {
+        name: np.asarray(row) for name, row in weights.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("op", "precision"), [("Conv", "fp32"), ("Conv", "int8"), ("ConvTranspose", "fp32")], ids=str
+)
+def test_a_3d_convolution_for_turing_is_refused_with_the_precision_that_it_takes(
+    build: Build, job: Job, save_graph: Graph, op: str, precision: str
+) -> None:
+    after = 3 if op == "Conv" else 5
+    graphs = {
+        kind: save_graph(*_graph(op, kind), out_shape=[1, 2, after, after, after])
+        for kind in (precision, "fp16")
+    }
+    with pytest.raises(BuildRefused) as caught:
+        build(job(graphs[precision], "7.5", precision=Precision(precision), shapes={}))
+    assert caught.value.fix.startswith("ask for fp16, or take sm75 out of targets")
+    assert build(job(graphs["fp16"], "7.5", precision=Precision.FP16, shapes={})).ref.size
+
+
+def _graph(op: str, kind: str) -> tuple[list[NodeProto], list[int], dict[str, np.ndarray]]:
+    nodes, weights = _volumes(op, kind)
+    return nodes, [1, 2, 4, 4, 4], weights
+
+
 def test_all_nodes_are_named_and_each_fix_once(refusal: Callable[..., BuildRefused]) -> None:
     error = refusal(
         node("Frob", "x", "a", "block1/frob"),
@@ -114,6 +159,11 @@ def test_five_are_listed_and_the_others_counted(refusal: Callable[..., BuildRefu
             "ask for fp16",
         ),
         ("Cannot compile operation 'm' for Turing (SM75): FP32 GEMM is not supported.", "ask for fp16"),
+        (
+            "Cannot compile operation '(Unnamed Loop* 0)^m' for Turing (SM75): FP32 GEMM is not supported.",
+            "compute in FP32 in every precision",
+        ),
+        ("Cannot compile operation 'm' for Turing (SM75): no such thing.", "take sm75 out of targets"),
         (
             "cannot infer the shape of scan output y since no trip limit was set.",
             "compare the loop's counter",
