@@ -40,6 +40,7 @@ _REASONS = {
         "tasks.children.disk",
         "tasks.children.program",
         "tasks.children.removal",
+        "tasks.children.entries",
         "tasks.children.leftovers",
         "tasks.children.run",
         "tasks.children.workspace",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from tasks.children.entries import entries_below
 from tasks.domain.errors import ModelRefused
 from tasks.domain.printable import printable_name
 
@@ -39,27 +39,14 @@ def refuse_ways_out(folder: Path, step: str, *, but: Path) -> None:
 
 
 def _ways_out(root: str, but: str) -> Iterator[str]:
-    for path, mode in _entries(root, but):
-        name = printable_name(os.path.relpath(path, root))
-        if not stat.S_ISLNK(mode):
-            if not stat.S_ISREG(mode):
-                yield f"{name}, no plain file"
-        elif _leads_out(path, root):
-            yield f"{name}, a link to {printable_name(str(Path(path).readlink()))}"
+    for entry in entries_below(root, but=but):
+        name = printable_name(os.path.relpath(entry.path, root))
+        if entry.is_symlink():
+            if _leads_out(entry.path, root):
+                yield f"{name}, a link to {printable_name(str(Path(entry.path).readlink()))}"
+        elif not (entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)):
+            yield f"{name}, no plain file"
 
 
 def _leads_out(link: str, root: str) -> bool:
-    target = os.path.realpath(link)
-    return os.path.commonpath((root, target)) != root
-
-
-def _entries(root: str, but: str) -> Iterator[tuple[str, int]]:
-    """Yield paths and modes of all but folders below `root`."""
-    waiting = [root]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if not entry.is_dir(follow_symlinks=False):
-                    yield entry.path, entry.stat(follow_symlinks=False).st_mode
-                elif entry.path != but:
-                    waiting.append(entry.path)
+    return os.path.commonpath((root, os.path.realpath(link))) != root

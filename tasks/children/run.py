@@ -11,7 +11,7 @@ import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tasks.children.answers import not_started, read_answer, read_plain
 from tasks.children.deadlock import DeadlockWatch
@@ -62,8 +62,7 @@ async def run_child(
         refuse_ways_out(workdir, program.step, but=home)
         command = _command(program, request, home, workdir, limits)
         started = asyncio.get_running_loop().time()
-        written = WriteWatch(program.step, home=home, folder=workdir, most_mib=limits.disk_mib)
-        status = await _run_to_end(program, command, home, limits, written)
+        status = await _run_to_end(program, command, home, limits)
         seconds = asyncio.get_running_loop().time() - started
         answer = read_answer(program, home, status, limits, seconds)
         refuse_ways_out(workdir, program.step, but=home)
@@ -96,31 +95,38 @@ def _as_json(value: Any, readable: list[Path]) -> Any:
     return [_as_json(item, readable) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-async def _run_to_end(
-    program: ChildProgram, command: list[str], home: Path, limits: Limits, written: WriteWatch
-) -> int:
+async def _run_to_end(program: ChildProgram, command: list[str], home: Path, limits: Limits) -> int:
     """Return the exit status; all processes are gone afterwards."""
     with (home / "output").open("wb") as output:
+        process = await _start(program, command, home, output)
+        written = WriteWatch(
+            program.step, output=output.fileno(), folder=home.parent, most_mib=limits.disk_mib
+        )
         try:
-            # Output goes to a file: a grandchild that holds a pipe open would block this call.
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
-                cwd=home, env=launcher_environment(), start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            raise not_started(program, error) from error
+            async with asyncio.timeout(limits.seconds):
+                return await _wait_with_progress(process, home, limits, written)
+        except TimeoutError as error:
+            raise ChildTimedOut(
+                wanted=f"step {program.step} within {limits.seconds:.0f} s",
+                found="it was still running and was ended",
+                fix="raise ENGINEFARM_CHILD_SECONDS"
+                + (", or lower optimization_level in build.yaml" if program.step.startswith("build") else ""),
+            ) from error
+        finally:
+            await asyncio.shield(_end_processes(process))
+
+
+async def _start(
+    program: ChildProgram, command: list[str], home: Path, output: IO[bytes]
+) -> asyncio.subprocess.Process:
     try:
-        async with asyncio.timeout(limits.seconds):
-            return await _wait_with_progress(process, home, limits, written)
-    except TimeoutError as error:
-        raise ChildTimedOut(
-            wanted=f"step {program.step} within {limits.seconds:.0f} s",
-            found="it was still running and was ended",
-            fix="raise ENGINEFARM_CHILD_SECONDS"
-            + (", or lower optimization_level in build.yaml" if program.step.startswith("build") else ""),
-        ) from error
-    finally:
-        await asyncio.shield(_end_processes(process))
+        # Output goes to a file: a grandchild that holds a pipe open would block this call.
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
+            cwd=home, env=launcher_environment(), start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise not_started(program, error) from error
 
 
 async def _wait_with_progress(

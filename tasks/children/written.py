@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from tasks.children.entries import entries_below
 from tasks.domain.errors import ChildFailed
 
 _MOST_PRINTED = 64 << 20
@@ -17,13 +19,13 @@ class WriteWatch:
 
     Attributes:
         step: name of the step.
-        home: the child's own folder, with its output.
+        output: descriptor of the file that it prints to: by its path, the child could take it away.
         folder: the folder of the run, below which it writes.
         most_mib: how much may lie there, in MiB.
     """
 
-    def __init__(self, step: str, *, home: Path, folder: Path, most_mib: int) -> None:
-        self.step, self.home, self.folder, self.most_mib = step, home, folder, most_mib
+    def __init__(self, step: str, *, output: int, folder: Path, most_mib: int) -> None:
+        self.step, self.output, self.folder, self.most_mib = step, output, folder, most_mib
         self._polls = 0
 
     def check(self) -> None:
@@ -32,7 +34,7 @@ class WriteWatch:
         Raises:
             ChildFailed: it printed or wrote too much.
         """
-        printed = (self.home / "output").lstat().st_size
+        printed = os.fstat(self.output).st_size
         if printed > _MOST_PRINTED:
             raise ChildFailed(
                 wanted=f"step {self.step} to print at most {_MOST_PRINTED >> 20} MiB",
@@ -51,15 +53,9 @@ class WriteWatch:
 def _occupied_mib(folder: Path) -> int:
     """Return what the files below `folder` take on the disk; a file with several names counts once."""
     blocks: dict[tuple[int, int], int] = {}
-    waiting = [os.fspath(folder)]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    status = entry.stat(follow_symlinks=False)
-                    blocks[status.st_dev, status.st_ino] = status.st_blocks
-        except OSError:  # the child removes files meanwhile, or hides them, which `leftovers` finds
-            continue
+    # The child removes files meanwhile, or hides them, which `leftovers` finds.
+    for entry in entries_below(os.fspath(folder), skip_errors=True):
+        with suppress(OSError):
+            status = entry.stat(follow_symlinks=False)
+            blocks[status.st_dev, status.st_ino] = status.st_blocks
     return sum(blocks.values()) * _BLOCK >> 20

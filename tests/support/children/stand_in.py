@@ -52,6 +52,8 @@ def leave(request: dict[str, Any], report: Report) -> dict[str, Any]:
 def write(request: dict[str, Any], report: Report) -> dict[str, Any]:
     """Print, or write to a file, until somebody ends this."""
     del report
+    if request.get("removes_output"):
+        Path("output").unlink()
     with Path(request["at"]).open("wb") if request["at"] else open(1, "wb", closefd=False) as file:
         while True:
             file.write(bytes(1 << 20))

@@ -32,6 +32,16 @@ def test_a_child_that_writes_without_end_is_ended(
     assert {path.name for path in tmp_path.iterdir()} <= {file}
 
 
+def test_a_child_that_removes_the_file_that_it_prints_to_is_ended_too(
+    program: ChildProgram, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(written, "_MOST_PRINTED", 8 << 20)
+    request = {"do": "write", "at": "", "removes_output": True}
+    limits = Limits(memory_mib=1024)
+    with pytest.raises(ChildFailed, match="to print at most 8 MiB"):
+        asyncio.run(run_child(program, request, workdir=workdir, limits=limits))
+
+
 def test_a_file_with_several_names_counts_once_and_a_sparse_one_as_what_it_takes(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.write_bytes(bytes(2 << 20))
