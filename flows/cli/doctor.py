@@ -87,10 +87,9 @@ async def _tensorflow() -> Finding:
 def _sandbox() -> Finding:
     """Check what the sandbox denies a process that loads an untrusted model."""
     holds = protection()
-    whole = holds.network and holds.files and holds.processes and holds.descendants
     return Finding(
         subject="Sandbox",
-        level=Level.FINE if whole else Level.ABSENT,
+        level=Level.ABSENT if holds.allowed else Level.FINE,
         text=holds.text,
         fix=f"this host lacks {'; '.join(holds.missing)}" if holds.missing else "",
     )

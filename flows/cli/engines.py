@@ -25,7 +25,6 @@ from flows.cli.engine_filters import (
 )
 from flows.cli.options import WIDE_HINT, Force, Json, Model, StoreUrl, Version, Wide
 from flows.cli.output import print_json, say, show
-from tasks.children.disk import disk_full, is_no_space
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import ReleaseOutcome
@@ -33,6 +32,7 @@ from tasks.domain.record import EngineRecord
 from tasks.store.part_files import part_of
 from tasks.store.record_names import RecordRoot, key_named, names_in
 from tasks.store.records import Document, record_schema
+from tasks.store.s3 import s3_errors
 from tasks.store.store import Store
 from tasks.tensorrt.inside.engine.plan import record_beside
 
@@ -197,13 +197,10 @@ def fetch_engine(store: Store, document: Document[EngineRecord], path: Path) -> 
     beside.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(beside)
     try:
-        part.write_bytes(document.data)  # first: a plan without its record does not run
-        store.get_blob(document.record.plan, path)
-        part.replace(beside)
-    except OSError as error:
-        if not is_no_space(error):
-            raise
-        raise disk_full(f"to write {beside.name}", str(error), beside.parent) from error
+        with s3_errors(f"to write {beside.name}", folder=beside.parent):
+            part.write_bytes(document.data)  # first: a plan without its record does not run
+            store.get_blob(document.record.plan, path)
+            part.replace(beside)
     finally:
         part.unlink(missing_ok=True)
 

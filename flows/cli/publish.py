@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -63,7 +64,7 @@ def check(
     from flows.release.full_check import failure_of_graphs  # noqa: PLC0415 (likewise)
 
     checked = check_folder(folder, offered=_devices_here)
-    graphs = _check_graphs(checked) if full else _check_model(checked)
+    graphs = _check_model(checked, full=full)
     if as_json:
         print_json(_document(checked) | {"graphs": [_graph_document(graph) for graph in graphs]})
     else:
@@ -130,23 +131,19 @@ def requests(
     show(_versions_table(ref, versions))
 
 
-def _check_graphs(checked: CheckedFolder) -> list[CheckedGraph]:
-    """Convert the model and compare its graphs; a folder may have only a request."""
-    from flows.release.full_check import check_conversion  # noqa: PLC0415 (it imports NumPy)
+def _check_model(checked: CheckedFolder, *, full: bool = False) -> list[CheckedGraph]:
+    """Check the model's files in a sandbox; with `full`, also convert it and return its graphs.
+
+    A folder may have only a request.
+    """
+    from flows.release.full_check import check_conversion, check_model  # noqa: PLC0415 (it imports NumPy)
 
     if checked.format is None:
         return []
-    with progress_bars(), settings().workspace() as work:
-        return asyncio.run(check_conversion(checked, checked.format, work))
-
-
-def _check_model(checked: CheckedFolder) -> list[CheckedGraph]:
-    """Check the model's files in a sandbox, without TensorFlow: no graphs come of it."""
-    from flows.release.full_check import check_model  # noqa: PLC0415 (it imports NumPy)
-
-    if checked.format is not None:
-        with settings().workspace() as work:
-            asyncio.run(check_model(checked, checked.format, work))
+    with progress_bars() if full else nullcontext(), settings().workspace() as work:
+        if full:
+            return asyncio.run(check_conversion(checked, checked.format, work))
+        asyncio.run(check_model(checked, checked.format, work))
     return []
 
 

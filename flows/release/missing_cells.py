@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -23,6 +22,7 @@ from tasks.domain.record import EngineRecord
 from tasks.domain.release import ReleaseRef
 from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePlace, release_of
 from tasks.domain.request import BuildRequest
+from tasks.store.readers import reading_threads
 from tasks.store.releases import read_request
 from tasks.store.store import Store
 from tasks.tensorflow.models import conversion_tools
@@ -105,11 +105,8 @@ def needs_of(releases: Iterable[ListedRelease], now: datetime) -> list[ReleaseNe
     A release that cannot be checked has the reason as its `problem`.
     """
     offers = cache(partial(_offers, now=now))
-    readers = ThreadPoolExecutor(_READERS)
-    try:
+    with reading_threads(_READERS) as readers:
         return in_turn(readers.map(lambda release: _release_needs(release, offers), releases))
-    finally:  # after a signal, nobody waits for what is being read
-        readers.shutdown(wait=False, cancel_futures=True)
 
 
 def in_turn(needs: Iterable[ReleaseNeeds]) -> list[ReleaseNeeds]:

@@ -59,6 +59,7 @@ _OWN_PROC = (
     "/proc/loadavg", "/proc/uptime", "/proc/vmstat", "/proc/sys",
 )  # fmt: skip
 _PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")
+_DENIALS = ("network", "files", "processes", "descendants")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +81,16 @@ class Protection:
     missing: tuple[str, ...]
 
     @property
+    def allowed(self) -> tuple[str, ...]:
+        """Names of what is not denied."""
+        return tuple(name for name in _DENIALS if not getattr(self, name))
+
+    @property
     def text(self) -> str:
         """What is denied and what is not, for people."""
-        denials = {
-            "network": self.network, "files": self.files,
-            "processes": self.processes, "descendants": self.descendants,
-        }  # fmt: skip
-        allowed = [name for name, is_denied in denials.items() if not is_denied]
-        denied = ", ".join(name for name, is_denied in denials.items() if is_denied)
-        return f"denied to models: {denied or 'nothing'}" + (
-            f"; not denied: {', '.join(allowed)}" if allowed else ""
-        )
+        denied = ", ".join(name for name in _DENIALS if name not in self.allowed)
+        text = f"denied to models: {denied or 'nothing'}"
+        return f"{text}; not denied: {', '.join(self.allowed)}" if self.allowed else text
 
 
 @cache

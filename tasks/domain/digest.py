@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,3 +49,21 @@ def canonical_json(document: Any) -> bytes:
 def document_digest(document: Any) -> str:
     """Return the SHA-256 of the canonical JSON of `document`, 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(document)).hexdigest()
+
+
+def model_digest(model: str, digests: Mapping[str, str]) -> str:
+    """Return the digest of a model's bytes, including every weight file.
+
+    Args:
+        model: the model's file or folder in its release.
+        digests: the SHA-256 of each file of the release, by path; others than the model's do not count.
+    """
+    return document_digest(
+        {path: sha256 for path, sha256 in digests.items() if path == model or path.startswith(f"{model}/")}
+    )
+
+
+def engine_digest(*, model: str, opset: int, options: Any, tools: Any, target: Any) -> str:
+    """Return the digest of everything that decides an engine, as documents; `model` is a digest."""
+    parts = {"model": model, "opset": opset, "options": options, "tools": tools, "target": target}
+    return document_digest({"kind": "engine/1", **parts})

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from tasks.domain.cell import CellOptions
 from tasks.domain.corners import shapes_document
-from tasks.domain.digest import document_digest
+from tasks.domain.digest import document_digest, engine_digest
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.release import Release
 from tasks.domain.request import Calibration, Precision, Shapes
@@ -58,15 +57,9 @@ def build_key(
     Names of the model and its version, times and places are not part of it: the same bytes under another
     name are the same engine.
     """
-    document: dict[str, Any] = {
-        "kind": "engine/1",
-        "model": model_digest,
-        "opset": opset,
-        "options": asdict(options),
-        "tools": dict(tools),
-        "target": asdict(target),
-    }
-    return document_digest(document)
+    return engine_digest(
+        model=model_digest, opset=opset, options=asdict(options), tools=dict(tools), target=asdict(target)
+    )
 
 
 def engine_key(*, release: Release, target: EngineTarget, precision: Precision, build_digest: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.domain.digest import document_digest
+from tasks.domain.digest import engine_digest, model_digest
 
 
 def recorded_build_key(document: Mapping[str, Any]) -> str | None:
@@ -22,11 +22,6 @@ def recorded_build_key(document: Mapping[str, Any]) -> str | None:
     if opset is None:
         return None
     release = document["release"]
-    model = release["format"]
-    files = {
-        file["path"]: file["sha256"]
-        for file in release["files"]
-        if file["path"] == model or file["path"].startswith(f"{model}/")
-    }
+    digests = {file["path"]: file["sha256"] for file in release["files"]}
     parts = {name: document[name] for name in ("options", "tools", "target")}
-    return document_digest({"kind": "engine/1", "model": document_digest(files), "opset": opset, **parts})
+    return engine_digest(model=model_digest(release["format"], digests), opset=opset, **parts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-from tasks.domain.digest import document_digest
+from tasks.domain.digest import model_digest
 
 REQUEST_FILE = "build.yaml"
 _FORMER_REQUEST = re.compile(r"requests/([1-9][0-9]{0,8})\.yaml")
@@ -154,12 +154,7 @@ class Release:
     @property
     def model_digest(self) -> str:
         """Digest of the model's bytes, including every weight file; without the request file."""
-        model = {
-            file.path: file.sha256
-            for file in self.files
-            if file.path == self.format or file.path.startswith(f"{self.format}/")
-        }
-        return document_digest(model)
+        return model_digest(self.format, {file.path: file.sha256 for file in self.files})
 
     def digest_of(self, path: str | None) -> str | None:
         """Return the SHA-256 of the file at `path`; None if `path` is None.

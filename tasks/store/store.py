@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid, Reques
 from tasks.store.conditional import prove_conditional_writes
 from tasks.store.listing import pages
 from tasks.store.part_files import part_of
+from tasks.store.readers import reading_threads
 from tasks.store.records import Document, R, check_key, record_from_json, record_to_json
 from tasks.store.s3 import s3_client, s3_errors
 from tasks.store.transfer import (
@@ -209,8 +209,7 @@ class Store:
         if model and version:
             below = f"{below}{version}/"
         # S3 answers each read after tens of milliseconds: sequentially, a thousand take half a minute.
-        readers = ThreadPoolExecutor(_READERS)
-        try:
+        with reading_threads(_READERS) as readers:
             for page in pages(self.client, self.bucket, f"{root}{below}"):
                 keys = [listed.key.removeprefix(root) for listed in page]
                 wanted = [key for key in keys if _is_record_key(key, version)]
@@ -220,8 +219,6 @@ class Store:
                     for key, document in zip(wanted, documents, strict=True)
                     if document is not None
                 )
-        finally:  # after a signal, nobody waits for what is being read
-            readers.shutdown(wait=False, cancel_futures=True)
 
     def _document_or_reason(self, key: str, kind: type[R]) -> Document[R] | RecordInvalid | None:
         try:
