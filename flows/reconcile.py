@@ -11,7 +11,6 @@ from typing import Annotated
 from uuid import UUID
 
 from prefect import flow, get_run_logger, runtime
-from prefect.artifacts import acreate_table_artifact
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -26,16 +25,18 @@ from pydantic import Field
 from agents.server.flow_runs import all_flow_runs, release_of
 from agents.server.release_runs import release_deployment, start_release
 from flows.addresses import place_at
-from flows.pages.run import as_code, link_to
+from flows.pages.run import link_to
 from flows.release.missing_cells import ListedRelease, ReleaseNeeds, in_turn, needs_of, releases_below, rows
 from flows.server.flow_errors import fails_with_its_error
 from flows.server.variables import RELEASES, places_of_releases
 from flows.settings import settings
 from tasks.domain.errors import FarmError, RequestInvalid, StoreUnreachable
+from tasks.domain.markdown import Markdown
 from tasks.domain.overrides import Overrides
 from tasks.domain.priority import Priority
 from tasks.domain.release import ReleaseRef
 from tasks.domain.release_place import ReleasePlace
+from tasks.page import add_table
 from tasks.store.patience import be_patient, retry_while_s3_is_down
 
 _ACTIVE = [
@@ -102,16 +103,14 @@ async def reconcile(
 async def _show_reconciled(done: Sequence[Reconciled]) -> None:
     table = [
         {
-            "release": as_code(entry.url),
-            "lacks": as_code("; ".join(entry.lacks)),
-            "done": as_code(entry.done),
+            "release": entry.url,
+            "lacks": "; ".join(entry.lacks),
+            "done": entry.done,
             "run": "" if entry.run is None else link_to(entry.run, str(entry.run)[:8]),
         }
         for entry in done
     ]
-    await acreate_table_artifact(
-        key="reconciled", table=table, description="What is missing, and what was done"
-    )
+    await add_table("reconciled", table, Markdown("What is missing, and what was done"))
 
 
 def _places(urls: Sequence[str]) -> list[ReleasePlace]:

@@ -7,15 +7,15 @@ import base64
 import re
 from pathlib import Path
 
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
-
 from tasks.charts.draw import draw_charts
 from tasks.children.workspace import Workspace
 from tasks.domain.errors import RunnerMissing
 from tasks.domain.gpu_table import device_slug
+from tasks.domain.markdown import Markdown, as_code, markdown
 from tasks.domain.order import EngineOrder
 from tasks.domain.profile import Profile, not_profiled
 from tasks.domain.profile_text import case_rows, notes
+from tasks.page import add_table, add_text
 from tasks.step import step
 from tasks.tensorrt.engine import BuiltEngine
 from tasks.tensorrt.profiling import ProfiledEngine, profile_engine
@@ -74,16 +74,17 @@ async def _show_profile(order: EngineOrder, profile: Profile, pictures: list[Pat
     The pictures are embedded in the text: a browser has no credentials for the store, and Prefect's own image
     artifacts are URLs.
     """
-    title, said = _title(order), "  \n".join(notes(profile))
-    name = _NO_KEY.sub("-", title.lower()).strip("-")
-    await acreate_table_artifact(
-        key=f"latency-{name}", table=case_rows(profile), description=f"**{title}**  \n{said}"
+    title = _title(order)
+    text = markdown(
+        "**{title}**  \n{notes}", title=title, notes=Markdown("  \n".join(map(as_code, notes(profile))))
     )
-    shown = [f"![{path.stem}](data:image/png;base64,{_base64(path)})" for path in pictures]
-    await acreate_markdown_artifact(
-        key=f"charts-{name}",
-        markdown="\n\n".join((f"**{title}**", said, *shown)),
-        description=f"Latency and layers of {title}",
+    name = _NO_KEY.sub("-", title.lower()).strip("-")
+    await add_table(f"latency-{name}", case_rows(profile), text)
+    charts = [f"![{path.stem}](data:image/png;base64,{_base64(path)})" for path in pictures]
+    await add_text(
+        f"charts-{name}",
+        Markdown("\n\n".join((text, *charts))),
+        markdown("Latency and layers of {title}", title=title),
     )
 
 

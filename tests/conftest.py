@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--farm", action="store_true", help="also kill and cut off what a farm consists of")
     parser.addoption("--long", action="store_true", help="also run what shorter tests show most of")
     parser.addoption("--big", action="store_true", help="also convert and build a model of more than 2 GiB")
-    parser.addoption("--browser", action="store_true", help="also fill in Prefect's form in chromium")
+    parser.addoption("--browser", action="store_true", help="also use Prefect's UI in chromium")
     parser.addoption("--zoo", metavar="DIR", type=Path, help="also take all of tests/zoo through the farm")
     add_processor_time(parser)
 

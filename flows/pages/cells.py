@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
-
 from agents.server.flow_runs import cell_run_name
 from flows.pages.failure import failure_text
-from flows.pages.run import as_code, link_to
+from flows.pages.run import link_to
 from tasks.domain.cells import CellAnswer, LostCell
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug
+from tasks.domain.markdown import Markdown, markdown
 from tasks.domain.record import EngineRecord
 from tasks.domain.record_text import error_text
 from tasks.domain.release import ReleaseRef
+from tasks.page import add_table, add_text
 from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.store import Store
 
@@ -32,17 +32,14 @@ async def show_cells(
     """
     rows = await retry_while_s3_is_down(lambda: [_cell_row(answer) for answer in answers])
     rows += [_lost_row(cell) for cell in lost]
-    await acreate_table_artifact(key="engines", table=rows, description=f"Engines of {as_code(release.url)}")
+    await add_table("engines", rows, markdown("Engines of {release}", release=release.url))
     failures = [
         _failure(answer, answer.outcome) for answer in answers if isinstance(answer.outcome, FarmError)
     ]
-    failures += [f"## {cell.device} {cell.precision or ''}\n\n{failure_text(cell.error)}" for cell in lost]
+    failures += [_failure_of_lost(cell) for cell in lost]
     if failures:
-        await acreate_markdown_artifact(
-            key="failures",
-            markdown="\n\n".join(failures),
-            description=f"Why cells of {as_code(release.url)} failed, and what to do",
-        )
+        why = markdown("Why cells of {release} failed, and what to do", release=release.url)
+        await add_text("failures", Markdown("\n\n".join(failures)), why)
 
 
 def _cell_row(answer: CellAnswer) -> dict[str, str]:
@@ -63,8 +60,8 @@ def _cell_row(answer: CellAnswer) -> dict[str, str]:
         "state": "built" if outcome.built else "found",
         "error against TensorFlow": error_text(record),
         "p50 ms": f"{cases[0].gpu_ms.p50:.3f} ({cases[0].name})" if cases else "not measured",
-        "key": as_code(f"{order.store}/{outcome.key}"),
-        "plan": as_code(outcome.plan.sha256),
+        "key": f"{order.store}/{outcome.key}",
+        "plan": outcome.plan.sha256,
     }
 
 
@@ -81,7 +78,13 @@ def _link(answer: CellAnswer) -> str:
     return "" if answer.run is None else link_to(answer.run, cell_run_name(answer.order))
 
 
-def _failure(answer: CellAnswer, error: FarmError) -> str:
+def _failure(answer: CellAnswer, error: FarmError) -> Markdown:
     order = answer.order
-    run = "" if answer.run is None else f"\n\n**run**: {_link(answer)}"
-    return f"## {device_slug(order.target)} {order.options.precision}{run}\n\n{failure_text(error)}"
+    run = "" if answer.run is None else markdown("**run**: {run}\n\n", run=_link(answer))
+    title = f"{device_slug(order.target)} {order.options.precision}"
+    return markdown("## {title}\n\n{run}{text}", title=title, run=run, text=failure_text(error))
+
+
+def _failure_of_lost(cell: LostCell) -> Markdown:
+    title = f"{cell.device} {cell.precision or ''}"
+    return markdown("## {title}\n\n{text}", title=title, text=failure_text(cell.error))

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prefect import get_run_logger
-from prefect.artifacts import acreate_markdown_artifact
 
-from flows.pages.run import as_code
 from tasks.domain.errors import FarmError
+from tasks.domain.markdown import Markdown, as_code, markdown
 from tasks.domain.printable import printable
+from tasks.page import add_text
 
 
 @asynccontextmanager
@@ -24,25 +24,22 @@ async def failure_on_run_page() -> AsyncIterator[None]:
         yield
     except FarmError as error:
         try:
-            await acreate_markdown_artifact(
-                key="failure",
-                markdown=failure_text(error),
-                description=f"{error.class_name}: why this run failed, and what to do",
-            )
+            why = markdown("{error}: why this run failed, and what to do", error=error.class_name)
+            await add_text("failure", failure_text(error), why)
         except Exception as other:  # noqa: BLE001 (see above)
             get_run_logger().warning("the failure could not be shown: %s", other)
         raise
 
 
-def failure_text(error: FarmError) -> str:
-    """Return wanted, found and fix as Markdown, in which names from a model are never markup."""
+def failure_text(error: FarmError) -> Markdown:
+    """Return wanted, found and fix."""
     lines = (
         ("error", error.class_name),
         ("wanted", error.wanted),
         ("found", error.found),
         ("to fix", error.fix),
     )
-    return "\n\n".join(f"**{name}**:\n\n{_as_lines(text)}" for name, text in lines)
+    return Markdown("\n\n".join(f"**{name}**:\n\n{_as_lines(text)}" for name, text in lines))
 
 
 def _as_lines(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Links and code in pages of flow runs, and the progress of TensorRT, on the run's page in Prefect."""
+"""Links between pages of flow runs, and the progress of TensorRT on the run's page in Prefect."""
 
 from __future__ import annotations
 
@@ -14,33 +14,19 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from prefect.utilities.urls import url_for
 
 from tasks.children.progress import overhearing
-from tasks.domain.printable import printable_name
+from tasks.domain.markdown import Markdown, markdown
 
 _SECONDS = 3.0
 _ALL = 100.0
-_BACKTICKS = re.compile("`+")
 
 
-def link_to(run: UUID, name: str) -> str:
+def link_to(run: UUID, name: str) -> Markdown:
     """Return a link to a run's page as Markdown, for the page of another run.
 
     The link has no host: people may reach Prefect's server by another name than agents.
     """
     address = urlsplit(url_for("flow-run", obj_id=run) or f"/runs/flow-run/{run}")
-    return f"[{as_code(name)}]({address.path})"
-
-
-def as_code(text: str) -> str:
-    """Return `text` so that nothing in it is Markdown or HTML, on one line; a browser may wrap it.
-
-    Prefect's page cuts off long lines of code blocks.
-    """
-    plain = printable_name(text).strip()
-    if not plain:
-        return ""
-    fence = "`" * (1 + max(map(len, _BACKTICKS.findall(plain)), default=0))
-    space = " " if plain.startswith("`") or plain.endswith("`") else ""
-    return f"{fence}{space}{plain}{space}{fence}"
+    return markdown("[{name}]({path})", name=name, path=Markdown(address.path))
 
 
 @asynccontextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prefect import get_run_logger
-from prefect.artifacts import acreate_table_artifact
 
-from flows.pages.run import as_code
+from tasks.domain.markdown import Markdown, as_code
 from tasks.domain.record import Verdict, Verification
+from tasks.page import add_table
 
 
 async def show_verifications(**verifications: Verification) -> None:
@@ -21,12 +21,12 @@ async def show_verifications(**verifications: Verification) -> None:
         f"**{of}**: {_summary(verification)}" for of, verification in verifications.items()
     )
     try:
-        await acreate_table_artifact(key="verification", table=rows, description=summaries)
+        await add_table("verification", rows, Markdown(summaries))
     except Exception as error:  # noqa: BLE001 (see above)
         get_run_logger().warning("the verification could not be shown: %s", error)
 
 
-def _summary(verification: Verification) -> str:
+def _summary(verification: Verification) -> Markdown:
     inputs = f"inputs: {verification.inputs}" if verification.inputs else ""
     parts = (str(verification.verdict), verification.compared, verification.reason, inputs)
     return as_code("; ".join(part for part in parts if part))
@@ -41,8 +41,8 @@ def _verification_rows(of: str, verification: Verification) -> Iterator[dict[str
         yield {
             "of": of,
             "verdict": str(verification.verdict),
-            "corner": as_code(comparison.corner),
-            "output": as_code(comparison.output),
+            "corner": comparison.corner,
+            "output": comparison.output,
             "error": f"{comparison.relative:.2e}",
             "tolerance": f"{verification.tolerance:.2e}",
             "noise": f"{comparison.noise:.2e}",

@@ -8,16 +8,18 @@ import time
 from dataclasses import dataclass, field
 
 from prefect import get_run_logger, runtime
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import PrefectClient
 
 from agents.server.pools import advice, workers_online
 from tasks.domain.errors import TargetUnavailable
+from tasks.domain.markdown import Markdown, markdown
+from tasks.page import add_text
 from tasks.store.announcements import announced_pools
 from tasks.store.store import Store
 
 _LOOK_SECONDS = 10.0
 _GONE_SECONDS = 30.0
+_DESCRIPTION = Markdown("Work pools without agents in which builds wait")
 
 
 @dataclass(kw_only=True)
@@ -73,12 +75,11 @@ class PoolWatch:
     async def _show_unserved(self) -> None:
         """List the unserved pools on this run's page. An error of Prefect's server must not fail a build."""
         run = runtime.flow_run.id
-        lines = [f"- `{pool}`: no agent is online. {advice(pool, run)}" for pool in sorted(self._unserved)]
-        text = "\n".join(lines) or "All work pools that builds wait in have agents."
-        get_run_logger().warning("%s", text)
+        lines = {pool: f"no agent is online. {advice(pool, run)}" for pool in sorted(self._unserved)}
+        served = "All work pools that builds wait in have agents."
+        get_run_logger().warning("%s", "\n".join(f"{pool}: {line}" for pool, line in lines.items()) or served)
+        items = "\n".join(markdown("- {pool}: {line}", pool=pool, line=line) for pool, line in lines.items())
         try:
-            await acreate_markdown_artifact(
-                key="waiting", markdown=text, description="Work pools without agents in which builds wait"
-            )
+            await add_text("waiting", Markdown(items or served), _DESCRIPTION)
         except Exception as error:  # noqa: BLE001 (see above)
             get_run_logger().warning("the waiting pools could not be shown: %s", error)

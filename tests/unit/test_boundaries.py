@@ -135,6 +135,23 @@ def test_nothing_is_decided_by_the_text_of_a_message() -> None:
     assert decided == []
 
 
+def test_all_texts_on_pages_go_through_the_module_that_escapes_them() -> None:
+    makers = {
+        "create_markdown_artifact",
+        "create_table_artifact",
+        "create_link_artifact",
+        "create_image_artifact",
+    }
+    makers |= {f"a{name}" for name in makers}
+    users = {
+        module_name(path)
+        for path in SOURCES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and makers & {alias.name for alias in node.names}
+    }
+    assert users == {"tasks.page"}
+
+
 def _is_of_a_message(node: ast.AST, names: set[str]) -> bool:
     if isinstance(node, ast.Attribute):
         return node.attr in {"__name__", "class_name", "message"}
