@@ -41,6 +41,7 @@ _REASONS = {
         "tasks.children.program",
         "tasks.children.removal",
         "tasks.children.entries",
+        "tasks.children.group",
         "tasks.children.leftovers",
         "tasks.children.run",
         "tasks.children.workspace",

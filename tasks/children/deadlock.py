@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.children.group import children_of
+
 _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), -1)
 _PAUSES = {
     # poll, select, epoll_wait, pselect6, ppoll, epoll_pwait, epoll_pwait2, nanosleep, clock_nanosleep
@@ -70,13 +72,8 @@ class DeadlockWatch:
         arguments = os.fsdecode((process / "cmdline").read_bytes()).split("\0")[:-1]
         if arguments[-1:] == [str(self._home)] and Path(arguments[1]).name == _ENTRY:
             return process
-        matches = (self._search(child) for child in _children(process))
+        matches = (self._search(child) for child in children_of(process))
         return next((path for path in matches if path), None)
-
-
-def _children(process: Path) -> list[int]:
-    listed = (task / "children" for task in (process / "task").iterdir())
-    return [int(number) for file in listed for number in file.read_bytes().split()]
 
 
 def _data_mib(process: Path) -> int:
@@ -97,7 +94,7 @@ def _rest(process: Path) -> _Rest | None:
             wakers = True
         else:
             return None
-    return None if _children(process) else _Rest(threads=threads, wakers=wakers)
+    return None if children_of(process) else _Rest(threads=threads, wakers=wakers)
 
 
 def _is_wait(call: list[str]) -> bool:

@@ -37,6 +37,7 @@ _REFUSED_CALLS = (
     "perf_event_open", "userfaultfd",
 )  # fmt: skip
 _INTERNET_FAMILIES = (2, 10)
+_PR_SET_DUMPABLE = 4
 # What glibc gives a thread if there is no limit for stacks. All of it counts for the memory limit, and
 # TensorFlow starts four threads for each processor, so the usual 8 MiB would be a fourth of the memory on 64.
 _THREAD_STACK = 2 << 20
@@ -108,6 +109,7 @@ def _start_child(plan: dict[str, Any], home: str, launcher: int) -> NoReturn:
         sys.path[:0] = plan["libraries"]
         _confine(plan)
         _shrink_stacks()
+        _limit_threads(plan["threads"])
         os.execve(plan["command"][0], plan["command"], plan["environment"])  # noqa: S606 (no shell is meant)
     except BaseException as error:  # noqa: BLE001 (a child that is not confined must not run)
         number = error.errno if isinstance(error, OSError) else errno.EPROTO
@@ -121,6 +123,14 @@ def _shrink_stacks() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     if soft == resource.RLIM_INFINITY or soft > _THREAD_STACK:
         resource.setrlimit(resource.RLIMIT_STACK, (_THREAD_STACK, hard))
+
+
+def _limit_threads(most: int | None) -> None:
+    """Let the kernel limit the threads of this user in this user namespace; root has no limit."""
+    if most is not None:
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
 
 
 def _confine(plan: dict[str, Any]) -> None:
@@ -160,6 +170,8 @@ def _refuse_calls(*, sockets: bool) -> None:
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     refused = pyseccomp.ERRNO(errno.EACCES)
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "io_uring_setup")
+    # The farm would not see its memory and files any more.
+    rules.add_rule(refused, "prctl", pyseccomp.Arg(0, pyseccomp.EQ, _PR_SET_DUMPABLE))
     if sockets:
         for name in ("socket", *_REFUSED_CALLS):
             rules.add_rule(refused, name)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+MOST_THREADS = 8192 + 64 * (os.cpu_count() or 1)
+"""Threads of a child and all that it starts: libraries start some for each processor, models none."""
 
 
 class Confinement(StrEnum):
@@ -26,15 +30,17 @@ class Limits:
     """The limits of a child.
 
     Attributes:
-        memory_mib: memory, MiB.
+        memory_mib: memory, MiB: of the child, and of it with all that it starts.
         seconds: wall time.
         disk_mib: files of its run, MiB.
+        processes: how many there may be at a time, with those that it starts.
         require_sandbox: whether a host that cannot isolate it must not start it.
     """
 
     memory_mib: int = 8192
     seconds: float = 1800.0
     disk_mib: int = 65536
+    processes: int = 256
     require_sandbox: bool = False
 
 

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from tasks.children.answers import not_started, read_answer, read_plain
 from tasks.children.deadlock import DeadlockWatch
+from tasks.children.group import GroupWatch
 from tasks.children.leftovers import refuse_ways_out
 from tasks.children.program import ChildAnswer, ChildProgram, Confinement, Limits
 from tasks.children.progress import report_progress
@@ -48,8 +49,8 @@ async def run_child(
         ChildCrashed: it was ended by a signal; the error carries its last output.
         ChildKilled: the signal was SIGKILL, and this call did not send it.
         ChildFailed: it raised an error that is not the farm's, ended without a readable answer, wrote too
-            much, or could not be started on this host.
-        ChildOutOfMemory: it reached `limits.memory_mib`.
+            much, started too many processes, or could not be started on this host.
+        ChildOutOfMemory: it reached `limits.memory_mib`, alone or with all that it started.
         ChildTimedOut: it reached `limits.seconds`.
         DiskFull: it found no space for its answer.
         ToolchainBroken: there is no interpreter that this user may run at its path.
@@ -136,11 +137,13 @@ async def _wait_with_progress(
     report_progress(step, "", 0.0)
     waiter = asyncio.ensure_future(process.wait())
     watch = DeadlockWatch(process.pid, home, limits.memory_mib)
+    group = GroupWatch(step, launcher=process.pid, limits=limits)
     read = 0
     while not waiter.done():
         await asyncio.wait({waiter}, timeout=_POLL_SECONDS)
         read = _report_new_lines(step, home / "progress", read)
         written.check()
+        group.check()
         if (used_mib := watch.deadlocked_mib()) is not None:
             raise ChildOutOfMemory(
                 wanted=f"step {step} within {limits.memory_mib} MiB",

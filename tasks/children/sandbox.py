@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -30,7 +31,7 @@ from pathlib import Path
 import landlockpy
 
 from tasks.children.environment import child_environment
-from tasks.children.program import ChildProgram, Confinement
+from tasks.children.program import MOST_THREADS, ChildProgram, Confinement
 from tasks.domain.errors import ChildFailed
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -145,6 +146,13 @@ def _namespaces() -> tuple[str, ...] | None:
 
 
 @cache
+def _counts_by_namespace() -> bool:
+    """Tell whether RLIMIT_NPROC counts the processes of a user in each user namespace (Linux 5.14)."""
+    numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (5, 14)
+
+
+@cache
 def _has_seccomp() -> bool:
     return find_library("seccomp") is not None
 
@@ -170,6 +178,8 @@ def launch_command(program: ChildProgram, home: Path, *, reads: Iterable[Path], 
         "landlock": level in (Confinement.FULL, Confinement.NETWORK) and landlockpy.supported(),
         "seccomp": level is not Confinement.NONE and _has_seccomp(),
         "libraries": _libraries(),
+        # Elsewhere, what other processes of this user have started counts, too.
+        "threads": MOST_THREADS if "--user" in spaces and _counts_by_namespace() else None,
     }
     (home / "launch").write_bytes(marshal.dumps(plan))
     return [*spaces, sys.executable, "-S", str(_LAUNCHER), str(home)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import resource
 import signal
@@ -115,6 +116,61 @@ def leave_grandchild(request: dict[str, Any], report: Report) -> dict[str, Any]:
 def allocate(request: dict[str, Any], report: Report) -> dict[str, Any]:
     del report
     return {"size": len(bytearray(request["mib"] << 20))}
+
+
+def start_many(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Start processes that stay, each in a session of its own if asked."""
+    del report
+    for _ in range(request["processes"]):
+        if os.fork() == 0:
+            if request["session"]:
+                os.setsid()
+            time.sleep(600)
+    if request["stays"]:
+        time.sleep(600)
+    return {}
+
+
+def hold_together(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Hold memory that no limit of a single process counts, or that several processes hold together."""
+    del report
+    size, kind = request["mib"] << 20, request["kind"]
+    if kind == "shared":
+        held: Any = mmap.mmap(-1, size)
+        for start in range(0, size, mmap.PAGESIZE):
+            held[start] = 1
+    elif kind == "memory file":
+        held = os.memfd_create("held")
+        for _ in range(request["mib"]):
+            os.write(held, bytes(1 << 20))
+    else:
+        held = bytes(range(256)) * (size >> 8)  # of pages that a fork shares
+        for _ in range(6):
+            if os.fork() == 0:
+                held = bytearray(held) if kind == "several" else held
+                time.sleep(600)
+    time.sleep(request["seconds"])
+    return {"held": bool(held)}
+
+
+def hide(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Close our entry in /proc to the farm."""
+    del request, report
+    c = ctypes.CDLL(None, use_errno=True)
+    return {"error": errno.errorcode[ctypes.get_errno()] if c.prctl(4, 0, 0, 0, 0) else ""}
+
+
+def start_threads(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del report
+    for _ in range(request["threads"]):
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    time.sleep(600)
+    return {}
+
+
+def limits(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    del request, report
+    return {"processes": resource.getrlimit(resource.RLIMIT_NPROC)[0]}
 
 
 def deadlock(request: dict[str, Any], report: Report) -> dict[str, Any]:

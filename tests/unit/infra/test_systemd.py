@@ -50,6 +50,13 @@ def test_agents_that_run_models_can_close_them_off() -> None:
     assert "ProtectClock" not in gpu
 
 
+def test_each_is_bounded_in_tasks_and_memory() -> None:
+    for path in UNITS:
+        service = _Unit(path)["Service"]
+        assert 0 < int(service["TasksMax"]) <= 32768
+        assert 0 < int(service["MemoryMax"].removesuffix("%")) < 100
+
+
 def test_every_agent_has_a_heartbeat_where_it_may_write() -> None:
     for path in UNITS:
         service = _Unit(path)["Service"]
