@@ -69,7 +69,7 @@ async def start_release(  # noqa: PLR0913 (what a run is started with)
         RequestInvalid: the server will never accept this run.
     """
     deployment = await release_deployment(client)
-    before = await _run_of(client, idempotency_key)
+    before = await run_started_with(client, idempotency_key)
     with _refusals():
         run = await client.create_flow_run_from_deployment(
             deployment,
@@ -122,7 +122,7 @@ def _parameters(release: ReleaseRef, overrides: Overrides) -> dict[str, Any]:
     }
 
 
-async def _run_of(client: PrefectClient, idempotency_key: str) -> FlowRun | None:
+async def run_started_with(client: PrefectClient, idempotency_key: str) -> FlowRun | None:
     """Return the run that was started with this idempotency key, if any."""
     same = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[idempotency_key]))
     return next(iter(await client.read_flow_runs(flow_run_filter=same, limit=1)), None)

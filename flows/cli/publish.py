@@ -246,6 +246,6 @@ def _show_upload(upload: Upload, *, dry_run: bool) -> None:
         return
     if upload.replaces is not None:
         say(f"The request of {url} was replaced; `enginefarm requests {url}` lists the former ones.")
-        say(f"On a farm without an S3 agent, `enginefarm submit {url} --again` builds what it changes.")
+        say(f"On a farm without an S3 agent, `enginefarm submit {url}` builds what it changes.")
         return
     say(f"{url} is complete. To build it: enginefarm build {url}")

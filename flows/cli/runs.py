@@ -40,7 +40,7 @@ def submit(  # noqa: PLR0913 (each is an option)
     target: Targets = None,
     priority: Annotated[Priority, typer.Option(help="Work queue of the run.")] = Priority.DEFAULT,
     again: Annotated[
-        bool, typer.Option("--again", help="Start a new run even if the same request has one already.")
+        bool, typer.Option("--again", help="Start a new run even if one of the same request is not over.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the run has finished.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Wait, and show the logs meanwhile.")] = False,
@@ -49,7 +49,7 @@ def submit(  # noqa: PLR0913 (each is an option)
 ) -> None:
     """Ask the farm to build a release.
 
-    Submitting the same release with the same options again returns the same run.
+    Until that run is over, submitting the same release with the same options again returns the same run.
     """
     ref = release_at(release)
     prepare_prefect()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from flows.local.processes import free_port, running
 from flows.local.server import LocalServer, new_password
 from flows.server.environment import prepare_prefect
-from tasks.domain.errors import ChildFailed, ServerUnreachable
+from tasks.domain.errors import ChildFailed, RequestInvalid, ServerUnreachable
 
 # Nothing is scheduled on it, and it must leave everything else in the user's database alone.
 _WITHOUT = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "REPOSSESSOR")
@@ -25,6 +26,7 @@ def temporary_server() -> Iterator[None]:
     The temporary server uses the database of Prefect's settings, and requires a new random password.
 
     Raises:
+        RequestInvalid: PREFECT_HOME names a folder that cannot be made.
         ServerUnreachable: it did not start.
     """
     prepare_prefect()
@@ -39,12 +41,29 @@ def temporary_server() -> Iterator[None]:
     if get_current_settings().api.url:
         yield
         return
+    _make_home(get_current_settings().home)
     server = LocalServer(
         port=free_port(0, "PREFECT_API_URL"), password=new_password(), ui=False, without=_WITHOUT
     )
     client_settings = {PREFECT_API_URL: server.api, PREFECT_API_AUTH_STRING: server.credentials}
     with _served_by(server), temporary_settings(client_settings):
         yield
+
+
+def _make_home(home: Path) -> None:
+    """Make Prefect's folder: SQLite says no more than that it cannot open a file in a folder that is missing.
+
+    Raises:
+        RequestInvalid: as `temporary_server`.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestInvalid(
+            wanted=f"a folder for Prefect's database at {home}",
+            found=str(error),
+            fix="set PREFECT_HOME to a folder that you may write to",
+        ) from error
 
 
 @contextmanager

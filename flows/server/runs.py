@@ -30,7 +30,7 @@ from agents.server.flow_runs import (
     detached_tag,
 )
 from agents.server.janitor import parent_of, will_restart
-from agents.server.release_runs import Started, start_release
+from agents.server.release_runs import Started, run_started_with, start_release
 from agents.server.run_errors import why_unsuccessful
 from flows.server.run_ends import RunEnds, is_final
 from tasks.domain.digest import document_digest
@@ -50,7 +50,7 @@ _RESTARTABLE = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
 async def submit(
     client: PrefectClient, release: ReleaseRef, overrides: Overrides, *, again: bool = False
 ) -> Started:
-    """Ask the farm to build `release`. The same release and overrides return the same run.
+    """Ask the farm to build `release`. Until their run is over, the same release and overrides return it.
 
     Args:
         client: of the farm's server.
@@ -63,15 +63,33 @@ async def submit(
         RequestInvalid: the server refuses the parameters.
     """
     asked = {"release": asdict(release), "overrides": asdict(overrides)}
-    key = f"submit:{document_digest(asked)}" + (f":{uuid.uuid4().hex}" if again else "")
+    key = f"submit:{document_digest(asked)}"
     return await start_release(
         client,
         release,
-        idempotency_key=key,
+        idempotency_key=f"{key}:{uuid.uuid4().hex}" if again else await _key_of_current(client, key),
         overrides=overrides,
         queue=overrides.priority,
         way="submit",
     )
+
+
+async def _key_of_current(client: PrefectClient, key: str) -> str:
+    """Return the idempotency key of the run that is not over, or of the next run.
+
+    A run that is over, or that will be cancelled, is no answer: since then, the request may have been
+    corrected, or an agent started. The next key follows from the last run: two callers at once get the same
+    run.
+    """
+    while (run := await run_started_with(client, key)) is not None:
+        if run.state_type is not StateType.CANCELLING and not await _is_over(client, run):
+            return key
+        key = f"submit:{document_digest([key, str(run.id)])}"
+    return key
+
+
+async def _is_over(client: PrefectClient, run: FlowRun) -> bool:
+    return is_final(run) and not await will_restart(client, run)
 
 
 async def start_reconcile(client: PrefectClient, *, places: tuple[str, ...], budget: int) -> FlowRun:
@@ -150,9 +168,9 @@ async def cancel(client: PrefectClient, run: FlowRun) -> list[FlowRun]:
 
 async def _cancel(client: PrefectClient, run: FlowRun) -> bool:
     """Cancel `run`; return whether it was not over."""
-    crashed = await will_restart(client, run)
-    if is_final(run) and not crashed:
+    if await _is_over(client, run):
         return False
+    crashed = is_final(run)
     done = await client.set_flow_run_state(run.id, cancel_of(run, _CANCELLED), force=crashed)
     if crashed:  # an agent may have been about to restart it
         await asyncio.sleep(_POLL_SECONDS)

@@ -22,7 +22,7 @@ from agents.server.release_runs import DEPLOYMENT
 from flows.addresses import release_at
 from flows.build_release import build_release
 from flows.settings import settings
-from tasks.domain.errors import NotDeployed, ReleaseIncomplete, RequestInvalid, RunUnknown, RunUnsuccessful
+from tasks.domain.errors import NotDeployed, ReleaseIncomplete, RequestInvalid, RunUnknown
 from tasks.domain.offer import CPU_POOL
 from tests.support.farm.commands import on_server, run
 from tests.support.farm.silent_s3 import SilentS3
@@ -122,9 +122,12 @@ def test_runs_are_asked_for_watched_stopped_and_started_again(
         wait_until(lambda: state(urgent["id"]) == "Cancelled", lambda: state(urgent["id"]), every=0.5)
     assert state(child) == "Cancelled"
     assert "had already finished" in run("cancel", urgent["id"])
-    with pytest.raises(RunUnsuccessful, match="Cancelled"):
-        run("submit", _RELEASE, "--priority", "production", "--wait")
     assert first["id"] in run("cancel", first["id"])
+    second = json.loads(run("submit", _RELEASE, "--precision", "fp16", "--json"))  # the first is over
+    assert (second["id"] == first["id"], second["created"]) == (False, True)
+    same = json.loads(run("submit", _RELEASE, "--precision", "fp16", "--json"))
+    assert (same["id"], same["created"]) == (second["id"], False)
+    run("cancel", second["id"])
 
     assert "AwaitingRetry" in run("retry", urgent["id"])
     wait_until(lambda: state(urgent["id"]) == "Running", lambda: state(urgent["id"]), every=0.5)

@@ -16,6 +16,7 @@ from tasks.tensorflow.preflight.archives import unpack_tar, unpack_zip
 from tasks.tensorflow.preflight.graph_check import check_graph
 from tasks.tensorflow.preflight.keras_config import check_h5, check_keras
 from tasks.tensorflow.preflight.sanitise import GRAPH_FILE, refuse_links_to_outside, write_sanitised
+from tasks.tensorflow.preflight.variables import check_variables
 from tasks.tensorflow.signatures import serving_graph
 
 _LARGEST_GRAPH = (2 << 30) - 1
@@ -49,7 +50,9 @@ def _check_saved_model(folder: Path, sanitised: str | None) -> None:
     files = (path for path in folder.rglob("*") if path.is_file())
     refuse_lfs_pointers({path.relative_to(folder.parent).as_posix(): path for path in files})
     saved_model = parse_saved_model(folder)
-    check_graph(serving_graph(saved_model))
+    graph = serving_graph(saved_model)
+    check_graph(graph)
+    check_variables(folder, graph)
     if sanitised is not None:
         write_sanitised(folder, saved_model, Path(sanitised))
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tasks.domain.errors import ArchiveRefused, ModelUnreadable
+from tasks.domain.errors import ArchiveRefused
 from tasks.tensorflow.signatures import SERVE, serving_graph
 
 GRAPH_FILE = "saved_model.pb"
@@ -62,13 +62,8 @@ def refuse_links_to_outside(folder: Path) -> None:
 
 
 def write_sanitised(folder: Path, saved_model: Any, target: Path) -> None:
-    """Write `saved_model` to the new folder `target`, beside hard links to the data of `folder`.
-
-    Raises:
-        ModelUnreadable: the model has variables and their files are missing.
-    """
+    """Write `saved_model` to the new folder `target`, beside hard links to the data of `folder`."""
     sanitise(saved_model)
-    _require_variables(folder, saved_model)
     target.mkdir(parents=True)
     (target / GRAPH_FILE).write_bytes(saved_model.SerializeToString())
     for name in _DATA_FOLDERS:
@@ -83,17 +78,3 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
         shutil.copyfile(source, target)
-
-
-def _require_variables(folder: Path, saved_model: Any) -> None:
-    nodes = saved_model.meta_graphs[0].object_graph_def.nodes
-    if not any(node.WhichOneof("kind") == "variable" for node in nodes):
-        return
-    variables = folder / "variables"
-    for pattern in ("variables.index", "variables.data-?????-of-?????"):
-        if not list(variables.glob(pattern)):
-            raise ModelUnreadable(
-                wanted=f"variables/{pattern} in the SavedModel, since its graph has variables",
-                found="no such file",
-                fix="upload the whole folder, variables included",
-            )
