@@ -1,7 +1,7 @@
 """Checks that the files of a SavedModel's variables are there and whole, without TensorFlow.
 
-`variables.index` is a table in TensorFlow's own format (`tsl/lib/io/table`): its values say in which shard each
-tensor lies, and where. A shard is cut if its upload was.
+`variables.index` is a table in TensorFlow's own format (`tsl/lib/io/table`): its values say in which shard
+each tensor lies, and where. A shard is cut if its upload was.
 """
 
 from __future__ import annotations
