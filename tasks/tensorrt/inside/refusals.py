@@ -67,6 +67,13 @@ _FIXES = (
         "compute unique values outside the engine: the size of this result depends on values",
     ),
     (
+        r"checkCalculationStatusSanity",
+        (
+            "make the size in this node a constant of the model, or read it from the shape of an input: here "
+            "it depends on values, and TensorRT plans sizes before there are values"
+        ),
+    ),
+    (
         r"NonZero|Compress",
         "keep every row and use tf.where(mask, x, 0): the size of this result depends on values",
     ),

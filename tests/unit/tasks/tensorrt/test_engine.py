@@ -178,6 +178,19 @@ def test_turing_has_no_fp32_product(build: Build, job: Job, conv_net: Graph) -> 
         build(job(conv_net(), "7.5"))
 
 
+def test_a_size_out_of_the_values_of_a_float_input_is_refused_with_a_way_out(
+    build: Build, job: Job, save_graph: Graph
+) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["size"], to=onnx.TensorProto.INT64),
+        helper.make_node("Resize", ["image", "", "", "size"], ["y"], mode="linear", name="resize/Bilinear"),
+    ]
+    image = {"image": np.ones((1, 3, 8, 8), np.float32)}
+    graph = save_graph(nodes, [4], image, out_shape=["n", "c", "h", "w"])
+    with pytest.raises(BuildRefused, match=r"node resize/Bilinear .*make the size in this node a constant"):
+        build(job(graph))
+
+
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
