@@ -41,6 +41,11 @@ class Settings(BaseSettings):
         default=False,
         description="Refuse to load models on a host whose kernel cannot close network and files to them",
     )
+    gpu_sandbox: bool = Field(
+        default=True,
+        description="Close files, sockets and other processes also to children that use a GPU, if the driver "
+        "works for them then",
+    )
     plugins: Path | None = Field(
         default=None, description="Folder with the plugin libraries that builds may load; default: none"
     )
@@ -87,6 +92,7 @@ class Settings(BaseSettings):
             seconds=self.child_seconds,
             disk_mib=self.child_disk_mib,
             require_sandbox=self.require_sandbox,
+            gpu_sandbox=self.gpu_sandbox,
         )
 
     def workspace(self) -> AbstractContextManager[Workspace]:

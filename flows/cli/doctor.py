@@ -20,7 +20,7 @@ from flows.cli.findings import Finding, Level
 from flows.cli.options import Json, Toolchains
 from flows.cli.output import console, describe, print_json, say
 from flows.settings import settings
-from tasks.children.run import ChildProgram
+from tasks.children.run import ChildProgram, Confinement
 from tasks.children.sandbox import protection
 from tasks.domain.errors import FarmError
 from tasks.domain.gpu_table import device_slug, gpu_slug
@@ -103,7 +103,8 @@ async def _toolchains(interpreters: tuple[str, ...]) -> list[Finding]:
             subject=f"Toolchain {probe.toolchain.flavour}",
             level=Level.FINE if probe.targets() else Level.ABSENT,
             text=f"{probe.version} in Python {probe.info.python} can build for "
-            + (", ".join(device_slug(target) for target in probe.targets()) or "nothing here"),
+            + (", ".join(device_slug(target) for target in probe.targets()) or "nothing here")
+            + _on_gpu(probe),
             fix=_toolchain_fix(probe),
         )
         for probe in host.toolchains
@@ -118,6 +119,14 @@ async def _toolchains(interpreters: tuple[str, ...]) -> list[Finding]:
         for broken in host.broken
     ]
     return [*findings, _gpus(host)]
+
+
+def _on_gpu(probe: ToolchainProbe) -> str:
+    """Return what the sandbox denies to the processes that use a GPU."""
+    if not probe.gpus:
+        return ""
+    closed = probe.toolchain.on_gpu is Confinement.DEVICE
+    return "; its GPU processes are closed off" + ("" if closed else " from the internet only")
 
 
 def _toolchain_fix(probe: ToolchainProbe) -> str:

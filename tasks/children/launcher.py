@@ -33,10 +33,14 @@ _SIGNALLED = 128
 _PAUSE_SECONDS = 0.005
 # Calls that look into other processes or the kernel.
 _REFUSED_CALLS = (
-    "ptrace", "process_vm_readv", "process_vm_writev", "keyctl", "add_key", "request_key", "bpf",
-    "perf_event_open", "userfaultfd",
+    "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "keyctl", "add_key", "request_key",
+    "bpf", "perf_event_open", "userfaultfd",
 )  # fmt: skip
 _INTERNET_FAMILIES = (2, 10)
+_LOCAL_FAMILY = 1
+_PACKET_TYPES = (2, 3)  # SOCK_DGRAM and SOCK_RAW: they reach any socket with a name, also from a pair
+_KIND = 0xF  # of a socket's type; the rest are flags
+_INT = 0xFFFFFFFF  # the kernel looks at no more of an int, a filter sees all 64 bits
 _PR_SET_DUMPABLE = 4
 # What glibc gives a thread if there is no limit for stacks. All of it counts for the memory limit, and
 # TensorFlow starts four threads for each processor, so the usual 8 MiB would be a fourth of the memory on 64.
@@ -135,49 +139,58 @@ def _limit_threads(most: int | None) -> None:
 
 def _confine(plan: dict[str, Any]) -> None:
     if plan["landlock"]:
-        _close_files(plan["files"])
+        _close_files(plan["read"], plan["write"], plan["use"])
     if plan["seccomp"]:
-        _refuse_calls(sockets=plan["files"] is not None)
+        _refuse_calls(plan["seccomp"])
 
 
-def _close_files(files: dict[str, list[str]] | None) -> None:
-    """Close other processes, all files but `files` (if given), and TCP if Landlock can."""
+def _close_files(read: list[str], write: list[str], use: list[str]) -> None:
+    """Close other processes, all files but these, and TCP if Landlock can; `use` are devices, or folders."""
     # Its test helpers, which it imports, too, take longer to load than all the rest here.
     sys.modules["landlockpy.testing"] = ModuleType("landlockpy.testing")
     from landlockpy import AccessFS, AccessNet, Ruleset, Scope  # noqa: PLC0415
 
-    if files is None:
-        with Ruleset(handled_fs=AccessFS.NONE, scoped=Scope.SIGNAL) as rules:
-            rules.restrict()
-        return
     everything, sockets = ~AccessFS.NONE, ~AccessNet.NONE
     reading = AccessFS.READ_FILE | AccessFS.EXECUTE
     # A rule for our own folder of /proc holds while its entry lives, and this open file keeps it alive.
     os.set_inheritable(os.open("/proc/self", os.O_PATH), True)
     with Ruleset(handled_fs=everything, handled_net=sockets, scoped=~Scope.NONE) as rules:
-        for path in files["read"]:
+        for path in read:
             rules.allow_path(path, reading | AccessFS.READ_DIR if os.path.isdir(path) else reading)
-        for path in files["write"]:
+        for path in write:
             rules.allow_path(path, everything)
-        rules.allow_path(os.devnull, AccessFS.READ_FILE | AccessFS.WRITE_FILE | AccessFS.TRUNCATE)
+        writing = AccessFS.READ_FILE | AccessFS.WRITE_FILE | AccessFS.TRUNCATE
+        for path in use:
+            rules.allow_path(path, everything if os.path.isdir(path) else writing | AccessFS.IOCTL_DEV)
+        rules.allow_path(os.devnull, writing)
         rules.restrict()
 
 
-def _refuse_calls(*, sockets: bool) -> None:
-    """Let the kernel refuse calls: all sockets, or internet sockets only."""
+def _refuse_calls(level: str) -> None:
+    """Let the kernel refuse calls, for a level of confinement, see `tasks.children.program`."""
     import pyseccomp  # noqa: PLC0415
 
-    rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
-    refused = pyseccomp.ERRNO(errno.EACCES)
+    rules, refused = pyseccomp.SyscallFilter(pyseccomp.ALLOW), pyseccomp.ERRNO(errno.EACCES)
+
+    def refuse(call: str, argument: int = 0, *comparison: int) -> None:
+        rules.add_rule(refused, call, *([pyseccomp.Arg(argument, *comparison)] if comparison else []))
+
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "io_uring_setup")
     # The farm would not see its memory and files any more.
-    rules.add_rule(refused, "prctl", pyseccomp.Arg(0, pyseccomp.EQ, _PR_SET_DUMPABLE))
-    if sockets:
-        for name in ("socket", *_REFUSED_CALLS):
-            rules.add_rule(refused, name)
-    else:
+    refuse("prctl", 0, pyseccomp.MASKED_EQ, _INT, _PR_SET_DUMPABLE)
+    if level == "open device":
         for family in _INTERNET_FAMILIES:
-            rules.add_rule(refused, "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
+            refuse("socket", 0, pyseccomp.MASKED_EQ, _INT, family)
+    else:
+        # A GPU's driver has sockets for its other processes. It connects to nothing.
+        for call in ("connect",) if level == "device" else ("socket", "shmget"):
+            refuse(call)
+        for call in ("socketpair",) if level == "full" else ("socket", "socketpair"):
+            refuse(call, 0, pyseccomp.NE, _LOCAL_FAMILY)
+            for kind in _PACKET_TYPES:
+                refuse(call, 1, pyseccomp.MASKED_EQ, _KIND, kind)
+        for call in _REFUSED_CALLS:
+            refuse(call)
     rules.load()
 
 

@@ -16,11 +16,11 @@ class Confinement(StrEnum):
     """How much of the host a child reaches, as far as the kernel allows; see `tasks.children.sandbox`."""
 
     FULL = "full"
-    """No network and no sockets; reads only system files, writes only the run's own folder."""
-    NETWORK = "network"
-    """No network; files as the farm's user."""
+    """No network and no sockets; reads system files and its interpreter, writes the run's own folder."""
     DEVICE = "device"
-    """No network, by means that surely leave the GPU usable: no namespaces, no rules for files."""
+    """As `FULL`, with the files and sockets that NVIDIA's driver needs, and without namespaces."""
+    OPEN_DEVICE = "open device"
+    """No network, and nothing else that could keep a GPU's driver from working."""
     NONE = "none"
     """For programs without untrusted input: probing a toolchain's GPUs and versions."""
 
@@ -35,6 +35,7 @@ class Limits:
         disk_mib: files of its run, MiB.
         processes: how many there may be at a time, with those that it starts.
         require_sandbox: whether a host that cannot isolate it must not start it.
+        gpu_sandbox: whether it is closed off also if it uses a GPU, provided that the driver works then.
     """
 
     memory_mib: int = 8192
@@ -42,6 +43,7 @@ class Limits:
     disk_mib: int = 65536
     processes: int = 256
     require_sandbox: bool = False
+    gpu_sandbox: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +54,13 @@ class ChildProgram:
         module: full name of a module below `tasks`.
         step: its name in progress and errors.
         interpreter: path of the Python interpreter.
-        confinement: what it reaches of the host. The default is everything closed in the farm's own
-            interpreter, and only the network closed in others, whose files nobody knows.
+        confinement: what it reaches of the host.
     """
 
     module: str
     step: str
     interpreter: str = sys.executable
-    confinement: Confinement | None = None
-
-    @property
-    def confined(self) -> Confinement:
-        """The effective confinement of this program."""
-        if self.confinement is not None:
-            return self.confinement
-        return Confinement.FULL if self.interpreter == sys.executable else Confinement.NETWORK
+    confinement: Confinement = Confinement.FULL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

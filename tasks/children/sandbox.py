@@ -3,13 +3,13 @@
 Three mechanisms. None needs root or a service, and each works without the others:
 
 - Landlock (landlockpy): which files may be read and written, including the environment of other processes;
-  no signals to processes outside.
+  no signals and no abstract sockets of processes outside.
 - seccomp (libseccomp by pyseccomp): no sockets, no io_uring, which makes sockets too, no ptrace, no keyrings.
 - namespaces (`unshare` of util-linux): a network without interfaces, and a PID namespace that the kernel
   empties when the call ends, whatever a child started.
 
 Containers often forbid the last, old kernels lack the first. A missing mechanism is left out, and
-`protection` says what works.
+`protection` says what works. Children that use a GPU get no namespaces, and keep what NVIDIA's driver needs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import shutil
 import site
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ctypes.util import find_library
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +31,7 @@ from pathlib import Path
 import landlockpy
 
 from tasks.children.environment import child_environment
+from tasks.children.interpreter_files import interpreter_files
 from tasks.children.program import MOST_THREADS, ChildProgram, Confinement
 from tasks.domain.errors import ChildFailed
 
@@ -59,7 +60,15 @@ _OWN_PROC = (
     "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems",
     "/proc/loadavg", "/proc/uptime", "/proc/vmstat", "/proc/sys",
 )  # fmt: skip
+# For NVIDIA's driver and its libraries. It makes files in /dev/shm.
+_DRIVER_READS = (
+    "/proc/driver", "/proc/devices", "/proc/modules", "/proc/interrupts", "/proc/cmdline", "/proc/bus",
+    "/etc/nvidia", "/etc/OpenCL", "/etc/vulkan", "/opt/cuda", "/opt/nvidia", "/run/opengl-driver",
+)  # fmt: skip
+_DRIVER_WRITES = ("/dev/shm",)  # noqa: S108 (not ours)
+_DEVICES = ("nv*", "dxg", "dri")
 _PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")
+_CLOSED = (Confinement.FULL, Confinement.DEVICE)
 _DENIALS = ("network", "files", "processes", "descendants")
 
 
@@ -119,7 +128,7 @@ def require_sandbox(program: ChildProgram) -> None:
     Raises:
         ChildFailed: it cannot.
     """
-    level, holds = program.confined, protection()
+    level, holds = program.confinement, protection()
     lacks_files = level is Confinement.FULL and not holds.files
     if level is not Confinement.NONE and (lacks_files or not holds.network):
         raise ChildFailed(
@@ -166,23 +175,34 @@ def launch_command(program: ChildProgram, home: Path, *, reads: Iterable[Path], 
         reads: files and folders that it may read besides the system's.
         writes: a folder below which it may write.
     """
-    level = program.confined
-    spaces = (_namespaces() or ()) if level in (Confinement.FULL, Confinement.NETWORK) else ()
+    level = program.confinement
+    spaces = (_namespaces() or ()) if level is Confinement.FULL else ()
+    environment = child_environment(program.interpreter, home)
+    closed = level in _CLOSED and landlockpy.supported()
     proc = ("/proc",) if "--mount-proc" in spaces else _OWN_PROC
-    readable = [path for path in (*_readable(), *proc, *map(str, reads)) if Path(path).exists()]
-    files = {"read": readable, "write": [str(writes.absolute()), str(home.absolute())]}
+    readable = (*_readable(), *proc, *map(str, reads), *_files_for(program, environment)) if closed else ()
+    devices = [str(path) for name in _DEVICES for path in Path("/dev").glob(name)]
     plan = {
         "command": [program.interpreter, str(_ENTRY), program.module, str(home)],
-        "environment": child_environment(program.interpreter, home),
-        "files": files if level is Confinement.FULL else None,
-        "landlock": level in (Confinement.FULL, Confinement.NETWORK) and landlockpy.supported(),
-        "seccomp": level is not Confinement.NONE and _has_seccomp(),
+        "environment": environment,
+        "landlock": closed,
+        "read": [path for path in readable if Path(path).exists()],
+        "write": [str(writes.absolute()), str(home.absolute())],
+        "use": [*devices, *_DRIVER_WRITES] if level is Confinement.DEVICE else [],
+        "seccomp": level.value if level is not Confinement.NONE and _has_seccomp() else None,
         "libraries": _libraries(),
         # Elsewhere, what other processes of this user have started counts, too.
         "threads": MOST_THREADS if "--user" in spaces and _counts_by_namespace() else None,
     }
     (home / "launch").write_bytes(marshal.dumps(plan))
     return [*spaces, sys.executable, "-S", str(_LAUNCHER), str(home)]
+
+
+def _files_for(program: ChildProgram, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what the interpreter of `program` reads if it is another one, and what the driver reads."""
+    others = program.interpreter != sys.executable
+    files = interpreter_files(program.interpreter, environment) if others else ()
+    return (*files, *_DRIVER_READS) if program.confinement is Confinement.DEVICE else files
 
 
 def launcher_environment() -> dict[str, str]:

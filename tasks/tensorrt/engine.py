@@ -150,7 +150,7 @@ def child_program(toolchain: Toolchain, name: str, gpu_index: int | None) -> Chi
         module=f"tasks.tensorrt.inside.{name}",
         step=name,
         interpreter=toolchain.interpreter,
-        confinement=Confinement.NETWORK if gpu_index is None else Confinement.DEVICE,
+        confinement=Confinement.FULL if gpu_index is None else toolchain.on_gpu,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.domain.request import Plugin
 from tasks.tensorrt.inside.plugins import plugin_path
@@ -28,6 +29,6 @@ def plugin_files(plugins: tuple[Plugin, ...], folder: Path | None) -> tuple[Plug
     )
 
 
-def plugins_document(plugins: tuple[PluginFile, ...]) -> list[dict[str, str]]:
-    """Return `plugins` as a child takes them."""
-    return [{"path": str(plugin.path), "sha256": plugin.sha256} for plugin in plugins]
+def plugins_document(plugins: tuple[PluginFile, ...]) -> list[dict[str, Any]]:
+    """Return `plugins` as a child takes them, which may read them then."""
+    return [{"path": plugin.path, "sha256": plugin.sha256} for plugin in plugins]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.children.run import ChildProgram, Confinement
+from tasks.children.run import ChildProgram
 from tasks.children.workspace import Workspace
+from tasks.tensorrt.inside.engine.plan import record_beside
 from tasks.tensorrt.site import BuildSite
 
 
@@ -67,18 +68,19 @@ async def run_engine(run: EngineRun, site: BuildSite, *, work: Workspace) -> tup
     """
     request = {
         "plan": run.plan,
+        "record": record_beside(run.plan),  # the child finds it itself, if it may read it
         "input": run.input,
         "output": str(run.output.absolute()),
         "profile": run.profile,
         "gpu_index": site.gpu_index,
-        "plugins": None if run.plugins is None else str(run.plugins.absolute()),
+        "plugins": run.plugins,
         "allow_host_code": run.allow_host_code,
     }
     program = ChildProgram(
         module="tasks.tensorrt.inside.run",
         step="run",
         interpreter=site.toolchain.interpreter,
-        confinement=Confinement.DEVICE,
+        confinement=site.toolchain.on_gpu,
     )
     answer = await work.run(program, request)
     return tuple(OutputSummary(**(row | {"shape": tuple(row["shape"])})) for row in answer.result["outputs"])

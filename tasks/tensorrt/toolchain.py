@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.children.run import ChildProgram, Confinement
@@ -13,6 +14,7 @@ from tasks.domain.errors import (
     ChildKilled,
     ChildOutOfMemory,
     ChildTimedOut,
+    FarmError,
     ToolchainBroken,
 )
 from tasks.domain.offer import Offer
@@ -25,6 +27,8 @@ from tasks.domain.target import (
 )
 from tasks.tensorrt.documents import read_info
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
@@ -33,10 +37,13 @@ class Toolchain:
     Attributes:
         interpreter: absolute path of a Python interpreter, from 3.10 on.
         flavour: TensorRT or TensorRT-RTX; the value is the module's name.
+        on_gpu: confinement of its processes that use a GPU. Probing tries whether the driver works for a
+            process that is closed off; whoever has not probed does not know.
     """
 
     interpreter: str
     flavour: Flavour
+    on_gpu: Confinement = Confinement.OPEN_DEVICE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +131,32 @@ async def probe_toolchain(toolchain: Toolchain, *, work: Workspace) -> Toolchain
             found=error.found,
             fix=f"check whether `{toolchain.interpreter} -c 'import {toolchain.flavour}'` works",
         ) from error
-    return _read_probe(toolchain, answer.result)
+    on_gpu = await _confinement_on_gpu(toolchain, answer.result["gpus"], work)
+    return _read_probe(replace(toolchain, on_gpu=on_gpu), answer.result)
+
+
+async def _confinement_on_gpu(
+    toolchain: Toolchain, gpus: list[dict[str, Any]], work: Workspace
+) -> Confinement:
+    """Return how far processes that use a GPU can be closed off: the driver must show the same GPUs then."""
+    if not gpus or not work.limits.gpu_sandbox:
+        return Confinement.OPEN_DEVICE
+    program = ChildProgram(
+        module="tasks.tensorrt.inside.gpus",
+        step="probe",
+        interpreter=toolchain.interpreter,
+        confinement=Confinement.DEVICE,
+    )
+    try:
+        shown = (await work.run(program, {})).result["gpus"]
+    except FarmError as error:
+        _LOG.warning("NVIDIA's driver does not work for a process that is closed off: %s", error.found)
+        return Confinement.OPEN_DEVICE
+    if shown != gpus:
+        _LOG.warning("NVIDIA's driver shows %d GPUs to a process that is closed off, and %d else",
+                     len(shown), len(gpus))  # fmt: skip
+        return Confinement.OPEN_DEVICE
+    return Confinement.DEVICE
 
 
 def _read_probe(toolchain: Toolchain, result: dict[str, Any]) -> ToolchainProbe:

@@ -9,10 +9,12 @@ TensorRT accepts.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -153,7 +155,7 @@ def write_toolchain(
     """
     (folder / "bin").mkdir(parents=True)
     (folder / "libnvinfer.so").write_bytes(b"stands in for the library of TensorRT")
-    (folder / "events").touch()
+    _place_events(folder / "events")
     config = {
         "version": version,
         "full_version": _BUILD_NUMBERS.get(version, version),
@@ -164,7 +166,8 @@ def write_toolchain(
     interpreter = folder / "bin/python"
     environment = {
         "ENGINEFARM_STAND_IN": str(folder / "stand-in.json"),
-        "PYTHONPATH": f"{ROOT / 'tests/stand_in/site'}:{ROOT}",
+        # The last makes the configuration readable for processes that are closed off.
+        "PYTHONPATH": f"{ROOT / 'tests/stand_in/site'}:{ROOT}:{folder}",
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     interpreter.write_text(
@@ -174,3 +177,11 @@ def write_toolchain(
     stand_in = StandIn(interpreter=interpreter, folder=folder)
     stand_in.becomes(gpus=gpus, **behaviour)
     return stand_in
+
+
+def _place_events(path: Path) -> None:
+    """Let processes that use a GPU write events: besides their folder, they write in shared memory only."""
+    descriptor, name = tempfile.mkstemp(prefix="enginefarm-stand-in-", dir="/dev/shm")
+    os.close(descriptor)
+    atexit.register(Path(name).unlink, missing_ok=True)
+    path.symlink_to(name)

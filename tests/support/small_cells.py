@@ -109,5 +109,7 @@ def make_cell(toolchain: StandIn, record: EngineRecord, store: str, folder: Path
         options=replace(record.options, shapes={"x": SHAPE}, precision=Precision.FP32),
         tools={},
     )
-    site = BuildSite(toolchain=chain, gpu_index=0, gpu_uuid=probe.gpus[0].uuid, cuda=probe.info.cuda)
+    site = BuildSite(
+        toolchain=probe.toolchain, gpu_index=0, gpu_uuid=probe.gpus[0].uuid, cuda=probe.info.cuda
+    )
     return Cell(order, site, folder)

@@ -24,7 +24,9 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> str:
     shutil.copy(Path(__file__).parents[3] / "support/children/stand_in.py", farm / "tasks" / "stand_in.py")
     script = farm / "python"
     entry = farm / "tasks" / "children" / "entry.py"
-    script.write_text(f'#!/bin/sh\nshift\nexec "{sys.executable}" "{entry}" "$@"\n', "utf-8")
+    # Asked what it reads, it names the copy, too.
+    asked = f'test "$1" = -c && PYTHONPATH="{farm}" exec "{sys.executable}" "$@"'
+    script.write_text(f'#!/bin/sh\n{asked}\nshift\nexec "{sys.executable}" "{entry}" "$@"\n', "utf-8")
     script.chmod(0o755)
     return str(script)
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,15 @@ LIMITS = Limits(memory_mib=1024)
 
 
 @pytest.fixture(params=["with namespaces", "without"])
-def mark(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mark(request: pytest.FixtureRequest, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file that the child's helper has in its command line; once where namespaces are forbidden."""
     if request.param == "without":
         monkeypatch.setattr(sandbox, "_namespaces", lambda: None)
     elif sandbox._namespaces() is None:
         pytest.skip("this kernel or container forbids namespaces")
-    return tmp_path / "mark"
+    yield workdir / "mark"
+    for path in workdir.glob("mark*"):
+        path.unlink()
 
 
 def run(program: ChildProgram, workdir: Path, limits: Limits = LIMITS, **request: Any) -> ChildAnswer:

@@ -7,6 +7,8 @@ import contextlib
 import os
 import resource
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +23,10 @@ from tasks.domain.errors import ChildFailed
 
 LIMITS = Limits(memory_mib=1024)
 PROGRAM = ChildProgram(module="stranger", step="try")
-NOT_OURS = {"tcp", "udp", "abstract socket", "unix socket", "read", "list", "write", "append", "truncate",
-            "environment", "memory", "signal", "rename", "remove"}  # fmt: skip
-NETWORK = {"tcp", "udp"}
-SOCKETS = {"tcp", "udp", "abstract socket", "unix socket"}
+SOCKETS = {"tcp", "udp", "abstract socket", "unix socket", "unix datagram", "packets"}
 FILES = {"read", "list", "write", "append", "truncate", "rename", "remove"}
-PROCESSES = {"environment", "memory", "signal"}
+PROCESSES = {"environment", "memory", "signal", "trace", "process memory", "descriptor"}
+NOT_OURS = {"segment", *SOCKETS, *FILES, *PROCESSES}
 
 
 @pytest.fixture(autouse=True)
@@ -42,19 +42,22 @@ def attempts(tmp_path: Path, workdir: Path) -> Iterator[dict[str, Any]]:
     folder.mkdir()
     for name in ("read", "append", "truncate", "rename", "remove"):
         (folder / name).write_bytes(b"secret")
-    with contextlib.ExitStack() as open_sockets:
-        tcp, udp, abstract, unix = (
+    with contextlib.ExitStack() as open_sockets, _bystander() as bystander:
+        tcp, udp, abstract, unix, datagram = (
             open_sockets.enter_context(socket.socket(family, kind))
             for family, kind in (
                 (socket.AF_INET, socket.SOCK_STREAM),
                 (socket.AF_INET, socket.SOCK_DGRAM),
                 (socket.AF_UNIX, socket.SOCK_STREAM),
                 (socket.AF_UNIX, socket.SOCK_STREAM),
+                (socket.AF_UNIX, socket.SOCK_DGRAM),
             )
         )
         name = f"enginefarm-test-{os.getpid()}"
-        addresses: tuple[Any, ...] = (("127.0.0.1", 0), ("127.0.0.1", 0), f"\0{name}", str(folder / "socket"))
-        for server, address in zip((tcp, udp, abstract, unix), addresses, strict=True):
+        addresses: tuple[Any, ...] = (
+            ("127.0.0.1", 0), ("127.0.0.1", 0), f"\0{name}", str(folder / "socket"), str(folder / "datagram")
+        )  # fmt: skip
+        for server, address in zip((tcp, udp, abstract, unix, datagram), addresses, strict=True):
             server.bind(address)
         for server in (tcp, abstract, unix):
             server.listen()
@@ -63,13 +66,23 @@ def attempts(tmp_path: Path, workdir: Path) -> Iterator[dict[str, Any]]:
             "udp": udp.getsockname()[1],
             "abstract socket": name,
             "unix socket": str(folder / "socket"),
+            "unix datagram": str(folder / "datagram"),
+            **dict.fromkeys(("packets", "segment"), ""),
             **{attempt: str(folder / attempt) for attempt in sorted(FILES - {"list"})},
             "list": str(folder),
-            **dict.fromkeys(sorted(PROCESSES), os.getpid()),
+            **dict.fromkeys(sorted(PROCESSES), bystander.pid),
             "own folder": "",
             "work folder": str(workdir / "file"),
         }
         (workdir / "file").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """Another process of this user. The farm itself may be this one's parent, which no test should trace."""
+    with subprocess.Popen(["/bin/sleep", "600"]) as process:
+        yield process
+        process.kill()
 
 
 def outcomes(program: ChildProgram, workdir: Path, request: dict[str, Any]) -> dict[str, str]:
@@ -99,7 +112,11 @@ def test_without_confinement_the_same_code_reaches_all_of_it(workdir: Path, atte
 
 @pytest.mark.parametrize(
     ("lost", "open_now"),
-    [("namespaces", set()), ("seccomp", {"unix socket"}), ("landlock", FILES)],
+    [
+        ("namespaces", set()),
+        ("seccomp", {"unix socket", "unix datagram", "packets", "segment"}),
+        ("landlock", FILES),
+    ],
 )
 def test_what_holds_without_one_of_the_mechanisms(
     lost: str, open_now: set[str], workdir: Path, attempts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -116,15 +133,64 @@ def test_what_holds_without_one_of_the_mechanisms(
     assert NOT_OURS - refused(outcomes(PROGRAM, workdir, attempts)) == open_now
 
 
-@pytest.mark.parametrize("level", [Confinement.NETWORK, Confinement.DEVICE])
-def test_a_toolchain_has_no_network_and_its_files(
-    level: Confinement, workdir: Path, attempts: dict[str, Any]
+def test_a_child_with_a_gpu_reaches_no_files_sockets_or_processes_of_others(
+    workdir: Path, attempts: dict[str, Any]
+) -> None:
+    """Without namespaces: it has the network of the host, and is one of its processes."""
+    if sandbox.protection().missing:
+        pytest.skip("this host lacks a mechanism")
+    results = outcomes(replace(PROGRAM, confinement=Confinement.DEVICE), workdir, attempts)
+    assert refused(results) == NOT_OURS - {"segment"}
+    assert {results[name] for name in FILES | SOCKETS} == {"PermissionError"}
+
+
+def test_a_child_whose_driver_does_not_work_closed_off_has_no_internet(
+    workdir: Path, attempts: dict[str, Any]
 ) -> None:
     if not sandbox.protection().network:
         pytest.skip("this host can close no network")
-    closed = refused(outcomes(replace(PROGRAM, confinement=level), workdir, attempts))
-    assert closed >= NETWORK
-    assert not closed & (FILES | {"unix socket"})
+    closed = refused(outcomes(replace(PROGRAM, confinement=Confinement.OPEN_DEVICE), workdir, attempts))
+    assert closed == {"tcp", "udp"}
+
+
+@pytest.mark.parametrize("level", [Confinement.FULL, Confinement.DEVICE])
+def test_a_child_in_another_interpreter_reads_that_and_writes_into_no_environment(
+    level: Confinement, workdir: Path, tmp_path: Path, attempts: dict[str, Any]
+) -> None:
+    """One that a script starts, whose packages lie where only the script says."""
+    if not sandbox.protection().files:
+        pytest.skip("this host can close no files")
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "only_there.py").write_text("", "utf-8")
+    script = tmp_path / "python"
+    paths = f"{packages}:{os.environ['PYTHONPATH']}"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH={paths} exec {sys.executable} "$@"\n', "utf-8")
+    script.chmod(0o755)
+    farm = Path(sys.prefix) / "written-by-a-test"
+    request = {
+        "read": str(packages / "only_there.py"), "write": str(packages / "only_there.py"),
+        "append": str(farm), "list": attempts["list"], "own folder": "",
+    }  # fmt: skip
+    program = replace(PROGRAM, interpreter=str(script), confinement=level)
+    results = outcomes(program, workdir, request)
+    assert refused(results) == {"write", "append", "list"}
+    assert not farm.exists()
+
+
+def test_the_devices_of_a_gpu_stay_usable(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared memory, which the driver uses, and what has the name of one of its devices."""
+    if not sandbox.protection().files:
+        pytest.skip("this host can close no files")
+    monkeypatch.setattr(sandbox, "_DEVICES", ("full",))
+    shared = Path("/dev/shm/enginefarm-test")  # noqa: S108 (the place is what is tested)
+    request = {"append": "/dev/full", "write": str(shared)}
+    try:
+        results = outcomes(replace(PROGRAM, confinement=Confinement.DEVICE), workdir, request)
+        assert results == {"append": "OSError", "write": "done"}  # the device was opened, and is full
+    finally:
+        shared.unlink(missing_ok=True)
+    assert set(outcomes(PROGRAM, workdir, request).values()) == {"PermissionError"}
 
 
 def test_a_path_in_the_request_opens_what_it_names_and_a_text_does_not(
@@ -172,7 +238,9 @@ def test_closing_off_costs_little(workdir: Path) -> None:
     assert min(used[Confinement.FULL]) < 2 * min(used[Confinement.NONE])
 
 
-@pytest.mark.parametrize(("lacks", "level"), [("files", Confinement.FULL), ("network", Confinement.NETWORK)])
+@pytest.mark.parametrize(
+    ("lacks", "level"), [("files", Confinement.FULL), ("network", Confinement.OPEN_DEVICE)]
+)
 def test_a_required_sandbox_that_the_host_lacks_starts_nothing(
     lacks: str, level: Confinement, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +255,6 @@ def test_a_required_sandbox_that_the_host_lacks_starts_nothing(
         asyncio.run(run_child(program, {}, workdir=workdir, limits=strict))
     assert f"not denied: {lacks}; this host lacks libseccomp" in caught.value.found
     assert "ENGINEFARM_REQUIRE_SANDBOX" in caught.value.fix
-    if lacks == "files":  # a toolchain's child reads its libraries, wherever they are
-        program = replace(PROGRAM, confinement=Confinement.NETWORK)
+    if lacks == "files":  # whoever has a GPU may need more files than anybody knows
+        program = replace(PROGRAM, confinement=Confinement.OPEN_DEVICE)
         asyncio.run(run_child(program, {}, workdir=workdir, limits=strict))

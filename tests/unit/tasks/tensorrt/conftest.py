@@ -185,6 +185,7 @@ def build_on(
     def run(stand_in: StandIn) -> tuple[Toolchain, BuiltEngine]:
         toolchain = Toolchain(interpreter=str(stand_in.interpreter), flavour=Flavour.TENSORRT)
         probe = asyncio.run(probe_toolchain(toolchain, work=Workspace(folder=tmp_path, limits=limits)))
+        toolchain = probe.toolchain
         job = EngineJob(
             toolchain=toolchain, target=probe.targets()[0], onnx=conv_net(1), precision=Precision.FP32,
             shapes={"x": BATCH}, workspace_mib=64, optimization_level=0, gpu_index=0,

@@ -66,7 +66,7 @@ def departure(case: Path, stand_in: Callable[..., StandIn], tmp_path: Path) -> C
         toolchain = Toolchain(interpreter=str(made.interpreter), flavour=Flavour.TENSORRT)
         probe = await probe_toolchain(toolchain, work=Workspace(folder=tmp_path, limits=LIMITS))
         job = EngineJob(
-            toolchain=toolchain,
+            toolchain=probe.toolchain,
             target=probe.targets()[0],
             onnx=case,
             precision=Precision.FP32,

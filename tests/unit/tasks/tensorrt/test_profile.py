@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tasks.children.reference import Corner, write_reference
-from tasks.children.run import Limits
+from tasks.children.run import Confinement, Limits
 from tasks.children.workspace import Workspace
 from tasks.domain.errors import DigestMismatch, GpuUnavailable, RunnerMissing
 from tasks.domain.profile import Measured, Profile
@@ -41,6 +41,10 @@ def toolchain(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
     return write_toolchain(folder, version="10.13.3.9", run_seconds=RUN_MS / 1000, counted=True)
 
 
+def closed_off(made: StandIn) -> Toolchain:
+    return Toolchain(interpreter=str(made.interpreter), flavour=Flavour.TENSORRT, on_gpu=Confinement.DEVICE)
+
+
 @pytest.fixture(scope="module")
 def built(
     toolchain: StandIn,
@@ -49,7 +53,7 @@ def built(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> BuiltEngine:
     job = EngineJob(
-        toolchain=Toolchain(interpreter=str(toolchain.interpreter), flavour=Flavour.TENSORRT),
+        toolchain=closed_off(toolchain),
         target=EngineTarget(
             flavour=Flavour.TENSORRT,
             version=TensorRTVersion.parse("10.13.3.9"),
@@ -85,7 +89,7 @@ def measure(
         ]
         write_reference(reference, corners)
         site = BuildSite(
-            toolchain=Toolchain(interpreter=str(toolchain.interpreter), flavour=Flavour.TENSORRT),
+            toolchain=closed_off(toolchain),
             gpu_index=0,
             gpu_uuid=H100.uuid,
         )

@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.children.run import Limits
+from tasks.children import sandbox
+from tasks.children.run import Confinement, Limits
 from tasks.children.workspace import Workspace
 from tasks.domain.errors import GpuUnavailable, ToolchainBroken
 from tasks.domain.gpu_table import gpu_table
 from tasks.domain.target import ComputeCapability, Flavour
+from tasks.tensorrt.engine import child_program
 from tasks.tensorrt.inside.families.registry import family_of
 from tasks.tensorrt.toolchain import ProbedGpu, Toolchain, ToolchainProbe, probe_toolchain
+from tests.stand_in.toolchain import StandIn
 
 
 @pytest.fixture
@@ -60,6 +63,49 @@ def test_driver_that_does_not_load_is_no_broken_toolchain(
     with pytest.raises(GpuUnavailable, match=r"libcuda\.so\.1: invalid ELF header") as caught:
         asyncio.run(probe_toolchain(rtx, work=Workspace(folder=tmp_path, limits=limits)))
     assert caught.value.retryable
+
+
+def on_gpu(made: StandIn, work: Path, limits: Limits) -> Confinement:
+    toolchain = Toolchain(interpreter=str(made.interpreter), flavour=Flavour.TENSORRT)
+    folder = work / "work"
+    folder.mkdir(exist_ok=True)
+    probe = asyncio.run(probe_toolchain(toolchain, work=Workspace(folder=folder, limits=limits)))
+    return probe.toolchain.on_gpu
+
+
+def test_processes_with_a_gpu_are_closed_off_where_the_driver_works_for_them_then(
+    stand_in: Callable[..., StandIn], tmp_path: Path, limits: Limits, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = stand_in()
+    assert on_gpu(made, tmp_path, limits) is Confinement.DEVICE
+    assert caplog.messages == []
+    # The driver needs a file that nobody knows of.
+    config = made.folder / "stand-in.json"
+    config.rename(tmp_path / "elsewhere.json")
+    config.symlink_to(tmp_path / "elsewhere.json")
+    assert on_gpu(made, tmp_path, limits) is Confinement.OPEN_DEVICE
+    assert [message.split(" for ")[0].split(" shows")[0] for message in caplog.messages] == [
+        "NVIDIA's driver"
+    ]
+    caplog.clear()
+    assert on_gpu(made, tmp_path, dataclasses.replace(limits, gpu_sandbox=False)) is Confinement.OPEN_DEVICE
+    assert caplog.messages == []
+
+
+def test_a_driver_that_fails_only_where_it_is_closed_off_leaves_files_open(
+    stand_in: Callable[..., StandIn], tmp_path: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not sandbox.protection().files:
+        pytest.skip("this host can close no files")
+    monkeypatch.setattr(sandbox, "_libraries", list)  # nothing is closed off then, and nothing runs
+    assert on_gpu(stand_in(), tmp_path, limits) is Confinement.OPEN_DEVICE
+
+
+@pytest.mark.parametrize("interpreter", [sys.executable, "/opt/rtx/bin/python"])
+def test_a_build_without_a_gpu_is_closed_off_in_whatever_interpreter(interpreter: str) -> None:
+    toolchain = Toolchain(interpreter=interpreter, flavour=Flavour.RTX, on_gpu=Confinement.DEVICE)
+    assert child_program(toolchain, "build", None).confinement is Confinement.FULL
+    assert child_program(toolchain, "build", 0).confinement is Confinement.DEVICE
 
 
 def test_rtx_builds_for_its_whole_table(rtx_probe: ToolchainProbe) -> None:
