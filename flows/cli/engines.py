@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +22,7 @@ from flows.cli.engine_filters import (
     TensorRTFilter,
 )
 from flows.cli.options import WIDE_HINT, Force, Json, Model, StoreUrl, Version, Wide
-from flows.cli.output import print_json, say, show
+from flows.cli.output import STANDARD_OUTPUT, print_file, print_json, refuse_terminal, say, show
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import ReleaseOutcome
@@ -112,7 +110,7 @@ def fetch(
     place = store_at(store)
     document = document_at(place, name)
     record = document.record
-    if output == Path("-"):
+    if output == STANDARD_OUTPUT:
         _print_plan(place, record)
         return
     path = _plan_path(output, record)
@@ -173,15 +171,11 @@ def _print_plan(store: Store, record: EngineRecord) -> None:
         RequestInvalid: that is a terminal.
         FarmError: as `fetch_engine`.
     """
-    if sys.stdout.isatty():
-        raise RequestInvalid(
-            wanted="a file or a pipe for the plan", found="a terminal", fix="add `> FILE`, or give `-o FILE`"
-        )
+    refuse_terminal("the plan")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "engine.plan"
         store.get_blob(record.plan, path)
-        with path.open("rb") as plan:
-            shutil.copyfileobj(plan, sys.stdout.buffer)
+        print_file(path)
 
 
 def fetch_engine(store: Store, document: Document[EngineRecord], path: Path) -> None:

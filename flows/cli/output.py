@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.text import Text
 
+from tasks.domain.errors import RequestInvalid
 from tasks.domain.printable import printable
 
 # Files and pipes have no width: nothing is wrapped or truncated there, whatever COLUMNS says.
@@ -35,11 +39,13 @@ class Output(Console):
 _printed: list[bool] = []
 console = Output()
 errors = Output(stderr=True, soft_wrap=False)  # bars must not be longer than a line
+STANDARD_OUTPUT = Path("-")
+"""What `-o` names to have bytes on standard output."""
 
 
-def show(what: RenderableType) -> None:
+def show(what: RenderableType, *, to: Console = console) -> None:
     """Print one or several tables."""
-    console.print(what)
+    to.print(what)
 
 
 def say(text: str, *, style: str = "") -> None:
@@ -58,6 +64,20 @@ def describe(label: str, text: str, *, style: str = "bold", to: Console = consol
     paragraph = Text(label + f"\n{' ' * len(label)}".join(lines))
     paragraph.stylize(style, 0, len(label))
     to.print(paragraph, soft_wrap=True)
+
+
+def refuse_terminal(what: str) -> None:
+    """Raise RequestInvalid if standard output is a terminal; `what` is to be written to it."""
+    if sys.stdout.isatty():
+        raise RequestInvalid(
+            wanted=f"a file or a pipe for {what}", found="a terminal", fix="add `> FILE`, or give `-o FILE`"
+        )
+
+
+def print_file(path: Path) -> None:
+    """Write the bytes of `path` to standard output."""
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
 
 
 def print_json(document: object, *, indent: int | None = None) -> None:

@@ -17,7 +17,7 @@ from flows.addresses import store_at
 from flows.cli.display import progress_bars
 from flows.cli.engines import document_at, fetch_engine
 from flows.cli.options import AllowHostCode, Force, StoreUrl
-from flows.cli.output import say, show
+from flows.cli.output import STANDARD_OUTPUT, console, errors, print_file, refuse_terminal, say, show
 from flows.cli.tables import Column, FittedTable
 from flows.settings import settings
 from tasks.children.workspace import Workspace
@@ -41,7 +41,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="File for the outputs, as .npz, or a folder for outputs.npz. "
+        help="File for the outputs, as .npz, a folder for outputs.npz, or `-` for standard output. "
         "Default: only a summary is printed.",
     ),
 ]
@@ -88,10 +88,9 @@ def run(  # noqa: PLR0913 (one option each)
             allow_host_code=allow_host_code,
         )
         rows = asyncio.run(_run_on_free_gpu(engine_run, record.target, gpu, toolchain, work))
-        if output is not None:
-            _write_atomically(engine_run.output, output)
-    show(_output_table(rows, record))
-    if output is not None:
+        _write(engine_run.output, output)
+    show(_output_table(rows, record), to=errors if output == STANDARD_OUTPUT else console)
+    if output not in {None, STANDARD_OUTPUT}:
         say(f"Written to {output}.")
 
 
@@ -102,7 +101,9 @@ def _check_files(inputs: Path, output: Path | None, *, force: bool) -> None:
             found="no such file",
             fix="write it with numpy.savez(file, **{input: array})",
         )
-    if output is not None and output.exists() and not force:
+    if output == STANDARD_OUTPUT:
+        refuse_terminal("the outputs")
+    elif output is not None and output.exists() and not force:
         raise RequestInvalid(
             wanted=f"to write {output}",
             found="a file that exists already",
@@ -147,8 +148,13 @@ def _only(host: HostProbe, interpreters: tuple[str, ...]) -> HostProbe:
     return HostProbe(toolchains=tuple(matching), broken=())
 
 
-def _write_atomically(answer: Path, output: Path) -> None:
-    """Move the file atomically, even if the folder is on another disk."""
+def _write(answer: Path, output: Path | None) -> None:
+    """Print the file, or copy it atomically, even if the folder is on another disk."""
+    if output is None:
+        return
+    if output == STANDARD_OUTPUT:
+        print_file(answer)
+        return
     part = output.with_name(f".{output.name}.part")
     try:
         shutil.copyfile(answer, part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -186,6 +187,16 @@ def test_a_fetched_plan_runs(stored: Stored, plan: Path, inputs: Path, tmp_path:
     assert error.found == "a file that exists already"
     assert command("run", plan, "--input", inputs, "--output", output, "--force").exit_code == 0
     assert sorted(path.suffix for path in tmp_path.glob(".*")) == [], "no part of a file is left"
+
+
+def test_outputs_go_to_a_pipe_and_the_summary_beside_it(plan: Path, inputs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "y.npz"
+    assert command("run", plan, "--input", inputs, "--output", output).exit_code == 0
+    result = command("run", plan, "--input", inputs, "-o", "-")
+    assert result.exit_code == 0, result.exception
+    with np.load(io.BytesIO(result.stdout_bytes)) as piped, np.load(output) as written:
+        np.testing.assert_array_equal(piped["y"], written["y"])
+    assert "float32" in result.stderr
 
 
 def test_a_key_runs_out_of_the_store(stored: Stored, inputs: Path) -> None:
