@@ -59,6 +59,7 @@ _REASONS = {
         "tasks.tensorflow.failures_child",
         "tasks.tensorflow.preflight.graph_check",
         "tasks.tensorflow.preflight.graph_need",
+        "tasks.tensorflow.preflight.graph_ops",
         "tasks.tensorflow.preflight.graph_rules",
         "tasks.tensorflow.preflight.graph_size",
         "tasks.tensorflow.preflight.h5",

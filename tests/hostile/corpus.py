@@ -104,11 +104,14 @@ ATTACKS: dict[str, Attack] = {
         f"graph: {op}": _row(_MODEL, f"operation {op}|trap in function deeper", sm.with_operation, op)
         for op in ("ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "EagerPyFunc", "PyFuncStateless",
                    "AssignVariableOp", "TextLineReaderV2", "SaveV2", "Send", "CollectiveReduce",
-                   "DebugIdentityV3")
+                   "DebugIdentityV3", "DecodeProtoV2", "EncodeProto", "Abort", "XlaCallModule",
+                   "XlaCustomCallV2", "XlaLaunch", "ThreadPoolHandle", "FIFOQueueV2", "TPUExecute",
+                   "NcclAllReduce", "_XlaRecvAtHost", "CompanyOp")
     },
     **{
         f"graph: {op} while it is loaded": _row(_MODEL, f"operation {op}|in function hidden", sm.on_load, op)
-        for op in ("ReadFile", "WriteFile", "PyFunc", "RestoreV2", "InitializeTableFromTextFileV2")
+        for op in ("ReadFile", "WriteFile", "PyFunc", "RestoreV2", "InitializeTableFromTextFileV2",
+                   "DecodeProtoV2", "Abort", "XlaCallModule", "ThreadPoolHandle")
     },
     "graph: recursion": _row(_MODEL, "calls itself", sm.recursive),
     "graph: recursion by others": _row(_MODEL, "calls itself", sm.recursive, "and", "again and"),
@@ -147,6 +150,17 @@ ATTACKS: dict[str, Attack] = {
     ),
     "keras: SavedModel of the host": _row(
         _MODEL, "reads a file of the host", ke.keras, ke.layer(class_name="TFSMLayer")
+    ),
+    "keras: SavedModel of the host by a name with dots": _row(
+        _MODEL, "reads a file of the host", ke.keras, ke.layer(class_name="layers.TFSMLayer", module="keras")
+    ),
+    "keras: download by a name with dots": _row(
+        _MODEL, _CODE, ke.keras, ke.layer(class_name="datasets.mnist.load_data", module="keras")
+    ),
+    "keras: download in place of an activation": _row(
+        _MODEL, _CODE, ke.keras,
+        ke.layer(config={"name": "odd", "activation": {"module": "keras.utils", "class_name": "get_file",
+                                                       "config": {}}}),
     ),
     "keras: vocabulary of the host": _row(
         _MODEL, "reads a file of the host", ke.keras,

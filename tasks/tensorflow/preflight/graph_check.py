@@ -6,12 +6,14 @@ Only reached operations count: a model's saver may write checkpoints, its servin
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from tasks.domain.errors import FarmError, ModelRefused
 from tasks.domain.layers import placed
 from tasks.tensorflow.preflight.graph_need import nodes_needed
+from tasks.tensorflow.preflight.graph_ops import CHECKPOINTS, LEFT_FROM_TRAINING, SERVED, UNNEEDED
 from tasks.tensorflow.preflight.graph_reach import (
     PlacedNode,
     nodes_of_restore,
@@ -28,6 +30,7 @@ from tasks.tensorflow.preflight.graph_rules import (
     OpRule,
     first_match,
     is_number_table,
+    nearest_fix,
 )
 from tasks.tensorflow.preflight.graph_size import check_size
 from tasks.tensorflow.signatures import (
@@ -38,7 +41,25 @@ from tasks.tensorflow.signatures import (
 )
 
 _LONGEST_NAME = 255
+_UNKNOWN = "enginefarm does not know as computation on tensors alone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """What is refused: what `refused` names, and what `known` does not (None: nothing else)."""
+
+    refused: tuple[OpRule, ...]
+    known: frozenset[str] | None = None
+
+
+_SERVED = SERVED | UNNEEDED
+_LOADED = _SERVED | LEFT_FROM_TRAINING
 _REFUSED = NEVER_RUN + READS_CHECKPOINTS + WRITES_CHECKPOINTS
+_ON_LOAD = _Rules(refused=_REFUSED, known=_LOADED)
+_ON_RESTORE = _Rules(refused=NEVER_RUN + WRITES_CHECKPOINTS, known=_LOADED | CHECKPOINTS)
+_ON_SAVE = _Rules(refused=NEVER_RUN, known=_LOADED | CHECKPOINTS)
+_IN_SIGNATURES = _Rules(refused=_REFUSED, known=_SERVED)
+_IN_ENGINES = _Rules(refused=NOT_IN_AN_ENGINE)
 
 
 def check_graph(graph: Any) -> None:
@@ -53,9 +74,10 @@ def check_graph(graph: Any) -> None:
     """
     check_size(graph)
     _check_assets(graph)
-    _check_nodes(nodes_run_by_load(graph), _REFUSED, "when TensorFlow loads or serves the model")
-    _check_nodes(nodes_of_restore(graph), NEVER_RUN + WRITES_CHECKPOINTS, "when the checkpoint is read")
-    _check_nodes(nodes_of_save(graph), NEVER_RUN, "when a checkpoint is written")
+    functions = _functions(graph)
+    _check_nodes(nodes_run_by_load(graph), _ON_LOAD, functions, "when TensorFlow loads or serves the model")
+    _check_nodes(nodes_of_restore(graph), _ON_RESTORE, functions, "when the checkpoint is read")
+    _check_nodes(nodes_of_save(graph), _ON_SAVE, functions, "when a checkpoint is written")
     try:
         check_signature(graph, choose_signature(graph, None))
     except FarmError:
@@ -71,9 +93,10 @@ def check_signature(graph: Any, name: str) -> Signature:
     """
     signature = read_signature(graph, name)
     _check_names(signature)
-    _check_nodes(nodes_of_signature(graph, name), _REFUSED, f"in signature {name}")
+    functions, when = _functions(graph), f"in signature {name}"
+    _check_nodes(nodes_of_signature(graph, name), _IN_SIGNATURES, functions, when)
     needed = list(nodes_needed(graph, name))
-    _check_nodes(needed, NOT_IN_AN_ENGINE, f"in signature {name}")
+    _check_nodes(needed, _IN_ENGINES, functions, when)
     _check_types(needed)
     return signature
 
@@ -121,16 +144,23 @@ def _is_accepted(graph: Any, name: str) -> bool:
     return True
 
 
-def _check_nodes(nodes: Iterable[PlacedNode], rules: tuple[OpRule, ...], when: str) -> None:
-    accepted = set[str]()  # a graph has many nodes of few kinds
+def _functions(graph: Any) -> frozenset[str]:
+    """Return the functions of the model, which nodes may name as their operation."""
+    return frozenset(function.signature.name for function in graph.graph_def.library.function)
+
+
+def _check_nodes(nodes: Iterable[PlacedNode], rules: _Rules, functions: frozenset[str], when: str) -> None:
+    accepted = set(functions)  # a graph has many nodes of few kinds
     for place, node in nodes:
-        if node.op in accepted:
+        if node.op in accepted or is_number_table(node):
             continue
         accepted.add(node.op)
-        rule = None if is_number_table(node) else first_match(node.op, rules)
-        if rule is not None:
-            raise ModelRefused(
-                wanted=f"only computation on tensors {when}",
-                found=f"operation {node.op} ({placed(node.name)}{place}), which {rule.why}",
-                fix=rule.advice,
-            )
+        rule = first_match(node.op, rules.refused)
+        if rule is None and (rules.known is None or node.op in rules.known):
+            continue
+        why, advice = (rule.why, rule.advice) if rule else (_UNKNOWN, nearest_fix(node.op))
+        raise ModelRefused(
+            wanted=f"only computation on tensors {when}",
+            found=f"operation {node.op} ({placed(node.name)}{place}), which {why}",
+            fix=advice,
+        )

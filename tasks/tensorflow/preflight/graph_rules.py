@@ -59,6 +59,11 @@ NEVER_RUN: tuple[OpRule, ...] = (
         "remove tf.print, tf.summary and debug dumps before the export",
     ),
     _rule(
+        r"_?Xla(CallModule|CustomCall\w*|Launch\w*|Run|Compile\w*|HostCompute\w*|\w*Host|Send\w*|Recv\w*)",
+        "runs code that XLA compiled, which the file brings",
+        "from JAX, convert with native_serialization=False; else export again without jit_compile=True",
+    ),
+    _rule(
         r"Rpc\w*|RemoteCall|_?(Send|Recv|HostSend|HostRecv)|Collective\w+|FileSystemSetConfiguration",
         "talks to other processes",
         "export the model on one device, outside a distribution strategy",

@@ -29,9 +29,14 @@ _LOADING_CLASSES = ("TFSMLayer",)
 # Keys of file names, in layers and in the feature columns of DenseFeatures.
 _FILES = ("vocabulary", "vocabulary_file", "ckpt_to_load_from")
 # Only these modules of Keras hold functions that compute; others open files, URLs and settings.
+_PURE = r"activations|constraints|initializers|losses|metrics|ops|regularizers"
 _PURE_FUNCTIONS = re.compile(
-    r"builtins|keras(\.src)?\.(activations|constraints|initializers|losses|metrics|ops|regularizers)(\..+)?"
-    r"|keras_(hub|nlp|cv)(\..+)?"
+    rf"builtins|(tf_)?keras(\.src)?\.({_PURE})(\..+)?|keras_(hub|nlp|cv)\.src\.utils\.keras_utils"
+)
+# Capitalised names are classes there (or `Input`, which makes one). Elsewhere they may load models and data.
+_CLASSES = re.compile(
+    rf"(tf_|tensorflow\.)?keras(\.src|\._legacy)*(\.(layers|models|engine|optimizers|dtype_policies"
+    rf"|mixed_precision|quantizers|random|{_PURE})(\..+)?)?|keras_(hub|nlp|cv)(\..+)?"
 )
 _OWN_PACKAGES = ("keras", "keras_hub", "keras_nlp", "keras_cv", "builtins", "tensorflow.keras", "tf_keras")
 _AGAIN = "save the model again and upload the whole file; it may have been cut off"
@@ -109,10 +114,10 @@ def check_config(config: Any) -> None:
         ModelUnreadable: an object in it is of a class that Keras does not have.
     """
     for layer, node in _objects(config, "the model"):
-        kind, module = node["class_name"], node.get("module")
-        from_keras = module is None or str(module).startswith(tuple(f"{name}." for name in _OWN_PACKAGES))
+        kind, module = _class_of(node)
+        from_keras = module is None or module.startswith(tuple(f"{name}." for name in _OWN_PACKAGES))
         from_keras = from_keras or module in _OWN_PACKAGES
-        if kind in _CODE_CLASSES or _holds_bytecode(node) or _is_impure(kind, module):
+        if kind in _CODE_CLASSES or _holds_bytecode(node) or _is_impure(kind, module, from_keras=from_keras):
             raise ModelRefused(
                 wanted="a model that is described by data alone",
                 found=f"layer {layer} with Python code in its configuration ({kind})",
@@ -139,6 +144,15 @@ def check_config(config: Any) -> None:
             )
 
 
+def _class_of(node: dict[str, Any]) -> tuple[str, str | None]:
+    """Return name and module of the object's class: Keras joins them, so the name may have dots."""
+    kind, module = node["class_name"], node.get("module")
+    if "." in kind and ">" not in kind:
+        kind = f"{module}.{kind}" if module else kind
+        module, _, kind = kind.rpartition(".")
+    return kind, None if module is None else str(module)
+
+
 def _is_custom(node: dict[str, Any]) -> bool:
     """Return whether the object is not from Keras: a class of a notebook has a name and no module."""
     named = node.get("registered_name") and node["class_name"] != "function"
@@ -156,8 +170,13 @@ def _holds_bytecode(node: dict[str, Any]) -> bool:
     return isinstance(config, dict) and config.get("function_type") == "lambda"
 
 
-def _is_impure(kind: str, module: Any) -> bool:
-    return kind == "function" and module is not None and not _PURE_FUNCTIONS.fullmatch(str(module))
+def _is_impure(kind: str, module: str | None, *, from_keras: bool) -> bool:
+    """Return whether it is a function that may do more than compute; a class of strangers is none."""
+    if module is None:
+        return False
+    if kind == "function":
+        return _PURE_FUNCTIONS.fullmatch(module) is None
+    return from_keras and not (kind[:1].isupper() and _CLASSES.fullmatch(module))
 
 
 def _names_a_file(node: dict[str, Any]) -> bool:

@@ -30,6 +30,13 @@ def test_plain_layers_pass() -> None:
     [
         {"class_name": "Lambda"},
         {"class_name": "Lambda", "module": None},
+        {"class_name": "layers.Lambda", "module": "keras"},
+        {"class_name": "datasets.mnist.load_data", "module": "keras"},
+        {"class_name": "load_data", "module": "keras.datasets.mnist"},
+        {"class_name": "get_file", "module": "keras.utils"},
+        {"class_name": "load_model", "module": "keras.models"},
+        {"class_name": "ResNet50", "module": "keras.applications.resnet50"},
+        {"class_name": "open", "module": "builtins"},
         {"config": {"name": "odd", "function": ["4wEAAA==", None, None], "function_type": "lambda"}},
         {"config": {"name": "odd", "activation": {"class_name": "__lambda__", "config": {"value": "4wEA"}}}},
         {

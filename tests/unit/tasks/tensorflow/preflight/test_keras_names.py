@@ -1,0 +1,54 @@
+"""The names in Keras that a file may have, against what Keras exports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tasks.domain.errors import ModelRefused
+from tasks.tensorflow.preflight.keras_config import check_config
+
+# Prints each exported name of Keras, and whether it is a class.
+_EXPORTED = """
+import inspect, json
+import keras
+from keras.src.api_export import REGISTERED_NAMES_TO_OBJS
+print(json.dumps({name: inspect.isclass(what) for name, what in REGISTERED_NAMES_TO_OBJS.items()}))
+"""
+_COMPUTING = ("activations", "constraints", "initializers", "losses", "metrics", "ops", "regularizers")
+_CLASSES = (*_COMPUTING, "layers", "models", "optimizers", "dtype_policies", "quantizers", "random")
+_CODE = {"Lambda", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer"}
+
+
+@pytest.fixture(scope="module")
+def exported() -> dict[str, bool]:
+    """Every name that Keras exports, and whether it is a class."""
+    done = subprocess.run([sys.executable, "-c", _EXPORTED], capture_output=True, text=True, check=True)
+    names: dict[str, bool] = json.loads(done.stdout.splitlines()[-1])
+    return names
+
+
+def _passes(module: str, name: str, *, kind: str | None = None) -> bool:
+    """Return whether an object of this name may be in a file, as a class or (`kind`) as a function."""
+    node = {"module": module, "class_name": kind or name, "config": {"name": "odd"} if kind is None else name}
+    try:
+        check_config({"class_name": "Sequential", "module": "keras", "config": {"layers": [node]}})
+    except ModelRefused:
+        return False
+    return True
+
+
+def test_classes_pass_and_functions_do_not_whatever_the_file_calls_them(exported: dict[str, bool]) -> None:
+    """A class of a file is called with what the file says; a function might do anything."""
+    for full, is_class in exported.items():
+        module, _, name = full.rpartition(".")
+        area = module.removeprefix("keras").lstrip(".").split(".")[0]
+        passes = is_class and name[0].isupper() and area in {*_CLASSES, ""} and name not in _CODE
+        passes |= name == "Input" or (module.startswith("keras._legacy.l") and is_class)
+        assert _passes(module, name) == passes, full
+        package, _, rest = full.partition(".")
+        assert _passes(package, rest) == passes, f"{full}, with dots in its name"
+        assert _passes(module, name, kind="function") == (area in _COMPUTING), full
