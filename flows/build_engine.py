@@ -14,12 +14,15 @@ from agents.hardware.probe import probe_host
 from agents.server.flow_runs import cell_run_name
 from flows.pages.failure import failure_on_run_page
 from flows.pages.run import build_on_run_page
+from flows.pages.sandbox import show_sandbox
 from flows.pages.verification import show_verifications
 from flows.server.flow_errors import fails_with_its_error
 from flows.server.step_log import log_step
 from flows.settings import settings
 from tasks.build import build, engine_job
+from tasks.children.program import Confinement
 from tasks.children.progress import labelled
+from tasks.children.sandbox import protection
 from tasks.children.workspace import Workspace
 from tasks.domain.errors import GateError
 from tasks.domain.gate import wanted_top1
@@ -38,7 +41,7 @@ from tasks.store.lease import Lease
 from tasks.store.once import make_once
 from tasks.store.patience import be_patient
 from tasks.store.store import Store
-from tasks.tensorrt.engine import BuiltEngine, EngineJob
+from tasks.tensorrt.engine import BuiltEngine, EngineJob, child_program
 from tasks.tensorrt.plugins import plugin_files
 from tasks.tensorrt.site import BuildSite
 from tasks.timing import TimedBuild, publish_timing, pull_timing
@@ -113,10 +116,15 @@ async def _build(order: EngineOrder, work: Workspace) -> CellOutcome:
     plugins = plugin_files(order.options.plugins, settings().plugins)
     async with free_site(host.sites_of(order.target)) as site:
         job = engine_job(order, conversion.onnx, site, plugins=plugins)
+        await show_sandbox("the build", _confinement(job))
         engine = await _verified(order, conversion, site, job, work)
     record = await publish_engine(replace(engine, seconds={"cell": time.monotonic() - started}))
     log_step(f"published {record.key}")
     return CellOutcome(key=record.key, plan=record.plan, built=record.attempt == engine.attempt)
+
+
+def _confinement(job: EngineJob) -> Confinement:
+    return child_program(job.toolchain, "build", job.gpu_index).confinement
 
 
 async def _built(order: EngineOrder, job: EngineJob, work: Workspace) -> BuiltEngine:
@@ -138,16 +146,15 @@ async def _verified(
     pulled = await pull_timing(order, site, work=work)
     built = await _built(order, replace(job, timing=pulled.given), work)
     find = partial(locate, job, evidence.reference, work=work)
-    graph = conversion.record.verification
     try:
         async with quarantining(_suspect(order, conversion, built, evidence), find):
             verification = await verify_on_gpu(built, site, evidence, work=work)
     except GateError as error:
         if isinstance(error.verification, Verification):
-            await show_verifications(graph=graph, engine=error.verification)
+            await show_verifications(graph=conversion.record.verification, engine=error.verification)
         raise
     log_step(f"engine: {verification_text(verification)}")
-    await show_verifications(graph=graph, engine=verification)
+    await show_verifications(graph=conversion.record.verification, engine=verification)
     profiled = await profile_on_gpu(order, built, site, evidence.reference, work=work)
     timed = TimedBuild(order=order, pulled=pulled, job=job, built=built, attempt=attempt)
     return VerifiedEngine(
@@ -158,5 +165,6 @@ async def _verified(
         attempt=attempt,
         seconds={},
         profiled=profiled,
+        denied=protection(_confinement(job)).denied,
         timing=await publish_timing(timed, work=work),
     )

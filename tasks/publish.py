@@ -40,6 +40,7 @@ class VerifiedEngine:
         seconds: wall time by step, besides what conversion and build measured themselves.
         timing: the timing caches that the build used and wrote.
         profiled: the measurements on its GPU, or the reason why there are none.
+        denied: what the kernel denied to the process that built the plan.
     """
 
     order: EngineOrder
@@ -50,6 +51,7 @@ class VerifiedEngine:
     seconds: Mapping[str, float]
     timing: TimingUse | None = None
     profiled: ProfiledEngine
+    denied: tuple[str, ...]
 
 
 @step
@@ -149,6 +151,7 @@ def _engine_record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineReco
         peak_mib=built.peak_mib,
         warnings=built.warnings,
         timing=engine.timing,
+        denied_to_build=engine.denied,
         profile=engine.profiled.profile,
         tools=order.tools,
         source_revision=source_revision(),
@@ -168,6 +171,7 @@ def _of_conversion(conversion: ConversionRecord) -> dict[str, Any]:
         "graph_verification": conversion.verification,
         "quantisation": conversion.quantisation,
         "conversion_seconds": conversion.seconds,
+        "denied_to_model": conversion.denied_to_model,
     }
 
 

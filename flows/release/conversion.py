@@ -11,7 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flows.pages.sandbox import show_sandbox
 from flows.server.step_log import log_step
+from tasks.children.program import Confinement
+from tasks.children.sandbox import protection
 from tasks.conversion_job import ConversionJob, GraphJob
 from tasks.convert import convert
 from tasks.domain.cells import Cell
@@ -147,6 +150,7 @@ def _find(store_url: str, key: str) -> ConversionRecord | None:
 
 
 async def _saved_model(job: ConversionJob) -> Path:
+    await show_sandbox("the model", Confinement.FULL)
     model = await preflight(job.fetched.model, work=job.work)
     return await export(model, work=job.work)
 
@@ -163,12 +167,16 @@ async def _converted(job: ConversionJob, saved_model: Path, opset: int) -> Conve
     return await convert(saved_model, wanted, work=job.work)
 
 
+async def _in_fp32(graph: GraphJob, converted: Converted) -> LoweredGraph:
+    form = GraphWanted(precision=Precision.FP32, opset=graph.opset)
+    return await lower(converted.onnx, form, work=graph.job.work)
+
+
 async def _convert(graph: GraphJob, saved_model: Path) -> ConversionRecord:
     """Convert the release to FP32, check it against TensorFlow and publish it."""
     job = graph.job
     converted = await _converted(job, saved_model, graph.opset)
-    form = GraphWanted(precision=Precision.FP32, opset=graph.opset)
-    lowered = await lower(converted.onnx, form, work=job.work)
+    lowered = await _in_fp32(graph, converted)
     evidence = graph.evidence(converted.reference, converted.samples_used, converted)
     verified = await _verify_and_store(graph, lowered, evidence, converted)
     record = ConversionRecord(
@@ -188,6 +196,7 @@ async def _convert(graph: GraphJob, saved_model: Path) -> ConversionRecord:
         further_profiles=converted.further_profiles,
         derived_shapes=converted.derived_shapes,
         plugin_ops=converted.plugin_ops,
+        denied_to_model=protection().denied,
         verification=verified.verification,
         seconds={**converted.seconds, "lower": lowered.seconds},
         peak_mib=max(converted.peak_mib, lowered.peak_mib),

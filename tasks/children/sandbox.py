@@ -91,6 +91,11 @@ class Protection:
     missing: tuple[str, ...]
 
     @property
+    def denied(self) -> tuple[str, ...]:
+        """Names of what is denied."""
+        return tuple(name for name in _DENIALS if getattr(self, name))
+
+    @property
     def allowed(self) -> tuple[str, ...]:
         """Names of what is not denied."""
         return tuple(name for name in _DENIALS if not getattr(self, name))
@@ -98,17 +103,25 @@ class Protection:
     @property
     def text(self) -> str:
         """What is denied and what is not, for people."""
-        denied = ", ".join(name for name in _DENIALS if name not in self.allowed)
-        text = f"denied to models: {denied or 'nothing'}"
+        text = f"denied to models: {', '.join(self.denied) or 'nothing'}"
         return f"{text}; not denied: {', '.join(self.allowed)}" if self.allowed else text
 
 
 @cache
-def protection() -> Protection:
-    """Probe what this host's kernel allows; the answer does not change while the farm runs."""
-    own_processes, filters, version = _namespaces() is not None, _has_seccomp(), landlockpy.abi_version()
+def protection(level: Confinement = Confinement.FULL) -> Protection:
+    """Probe what this host's kernel allows; the answer does not change while the farm runs.
+
+    Args:
+        level: the confinement of the child. Namespaces are for the closest level only.
+    """
+    own_processes = level is Confinement.FULL and _namespaces() is not None
+    filters = level is not Confinement.NONE and _has_seccomp()
+    version = landlockpy.abi_version() if level in _CLOSED else 0
     missing = (
-        (not own_processes, "namespaces (unshare is missing or this container or kernel forbids it)"),
+        (
+            level is Confinement.FULL and not own_processes,
+            "namespaces (unshare is missing or this container or kernel forbids it)",
+        ),
         (not filters, "libseccomp (install libseccomp2)"),
         (version < 1, "Landlock (Linux 5.13 or later, with landlock among its security modules)"),
         (0 < version < _SCOPED_SIGNALS, f"signals in Landlock (Linux 6.12; this one has version {version})"),
@@ -128,7 +141,7 @@ def require_sandbox(program: ChildProgram) -> None:
     Raises:
         ChildFailed: it cannot.
     """
-    level, holds = program.confinement, protection()
+    level, holds = program.confinement, protection(program.confinement)
     lacks_files = level is Confinement.FULL and not holds.files
     if level is not Confinement.NONE and (lacks_files or not holds.network):
         raise ChildFailed(

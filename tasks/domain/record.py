@@ -145,6 +145,8 @@ class ConversionRecord:
         further_profiles: the same for each further profile.
         derived_shapes: inputs whose shapes the request left out.
         plugin_ops: operations in the graph that TensorRT plugins compute.
+        denied_to_model: what the kernel denied to the processes that loaded the model, of `network`, `files`,
+            `processes` and `descendants`; None in records older than this field.
         verification: the graph against TensorFlow.
         quantisation: how the graph was quantised; None if it was not.
         seconds: wall time by step.
@@ -171,6 +173,7 @@ class ConversionRecord:
     further_profiles: tuple[Shapes, ...] = ()
     derived_shapes: tuple[str, ...]
     plugin_ops: tuple[str, ...] = ()
+    denied_to_model: tuple[str, ...] | None = None
     verification: Verification
     quantisation: Quantisation | None = None
     seconds: Mapping[str, float]
@@ -218,6 +221,9 @@ class EngineRecord:
         peak_mib: peak memory of the building process on the host, in MiB.
         warnings: TensorRT's warnings during the build, shortened.
         timing: the timing caches that the build used and wrote; None in records older than caches.
+        denied_to_model: what the kernel denied to the processes that loaded the model in TensorFlow, of
+            `network`, `files`, `processes` and `descendants`; None in records older than this field.
+        denied_to_build: the same of the process that built the plan.
         tools: versions of the tools that took part, by package.
         source_revision: git commit of the farm's code; None if unknown.
         attempt: which attempt wrote it; an attempt recognises its own record by it.
@@ -255,6 +261,8 @@ class EngineRecord:
     peak_mib: float
     warnings: tuple[str, ...] = ()
     timing: TimingUse | None = None
+    denied_to_model: tuple[str, ...] | None = None
+    denied_to_build: tuple[str, ...] | None = None
     tools: Mapping[str, str]
     source_revision: str | None
     attempt: str

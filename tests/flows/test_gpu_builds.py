@@ -15,7 +15,9 @@ from flows.build_release import build_release
 from flows.cli.engines import read_all
 from flows.cli.main import app
 from tasks.children.compare import compare_outputs
+from tasks.children.program import Confinement
 from tasks.children.reference import read_reference
+from tasks.children.sandbox import protection
 from tasks.domain.digest import blob_ref
 from tasks.domain.errors import TargetUnavailable, VerificationFailed
 from tasks.domain.quarantine import QuarantineRecord, Subject
@@ -72,6 +74,9 @@ def test_an_engine_is_built_and_verified_on_its_gpu(
         assert f"engine on {H100.name} in tensorrt {full}" in verification.compared
         assert {comparison.corner for comparison in verification.comparisons} == {"min", "opt", "max"}
         assert record.inputs[0].shape == (None, 8, 8, 1)
+        # What held of the sandbox where the model was loaded, and where the plan was built.
+        assert record.denied_to_model == protection().denied
+        assert record.denied_to_build == protection(Confinement.DEVICE).denied
     assert [event["event"] for event in toolchain.events()] == ["build starts", "build ends"] * 3
     assert stored_keys("quarantine/") == []
 

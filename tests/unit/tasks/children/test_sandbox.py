@@ -226,6 +226,31 @@ def test_what_holds_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [text.split()[0] for text in holds.missing] == ["namespaces", "libseccomp", "signals"]
 
 
+@pytest.mark.parametrize(
+    ("level", "denied"),
+    [
+        (Confinement.FULL, ("network", "files", "processes", "descendants")),
+        (Confinement.DEVICE, ("network", "files", "processes", "descendants")),
+        (Confinement.OPEN_DEVICE, ("network", "descendants")),
+        (Confinement.NONE, ("descendants",)),
+    ],
+)
+def test_what_is_denied_depends_on_the_child(level: Confinement, denied: tuple[str, ...]) -> None:
+    if sandbox.protection().missing:
+        pytest.skip("this host lacks a mechanism")
+    assert sandbox.protection(level).denied == denied
+
+
+def test_namespaces_close_no_network_to_a_child_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.protection.cache_clear()
+    monkeypatch.setattr(sandbox, "_namespaces", lambda: ("unshare",))
+    monkeypatch.setattr(sandbox, "_has_seccomp", lambda: False)
+    levels = (Confinement.FULL, Confinement.DEVICE)
+    network = [sandbox.protection(level).network for level in levels]
+    sandbox.protection.cache_clear()
+    assert network == [True, False]
+
+
 def test_closing_off_costs_little(workdir: Path) -> None:
     """Less processor time than the interpreter takes to start; 0.02 s and 0.06 s where it was written."""
     used: dict[Confinement, list[float]] = {Confinement.NONE: [], Confinement.FULL: []}
@@ -248,7 +273,7 @@ def test_a_required_sandbox_that_the_host_lacks_starts_nothing(
         network=lacks != "network", files=lacks != "files", processes=True, descendants=True,
         missing=("libseccomp",),
     )  # fmt: skip
-    monkeypatch.setattr(sandbox, "protection", lambda: holds)
+    monkeypatch.setattr(sandbox, "protection", lambda _: holds)
     strict = replace(LIMITS, require_sandbox=True)
     program = replace(PROGRAM, confinement=level)
     with pytest.raises(ChildFailed) as caught:

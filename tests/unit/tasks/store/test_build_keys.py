@@ -46,6 +46,14 @@ def test_the_key_of_a_build_is_recomputed_from_its_record(record: EngineRecord) 
     assert recorded_build_key(json.loads(data)) == record.build_key
 
 
+def test_what_the_sandbox_denied_is_no_part_of_the_key(record: EngineRecord) -> None:
+    assert (record.denied_to_model, record.denied_to_build) == (None, None)  # of an older version
+    newer = replace(record, denied_to_model=("network",), denied_to_build=())
+    data = record_to_json(newer)
+    assert engine_record_from_json(data) == newer
+    assert recorded_build_key(json.loads(data)) == record.build_key
+
+
 def _allow_code(document: dict[str, Any]) -> None:
     document["options"]["compatibility"] |= {"version": True}
 
