@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
+    angles,
     bits,
     brain_float,
     colours,
@@ -30,6 +31,8 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     patches,
     plain_forms,
     products,
+    reductions,
+    remainders,
     running,
     scatters,
     segments,

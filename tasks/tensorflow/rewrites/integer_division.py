@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tasks.tensorflow.rewrites.rules import Site, rewrites
@@ -29,27 +28,14 @@ def floor_div(site: Site) -> list[Any] | None:
 def floor_mod(site: Site) -> list[Any] | None:
     """Return the remainder with the sign of the divisor."""
     number, divisor = site.inputs
-    if number.dtype.is_floating:
-        return [_float_remainder(number, divisor)]
     return [number - rounded_down(number, divisor) * divisor] if _is_signed(site) else None
 
 
 @rewrites("TruncateMod", "Mod")
-def truncate_mod(site: Site) -> list[Any]:
+def truncate_mod(site: Site) -> list[Any] | None:
     """Return the remainder with the sign of the number."""
     number, divisor = site.inputs
-    if number.dtype.is_integer:
-        return [number - tf.truncatediv(number, divisor) * divisor]
-    quotient = number / divisor
-    return [number - tf.where(quotient < 0, tf.math.ceil(quotient), tf.floor(quotient)) * divisor]
-
-
-def _float_remainder(number: Any, divisor: Any) -> Any:
-    """Return the remainder; by infinity it is the number itself, or infinity if the signs differ."""
-    rest = number - tf.floor(number / divisor) * divisor
-    same = tf.logical_or(tf.equal(number, 0), tf.equal(number < 0, divisor < 0))
-    by_infinity = tf.logical_and(tf.math.is_inf(divisor), tf.abs(number) < np.inf)
-    return tf.where(by_infinity, tf.where(same, number, divisor), rest)
+    return [number - tf.truncatediv(number, divisor) * divisor] if number.dtype.is_integer else None
 
 
 def _is_signed(site: Site) -> bool:

@@ -32,6 +32,15 @@ def softmax_of_a_row(site: Site) -> list[Any] | None:
     return [softmax(x[None])[0]]
 
 
+@rewrites("SelectV2")
+def choice_of_booleans(site: Site) -> list[Any] | None:
+    """Return a choice between masks in logic: onnxruntime, which checks the graph, has no such `Where`."""
+    condition, first, second = site.inputs
+    if isinstance(first, Pair) or first.dtype != tf.bool:
+        return None
+    return [(condition & first) | (~condition & second)]
+
+
 @rewrites("L2Loss")
 def l2_loss(site: Site) -> list[Any]:
     """Return half the sum of squares."""

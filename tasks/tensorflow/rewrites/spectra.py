@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tasks.tensorflow.rewrites.angles import angle
 from tasks.tensorflow.rewrites.rules import Pair, Site, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
@@ -78,7 +79,7 @@ def part_of_pair(site: Site) -> list[Any] | None:
         case "Conj":
             return [Pair(real, -imag)]
         case "Angle":
-            return [tf.math.atan2(imag, real)]
+            return [angle(imag, real)]
         case _:
             return [tf.sqrt(tf.square(real) + tf.square(imag))]
 

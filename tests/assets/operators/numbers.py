@@ -61,6 +61,21 @@ def _function(name: str) -> Any:
     return place
 
 
+def _quotients() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Return the pairs of which a float counts the quotient, and those of which it does not."""
+    numbers, divisors = _pairs(_SPECIAL)
+    with np.errstate(all="ignore"):
+        uncounted = (np.abs(numbers / divisors) >= 2.0**24) & np.isfinite(numbers) & (divisors != 0)
+    return (numbers[~uncounted], divisors[~uncounted]), (numbers[uncounted], divisors[uncounted])
+
+
+def _lies_within(numbers: Any, divisors: Any) -> Any:
+    rest = tf.math.floormod(numbers, divisors)
+    return tf.where(divisors > 0, (rest >= 0) & (rest < divisors), (rest <= 0) & (rest > divisors))
+
+
+_COUNTED, _UNCOUNTED = _quotients()
+_TURNS = np.concatenate([np.linspace(-3e4, 3e4, 301), [0.0, -0.0]]).astype(np.float32)
 _RAGGED_ROWS = [(_rows(5, 7),), (_rows(1, 7),), (_rows(6, 7),)]
 _EMPTY = [(_rows(5, 7),), (np.zeros((0, 7), np.float32),)]
 _WITH_NAN = [(np.where(_rows(4, 5) > 0.9, np.nan, _rows(4, 5)).astype(np.float32),)]
@@ -83,7 +98,7 @@ CASES: dict[str, Any] = {
     **_unary("abs math.sign math.negative math.square bitwise.invert", _WHOLE, _WIDE),
     **_unary("math.logical_not", _BITS),
     **_binary(
-        "add subtract multiply divide maximum minimum math.floordiv math.floormod math.divide_no_nan "
+        "add subtract multiply divide maximum minimum math.floordiv math.divide_no_nan "
         "math.squared_difference equal not_equal less less_equal greater greater_equal math.atan2 "
         "math.xlogy math.xlog1py math.xdivy math.multiply_no_nan",
         _SPECIAL,
@@ -122,11 +137,13 @@ CASES: dict[str, Any] = {
     },
     **{
         f"{name}_empty": (lambda a, name=name: _function(name)(a, 0), _EMPTY)
-        for name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_mean")
+        for name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod")
     },
+    "reduce_mean_empty": (lambda a: tf.reduce_mean(a[4:], 0), _RAGGED_ROWS),
+    "reduce_mean_of_some": (lambda a: tf.reduce_mean(a[:3, None], [0, 1], keepdims=True), _RAGGED_ROWS),
     **{
         f"{name}_nan": (lambda a, name=name: _function(name)(a, 1), _WITH_NAN)
-        for name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod")
+        for name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_mean")
     },
     **{
         f"{name}_int": (lambda a, name=name: _function(name)(a, 1), _INT_ROWS)
@@ -167,6 +184,7 @@ CASES: dict[str, Any] = {
     "softmax_large": (tf.nn.softmax, [(np.array([[1000, -1000, 999]], np.float32),)]),
     "add_n": (lambda a: tf.add_n([a, a, a]), _RAGGED_ROWS),
     "where": (lambda a: tf.where(a > 0, a, -a), [(_SPECIAL,)]),
+    "where_masks": (lambda a: tf.where(a > 0, a < 1, tf.equal(a, -1)), [(_SPECIAL,)]),
     "where_nan": (lambda a: tf.where(a > 0, tf.math.log(a), 0.0), [(_SPECIAL,)]),
     "cast_round_half": (lambda a: tf.cast(tf.round(a), tf.int32), [(_TAME,)]),
     "polyval": (lambda a: tf.math.polyval([1.0, a, a * a], a), [(_TAME,)]),
@@ -198,6 +216,18 @@ CASES: dict[str, Any] = {
         [(_WHOLE, np.resize([0, 1, 3, 7], _WHOLE.size).astype(np.int32))],
     ),
     "bits": (lambda a: tf.bitwise.bitwise_and(a, 7) | tf.bitwise.left_shift(a, 1), [(_WHOLE,)]),
+    "floormod_special": (tf.math.floormod, [_COUNTED]),
+    "floormod_uncounted": (tf.math.floormod, [_UNCOUNTED]),
+    "floormod_uncounted_lies_within": (_lies_within, [_UNCOUNTED]),
+    **{
+        f"{name}_by_{divisor}": (
+            lambda a, name=name, divisor=divisor: _function(name)(a, tf.constant(divisor, a.dtype)),
+            [(_TURNS,)],
+        )
+        for name in ("math.floormod", "truncatemod")
+        for divisor in (1.0, -0.1, 2 * np.pi, 360.0)
+    },
+    "floormod_tame": (tf.math.floormod, [_pairs(_TAME[1:8])]),
     "truncate_mod_float": (tf.truncatemod, [_pairs(_TAME[_TAME != 0])]),
     "complex_abs": (lambda a, b: tf.abs(tf.complex(a, b)), [(_rows(3, 4), _rows(4, 4)[:3])]),
     "complex_angle": (
@@ -217,4 +247,13 @@ QUICK = [
     "fake_quant",
     "math.reduce_euclidean_norm_0",
     "truncate_mod_float",
+    "floormod_special",
+    "floormod_uncounted_lies_within",
+    f"math.floormod_by_{2 * np.pi}",
+    "math.atan2_float32",
+    "complex_angle",
+    "reduce_mean_empty",
+    "reduce_max_nan",
+    "reduce_min_nan",
+    "where_masks",
 ]
