@@ -176,6 +176,10 @@ _NEAREST: dict[str, str] = {
         )
         for kind in ("Sum", "Mean", "Prod", "Max", "Min", "SqrtN")
     },
+    **dict.fromkeys(
+        ("MatrixDiagV2", "MatrixDiagV3", "MatrixSetDiagV2", "MatrixSetDiagV3"),
+        "give k as a number: which diagonal it is must not depend on data or on open sizes",
+    ),
     "LabelEncoder": "map keys to numbers before the engine",
     "NonMaxSuppressionV5": "use soft_nms_sigma=0, or suppress outside the engine",
     "Cumprod": "multiply along an axis of fixed size",

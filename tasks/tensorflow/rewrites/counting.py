@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
-from tasks.tensorflow.rewrites.values import static_value
+from tasks.tensorflow.rewrites.values import follows_from_shapes, static_value
 
 
 @rewrites("DenseBincount", "Bincount")
@@ -67,14 +67,20 @@ def one_hot(site: Site) -> list[Any] | None:
     """Return one-hot rows; an index below 0 sets nothing, while ONNX counts it from the end."""
     indices, depth, on, off = site.inputs
     count = static_value(depth)
-    if count is None or indices.shape.rank is None:
+    if indices.shape.rank is None or (count is None and not follows_from_shapes(depth)):
         return None
+    count = depth if count is None else int(count)  # TensorRT-RTX has no OneHot of a computed depth
     axis = site.attr("axis") % (indices.shape.rank + 1)
-    classes = tf.reshape(
-        tf.range(int(count), dtype=tf.int32),
-        [1] * axis + [int(count)] + [1] * (indices.shape.rank - axis),
-    )
-    return [tf.where(tf.equal(tf.expand_dims(tf.cast(indices, tf.int32), axis), classes), on, off)]
+    classes = tf.reshape(tf.range(count), [1] * axis + [-1] + [1] * (indices.shape.rank - axis))
+    return [tf.where(tf.equal(tf.expand_dims(_narrowed(indices, count), axis), classes), on, off)]
+
+
+def _narrowed(indices: Any, count: Any) -> Any:
+    """Return `indices` as INT32; those that no class below `count` has stay without a class."""
+    if indices.dtype.size > tf.int32.size:
+        low, high = (tf.cast(end, indices.dtype) for end in (-1, count))
+        indices = tf.minimum(tf.maximum(indices, low), high)
+    return tf.cast(indices, tf.int32)
 
 
 def _known_size(size: Any) -> int | None:
@@ -90,4 +96,4 @@ def _known_size(size: Any) -> int | None:
 
 
 def _hits(indices: Any, count: int, dtype: Any) -> Any:
-    return tf.cast(tf.equal(tf.cast(indices, tf.int32)[..., None], tf.range(count)), dtype)
+    return tf.cast(tf.equal(_narrowed(indices, count)[..., None], tf.range(count)), dtype)

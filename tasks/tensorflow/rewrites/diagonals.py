@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
 
@@ -64,7 +64,7 @@ def matrix_diag(site: Site) -> list[Any] | None:
         return [band.written_into(tf.zeros((), site.inputs[0].dtype), size, size)]
     packed = _band(site, site.inputs[0], site.inputs[1])
     sizes = [static_value(tensor) for tensor in site.inputs[2:4]]
-    if packed is None or any(size is None for size in sizes):
+    if any(size is None for size in sizes):
         return None
     given_sizes = [int(size.reshape(-1)[0]) for size in sizes]
     longest = _size(site.inputs[0], -1)
@@ -83,17 +83,15 @@ def matrix_set_diag(site: Site) -> list[Any] | None:
     """Return the matrices with their diagonals replaced."""
     matrix, diagonal, *offsets = site.inputs
     band = _band(site, diagonal, offsets[0] if offsets else tf.constant(0))
-    if band is None:
-        return None
     result = band.written_into(matrix, _size(matrix, -2), _size(matrix, -1))
     result.set_shape(site.op.outputs[0].shape)
     return [result]
 
 
-def _band(site: Site, values: Any, offsets: Any) -> _Band | None:
+def _band(site: Site, values: Any, offsets: Any) -> _Band:
     fixed_offsets = static_value(offsets)
     if fixed_offsets is None:
-        return None
+        refuse(site)  # tf2onnx writes an If whose results have no shape
     low, high = int(fixed_offsets.reshape(-1)[0]), int(fixed_offsets.reshape(-1)[-1])
     align = site.attr("align").decode() if site.op.type.endswith("V3") else "LEFT_LEFT"
     return _Band(values=values, low=low, high=high, align=align)

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tasks.tensorflow.rewrites.rules import Pair, Site, rewrites
-from tasks.tensorflow.rewrites.values import static_value
+from tasks.tensorflow.rewrites.values import follows_from_shapes, static_value
 
 
 @rewrites("PreventGradient")
@@ -108,23 +108,36 @@ def max_pool(site: Site) -> list[Any] | None:
 
 @rewrites("MirrorPad")
 def symmetric_pad(site: Site) -> list[Any] | None:
-    """Return symmetric padding by constant widths as slices: TensorRT lacks tf2onnx's `Compress`."""
-    x, widths = site.inputs[0], static_value(site.inputs[1])
-    if site.attr("mode") != b"SYMMETRIC" or widths is None or x.shape.rank is None:
+    """Return symmetric padding by constants and sizes as slices: TensorRT lacks tf2onnx's `Compress`."""
+    x, widths = site.inputs
+    if site.attr("mode") != b"SYMMETRIC" or x.shape.rank is None or not follows_from_shapes(widths):
         return None
-    for axis, (low, high) in enumerate(widths):
-        before, after = (
-            _mirrored_end(x, axis, int(low), first=True),
-            _mirrored_end(x, axis, int(high), first=False),
-        )
-        parts = [part for part in (before, x, after) if part is not None]
-        x = tf.concat(parts, axis) if len(parts) > 1 else x
+    for axis in range(x.shape.rank):
+        low, high = (_number(widths[axis, side]) for side in range(2))
+        parts = [_mirrored_start(x, axis, low), x, _mirrored_end(x, axis, high)]
+        x = tf.concat([part for part in parts if part is not None], axis)
     return [tf.identity(x)]
 
 
-def _mirrored_end(x: Any, axis: int, width: int, *, first: bool) -> Any:
-    """Return the `width` lines at one end of `axis` in reverse order; None if there are none."""
-    if not width:
-        return None
-    cut = slice(0, width) if first else slice(-width, None)
-    return tf.reverse(x[tuple(cut if dim == axis else slice(None) for dim in range(axis + 1))], [axis])
+def _number(tensor: Any) -> Any:
+    value = static_value(tensor)
+    return tensor if value is None else int(value)
+
+
+def _mirrored_start(x: Any, axis: int, width: Any) -> Any:
+    """Return the first `width` lines of `axis` in reverse order; None if there are none."""
+    return None if _is_zero(width) else _reversed(x, axis, slice(0, width))
+
+
+def _mirrored_end(x: Any, axis: int, width: Any) -> Any:
+    """Return the last `width` lines of `axis` in reverse order; None if there are none."""
+    first = -width if isinstance(width, int) else tf.shape(x)[axis] - width
+    return None if _is_zero(width) else _reversed(x, axis, slice(first, None))
+
+
+def _is_zero(width: Any) -> bool:
+    return isinstance(width, int) and not width
+
+
+def _reversed(x: Any, axis: int, cut: slice) -> Any:
+    return tf.reverse(x[(slice(None),) * axis + (cut,)], [axis])

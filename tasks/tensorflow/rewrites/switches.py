@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
 
 from tasks.tensorflow.rewrites.rules import Site
-from tasks.tensorflow.rewrites.values import follows_from_fixed_sizes, static_value
+from tasks.tensorflow.rewrites.values import static_value
 
 
 def switch(site: Site) -> list[Any]:
@@ -32,7 +32,7 @@ def switch(site: Site) -> list[Any]:
 def decided(site: Site) -> list[Any] | None:
     """Return the results of the only branch that can be taken; None if fixed sizes do not decide."""
     condition, *inputs = site.inputs
-    value = static_value(condition) if follows_from_fixed_sizes(condition) else None
+    value = static_value(condition)
     if value is None or value.shape != ():
         return None
     branch = site.attr("then_branch" if value else "else_branch").name

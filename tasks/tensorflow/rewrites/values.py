@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tasks.tensorflow.rewrites.certain import certain_value
+
 _MOST_NODES = 200
 _KEEP_SIGNS = {
     **dict.fromkeys(
@@ -20,14 +22,13 @@ _KEEP_SIGNS = {
     "ConcatV2": slice(-1),
 }  # fmt: skip
 """Operations whose results are not negative if some of their inputs are not, and which inputs these are."""
-_TWO_SIZES = (61, 67)
 
 
 def static_value(tensor: Any) -> Any:
     """Return the value of `tensor` as a NumPy array; None if it is unknown.
 
-    A value computed from shapes counts as known if it is the same for two sizes of the unknown dimensions.
-    Large constants are not in the graph while it is rewritten, so they are unknown, too.
+    A value computed from shapes is known if it is the same for all sizes of the unknown dimensions. Large
+    constants are not in the graph while it is rewritten, so they are unknown, too.
     """
     try:
         value = tf.get_static_value(tensor)
@@ -35,8 +36,7 @@ def static_value(tensor: Any) -> Any:
         return None
     if value is not None:
         return value
-    values = list(run_for_sizes([tensor], _TWO_SIZES))
-    return values[0][0] if values and np.array_equal(values[0][0], values[1][0]) else None
+    return certain_value(tensor) if follows_from_shapes(tensor) else None
 
 
 def run_for_sizes(tensors: list[Any], sizes: Any) -> Iterator[list[Any]]:
@@ -81,47 +81,6 @@ def never_negative(tensor: Any) -> bool:
             seen.add(tensor.op.name)
             pending += list(tensor.op.inputs)[_KEEP_SIGNS[kind]]
     return True
-
-
-def follows_from_fixed_sizes(tensor: Any) -> bool:
-    """Return whether `tensor` is computed only from constants and fixed sizes, so that its value is certain.
-
-    A value that is the same for two sizes of an unknown dimension may differ for a third.
-    """
-    pending, seen = [tensor], set[str]()
-    while pending:
-        current = pending.pop()
-        op = current.op
-        if current.name in seen or _is_known_size(current):
-            continue
-        seen.add(current.name)
-        if len(seen) > _MOST_NODES or (not op.inputs and op.type != "Const"):
-            return False
-        if op.type in ("Shape", "Size"):
-            if not op.inputs[0].shape.is_fully_defined():
-                return False
-        elif op.type != "Rank" or op.inputs[0].shape.rank is None:
-            pending += op.inputs
-    return True
-
-
-def _is_known_size(tensor: Any) -> bool:
-    """Return whether `tensor` is an entry of a shape, with a known value."""
-    op = tensor.op
-    if op.type == "Unpack":
-        place = tensor.value_index
-    elif op.type == "GatherV2" or (op.type == "StridedSlice" and op.get_attr("shrink_axis_mask") == 1):
-        first = tf.get_static_value(op.inputs[1])
-        if first is None or first.size != 1:
-            return False
-        place = int(first.reshape(-1)[0])
-    else:
-        return False
-    source = op.inputs[0].op
-    while source.type in ("Cast", "Identity"):
-        source = source.inputs[0].op
-    shape = source.inputs[0].shape if source.type == "Shape" else tf.TensorShape(None)
-    return bool(shape.rank) and -shape.rank <= place < shape.rank and shape[place] is not None
 
 
 def _shapes_read(tensors: list[Any]) -> list[Any] | None:

@@ -34,6 +34,8 @@ _WIDE = [(_rows(2, 3, 5),)]
 _LISTS = [(_rows(6, 4),), (_rows(3, 4),), (_rows(1, 4),)]
 _WORDS = [(_ints(9, 6, 5),), (_ints(9, 1, 5),)]
 _SIGNED = [(np.array([[-3, -1, 0, 2, 9], [4, 4, 5, -7, 3]], np.int32),)]
+_FAR = [(np.array([3, 2**32 + 1, 2**32, 0, 2**40 + 2], np.int64),)]
+_HUGE = [(np.append(_FAR[0][0], [-1, -(2**32) + 1]),)]
 _TABLE = keras.layers.IntegerLookup(
     vocabulary=[3, 7, 9], mask_token=0, num_oov_indices=2, output_mode="multi_hot"
 )
@@ -84,6 +86,7 @@ CASES: dict[str, Any] = {
     "split_uneven": (lambda a: tf.split(a, [1, -1, 2], 1), _LISTS),
     "unstack": (lambda a: tf.unstack(a, axis=1), _LISTS),
     "one_hot": (lambda a: tf.one_hot(a, 4), _SIGNED),
+    "one_hot_huge": (lambda a: tf.one_hot(a, 4), _HUGE),
     "one_hot_first": (lambda a: tf.one_hot(a, 4, 5.0, -1.0, axis=0), _SIGNED),
     "one_hot_ints": (lambda a: tf.one_hot(a, 4, dtype=tf.int32), _SIGNED),
     "searchsorted": (lambda a: tf.searchsorted([-1.0, 0.0, 0.0, 1.0], tf.reshape(a, [-1])), _LISTS),
@@ -187,6 +190,7 @@ CASES: dict[str, Any] = {
     "inverse": (lambda a: tf.linalg.inv(a + 3 * tf.eye(3)), [(_rows(2, 3, 3),)]),
     # Counts and sets.
     "bincount": (lambda a: tf.math.bincount(a, minlength=9, maxlength=9, axis=-1), _WORDS),
+    "bincount_huge": (lambda a: tf.math.bincount(a[None], minlength=4, maxlength=4, axis=-1), _FAR),
     "bincount_cut": (lambda a: tf.math.bincount(a, minlength=4, maxlength=4, axis=-1), _WORDS),
     "bincount_binary": (
         lambda a: tf.math.bincount(a, minlength=9, maxlength=9, axis=-1, binary_output=True),
@@ -240,4 +244,6 @@ QUICK = [
     "complex_matmul_adjoint",
     "lookup_multi_hot",
     "lookup_count",
+    "one_hot_huge",
+    "bincount_huge",
 ]
