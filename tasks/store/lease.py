@@ -34,6 +34,7 @@ from tasks.store.holder import Holder, this_process
 from tasks.store.records import UPDATE
 from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
 from tasks.store.store import Store
+from tasks.store.transfer import read_beginning
 
 LEASE_SECONDS = 30.0
 """How long others wait for a holder that died."""
@@ -210,7 +211,7 @@ class Lease:
         with s3_errors(f"to read the lease s3://{self._place['Bucket']}/{self._place['Key']}"):
             try:
                 answer = self.store.client.get_object(**self._place)
-                body = answer["Body"].read(_LARGEST_BODY)
+                body = read_beginning(answer["Body"], _LARGEST_BODY)
             except ClientError as error:
                 if is_missing(error) and not is_missing_bucket(error):
                     return None

@@ -22,7 +22,7 @@ from tasks.domain.timing import CacheFile, TimingCacheKey, TimingRecord
 from tasks.store.records import Document, record_to_json
 from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
 from tasks.store.store import Store
-from tasks.store.transfer import put_file
+from tasks.store.transfer import put_file, read_beginning
 
 Merge = Callable[[CacheFile, CacheFile], Awaitable[CacheFile]]
 
@@ -69,7 +69,7 @@ def find_timing(store: Store, key: str, made_for: TimingCacheKey | None = None) 
     with s3_errors(f"to read {address.url}"):
         try:
             answer = store.client.get_object(Bucket=address.bucket, Key=address.key)
-            body = answer["Body"].read(_LARGEST_RECORD)
+            body = read_beginning(answer["Body"], _LARGEST_RECORD)
         except ClientError as error:
             if is_missing(error) and not is_missing_bucket(error):
                 return None

@@ -117,6 +117,26 @@ def _retrying(read: Callable[[], T]) -> T:
     return read()
 
 
+def read_beginning(body: StreamingBody, most: int) -> bytes:
+    """Return at most `most` bytes of `body`.
+
+    Raises:
+        StoreUnreachable: they come too slowly.
+        BotoCoreError: the connection broke.
+    """
+    with _watched(body):
+        return body.read(most)
+
+
+@contextlib.contextmanager
+def _watched(body: StreamingBody) -> Iterator[Download]:
+    """Close `body` at the end, and end reads of it that stall."""
+    # `shutdown` lets another thread end a read that waits; urllib3 has it since 2.3.
+    end = getattr(getattr(body, "_raw_stream", None), "shutdown", body.close)
+    with contextlib.closing(body), ended_if_stalled(end) as download, _named_stall(download):
+        yield download
+
+
 def _receive(
     body: StreamingBody, write: Callable[[bytes], object], received: Callable[[int], None] = lambda _: None
 ) -> BlobRef:
@@ -127,9 +147,7 @@ def _receive(
         BotoCoreError: the connection broke.
     """
     digest, size = hashlib.sha256(), 0
-    # `shutdown` lets another thread end a read that waits; urllib3 has it since 2.3.
-    end = getattr(getattr(body, "_raw_stream", None), "shutdown", body.close)
-    with contextlib.closing(body), ended_if_stalled(end) as download, _named_stall(download):
+    with _watched(body) as download:
         for chunk in body.iter_chunks(_CHUNK):
             download.take_chunk()
             write(chunk)

@@ -111,7 +111,12 @@ ATTACKS: dict[str, Attack] = {
     **{
         f"graph: {op} while it is loaded": _row(_MODEL, f"operation {op}|in function hidden", sm.on_load, op)
         for op in ("ReadFile", "WriteFile", "PyFunc", "RestoreV2", "InitializeTableFromTextFileV2",
-                   "DecodeProtoV2", "Abort", "XlaCallModule", "ThreadPoolHandle")
+                   "DecodeProtoV2", "Abort", "XlaCallModule", "ThreadPoolHandle", "FIFOQueueV2",
+                   "QueueDequeueV2", "Barrier", "Stage", "RandomShuffleQueueV2")
+    },
+    **{
+        f"graph: function called {op}": _row(_MODEL, f"operation {op}|trap", sm.called_like_an_operation, op)
+        for op in ("ReadFile", "PyFunc", "XlaCallModule")
     },
     "graph: recursion": _row(_MODEL, "calls itself", sm.recursive),
     "graph: recursion by others": _row(_MODEL, "calls itself", sm.recursive, "and", "again and"),
@@ -186,10 +191,17 @@ ATTACKS: dict[str, Attack] = {
         _MODEL, "\\x1b[2J", ke.keras, ke.layer(class_name="Lambda", config={"name": ESCAPE})
     ),
     "keras: nested 100000 deep": _row(_BROKEN, "RecursionError", ke.keras, "[" * 100_000),
-    "keras: configuration of 40 MB": _row(_BROKEN, "a configuration of", ke.keras, b" " * (40 << 20)),
+    "keras: configuration of 40 MB": _row(_MODEL, "a configuration of", ke.keras, b" " * (40 << 20)),
     "keras: member outside": _row(_ARCHIVE, _OUTSIDE, ke.keras_member, "assets/../../evil"),
     "keras: weights never written": _row(_MODEL, "bytes of weights", ke.keras, ke.layer(), ke.unwritten),
     "keras: weights of zeros": _row(_MODEL, "bytes of weights", ke.keras, ke.layer(), ke.compressed),
+    "keras: weights of variable length": _row(
+        _MODEL, "layers/bomb, of values of variable length", ke.keras, ke.layer(), ke.of_variable_length
+    ),
+    "keras: a hundred thousand layers": _row(
+        _MODEL, "more than 100000 layers", ke.keras,
+        ke.layer(config={"name": "odd", "parts": [{"class_name": "Dense", "config": {}}] * 100_000}),
+    ),
     "keras: virtual weights": _row(_MODEL, "stolen|another file", ke.keras, ke.layer(), ke.virtual),
     "keras: linked weights": _row(_MODEL, "/etc/other.h5", ke.keras, ke.layer(), ke.external_link),
     "keras: external weights": _row(_MODEL, "another file", ke.keras, ke.layer(), ke.external_storage),

@@ -60,6 +60,12 @@ def compressed(file: Any) -> None:
     file.create_dataset("layers/bomb", data=np.zeros((30, 10**6), "f4"), compression="gzip")
 
 
+def of_variable_length(file: Any) -> None:
+    """Values that are references; a file that is written by hand has them all lead to one large value."""
+    data = file.create_dataset("layers/bomb", (8,), dtype=h5py.vlen_dtype(np.float32))
+    data[0] = np.zeros(1000, np.float32)
+
+
 def virtual(file: Any) -> None:
     """Weights that another file of the host holds."""
     layout = h5py.VirtualLayout((4,), "f4")

@@ -63,6 +63,16 @@ def with_operation(folder: Path, op: str, name: str = "trap") -> None:
     small(folder, change)
 
 
+def called_like_an_operation(folder: Path, op: str) -> None:
+    """A function of the model has the name of an operation that the signature has a node of."""
+
+    def change(graph: Any) -> None:
+        graph.graph_def.library.function[0].node_def.add(name="trap", op=op)
+        function(graph, op, op="Neg")
+
+    small(folder, change)
+
+
 def on_load(folder: Path, op: str) -> None:
     """An operation runs while the model is loaded, before any signature does."""
 

@@ -46,18 +46,24 @@ _UNKNOWN = "enginefarm does not know as computation on tensors alone"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rules:
-    """What is refused: what `refused` names, and what `known` does not (None: nothing else)."""
+    """What is refused.
+
+    Attributes:
+        refused: rules for operations with words of their own.
+        known: all other operations that may be in functions; None for all.
+        left: operations that may also be in the main graph.
+    """
 
     refused: tuple[OpRule, ...]
     known: frozenset[str] | None = None
+    left: frozenset[str] = frozenset()
 
 
 _SERVED = SERVED | UNNEEDED
-_LOADED = _SERVED | LEFT_FROM_TRAINING
 _REFUSED = NEVER_RUN + READS_CHECKPOINTS + WRITES_CHECKPOINTS
-_ON_LOAD = _Rules(refused=_REFUSED, known=_LOADED)
-_ON_RESTORE = _Rules(refused=NEVER_RUN + WRITES_CHECKPOINTS, known=_LOADED | CHECKPOINTS)
-_ON_SAVE = _Rules(refused=NEVER_RUN, known=_LOADED | CHECKPOINTS)
+_ON_LOAD = _Rules(refused=_REFUSED, known=_SERVED, left=LEFT_FROM_TRAINING)
+_ON_RESTORE = _Rules(refused=NEVER_RUN + WRITES_CHECKPOINTS, known=_SERVED | CHECKPOINTS)
+_ON_SAVE = _Rules(refused=NEVER_RUN, known=_SERVED | CHECKPOINTS)
 _IN_SIGNATURES = _Rules(refused=_REFUSED, known=_SERVED)
 _IN_ENGINES = _Rules(refused=NOT_IN_AN_ENGINE)
 
@@ -150,13 +156,14 @@ def _functions(graph: Any) -> frozenset[str]:
 
 
 def _check_nodes(nodes: Iterable[PlacedNode], rules: _Rules, functions: frozenset[str], when: str) -> None:
-    accepted = set(functions)  # a graph has many nodes of few kinds
+    accepted = set[tuple[bool, str]]()  # a graph has many nodes of few kinds
     for place, node in nodes:
-        if node.op in accepted or is_number_table(node):
+        kind = bool(place), node.op
+        if kind in accepted or is_number_table(node):
             continue
-        accepted.add(node.op)
         rule = first_match(node.op, rules.refused)
-        if rule is None and (rules.known is None or node.op in rules.known):
+        if rule is None and (_is_known(place, node.op, rules) or node.op in functions):
+            accepted.add(kind)
             continue
         why, advice = (rule.why, rule.advice) if rule else (_UNKNOWN, nearest_fix(node.op))
         raise ModelRefused(
@@ -164,3 +171,7 @@ def _check_nodes(nodes: Iterable[PlacedNode], rules: _Rules, functions: frozense
             found=f"operation {node.op} ({placed(node.name)}{place}), which {why}",
             fix=advice,
         )
+
+
+def _is_known(place: str, op: str, rules: _Rules) -> bool:
+    return rules.known is None or op in rules.known or (not place and op in rules.left)

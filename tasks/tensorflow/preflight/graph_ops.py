@@ -37,15 +37,16 @@ _ARRAYS_LISTS_AND_SETS = """
 
 _CONTROL_FLOW_AND_CALLS = """
     Assert Case ControlTrigger DeviceIndex DynamicPartition DynamicStitch Enter Exit FakeParam For If
-    LoopCond Merge NextIteration NoOp ParallelDynamicStitch PartitionedCall RefEnter RefExit RefMerge
-    RefNextIteration RefSelect RefSwitch StatefulPartitionedCall StatelessCase StatelessIf
-    StatelessWhile Switch TensorArray TensorArrayClose TensorArrayCloseV2 TensorArrayCloseV3
-    TensorArrayConcat TensorArrayConcatV2 TensorArrayConcatV3 TensorArrayGather TensorArrayGatherV2
-    TensorArrayGatherV3 TensorArrayGrad TensorArrayGradV2 TensorArrayGradV3 TensorArrayGradWithShape
-    TensorArrayPack TensorArrayRead TensorArrayReadV2 TensorArrayReadV3 TensorArrayScatter
-    TensorArrayScatterV2 TensorArrayScatterV3 TensorArraySize TensorArraySizeV2 TensorArraySizeV3
-    TensorArraySplit TensorArraySplitV2 TensorArraySplitV3 TensorArrayUnpack TensorArrayV2 TensorArrayV3
-    TensorArrayWrite TensorArrayWriteV2 TensorArrayWriteV3 ToBool While
+    LoopCond Merge NextIteration NoOp OptionalFromValue OptionalGetValue OptionalHasValue OptionalNone
+    ParallelDynamicStitch PartitionedCall RefEnter RefExit RefMerge RefNextIteration RefSelect RefSwitch
+    StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile Switch TensorArray TensorArrayClose
+    TensorArrayCloseV2 TensorArrayCloseV3 TensorArrayConcat TensorArrayConcatV2 TensorArrayConcatV3
+    TensorArrayGather TensorArrayGatherV2 TensorArrayGatherV3 TensorArrayGrad TensorArrayGradV2
+    TensorArrayGradV3 TensorArrayGradWithShape TensorArrayPack TensorArrayRead TensorArrayReadV2
+    TensorArrayReadV3 TensorArrayScatter TensorArrayScatterV2 TensorArrayScatterV3 TensorArraySize
+    TensorArraySizeV2 TensorArraySizeV3 TensorArraySplit TensorArraySplitV2 TensorArraySplitV3
+    TensorArrayUnpack TensorArrayV2 TensorArrayV3 TensorArrayWrite TensorArrayWriteV2 TensorArrayWriteV3
+    ToBool While
 """
 
 _VARIABLES_AND_TABLES = """
@@ -174,23 +175,22 @@ _RANDOM_STRING_AND_STATE = """
     NonDeterministicInts ParameterizedTruncatedNormal ParseExample ParseExampleV2 ParseSequenceExample
     ParseSequenceExampleV2 ParseSingleExample ParseSingleSequenceExample ParseTensor RandomCrop
     RandomGamma RandomGammaGrad RandomIndexShuffle RandomPoisson RandomPoissonV2 RandomShuffle
-    RandomShuffleQueue RandomShuffleQueueV2 RandomStandardNormal RandomUniform RandomUniformInt
-    ReduceJoin RegexFullMatch RegexReplace ResourceApplyAdaMax ResourceApplyAdadelta
-    ResourceApplyAdagrad ResourceApplyAdagradDA ResourceApplyAdagradV2 ResourceApplyAdam
-    ResourceApplyAdamWithAmsgrad ResourceApplyAddSign ResourceApplyCenteredRMSProp ResourceApplyFtrl
-    ResourceApplyFtrlV2 ResourceApplyGradientDescent ResourceApplyKerasMomentum ResourceApplyMomentum
-    ResourceApplyPowerSign ResourceApplyProximalAdagrad ResourceApplyProximalGradientDescent
-    ResourceApplyRMSProp ResourceScatterAdd ResourceScatterDiv ResourceScatterMax ResourceScatterMin
-    ResourceScatterMul ResourceScatterNdAdd ResourceScatterNdMax ResourceScatterNdMin
-    ResourceScatterNdSub ResourceScatterNdUpdate ResourceScatterSub ResourceScatterUpdate
-    ResourceSparseApplyAdadelta ResourceSparseApplyAdagrad ResourceSparseApplyAdagradDA
-    ResourceSparseApplyAdagradV2 ResourceSparseApplyCenteredRMSProp ResourceSparseApplyFtrl
-    ResourceSparseApplyFtrlV2 ResourceSparseApplyKerasMomentum ResourceSparseApplyMomentum
-    ResourceSparseApplyProximalAdagrad ResourceSparseApplyProximalGradientDescent
-    ResourceSparseApplyRMSProp ResourceStridedSliceAssign RngReadAndSkip RngSkip
-    SampleDistortedBoundingBox SampleDistortedBoundingBoxV2 ScatterAdd ScatterDiv ScatterMax ScatterMin
-    ScatterMul ScatterNdAdd ScatterNdMax ScatterNdMin ScatterNdSub ScatterNdUpdate ScatterSub
-    ScatterUpdate SerializeTensor ShardedFilename ShardedFilespec StatefulRandomBinomial
+    RandomStandardNormal RandomUniform RandomUniformInt ReduceJoin RegexFullMatch RegexReplace
+    ResourceApplyAdaMax ResourceApplyAdadelta ResourceApplyAdagrad ResourceApplyAdagradDA
+    ResourceApplyAdagradV2 ResourceApplyAdam ResourceApplyAdamWithAmsgrad ResourceApplyAddSign
+    ResourceApplyCenteredRMSProp ResourceApplyFtrl ResourceApplyFtrlV2 ResourceApplyGradientDescent
+    ResourceApplyKerasMomentum ResourceApplyMomentum ResourceApplyPowerSign ResourceApplyProximalAdagrad
+    ResourceApplyProximalGradientDescent ResourceApplyRMSProp ResourceScatterAdd ResourceScatterDiv
+    ResourceScatterMax ResourceScatterMin ResourceScatterMul ResourceScatterNdAdd ResourceScatterNdMax
+    ResourceScatterNdMin ResourceScatterNdSub ResourceScatterNdUpdate ResourceScatterSub
+    ResourceScatterUpdate ResourceSparseApplyAdadelta ResourceSparseApplyAdagrad
+    ResourceSparseApplyAdagradDA ResourceSparseApplyAdagradV2 ResourceSparseApplyCenteredRMSProp
+    ResourceSparseApplyFtrl ResourceSparseApplyFtrlV2 ResourceSparseApplyKerasMomentum
+    ResourceSparseApplyMomentum ResourceSparseApplyProximalAdagrad
+    ResourceSparseApplyProximalGradientDescent ResourceSparseApplyRMSProp ResourceStridedSliceAssign
+    RngReadAndSkip RngSkip SampleDistortedBoundingBox SampleDistortedBoundingBoxV2 ScatterAdd ScatterDiv
+    ScatterMax ScatterMin ScatterMul ScatterNdAdd ScatterNdMax ScatterNdMin ScatterNdSub ScatterNdUpdate
+    ScatterSub ScatterUpdate SerializeTensor ShardedFilename ShardedFilespec StatefulRandomBinomial
     StatefulStandardNormal StatefulStandardNormalV2 StatefulTruncatedNormal StatefulUniform
     StatefulUniformFullInt StatefulUniformInt StatelessMultinomial StatelessParameterizedTruncatedNormal
     StatelessRandomBinomial StatelessRandomGammaV2 StatelessRandomGammaV3 StatelessRandomGetAlg
@@ -220,18 +220,19 @@ _TRAINING = """
     PriorityQueue PriorityQueueV2 QueueClose QueueCloseV2 QueueDequeue QueueDequeueMany
     QueueDequeueManyV2 QueueDequeueUpTo QueueDequeueUpToV2 QueueDequeueV2 QueueEnqueue QueueEnqueueMany
     QueueEnqueueManyV2 QueueEnqueueV2 QueueIsClosed QueueIsClosedV2 QueueSize QueueSizeV2
-    ResourceAccumulatorApplyGradient ResourceAccumulatorNumAccumulated ResourceAccumulatorSetGlobalStep
-    ResourceAccumulatorTakeGradient ResourceConditionalAccumulator ResourceCountUpTo ScalarSummary
-    SparseAccumulatorApplyGradient SparseAccumulatorTakeGradient SparseApplyAdadelta SparseApplyAdagrad
-    SparseApplyAdagradDA SparseApplyAdagradV2 SparseApplyCenteredRMSProp SparseApplyFtrl
-    SparseApplyFtrlV2 SparseApplyMomentum SparseApplyProximalAdagrad SparseApplyProximalGradientDescent
-    SparseApplyRMSProp SparseConditionalAccumulator Stack StackClose StackCloseV2 StackPop StackPopV2
-    StackPush StackPushV2 StackV2 Stage StageClear StagePeek StageSize SymbolicGradient
-    TemporaryVariable TensorSummary TensorSummaryV2 Unstage
+    RandomShuffleQueue RandomShuffleQueueV2 ResourceAccumulatorApplyGradient
+    ResourceAccumulatorNumAccumulated ResourceAccumulatorSetGlobalStep ResourceAccumulatorTakeGradient
+    ResourceConditionalAccumulator ResourceCountUpTo ScalarSummary SparseAccumulatorApplyGradient
+    SparseAccumulatorTakeGradient SparseApplyAdadelta SparseApplyAdagrad SparseApplyAdagradDA
+    SparseApplyAdagradV2 SparseApplyCenteredRMSProp SparseApplyFtrl SparseApplyFtrlV2
+    SparseApplyMomentum SparseApplyProximalAdagrad SparseApplyProximalGradientDescent SparseApplyRMSProp
+    SparseConditionalAccumulator Stack StackClose StackCloseV2 StackPop StackPopV2 StackPush StackPushV2
+    StackV2 Stage StageClear StagePeek StageSize SymbolicGradient TemporaryVariable TensorSummary
+    TensorSummaryV2 Unstage
 """
 
 LEFT_FROM_TRAINING = frozenset(_TRAINING.split())
-"""What graphs of TensorFlow 1 keep and no signature runs."""
+"""What main graphs of TensorFlow 1 keep, and neither load nor a signature runs."""
 
 CHECKPOINTS = frozenset(
     (

@@ -36,6 +36,8 @@ def check_entries(file: Any, path: Path, limits: ArchiveLimits | None = None) ->
             raise _refused_file(path, f"more than {_MOST_ENTRIES} entries")
         if not isinstance(entry, h5py.Dataset):
             continue
+        if entry.dtype.hasobject:  # each value is a reference, and many may lead to the same large one
+            raise _refused_file(path, f"{name}, of values of variable length")
         if entry.external or entry.is_virtual:
             raise _refused_file(path, f"{name}, whose data lies in another file")
         total += math.prod(entry.shape or ()) * entry.dtype.itemsize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import json
 import re
@@ -21,18 +22,21 @@ from tasks.tensorflow.preflight.h5 import check_entries
 from tasks.tensorflow.preflight.tf_symbols import called_by, computes
 
 _LARGEST_CONFIG = 32 << 20
+_MOST_OBJECTS = 100_000
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # A `__typespec__` calls the class that it names.
-_CODE_CLASSES = ("Lambda", "__lambda__", "__typespec__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
+_CODE_CLASSES = {"Lambda", "__lambda__", "__typespec__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 # A class of Keras that loads a SavedModel from a path of the host.
-_LOADING_CLASSES = ("TFSMLayer",)
+_LOADING_CLASSES = {"TFSMLayer"}
 # Keys of file names, in layers and in the feature columns of DenseFeatures.
 _FILES = ("vocabulary", "vocabulary_file", "ckpt_to_load_from")
 # Only these modules of Keras hold functions that compute; others open files, URLs and settings.
 _PURE = r"activations|constraints|initializers|losses|metrics|ops|regularizers"
 _PURE_FUNCTIONS = re.compile(
-    rf"builtins|(tf_)?keras(\.src)?\.({_PURE})(\..+)?|keras_(hub|nlp|cv)\.src\.utils\.keras_utils"
+    rf"builtins|keras(\.src)?\.({_PURE})(\..+)?|keras_(hub|nlp|cv)\.src\.utils\.keras_utils"
 )
+# These modules have such functions beside those that compute.
+_NO_COMPUTATION = re.compile(r"(de)?serialize\w*|get|register\w*|load\w*|import\w*")
 # Capitalised names are classes there (or `Input`, which makes one). Elsewhere they may load models and data.
 _CLASSES = re.compile(
     rf"(tf_|tensorflow\.)?keras(\.src|\._legacy)*(\.(layers|models|engine|optimizers|dtype_policies"
@@ -58,7 +62,7 @@ def check_keras(path: Path) -> None:
             raise _damaged(path, "not a zip file")
         check_zip(path)
         with zipfile.ZipFile(path) as packed, tempfile.TemporaryFile() as weights:
-            config = _read_config(packed, path)
+            config = _read_config(packed)
             with packed.open("model.weights.h5") as data:
                 shutil.copyfileobj(data, weights)
             with h5py.File(weights, "r") as file:
@@ -66,10 +70,10 @@ def check_keras(path: Path) -> None:
         check_config(config)
 
 
-def _read_config(packed: zipfile.ZipFile, path: Path) -> Any:
+def _read_config(packed: zipfile.ZipFile) -> Any:
     size = packed.getinfo("config.json").file_size
     if size > _LARGEST_CONFIG:
-        raise _damaged(path, f"a configuration of {size} bytes, but at most {_LARGEST_CONFIG} are accepted")
+        raise _too_large(f"a configuration of {size} bytes, but at most {_LARGEST_CONFIG} are accepted")
     return json.loads(packed.read("config.json"))
 
 
@@ -113,17 +117,25 @@ def check_config(config: Any) -> None:
         ModelRefused: an object in it carries or names code.
         ModelUnreadable: an object in it is of a class that Keras does not have.
     """
-    for layer, node in _objects(config, "the model"):
+    for count, (layer, node) in enumerate(_objects(config, "the model")):
+        if count >= _MOST_OBJECTS:
+            raise _too_large(f"more than {_MOST_OBJECTS} layers and parts of layers")
         kind, module = _class_of(node)
         from_keras = module is None or module.startswith(tuple(f"{name}." for name in _OWN_PACKAGES))
         from_keras = from_keras or module in _OWN_PACKAGES
-        if kind in _CODE_CLASSES or _holds_bytecode(node) or _is_impure(kind, module, from_keras=from_keras):
+        names = {kind, _registered(node)}
+        if (
+            names & _CODE_CLASSES
+            or _holds_bytecode(node)
+            or _is_no_computation(node)
+            or _is_impure(kind, module, from_keras=from_keras)
+        ):
             raise ModelRefused(
                 wanted="a model that is described by data alone",
                 found=f"layer {layer} with Python code in its configuration ({kind})",
                 fix="replace it by built-in layers or keras.ops, or upload a SavedModel (model.export)",
             )
-        if kind in _LOADING_CLASSES or _names_a_file(node):
+        if names & _LOADING_CLASSES or _names_a_file(node):
             raise ModelRefused(
                 wanted="a model that is complete in its file",
                 found=f"layer {layer} ({kind}), which reads a file of the host when it is loaded",
@@ -151,6 +163,20 @@ def _class_of(node: dict[str, Any]) -> tuple[str, str | None]:
         kind = f"{module}.{kind}" if module else kind
         module, _, kind = kind.rpartition(".")
     return kind, None if module is None else str(module)
+
+
+def _registered(node: dict[str, Any]) -> str:
+    """Return the name that the object is registered by, without its package: Keras 2 looks it up first."""
+    return str(node.get("registered_name") or "").rpartition(">")[2].rpartition(".")[2]
+
+
+def _is_no_computation(node: dict[str, Any]) -> bool:
+    """Return whether the object is a function that Keras or Python has for another purpose."""
+    name = node.get("config")
+    if node["class_name"] != "function" or not isinstance(name, str):
+        return False
+    of_python = node.get("module") == "builtins" and hasattr(builtins, name)
+    return of_python or _NO_COMPUTATION.fullmatch(name.rpartition(".")[2]) is not None
 
 
 def _is_custom(node: dict[str, Any]) -> bool:
@@ -198,6 +224,14 @@ def _objects(config: Any, layer: str) -> Iterator[tuple[str, dict[str, Any]]]:
             if isinstance(value.get("class_name"), str):
                 yield layer, value
             pending += [(layer, item) for item in value.values()]
+
+
+def _too_large(problem: str) -> ModelRefused:
+    return ModelRefused(
+        wanted="a model that Keras can build in minutes",
+        found=problem,
+        fix="split the model, or export a SavedModel",
+    )
 
 
 def _damaged(path: Path, problem: str) -> ModelUnreadable:

@@ -9,7 +9,10 @@ import pytest
 
 from tasks.domain.errors import RecordInvalid, StoreUnreachable
 from tasks.store import stalls
+from tasks.store.lease import Lease
 from tasks.store.s3 import s3_client
+from tasks.store.store import Store
+from tasks.store.timing import find_timing
 from tasks.store.transfer import Address, download, read_small
 from tests.support.store.slow_s3 import SIZE, slow_s3
 
@@ -30,4 +33,9 @@ def test_a_download_that_stalls_is_ended_with_a_typed_error(
         assert list(tmp_path.iterdir()) == []
         with pytest.raises(StoreUnreachable, match="at least 1 MiB"):
             read_small(s3_client(), ADDRESS, most=SIZE, refusal=RecordInvalid)
+        store = Store(client=s3_client(), bucket=ADDRESS.bucket, prefix="")
+        with pytest.raises(StoreUnreachable, match="at least 1 MiB"):
+            Lease(store=store, key=ADDRESS.key).take()
+        with pytest.raises(StoreUnreachable, match="at least 1 MiB"):
+            find_timing(store, ADDRESS.key)
     assert set() == stalls._RUNNING

@@ -37,6 +37,24 @@ def test_plain_layers_pass() -> None:
         {"class_name": "load_model", "module": "keras.models"},
         {"class_name": "ResNet50", "module": "keras.applications.resnet50"},
         {"class_name": "open", "module": "builtins"},
+        {"class_name": "Plain", "module": "keras.layers", "registered_name": "Lambda"},
+        {"class_name": "Plain", "module": "keras.layers", "registered_name": "Custom>Lambda"},
+        {
+            "config": {
+                "name": "odd",
+                "activation": {"class_name": "function", "module": "builtins", "config": "open"},
+            }
+        },
+        {
+            "config": {
+                "name": "odd",
+                "activation": {
+                    "class_name": "function",
+                    "module": "keras.src.losses",
+                    "config": "deserialize_keras_object",
+                },
+            }
+        },
         {"config": {"name": "odd", "function": ["4wEAAA==", None, None], "function_type": "lambda"}},
         {"config": {"name": "odd", "activation": {"class_name": "__lambda__", "config": {"value": "4wEA"}}}},
         {

@@ -51,4 +51,5 @@ def test_classes_pass_and_functions_do_not_whatever_the_file_calls_them(exported
         assert _passes(module, name) == passes, full
         package, _, rest = full.partition(".")
         assert _passes(package, rest) == passes, f"{full}, with dots in its name"
-        assert _passes(module, name, kind="function") == (area in _COMPUTING), full
+        computes = area in _COMPUTING and name not in {"get", "deserialize", "serialize"}
+        assert _passes(module, name, kind="function") == computes, full
