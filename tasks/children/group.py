@@ -1,4 +1,8 @@
-"""How many processes a child starts, and how much memory they hold together: its own limit holds for each."""
+"""How many processes a child starts, and how much memory they hold together: its own limit holds for each.
+
+Only files in /proc are read for which the kernel waits for nobody. `smaps`, `smaps_rollup` and `cmdline` wait
+for a lock that a process which forks all the time hardly ever gives away.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from tasks.domain.errors import ChildFailed, ChildOutOfMemory
 
 _SLACK_MIB = 256  # the launcher, and pages that libraries write before they make them read-only
 _HELD = ("RssAnon", "RssShmem", "VmSwap")
-_SHARES = ("Pss_Anon", "Pss_Shmem", "SwapPss")
+_LOOKS = 5
 _MEMORY_FILE = "/memfd:"
 _BLOCK = 512  # bytes, the unit of `st_blocks`
 
@@ -23,6 +27,7 @@ class GroupWatch:
     def __init__(self, step: str, *, launcher: int, limits: Limits) -> None:
         """Watch what the process `launcher` starts."""
         self._step, self._launcher, self._limits = step, launcher, limits
+        self._looks_above = 0
 
     def check(self) -> None:
         """Check it.
@@ -40,8 +45,7 @@ class GroupWatch:
         threads = sum(figures["Threads"] for figures in held.values())
         if threads > MOST_THREADS:
             raise self._too_many(f"at most {MOST_THREADS} threads", f"{threads}")
-        if self._above(sum(_in_use(figures, process) for process, figures in held.items())):
-            self._check_shares(group)
+        self._check_memory(sum(_in_use(figures, process) for process, figures in held.items()), len(group))
 
     def _too_many(self, wanted: str, counted: str) -> ChildFailed:
         return ChildFailed(
@@ -50,19 +54,18 @@ class GroupWatch:
             fix="find out where the model comes from: no library that the farm uses starts so many",
         )
 
-    def _above(self, kib: int) -> bool:
-        return kib >> 10 > self._limits.memory_mib + _SLACK_MIB
-
-    def _check_shares(self, group: list[Path]) -> None:
-        """Check again, and count what several processes have in common once: this takes the kernel longer."""
-        held = sum(_in_use(_shares(process), process) for process in group)
-        if self._above(held):
-            raise ChildOutOfMemory(
-                wanted=f"step {self._step} within {self._limits.memory_mib} MiB",
-                found=f"{held >> 10} MiB in {len(group)} processes, with the memory that they share; "
-                "all have been ended",
-                fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
-            )
+    def _check_memory(self, kib: int, processes: int) -> None:
+        if kib >> 10 <= self._limits.memory_mib + _SLACK_MIB:
+            self._looks_above = 0
+            return
+        self._looks_above += 1
+        if self._looks_above < _LOOKS:  # a process that is about to start another program has all of ours
+            return
+        raise ChildOutOfMemory(
+            wanted=f"step {self._step} within {self._limits.memory_mib} MiB",
+            found=f"{kib >> 10} MiB in {processes} processes, with shared memory; all have been ended",
+            fix="raise ENGINEFARM_CHILD_MEMORY_MIB, or lower the largest shapes in build.yaml",
+        )
 
 
 def descendants(process: Path) -> Iterator[Path]:
@@ -106,12 +109,6 @@ def _figures(file: Path, names: tuple[str, ...]) -> dict[str, int]:
             if name in figures and value.split():
                 figures[name] = int(value.split()[0])
     return figures
-
-
-def _shares(process: Path) -> dict[str, int]:
-    shares = _figures(process / "smaps_rollup", _SHARES)
-    # Without the right to look closer, what several processes have in common counts for each.
-    return shares if any(shares.values()) else _figures(process / "status", _HELD)
 
 
 def _in_use(figures: dict[str, int], process: Path) -> int:

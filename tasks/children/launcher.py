@@ -53,6 +53,7 @@ def main() -> int:
     with open(f"{home}/launch", "rb") as file:
         plan = marshal.load(file)  # noqa: S302 (the farm's own bytes)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _limit_pids(plan["pids"])
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -135,6 +136,17 @@ def _limit_threads(most: int | None) -> None:
         hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+
+
+def _limit_pids(most: int | None) -> None:
+    """Let the kernel limit the processes and threads of this PID namespace, which it lets root do only."""
+    if most is None or os.getpid() != 1:
+        return
+    try:
+        with open("/proc/sys/kernel/pid_max", "w", encoding="ascii") as file:
+            file.write(str(most))
+    except OSError:
+        pass
 
 
 def _confine(plan: dict[str, Any]) -> None:

@@ -39,6 +39,7 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 _ENTRY = Path(__file__).with_name("entry.py")
 _TASKS = Path(__file__).resolve().parent.parent
 _SCOPED_SIGNALS = 6  # version of Landlock
+_COUNTS_THREADS, _COUNTS_PIDS = (5, 14), (6, 14)  # Linux that limits both in each namespace
 _TRY_SECONDS = 10.0
 
 _OWN_PROCESSES = ("--net", "--ipc", "--pid", "--fork", "--kill-child")
@@ -168,10 +169,9 @@ def _namespaces() -> tuple[str, ...] | None:
 
 
 @cache
-def _counts_by_namespace() -> bool:
-    """Tell whether RLIMIT_NPROC counts the processes of a user in each user namespace (Linux 5.14)."""
+def _linux() -> tuple[int, int]:
     numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (5, 14)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 
 @cache
@@ -205,7 +205,9 @@ def launch_command(program: ChildProgram, home: Path, *, reads: Iterable[Path], 
         "seccomp": level.value if level is not Confinement.NONE and _has_seccomp() else None,
         "libraries": _libraries(),
         # Elsewhere, what other processes of this user have started counts, too.
-        "threads": MOST_THREADS if "--user" in spaces and _counts_by_namespace() else None,
+        "threads": MOST_THREADS if "--user" in spaces and _linux() >= _COUNTS_THREADS else None,
+        # Elsewhere, it would be the number for the whole host.
+        "pids": MOST_THREADS if "--mount-proc" in spaces and _linux() >= _COUNTS_PIDS else None,
     }
     (home / "launch").write_bytes(marshal.dumps(plan))
     return [*spaces, sys.executable, "-S", str(_LAUNCHER), str(home)]

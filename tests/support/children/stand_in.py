@@ -131,6 +131,21 @@ def start_many(request: dict[str, Any], report: Report) -> dict[str, Any]:
     return {}
 
 
+def fork_without_end(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Be `most` processes, of which each forks all the time; the new ones end at once."""
+    del report
+    for _ in range(request["most"] - 1):
+        if os.fork() == 0:
+            break
+    while True:
+        try:
+            if os.fork() == 0:
+                os._exit(0)
+            os.wait()
+        except OSError:
+            continue
+
+
 def hold_together(request: dict[str, Any], report: Report) -> dict[str, Any]:
     """Hold memory that no limit of a single process counts, or that several processes hold together."""
     del report
@@ -144,10 +159,10 @@ def hold_together(request: dict[str, Any], report: Report) -> dict[str, Any]:
         for _ in range(request["mib"]):
             os.write(held, bytes(1 << 20))
     else:
-        held = bytes(range(256)) * (size >> 8)  # of pages that a fork shares
+        held = bytes(range(256)) * (size >> 8)
         for _ in range(6):
             if os.fork() == 0:
-                held = bytearray(held) if kind == "several" else held
+                held = bytearray(held)
                 time.sleep(600)
     time.sleep(request["seconds"])
     return {"held": bool(held)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -65,25 +66,35 @@ def test_memory_of_the_whole_group_counts(kind: str, program: ChildProgram, work
     with pytest.raises(ChildOutOfMemory) as caught:
         run(program, workdir, limits, do="hold_together", kind=kind, mib=mib, seconds=600)
     assert caught.value.wanted == "step try within 256 MiB"
-    assert "with the memory that they share" in caught.value.found
+    assert "with shared memory" in caught.value.found
     assert "ENGINEFARM_CHILD_MEMORY_MIB" in caught.value.fix
 
 
-def test_memory_that_processes_have_in_common_counts_once(
+def test_memory_above_the_limit_for_a_moment_ends_no_child(
     program: ChildProgram, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checked: list[int] = []
-    closer = group.GroupWatch._check_shares
+    """As of a process that starts another program, and has all memory of its parent until then."""
+    looks: list[int] = []
+    check = group.GroupWatch._check_memory
 
-    def note(watch: group.GroupWatch, processes: list[Path]) -> None:
-        checked.append(len(processes))
-        closer(watch, processes)
+    def above_now_and_then(watch: group.GroupWatch, kib: int, processes: int) -> None:
+        looks.append(kib)
+        check(watch, kib if len(looks) % 5 == 0 else 1 << 30, processes)
 
-    monkeypatch.setattr(group.GroupWatch, "_check_shares", note)
-    limits = Limits(memory_mib=256, seconds=60)
-    answer = run(program, workdir, limits, do="hold_together", kind="in common", mib=200, seconds=1)
+    monkeypatch.setattr(group.GroupWatch, "_check_memory", above_now_and_then)
+    answer = run(program, workdir, do="hold_together", kind="shared", mib=1, seconds=2)
     assert answer.result == {"held": True}
-    assert checked  # counted for each process it would have been too much
+    assert len(looks) > 5
+
+
+def test_a_child_that_forks_all_the_time_is_ended(
+    program: ChildProgram, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it does, the kernel answers hardly any question about its memory."""
+    monkeypatch.setattr(sandbox, "MOST_THREADS", 100)  # of all processes on this machine
+    limits = replace(LIMITS, memory_mib=64)
+    with pytest.raises(ChildOutOfMemory, match="with shared memory"):
+        run(program, workdir, limits, do="fork_without_end", most=60)
 
 
 def test_a_child_cannot_hide_its_memory_from_the_farm(program: ChildProgram, workdir: Path) -> None:
@@ -95,12 +106,26 @@ def test_a_child_cannot_hide_its_memory_from_the_farm(program: ChildProgram, wor
 def test_the_kernel_limits_threads_where_it_counts_those_of_one_child(
     program: ChildProgram, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own_user = "--user" in (sandbox._namespaces() or ()) and sandbox._counts_by_namespace()
+    spaces = sandbox._namespaces() or ()
+    own_user = "--user" in spaces and sandbox._linux() >= (5, 14)
     limits = run(program, workdir, do="limits").result
     assert (limits["processes"] == MOST_THREADS) == own_user
-    monkeypatch.setattr(sandbox, "_counts_by_namespace", lambda: False)
+    monkeypatch.setattr(sandbox, "_linux", lambda: (5, 13))
     before = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     assert run(program, workdir, do="limits").result["processes"] == before
+
+
+def test_the_kernel_refuses_more_processes_to_a_child_of_root_and_the_host_keeps_its_own_limit(
+    program: ChildProgram, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0 or "--mount-proc" not in (sandbox._namespaces() or ()) or sandbox._linux() < (6, 14):
+        pytest.skip("this kernel limits no processes of root in a namespace")
+    host = Path("/proc/sys/kernel/pid_max").read_text("ascii")
+    monkeypatch.setattr(sandbox, "MOST_THREADS", 400)
+    request = {"do": "start_many", "processes": 3000, "session": False, "stays": True}
+    with pytest.raises(ChildFailed, match="BlockingIOError"):
+        run(program, workdir, replace(LIMITS, processes=4000, memory_mib=16384), **request)
+    assert Path("/proc/sys/kernel/pid_max").read_text("ascii") == host
 
 
 def test_more_threads_than_any_library_starts(
@@ -114,4 +139,4 @@ def test_more_threads_than_any_library_starts(
 def test_a_process_that_has_ended_holds_nothing() -> None:
     gone = Path(f"/proc/{sys.maxsize}")
     assert list(group.descendants(gone)) == [gone]
-    assert group._in_use(group._shares(gone), gone) == 0
+    assert group._in_use(group._figures(gone / "status", group._HELD), gone) == 0
