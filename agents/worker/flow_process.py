@@ -8,11 +8,13 @@ from __future__ import annotations
 import runpy
 
 from agents.processes import die_with_parent, end_soon_after_sigterm
+from agents.server.no_results import load_no_results
 
 _GRACE_SECONDS = 4.0
 """By then, a cancelled run has released its lease. Its builds end with it, within 5 s."""
 
 if __name__ == "__main__":
     die_with_parent()
+    load_no_results()
     end_soon_after_sigterm(_GRACE_SECONDS)
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

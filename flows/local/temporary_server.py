@@ -38,6 +38,9 @@ def temporary_server() -> Iterator[None]:
         temporary_settings,
     )
 
+    from agents.server.no_results import load_no_results  # noqa: PLC0415
+
+    load_no_results()
     if get_current_settings().api.url:
         yield
         return

@@ -138,7 +138,7 @@ async def probe_toolchain(toolchain: Toolchain, *, work: Workspace) -> Toolchain
 async def _confinement_on_gpu(
     toolchain: Toolchain, gpus: list[dict[str, Any]], work: Workspace
 ) -> Confinement:
-    """Return how far processes that use a GPU can be closed off: the driver must show the same GPUs then."""
+    """Return how far processes that use a GPU can be closed off: the driver must serve them as before."""
     if not gpus or not work.limits.gpu_sandbox:
         return Confinement.OPEN_DEVICE
     program = ChildProgram(

@@ -134,6 +134,24 @@ def _cuCtxSetCurrent(context: Any) -> None:  # noqa: N802
     contexts()[-1:] = [_number(context) - 1]
 
 
+def _cuMemAlloc_v2(place: Any, size: Any) -> int:  # noqa: N802
+    place._obj.value = 1 << 20
+    return 0 if contexts() and _number(size) else 201
+
+
+def _cuMemsetD8_v2(place: Any, value: Any, size: Any) -> int:  # noqa: N802
+    return 0 if _number(place) and _number(value) and _number(size) else 1
+
+
+def _cuCtxSynchronize() -> None:  # noqa: N802
+    if CONFIG["driver"] == "no context":
+        raise Fault(46, "CUDA_ERROR_DEVICES_UNAVAILABLE")
+
+
+def _cuMemFree_v2(place: Any) -> None:  # noqa: N802
+    del place
+
+
 def _cuStreamBeginCapture_v2(stream: Any, mode: Any) -> None:  # noqa: N802
     del mode
     streams.record(_number(stream))

@@ -120,40 +120,38 @@ def check_config(config: Any) -> None:
     for count, (layer, node) in enumerate(_objects(config, "the model")):
         if count >= _MOST_OBJECTS:
             raise _too_large(f"more than {_MOST_OBJECTS} layers and parts of layers")
-        kind, module = _class_of(node)
-        from_keras = module is None or module.startswith(tuple(f"{name}." for name in _OWN_PACKAGES))
-        from_keras = from_keras or module in _OWN_PACKAGES
-        names = {kind, _registered(node)}
-        if (
-            names & _CODE_CLASSES
-            or _holds_bytecode(node)
-            or _is_no_computation(node)
-            or _is_impure(kind, module, from_keras=from_keras)
-        ):
-            raise ModelRefused(
-                wanted="a model that is described by data alone",
-                found=f"layer {layer} with Python code in its configuration ({kind})",
-                fix="replace it by built-in layers or keras.ops, or upload a SavedModel (model.export)",
-            )
-        if names & _LOADING_CLASSES or _names_a_file(node):
-            raise ModelRefused(
-                wanted="a model that is complete in its file",
-                found=f"layer {layer} ({kind}), which reads a file of the host when it is loaded",
-                fix="give the layer its vocabulary as a list, or upload a SavedModel (model.export)",
-            )
-        symbol = called_by(kind, node.get("config"))
-        if symbol and not computes(symbol):
-            raise ModelRefused(
-                wanted="layers that only compute",
-                found=f"layer {layer} ({kind}), which calls tf.{symbol} when it is loaded",
-                fix="leave the call out of the model, or upload a SavedModel (model.export)",
-            )
-        if not from_keras or _is_custom(node):
-            raise ModelUnreadable(
-                wanted="layers that Keras itself has",
-                found=f"layer {layer} of the class {kind}" + _origin(kind, node),
-                fix="upload a SavedModel (model.export), which holds the computation of custom layers",
-            )
+        _check_object(layer, node)
+
+
+def _check_object(layer: str, node: dict[str, Any]) -> None:
+    kind, module = _class_of(node)
+    from_keras = module is None or f"{module}.".startswith(tuple(f"{name}." for name in _OWN_PACKAGES))
+    names = {kind, _registered(node)}
+    if names & _CODE_CLASSES or _is_code(node) or _is_impure(kind, module, from_keras=from_keras):
+        raise ModelRefused(
+            wanted="a model that is described by data alone",
+            found=f"layer {layer} with Python code in its configuration ({kind})",
+            fix="replace it by built-in layers or keras.ops, or upload a SavedModel (model.export)",
+        )
+    if names & _LOADING_CLASSES or _names_a_file(node):
+        raise ModelRefused(
+            wanted="a model that is complete in its file",
+            found=f"layer {layer} ({kind}), which reads a file of the host when it is loaded",
+            fix="give the layer its vocabulary as a list, or upload a SavedModel (model.export)",
+        )
+    symbol = called_by(kind, node.get("config"))
+    if symbol and not computes(symbol):
+        raise ModelRefused(
+            wanted="layers that only compute",
+            found=f"layer {layer} ({kind}), which calls tf.{symbol} when it is loaded",
+            fix="leave the call out of the model, or upload a SavedModel (model.export)",
+        )
+    if not from_keras or _is_custom(node):
+        raise ModelUnreadable(
+            wanted="layers that Keras itself has",
+            found=f"layer {layer} of the class {kind}" + _origin(kind, node),
+            fix="upload a SavedModel (model.export), which holds the computation of custom layers",
+        )
 
 
 def _class_of(node: dict[str, Any]) -> tuple[str, str | None]:
@@ -168,6 +166,10 @@ def _class_of(node: dict[str, Any]) -> tuple[str, str | None]:
 def _registered(node: dict[str, Any]) -> str:
     """Return the name that the object is registered by, without its package: Keras 2 looks it up first."""
     return str(node.get("registered_name") or "").rpartition(">")[2].rpartition(".")[2]
+
+
+def _is_code(node: dict[str, Any]) -> bool:
+    return _holds_bytecode(node) or _is_no_computation(node)
 
 
 def _is_no_computation(node: dict[str, Any]) -> bool:

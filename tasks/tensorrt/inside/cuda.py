@@ -12,6 +12,7 @@ from tasks.domain.errors import GpuUnavailable
 
 _COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76  # CUdevice_attribute
 _NAME_BYTES = 256
+_TRIED_BYTES = 1 << 20
 _LIBRARY = "libcuda.so.1"
 _NOT_FOUND = f"{_LIBRARY}: cannot open shared object file: No such file or directory"
 # Statuses of `cuInit` that mean there is nothing to use. The stub replaces a missing driver in images that
@@ -130,6 +131,15 @@ class Driver:
         context = ctypes.c_void_p()
         self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self.integer("cuDeviceGet", index))
         self.call("cuCtxSetCurrent", context)
+
+    def try_memory(self, index: int) -> None:
+        """Fill a little memory of the GPU with this index, which takes a context and runs a kernel."""
+        self.make_current(index)
+        memory = ctypes.c_uint64()
+        self.call("cuMemAlloc_v2", ctypes.byref(memory), ctypes.c_size_t(_TRIED_BYTES))
+        self.call("cuMemsetD8_v2", memory, ctypes.c_ubyte(1), ctypes.c_size_t(_TRIED_BYTES))
+        self.call("cuCtxSynchronize")
+        self.call("cuMemFree_v2", memory)
 
 
 def _open_library() -> Any:

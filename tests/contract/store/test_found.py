@@ -10,8 +10,10 @@ import pytest
 
 from tasks.domain.errors import NotStored, RecordInvalid
 from tasks.domain.record import EngineRecord
+from tasks.store.lease import Lease
 from tasks.store.records import record_to_json
 from tasks.store.store import Store
+from tasks.store.transfer import file_ref
 
 Overwrite = Callable[[Store, str, bytes | None], None]
 
@@ -44,3 +46,21 @@ def test_a_record_whose_blob_is_gone(
     overwrite(store, plan.key, None)
     with pytest.raises(NotStored):
         store.require_blobs(engine_record.key, plan)
+
+
+def test_two_stores_in_one_bucket(store: Store, engine_record: EngineRecord, tmp_path: Path) -> None:
+    """One may lie below the other, even where that has its records."""
+    path = tmp_path / "plan"
+    path.write_bytes(b"a plan")
+    record = replace(engine_record, plan=file_ref(path))
+    for inner in ("team", "engines", f"engines/{record.model}/{record.version}"):
+        prefix = f"{store.prefix}/{inner}".lstrip("/")
+        below = Store(client=store.client, bucket=store.bucket, prefix=prefix)
+        below.put_blob(path)
+        below.commit(record, record.key)
+        assert [each.key for each in below.records(EngineRecord)] == [record.key]
+        assert list(store.records(EngineRecord)) == []
+        assert store.find(record.key, EngineRecord) is None
+        leases = [Lease(store=place, key=record.key) for place in (below, store)]
+        assert [lease.take() for lease in leases] == [True, True]
+        leases[1].release()

@@ -87,6 +87,9 @@ def test_processes_with_a_gpu_are_closed_off_where_the_driver_works_for_them_the
     assert [message.split(" for ")[0].split(" shows")[0] for message in caplog.messages] == [
         "NVIDIA's driver"
     ]
+    # It lists the GPUs, and no work runs on them.
+    assert on_gpu(stand_in(driver="no context"), tmp_path, limits) is Confinement.OPEN_DEVICE
+    assert "CUDA error 46" in caplog.messages[-1]
     caplog.clear()
     assert on_gpu(made, tmp_path, dataclasses.replace(limits, gpu_sandbox=False)) is Confinement.OPEN_DEVICE
     assert caplog.messages == []
