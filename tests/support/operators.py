@@ -4,7 +4,8 @@ Usage: operators.py FOLDER [--quick] MODULE... A module is a file with `CASES`: 
 arrays for its arguments a, b, c). With `--quick` only those in its `QUICK` are compared, if it has that.
 Each function is converted as the farm does it, open in every dimension in which its sets differ and in the
 batch, and runs on each set. FOLDER gets the graphs, each with TensorFlow's answers in `reference.npz` beside
-it, and `operators.json` with each case's shapes and differences as text, or the error that refuses it.
+it, and `operators.json` with each case's shapes and differences as text, zeros of another sign apart
+(`signs`), or the error that refuses it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import tensorflow as tf
+from onnx.reference import ReferenceEvaluator
 
 from tasks.children.compare import Arrays
 from tasks.children.reference import Corner, write_reference
@@ -34,7 +37,8 @@ _ROUNDING = 32 * 2.0**-23
 """Of the largest value: what a few operations in another order may come to."""
 
 
-def _specs(sets: list[tuple[Any, ...]]) -> list[tf.TensorSpec]:
+def specs_of(sets: list[tuple[Any, ...]]) -> list[tf.TensorSpec]:
+    """Return what `sets` have in common, open where they differ and in the batch."""
     specs = []
     for name, arrays in zip("abcd", zip(*sets, strict=True), strict=False):
         shapes = {array.shape for array in arrays}
@@ -47,7 +51,9 @@ def _specs(sets: list[tuple[Any, ...]]) -> list[tf.TensorSpec]:
     return specs
 
 
-def _traced(function: Any, specs: list[tf.TensorSpec]) -> Any:
+def traced(function: Any, specs: list[tf.TensorSpec]) -> Any:
+    """Return `function` as a graph with outputs y0, y1, and so on."""
+
     def serve(*arguments: Any) -> dict[str, Any]:
         answer = function(*arguments)
         answers = answer if isinstance(answer, (tuple, list)) else [answer]
@@ -97,21 +103,50 @@ def difference(expected: Any, actual: Any) -> str | None:
     return f"{count} of {expected.size} differ; at {place} {actual[place]!r}, not {expected[place]!r}"
 
 
+def signs_lost(expected: Any, actual: Any) -> Any:
+    """Return where both arrays are zero, with different signs."""
+    if expected.shape != actual.shape or expected.dtype.kind != "f":
+        return np.zeros((), bool)
+    both_zero = (expected == 0) & (actual == 0)
+    return both_zero & (np.signbit(expected) != np.signbit(actual))
+
+
+def _signs(graph: Path, corner: Corner, actual: Arrays) -> list[str]:
+    """Return where a zero has another sign, in onnxruntime and by ONNX's own definition of the operations.
+
+    onnxruntime's `Where`, for example, loses signs that the graph keeps.
+    """
+    if not any(signs_lost(value, actual[name]).any() for name, value in corner.outputs.items()):
+        return []
+    evaluator = ReferenceEvaluator(onnx.load(graph))
+    with np.errstate(all="ignore"):
+        answers = dict(zip(evaluator.output_names, evaluator.run(None, corner.inputs), strict=True))
+    texts = []
+    for name, value in corner.outputs.items():
+        lost = signs_lost(value, actual[name]) & signs_lost(value, np.asarray(answers[name]))
+        if lost.any():
+            place = tuple(int(index) for index in np.argwhere(lost)[0])
+            texts.append(f"{name} of set {corner.name}: {np.count_nonzero(lost)}, first at {place}")
+    return texts
+
+
 def _compared(function: Any, sets: list[tuple[Any, ...]], graph: Path) -> dict[str, Any]:
-    traced = _traced(function, _specs(sets))
-    _written(traced, graph)
-    session, differences, corners = open_session(graph), [], []
+    concrete = traced(function, specs_of(sets))
+    _written(concrete, graph)
+    session, corners = open_session(graph), list[Corner]()
+    differences, signs = list[str](), list[str]()
     for number, arrays in enumerate(sets):
         fed: Arrays = dict(zip("abcd", arrays, strict=False))
-        expected = {name: value.numpy() for name, value in traced(*map(tf.constant, arrays)).items()}
+        expected = {name: value.numpy() for name, value in concrete(*map(tf.constant, arrays)).items()}
         corners.append(Corner(str(number), fed, expected, {}))
         actual = run_corner(session, corners[-1], graph)
         for name, value in expected.items():
             text = difference(value, actual[name])
             if text:
                 differences.append(f"{name} of set {number}: {text}")
+        signs += _signs(graph, corners[-1], actual)
     write_reference(graph.with_name("reference.npz"), corners)
-    return {"differences": differences, "shapes": _profile(sets)}
+    return {"differences": differences, "signs": signs, "shapes": _profile(sets)}
 
 
 def _profile(sets: list[tuple[Any, ...]]) -> dict[str, dict[str, list[int]]]:

@@ -50,6 +50,7 @@ FIRST: Mapping[str, Rewrite] = {
     "Case": switches.switch,
     "StatelessCase": switches.switch,
     "LookupTableFindV2": lookup_tables.find,
+    **dict.fromkeys(("While", "StatelessWhile"), suppression.in_one_loop),
 }
 """Applied before all others, and the operations that they replace are removed. Other rewrites need the shapes
 behind a vectorised loop or a table, and tf2onnx cannot even read a Case."""

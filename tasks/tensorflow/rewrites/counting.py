@@ -25,7 +25,7 @@ def bincount(site: Site) -> list[Any]:
     dtype = site.op.outputs[0].dtype
     hits = _hits(indices, int(count), dtype)
     if weights.shape.num_elements() != 0:
-        hits *= weights[..., None]
+        hits = tf.where(tf.cast(hits, tf.bool), weights[..., None], tf.zeros((), dtype))
     axes = [0] if site.op.outputs[0].shape.rank == 1 else [1]
     if site.op.outputs[0].shape.rank == 1 and indices.shape.rank > 1:
         hits = tf.reshape(hits, [-1, int(count)])

@@ -78,6 +78,16 @@ def matrix_diag(site: Site) -> list[Any] | None:
     return [packed.written_into(site.inputs[4], rows, columns)]
 
 
+@rewrites("MatrixBandPart")
+def band_part(site: Site) -> list[Any]:
+    """Return the matrices with 0 outside a band; tf2onnx multiplies by 0, which makes NaN of infinity."""
+    x, below, above = site.inputs
+    below, above = tf.cast(below, tf.int32), tf.cast(above, tf.int32)
+    ahead = tf.range(_size(x, -1)) - tf.range(_size(x, -2))[:, None]
+    inside = ((below < 0) | (-ahead <= below)) & ((above < 0) | (ahead <= above))
+    return [tf.where(inside, x, tf.zeros((), x.dtype))]
+
+
 @rewrites("MatrixSetDiag", "MatrixSetDiagV2", "MatrixSetDiagV3")
 def matrix_set_diag(site: Site) -> list[Any] | None:
     """Return the matrices with their diagonals replaced."""

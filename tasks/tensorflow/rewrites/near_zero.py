@@ -37,7 +37,8 @@ def zero_where_zero(site: Site) -> list[tf.Tensor]:
         "Xdivy": lambda: x / safe,
         "MulNoNan": lambda: x * safe,
     }[site.op.type]()
-    return [tf.where(is_zero, tf.zeros((), value.dtype), value)]
+    zero = tf.zeros((), value.dtype) if decides is y else x  # whose sign stays
+    return [tf.where(is_zero, zero, value)]
 
 
 def _log_of_one_plus(x: tf.Tensor) -> tf.Tensor:

@@ -16,9 +16,9 @@ from tasks.tensorflow.rewrites.rules import Pair, Site, rewrites
 from tasks.tensorflow.rewrites.values import follows_from_shapes, static_value
 
 
-@rewrites("PreventGradient")
-def prevent_gradient(site: Site) -> list[Any]:
-    """Return the input: an engine has no gradients."""
+@rewrites("PreventGradient", "PlaceholderWithDefault")
+def input_itself(site: Site) -> list[Any]:
+    """Return the input: an engine has no gradients, and what the signature does not feed has its default."""
     return [tf.identity(site.inputs[0])]
 
 

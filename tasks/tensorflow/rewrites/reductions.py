@@ -7,6 +7,7 @@ sequence.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,14 @@ def extreme(site: Site) -> list[Any] | None:
     x, axes = site.inputs
     if not x.dtype.is_floating:
         return None
-    reduce = tf.raw_ops.Max if site.op.type == "Max" else tf.raw_ops.Min
-    reduced = reduce(input=x, axis=axes, keep_dims=site.attr("keep_dims"))
-    has_nan = tf.raw_ops.Any(input=tf.math.is_nan(x), axis=axes, keep_dims=site.attr("keep_dims"))
-    return [tf.where(has_nan, tf.constant(np.nan, x.dtype), reduced)]
+    reduce = tf.reduce_max if site.op.type == "Max" else tf.reduce_min
+    return [with_nan(reduce, x, axes, keepdims=site.attr("keep_dims"))]
+
+
+def with_nan(reduce: Callable[..., Any], x: Any, axes: Any, *, keepdims: bool = False) -> Any:
+    """Return what `reduce` makes of the floats `x`; NaN if any element is NaN."""
+    has_nan = tf.reduce_any(tf.math.is_nan(x), axes, keepdims=keepdims)
+    return tf.where(has_nan, tf.constant(np.nan, x.dtype), reduce(x, axes, keepdims=keepdims))
 
 
 @rewrites("Mean")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tasks.tensorflow.rewrites.reductions import with_nan
 from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
@@ -105,7 +106,10 @@ def smallest(targets: Any, places: Any, rows: Any) -> Any:
 
 def _reduced(targets: Any, places: Any, rows: Any, reduce: Callable[..., Any], nothing: Any) -> Any:
     matches = tf.equal(targets[:, None], places[None, :])
-    return reduce(tf.where(matches[..., None], rows[None], tf.constant(nothing, rows.dtype)), 1)
+    chosen = tf.where(matches[..., None], rows[None], tf.constant(nothing, rows.dtype))
+    if rows.dtype.is_floating and reduce in (tf.reduce_max, tf.reduce_min):
+        return with_nan(reduce, chosen, 1)
+    return reduce(chosen, 1)
 
 
 def _depth(site: Site, indices: Any) -> int:

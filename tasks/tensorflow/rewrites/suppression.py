@@ -12,8 +12,12 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
+from tasks.tensorflow.rewrites.loops import function_named
 from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
 from tasks.tensorflow.rewrites.values import static_value
+
+_IMAGES_BOXES_SIDES = 3  # the rank of a batch of boxes
+_TENSORFLOWS_EPSILON = 1e-8
 
 
 @rewrites("NonMaxSuppressionV5")
@@ -48,6 +52,67 @@ def boxes_by_class(site: Site) -> list[Any] | None:
             **dict(zip(names, site.inputs[2:], strict=True)),
         )
     )
+
+
+def in_one_loop(site: Site) -> list[Any] | None:
+    """Return the result of the loop in `tf.image.non_max_suppression_padded` by a loop without loops inside.
+
+    TensorFlow goes through tiles of sorted boxes, and in each of them through those before; TensorRT-RTX
+    cannot order loops in a loop. What greedy suppression keeps is also the fixed point of a rule for all
+    boxes at once: a box stays if no box that stays is before it and overlaps it.
+    """
+    loop = site.op
+    body = function_named(loop.graph, loop.get_attr("body").name)
+    if not any("suppression_loop_body/" in op.name for op in body.get_operations()):
+        return None
+    place = next(index for index, value in enumerate(site.inputs) if value.shape.rank == _IMAGES_BOXES_SIDES)
+    boxes, threshold = site.inputs[place], static_value(site.inputs[place + 1])
+    if threshold is None or not threshold > 0:  # TensorFlow's tiles then differ in what they suppress
+        return None
+    kept = boxes * _kept(boxes, threshold, loop.name.replace("/", "_"))[..., None]
+    count = tf.reduce_sum(tf.cast(tf.reduce_any(kept > 0, [2]), tf.int32), [1])
+    results: list[Any] = [None] * len(loop.outputs)
+    results[place], results[place + 2] = kept, count
+    return results
+
+
+def _kept(boxes: Any, threshold: Any, name: str) -> Any:
+    """Return 1 for each of the sorted boxes that stays, and 0 for the others.
+
+    In ONNX, what is in a loop must not have the name of anything outside, so it is named after `name`.
+    """
+    number = tf.shape(boxes)[1]
+    order = tf.range(number)
+    is_before = order[:, None] < order
+    suppresses = tf.cast(is_before & (_overlaps(boxes) >= threshold), boxes.dtype)
+
+    def step(_: Any, stays: Any) -> tuple[Any, Any]:
+        with tf.name_scope(name):
+            hits = tf.linalg.matvec(suppresses, stays, transpose_a=True)
+            after = tf.cast(tf.equal(hits, 0), boxes.dtype)
+            return tf.reduce_any(tf.not_equal(after, stays)), after
+
+    everything = tf.ones_like(boxes[..., 0])
+    return tf.while_loop(
+        lambda changes, _: changes, step, [tf.constant(True), everything], maximum_iterations=number
+    )[1]
+
+
+def _overlaps(boxes: Any) -> Any:
+    """Return the intersection over the union of every two boxes, as TensorFlow computes it."""
+    top, left, bottom, right = tf.split(boxes, 4, axis=2)
+
+    def common(low: Any, high: Any) -> Any:
+        end, start = (tf.minimum(high, _flat(high)), tf.maximum(low, _flat(low)))
+        return tf.maximum(end - start, 0)
+
+    both = common(left, right) * common(top, bottom)
+    area = (bottom - top) * (right - left)
+    return both / (area + _flat(area) - both + _TENSORFLOWS_EPSILON)
+
+
+def _flat(column: Any) -> Any:
+    return tf.transpose(column, [0, 2, 1])
 
 
 def replace_eye_like(graph: onnx.GraphProto) -> None:

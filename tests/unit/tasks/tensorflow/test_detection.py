@@ -50,8 +50,8 @@ def test_rtx_parses_all_of_it_and_lacks_the_operation_alone(detection: dict[str,
     assert "targets of TensorRT itself (module tensorrt)" in said
 
 
-def test_loops_that_rtx_cannot_order_have_a_way_out(detection: dict[str, Any]) -> None:
-    assert "take loops out of loops and branches" in detection["padded"]["engine"]
+def test_padded_suppression_builds_without_that_operation(detection: dict[str, Any]) -> None:
+    assert detection["padded"]["engine"] == "built"
 
 
 def test_soft_suppression_is_refused_with_its_layer(detection: dict[str, Any]) -> None:
