@@ -32,8 +32,9 @@ def _descendants() -> Iterator[list[str]]:
 def processor_seconds() -> float:
     """What this process has used, its children that have ended, and all that live."""
     own = os.times()
-    ended = own.user + own.system + own.children_user + own.children_system
-    return ended + sum(sum(map(int, fields[11:15])) for fields in _descendants()) / _TICKS
+    # Whole ticks: sums of fractions depend on their order.
+    ended = sum(round(s * _TICKS) for s in (own.user, own.system, own.children_user, own.children_system))
+    return (ended + sum(sum(map(int, fields[11:15])) for fields in _descendants())) / _TICKS
 
 
 def add_processor_time(parser: pytest.Parser) -> None:
