@@ -30,7 +30,6 @@ from tasks.tensorflow.preflight.graph_rules import (
     OpRule,
     first_match,
     is_number_table,
-    nearest_fix,
 )
 from tasks.tensorflow.preflight.graph_size import check_size
 from tasks.tensorflow.signatures import (
@@ -42,6 +41,7 @@ from tasks.tensorflow.signatures import (
 
 _LONGEST_NAME = 255
 _UNKNOWN = "enginefarm does not know as computation on tensors alone"
+_OUT = "out of what is loaded and served, or replace it by operations on tensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ def _check_nodes(nodes: Iterable[PlacedNode], rules: _Rules, functions: frozense
         if rule is None and (_is_known(place, node.op, rules) or node.op in functions):
             accepted.add(kind)
             continue
-        why, advice = (rule.why, rule.advice) if rule else (_UNKNOWN, nearest_fix(node.op))
+        why, advice = (rule.why, rule.advice) if rule else (_UNKNOWN, f"leave {node.op} {_OUT}")
         raise ModelRefused(
             wanted=f"only computation on tensors {when}",
             found=f"operation {node.op} ({placed(node.name)}{place}), which {why}",

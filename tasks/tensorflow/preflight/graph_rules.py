@@ -198,4 +198,4 @@ def nearest_fix(op: str) -> str:
     rule = first_match(op, NOT_IN_AN_ENGINE + NEVER_RUN + READS_CHECKPOINTS + WRITES_CHECKPOINTS)
     if rule is not None:
         return rule.advice
-    return _NEAREST.get(op, f"leave {op} out of what is served, or replace it by operations on tensors")
+    return _NEAREST.get(op, f"replace {op} by other operations, or compute it outside the engine")

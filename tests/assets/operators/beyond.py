@@ -60,6 +60,10 @@ CASES: dict[str, Any] = {
         lambda a: tf.image.extract_patches(a, [1, 2, 2, 1], [1, 1, 1, 1], [1, 1, 1, 1], "VALID"),
         _IMAGES,
     ),
+    "beyond_patches_padded": (
+        lambda a: tf.image.extract_patches(a, [1, 3, 3, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"),
+        _IMAGES,
+    ),
     "beyond_max_pool": (lambda a: tf.nn.max_pool2d(a, 2, 1, "SAME"), [(np.nan_to_num(_rows(2, 5, 6, 3)),)]),
     "beyond_where": (lambda a: tf.where(a > 0, a, tf.zeros_like(a)), _LISTS),
     "beyond_masked_mean": (lambda a: tf.reduce_mean(tf.boolean_mask(a[0], [True, False] * 2)), _LISTS),

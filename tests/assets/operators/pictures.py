@@ -130,6 +130,24 @@ CASES: dict[str, Any] = {
         lambda a: tf.image.extract_patches(a, [1, 3, 3, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"),
         _IMAGES,
     ),
+    "patches_side_by_side": (
+        lambda a: tf.image.extract_patches(a, [1, 2, 3, 1], [1, 2, 3, 1], [1, 1, 1, 1], "SAME"),
+        [(_rows(2, 8, 9, 3),), (_rows(1, 8, 9, 3),)],
+    ),
+    "patches_of_large_numbers": (
+        lambda a: tf.image.extract_patches(a, [1, 2, 2, 1], [1, 1, 2, 1], [1, 2, 1, 1], "SAME"),
+        [(np.arange(2**24, 2**24 + 2 * 7 * 9, dtype=np.int32).reshape(2, 7, 9, 1),)],
+    ),
+    "patches_of_bytes": (
+        lambda a: tf.image.extract_patches(
+            tf.cast(a, tf.uint8), [1, 3, 3, 1], [1, 3, 2, 1], [1, 1, 1, 1], "SAME"
+        ),
+        _BYTES,
+    ),
+    "patches_larger_than_the_image": (
+        lambda a: tf.image.extract_patches(a, [1, 9, 3, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"),
+        _IMAGES,
+    ),
     "patches_dilated": (
         lambda a: tf.image.extract_patches(a, [1, 2, 2, 1], [1, 1, 1, 1], [1, 2, 2, 1], "VALID"),
         _IMAGES,
