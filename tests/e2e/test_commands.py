@@ -132,7 +132,7 @@ def test_doctor_examines_a_folder_of_environments(
     assert code == 1
     texts = [line["text"] for line in lines if line["subject"] == "Toolchain tensorrt"]
     assert [text.split()[0] for text in texts] == ["10.13.3.9", "8.6.0.12"]
-    assert all(text.endswith("can build for h100-sxm-80gb") for text in texts)
+    assert all("can build for h100-sxm-80gb; its GPU processes are closed off" in text for text in texts)
     gpus = [line["text"] for line in lines if line["subject"] == "GPU"]  # this host's own, if any, among them
     assert gpus.count(f"{H100.name} (h100-sxm-80gb, 9.0, {H100.memory_mib} MiB, {H100.uuid})") == 1
     (broken,) = [line for line in lines if line["level"] == "broken"]

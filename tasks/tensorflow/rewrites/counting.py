@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tasks.tensorflow.rewrites.plain_forms import choose
 from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
 from tasks.tensorflow.rewrites.values import follows_from_shapes, static_value
 
@@ -72,7 +73,7 @@ def one_hot(site: Site) -> list[Any] | None:
     count = depth if count is None else int(count)  # TensorRT-RTX has no OneHot of a computed depth
     axis = site.attr("axis") % (indices.shape.rank + 1)
     classes = tf.reshape(tf.range(count), [1] * axis + [-1] + [1] * (indices.shape.rank - axis))
-    return [tf.where(tf.equal(tf.expand_dims(_narrowed(indices, count), axis), classes), on, off)]
+    return [choose(tf.equal(tf.expand_dims(_narrowed(indices, count), axis), classes), on, off)]
 
 
 def _narrowed(indices: Any, count: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tasks.tensorflow.rewrites.plain_forms import choose
 from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
 from tasks.tensorflow.rewrites.values import static_value
 
@@ -85,7 +86,7 @@ def band_part(site: Site) -> list[Any]:
     below, above = tf.cast(below, tf.int32), tf.cast(above, tf.int32)
     ahead = tf.range(_size(x, -1)) - tf.range(_size(x, -2))[:, None]
     inside = ((below < 0) | (-ahead <= below)) & ((above < 0) | (ahead <= above))
-    return [tf.where(inside, x, tf.zeros((), x.dtype))]
+    return [choose(inside, x, tf.zeros((), x.dtype))]
 
 
 @rewrites("MatrixSetDiag", "MatrixSetDiagV2", "MatrixSetDiagV3")

@@ -32,13 +32,20 @@ def softmax_of_a_row(site: Site) -> list[Any] | None:
     return [softmax(x[None])[0]]
 
 
+def choose(condition: Any, first: Any, second: Any) -> Any:
+    """Return `tf.where`, between masks in logic."""
+    if first.dtype == tf.bool:
+        return (condition & first) | (~condition & second)
+    return tf.where(condition, first, second)
+
+
 @rewrites("SelectV2")
 def choice_of_booleans(site: Site) -> list[Any] | None:
     """Return a choice between masks in logic: onnxruntime, which checks the graph, has no such `Where`."""
     condition, first, second = site.inputs
     if isinstance(first, Pair) or first.dtype != tf.bool:
         return None
-    return [(condition & first) | (~condition & second)]
+    return [choose(condition, first, second)]
 
 
 @rewrites("L2Loss")

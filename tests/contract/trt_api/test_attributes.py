@@ -52,7 +52,7 @@ MADE_BY = {
     "create_timing_cache": "cache",
     "query": "entry",
 }
-PROGRAMS = ("probe", "build", "merge_timing", "verify", "profile", "run", "locate")
+PROGRAMS = ("probe", "gpus", "build", "merge_timing", "verify", "profile", "run", "locate")
 REMOVED = (
     "config.max_workspace_size = 1 << 30",
     "builder.max_batch_size = 8",

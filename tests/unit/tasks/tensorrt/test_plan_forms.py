@@ -17,6 +17,7 @@ from onnx import helper
 
 from agents.hardware.probe import HostProbe
 from tasks.children.disk import is_no_space
+from tasks.children.program import Confinement
 from tasks.children.run import Limits, run_child
 from tasks.domain.compatibility import Compatibility, HardwareLevel
 from tasks.domain.digest import BlobRef, blob_ref
@@ -146,12 +147,11 @@ def test_a_full_disk_is_told(job: Job, conv_net: Graph, tmp_path: Path, limits: 
         "layers": str(tmp_path / "none"),
         "timing": None,
     }
+    program = dataclasses.replace(  # closed off, it could not open this file
+        child_program(engine_job.toolchain, "build", None), confinement=Confinement.OPEN_DEVICE
+    )
     with pytest.raises(DiskFull):
-        asyncio.run(
-            run_child(
-                child_program(engine_job.toolchain, "build", None), request, workdir=tmp_path, limits=limits
-            )
-        )
+        asyncio.run(run_child(program, request, workdir=tmp_path, limits=limits))
 
 
 class NearlyFull(io.BytesIO):
