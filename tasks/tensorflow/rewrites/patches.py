@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from tasks.tensorflow.rewrites.rules import Site, rewrites
 
-# Of these types, TensorRT or onnxruntime cannot move elements; float32 holds their values.
-_NARROW = (tf.bool, tf.uint8, tf.int8, tf.uint16, tf.int16)
+# TensorRT moves no elements of these types; float32 holds their values.
+_NARROW = (tf.uint8, tf.int8, tf.uint16, tf.int16)
 _HEIGHT, _WIDTH = 1, 2
 _BY_PATCH = (0, 1, 3, 2, 4, 5)
 """From [image, patch row, row, patch column, column, channel]."""

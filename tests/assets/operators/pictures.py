@@ -144,10 +144,6 @@ CASES: dict[str, Any] = {
         ),
         _BYTES,
     ),
-    "patches_of_a_mask": (
-        lambda a: tf.image.extract_patches(a > 0, [1, 2, 2, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"),
-        _IMAGES,
-    ),
     "patches_larger_than_the_image": (
         lambda a: tf.image.extract_patches(a, [1, 9, 3, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"),
         _IMAGES,
