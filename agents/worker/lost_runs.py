@@ -61,8 +61,8 @@ async def sweep_runs(client: PrefectClient, pool: str, worker: str) -> None:
         if run.state_type is StateType.PENDING and label is None and age > _LOST_AFTER:
             await _set_states(client, [run], AwaitingRetry(message="its worker stopped before starting it"))
         if run.state_type is StateType.CANCELLING and label == worker and age > _UNNOTICED_AFTER:
-            if run.infrastructure_pid is not None:
-                end_run(int(run.infrastructure_pid), str(run.id))
+            if str(run.infrastructure_pid or "").isdecimal():  # whoever writes runs could write anything
+                end_run(int(str(run.infrastructure_pid)), str(run.id))
             await _set_states(
                 client, [run], Cancelled(message=f"cancelled by its agent because {worker} did not respond")
             )

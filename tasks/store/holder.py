@@ -41,7 +41,7 @@ class Holder:
             os.kill(self.pid, 0)  # works even if /proc hides the processes of other users
         except ProcessLookupError:
             return True
-        except OSError:
+        except (OSError, OverflowError):  # a number that no process has: somebody wrote the lease by hand
             return False
         state = _state_of(self.pid)
         return state is not None and (state[0] == "Z" or state[1] != self.started)

@@ -99,6 +99,9 @@ TWINS = {
     *(f"graph: {op}" for op in ("WriteFile", "MatchingFiles", "EagerPyFunc", "PyFuncStateless", "Send")),
     *(f"graph: {op}" for op in ("TextLineReaderV2", "SaveV2", "CollectiveReduce")),
     *(f"graph: {op} while it is loaded" for op in ("WriteFile", "PyFunc", "InitializeTableFromTextFileV2")),
+    *(f"graph: {op}" for op in ("EncodeProto", "XlaCustomCallV2", "XlaLaunch", "TPUExecute")),
+    *(f"graph: {op} while it is loaded" for op in ("DecodeProtoV2", "Abort", "QueueDequeueV2", "Barrier")),
+    *(f"graph: {op} while it is loaded" for op in ("Stage", "RandomShuffleQueueV2", "ThreadPoolHandle")),
     *(f"graph: ANSI escape in the name of {what}" for what in ("inputs", "outputs")),
     *(f"graph: line feed in the name of {what}" for what in ("signature", "inputs", "a node")),
     *(

@@ -94,6 +94,10 @@ def check_h5(path: Path) -> None:
                 found="weights without the attribute model_config",
                 fix="save with model.save(...) instead of model.save_weights(...), or export a SavedModel",
             )
+        if len(text) > _LARGEST_CONFIG:
+            raise _too_large(
+                f"a configuration of {len(text)} bytes, but at most {_LARGEST_CONFIG} are accepted"
+            )
         check_config(json.loads(text))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from botocore.config import Config
 
 from tasks.domain.errors import ChildOutOfMemory, FarmError, ModelRefused, StoreUnreachable
+from tasks.store.holder import this_process
 from tasks.store.lease import Lease
 from tasks.store.once import make_once
 from tasks.store.store import Store
@@ -166,6 +168,19 @@ LEASE = b'{"owner": "x", "seconds": %s, "process": {"pid": %s, "boot": "b", "num
     ],
 )
 def test_a_damaged_lease_runs_out(body: bytes, store: Store, clock: Clock) -> None:
+    store.client.put_object(Bucket=store.bucket, Key=f"{store.prefix}/leases/{KEY}", Body=body)
+    lease = lease_of(store)
+    assert not lease.take()
+    clock.now += _SECONDS
+    assert lease.take()
+
+
+def test_a_lease_of_an_impossible_process_of_this_host_runs_out(store: Store, clock: Clock) -> None:
+    holder = this_process()
+    if holder is None:
+        pytest.skip("this host does not show its processes")
+    document = {"owner": "x", "seconds": 30, "process": holder.to_document() | {"pid": 1 << 31}}
+    body = json.dumps(document).encode()
     store.client.put_object(Bucket=store.bucket, Key=f"{store.prefix}/leases/{KEY}", Body=body)
     lease = lease_of(store)
     assert not lease.take()

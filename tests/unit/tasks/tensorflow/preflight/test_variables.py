@@ -8,21 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from tests.support.workers import made_once
-
-# Writes a SavedModel with a thousand variables.
-_SAVE = """
-import sys
-import tensorflow as tf
-module = tf.Module()
-module.all = [tf.Variable(tf.fill((i % 7 + 1, 5), float(i))) for i in range(1000)]
-spec = [tf.TensorSpec((4, 5))]
-module.serve = tf.function(lambda x: x + module.all[3], input_signature=spec, autograph=False)
-tf.saved_model.save(module, sys.argv[1], signatures=module.serve)
-"""
-
 # Checks each folder; prints `ok` or the error, a line each.
 _CHECK = """
 import sys
@@ -36,16 +21,6 @@ for folder in sys.argv[1:]:
     except FarmError as error:
         print(f"{error.class_name}: {error}")
 """
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel with a thousand variables; not to be changed."""
-
-    def save(folder: Path) -> None:
-        subprocess.run([sys.executable, "-c", _SAVE, str(folder)], check=True, capture_output=True)
-
-    return made_once(tmp_path_factory, "variables", save)
 
 
 def _remove(path: Path) -> None:
@@ -82,8 +57,9 @@ _CASES: dict[str, tuple[str, Callable[[Path], None], str]] = {
 
 
 def test_variables_that_are_not_whole_are_refused_before_anything_loads_them(
-    whole: Path, tmp_path: Path
+    models: Path, tmp_path: Path
 ) -> None:
+    whole = models / "many"
     folders = [whole]
     for name, (file, change, _) in _CASES.items():
         folders.append(tmp_path / name)

@@ -154,6 +154,7 @@ def test_every_operation_is_that_of_tensorflow(compare: Callable[..., Compared])
     assert [name for name, text in NOT_BUILT.items() if text not in refused[name]] == []
 
 
+@pytest.mark.slow
 def test_every_operation_that_is_translated_has_a_case_or_a_reason(tmp_path: Path) -> None:
     _run("operator_kinds.py", tmp_path / "kinds.json", *_modules())
     kinds = json.loads((tmp_path / "kinds.json").read_text())
