@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from tasks.domain.markdown import Markdown, as_code
@@ -30,6 +32,15 @@ async def add_table(key: str, rows: Sequence[Mapping[str, str]], description: Ma
 async def add_text(key: str, text: Markdown, description: Markdown) -> None:
     """Add a text to this run's page; `key` and `description` as for `add_table`."""
     await acreate_markdown_artifact(key=key, markdown=text, description=description)
+
+
+@contextmanager
+def shown_if_possible(what: str) -> Iterator[None]:
+    """Log it if `what` cannot be shown inside: an error of Prefect's server must not fail a build."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (see above)
+        get_run_logger().warning("%s could not be shown: %s", what, error)
 
 
 def _as_cell(text: str) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from prefect import get_run_logger
-
 from tasks.domain.errors import FarmError
 from tasks.domain.markdown import Markdown, as_code, markdown
 from tasks.domain.printable import printable
-from tasks.page import add_text
+from tasks.page import add_text, shown_if_possible
 
 
 @asynccontextmanager
@@ -23,11 +21,9 @@ async def failure_on_run_page() -> AsyncIterator[None]:
     try:
         yield
     except FarmError as error:
-        try:
-            why = markdown("{error}: why this run failed, and what to do", error=error.class_name)
+        why = markdown("{error}: why this run failed, and what to do", error=error.class_name)
+        with shown_if_possible("the failure"):
             await add_text("failure", failure_text(error), why)
-        except Exception as other:  # noqa: BLE001 (see above)
-            get_run_logger().warning("the failure could not be shown: %s", other)
         raise
 
 

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from prefect import get_run_logger
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.utilities.urls import url_for
 
 from tasks.children.progress import overhearing
 from tasks.domain.markdown import Markdown, markdown
+from tasks.page import shown_if_possible
 
 _SECONDS = 3.0
 _ALL = 100.0
@@ -70,11 +70,9 @@ class _Page:
 
     async def show(self, percent: float) -> None:
         """Write the artifact. An error of Prefect's server must not fail a build."""
-        try:
+        with shown_if_possible("the progress of the build"):
             if self._artifact is None:
                 self._artifact = await acreate_progress_artifact(percent, self._key, self._description)
             elif percent != self._shown:
                 await aupdate_progress_artifact(self._artifact, percent)
             self._shown = percent
-        except Exception as error:  # noqa: BLE001 (see above)
-            get_run_logger().warning("the progress of the build could not be shown: %s", error)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from prefect import get_run_logger
 from prefect.context import FlowRunContext
 
 from flows.server.step_log import log_step
 from tasks.children.program import Confinement
 from tasks.children.sandbox import protection
 from tasks.domain.markdown import Markdown, markdown
-from tasks.page import add_text
+from tasks.page import add_text, shown_if_possible
 
 
 async def show_sandbox(of: str, level: Confinement) -> None:
@@ -25,7 +24,5 @@ async def show_sandbox(of: str, level: Confinement) -> None:
         return  # a script that converts without a run has no page
     lines = [markdown("**{of}**: {text}", of=Markdown(of), text=holds.text)]
     lines += [markdown("this host lacks {name}", name=name) for name in holds.missing]
-    try:
+    with shown_if_possible("the sandbox"):
         await add_text("sandbox", Markdown("\n\n".join(lines)), Markdown("What the kernel denies to models"))
-    except Exception as error:  # noqa: BLE001 (see above)
-        get_run_logger().warning("the sandbox could not be shown: %s", error)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prefect import get_run_logger
-
 from tasks.domain.markdown import Markdown, as_code
 from tasks.domain.record import Verdict, Verification
-from tasks.page import add_table
+from tasks.page import add_table, shown_if_possible
 
 
 async def show_verifications(**verifications: Verification) -> None:
@@ -20,10 +18,8 @@ async def show_verifications(**verifications: Verification) -> None:
     summaries = "  \n".join(
         f"**{of}**: {_summary(verification)}" for of, verification in verifications.items()
     )
-    try:
+    with shown_if_possible("the verification"):
         await add_table("verification", rows, Markdown(summaries))
-    except Exception as error:  # noqa: BLE001 (see above)
-        get_run_logger().warning("the verification could not be shown: %s", error)
 
 
 def _summary(verification: Verification) -> Markdown:

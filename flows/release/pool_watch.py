@@ -13,7 +13,7 @@ from prefect.client.orchestration import PrefectClient
 from agents.server.pools import advice, workers_online
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.markdown import Markdown, markdown
-from tasks.page import add_text
+from tasks.page import add_text, shown_if_possible
 from tasks.store.announcements import announced_pools
 from tasks.store.store import Store
 
@@ -79,7 +79,5 @@ class PoolWatch:
         served = "All work pools that builds wait in have agents."
         get_run_logger().warning("%s", "\n".join(f"{pool}: {line}" for pool, line in lines.items()) or served)
         items = "\n".join(markdown("- {pool}: {line}", pool=pool, line=line) for pool, line in lines.items())
-        try:
+        with shown_if_possible("the waiting pools"):
             await add_text("waiting", Markdown(items or served), _DESCRIPTION)
-        except Exception as error:  # noqa: BLE001 (see above)
-            get_run_logger().warning("the waiting pools could not be shown: %s", error)
