@@ -37,6 +37,7 @@ def test_the_readme_and_ci_name_the_same_commands() -> None:
     assert tests in (ROOT / ".ci/run").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_readmes_demo_command(start: Callable[..., subprocess.Popen[str]]) -> None:
     if shutil.which("uv") is None:
         pytest.skip("the README's command installs uv; here it must be there already")

@@ -149,6 +149,7 @@ def test_one_order_given_twice_at_once_is_built_once(
     assert len({farm.run(run_id).labels[WORKER_LABEL] for run_id in runs}) == 2
 
 
+@pytest.mark.slow
 def test_a_release_is_watched_to_its_end(farm: Farm, agents: tuple[Agent, Agent, int]) -> None:
     assert agents
     release = ReleaseRef(bucket=farm.store.bucket, prefix="models", model="digits", version="watched")

@@ -68,7 +68,9 @@ def count(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-@pytest.mark.parametrize("runs", [3, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "runs", [pytest.param(3, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.long)]
+)
 @pytest.mark.usefixtures("one_probe")
 def test_runs_at_the_same_moment_convert_once(
     runs: int,

@@ -47,7 +47,9 @@ def error_of(release: ReleaseRef) -> FarmError:
     return caught.value
 
 
-@pytest.mark.parametrize("endings", [ENDINGS, pytest.param(OTHERS, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "endings", [pytest.param(ENDINGS, marks=pytest.mark.slow), pytest.param(OTHERS, marks=pytest.mark.long)]
+)
 def test_each_ending_is_told_and_leaves_the_host_as_it_was(
     endings: Endings,
     stand_in: Callable[..., StandIn],

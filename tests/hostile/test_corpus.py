@@ -25,6 +25,7 @@ from tasks.tensorflow.models import (
 from tests.hostile.corpus import ATTACKS, Attack, damaged_variables
 from tests.hostile.saved_models import small
 from tests.support.processor_time import processor_seconds
+from tests.support.slow import cases
 
 LIMITS = Limits(memory_mib=3072)
 # Of the processor, whatever else the machine does; alone none takes more than three without TensorFlow.
@@ -122,15 +123,20 @@ TWINS = {
 }
 
 
-def attack(name: str) -> Any:
-    return pytest.param(name, marks=pytest.mark.long) if name in TWINS else name
+def attacks() -> list[Any]:
+    """Every attack. A third of those without a twin run by default, all of these in CI, the rest with `--long`."""
+    alone = [name for name in ATTACKS if name not in TWINS]
+    return [
+        *(pytest.param(name, marks=pytest.mark.long) for name in ATTACKS if name in TWINS),
+        *cases(alone, slow=[name for place, name in enumerate(alone) if place % 3]),
+    ]
 
 
 def test_twins_are_attacks() -> None:
     assert set(ATTACKS) >= TWINS
 
 
-@pytest.mark.parametrize("name", [attack(name) for name in ATTACKS])
+@pytest.mark.parametrize("name", attacks())
 def test_an_attack_is_refused_before_tensorflow_starts(name: str, release: Path, models: Path) -> None:
     check_refusal(ATTACKS[name], release, models, SECONDS)
 

@@ -1,7 +1,8 @@
 """Holds operations against TensorFlow, many in one process, on values at which graphs often differ.
 
-Usage: operators.py FOLDER [--quick] MODULE... A module is a file with `CASES`: name to (function, sets of
-arrays for its arguments a, b, c). With `--quick` only those in its `QUICK` are compared, if it has that.
+Usage: operators.py FOLDER [--quick N] MODULE... A module is a file with `CASES`: name to (function, sets of
+arrays for its arguments a, b, c). With `--quick` only one in N of its `QUICK` is compared, or of
+its cases if it has none.
 Each function is converted as the farm does it, open in every dimension in which its sets differ and in the
 batch, and runs on each set. FOLDER gets the graphs, each with TensorFlow's answers in `reference.npz` beside
 it, and `operators.json` with each case's shapes and differences as text, zeros of another sign apart
@@ -10,10 +11,10 @@ it, and `operators.json` with each case's shapes and differences as text, zeros 
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -159,19 +160,18 @@ def _profile(sets: list[tuple[Any, ...]]) -> dict[str, dict[str, list[int]]]:
     return profile
 
 
-def _cases(module: str, *, quick: bool) -> dict[str, Any]:
+def _cases(module: str, quick: int | None) -> dict[str, Any]:
     names = runpy.run_path(module)
     cases: dict[str, Any] = names["CASES"]
-    chosen = names.get("QUICK", cases) if quick else cases
-    return {name: cases[name] for name in chosen}
+    return {name: cases[name] for name in list(names.get("QUICK", cases))[::quick]} if quick else cases
 
 
-def main(folder: Path, modules: list[str], *, quick: bool) -> None:
+def main(folder: Path, modules: list[str], quick: int | None) -> None:
     """Compare every case of `modules`."""
     seed_everything()
     answers: dict[str, Any] = {}
     for module in modules:
-        for name, (function, sets) in _cases(module, quick=quick).items():
+        for name, (function, sets) in _cases(module, quick).items():
             try:
                 answers[name] = _compared(function, sets, folder / name / "model.onnx")
             except FarmError as error:
@@ -181,5 +181,8 @@ def main(folder: Path, modules: list[str], *, quick: bool) -> None:
 
 
 if __name__ == "__main__":
-    _, target, *given = sys.argv
-    main(Path(target), [word for word in given if word != "--quick"], quick="--quick" in given)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("modules", nargs="+")
+    parser.add_argument("--quick", type=int)
+    main(**vars(parser.parse_args()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -121,14 +121,17 @@ def source(module: str) -> str:
     return file_of(module).read_text("utf-8")
 
 
-def imported(module: str) -> Iterator[str]:
+@cache
+def imported(module: str) -> list[str]:
     """The modules below `inside` that it imports."""
+    names: list[str] = []
     for node in ast.walk(ast.parse(source(module))):
         if isinstance(node, ast.ImportFrom) and node.module:
             head, _, tail = node.module.partition("tasks.tensorrt.inside")
             if not head and node.module.startswith("tasks.tensorrt.inside"):
                 is_module = bool(tail) and file_of(tail[1:]).is_file()
-                yield from [tail[1:]] if is_module else [f"{tail}.{alias.name}"[1:] for alias in node.names]
+                names += [tail[1:]] if is_module else [f"{tail}.{alias.name}"[1:] for alias in node.names]
+    return names
 
 
 def reach(*starts: str) -> set[str]:

@@ -30,6 +30,9 @@ NO_ENGINE = {
 }
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def advised(convert_functions: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """What became of every case, by name."""

@@ -176,20 +176,29 @@ def build(tmp_path: Path, limits: Limits) -> Callable[[EngineJob], BuiltEngine]:
     return run
 
 
-@pytest.fixture
-def build_on(
-    conv_net: Callable[..., Path], build: Callable[[EngineJob], BuiltEngine], tmp_path: Path, limits: Limits
-) -> Callable[[StandIn], tuple[Toolchain, BuiltEngine]]:
-    """A function that builds `conv_net(1)` with a stand-in toolchain."""
+@pytest.fixture(scope="session")
+def build_below(
+    conv_net: Callable[..., Path], limits: Limits
+) -> Callable[[StandIn, Path], tuple[Toolchain, BuiltEngine]]:
+    """A function that builds `conv_net(1)` with a stand-in toolchain below a folder."""
 
-    def run(stand_in: StandIn) -> tuple[Toolchain, BuiltEngine]:
+    def run(stand_in: StandIn, folder: Path) -> tuple[Toolchain, BuiltEngine]:
+        work = Workspace(folder=folder, limits=limits)
         toolchain = Toolchain(interpreter=str(stand_in.interpreter), flavour=Flavour.TENSORRT)
-        probe = asyncio.run(probe_toolchain(toolchain, work=Workspace(folder=tmp_path, limits=limits)))
+        probe = asyncio.run(probe_toolchain(toolchain, work=work))
         toolchain = probe.toolchain
         job = EngineJob(
             toolchain=toolchain, target=probe.targets()[0], onnx=conv_net(1), precision=Precision.FP32,
             shapes={"x": BATCH}, workspace_mib=64, optimization_level=0, gpu_index=0,
         )  # fmt: skip
-        return toolchain, build(job)
+        return toolchain, asyncio.run(build_engine(job, work=work))
 
     return run
+
+
+@pytest.fixture
+def build_on(
+    build_below: Callable[[StandIn, Path], tuple[Toolchain, BuiltEngine]], tmp_path: Path
+) -> Callable[[StandIn], tuple[Toolchain, BuiltEngine]]:
+    """A function that builds `conv_net(1)` with a stand-in toolchain below `tmp_path`."""
+    return lambda stand_in: build_below(stand_in, tmp_path)

@@ -25,6 +25,7 @@ from tasks.tensorrt.inside.locate import _Search, _Trial
 from tasks.tensorrt.locating import locate_departure
 from tasks.tensorrt.toolchain import Toolchain, probe_toolchain
 from tests.stand_in.toolchain import StandIn
+from tests.support.slow import cases
 
 LIMITS = Limits(memory_mib=4096)
 SHAPES = ShapeRange(min=(1, 3), opt=(2, 3), max=(4, 3))
@@ -93,7 +94,7 @@ def test_a_node_that_is_wrong_by_itself_is_found_with_one_build(departure: Calla
     assert "departs at tanh of node node_Tanh (Tanh), 5.0e-01 off" in str(located)
 
 
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("op", cases(OPS, slow=OPS[1:-1]))
 def test_a_fusion_that_is_wrong_is_found_by_keeping_one_tensor_at_a_time(
     departure: Callable[..., Departure], op: str
 ) -> None:

@@ -35,7 +35,7 @@ from tasks.store.records import record_to_json
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine
 from tasks.tensorrt.toolchain import Toolchain
-from tests.stand_in.toolchain import H100, L4, SECOND_H100, StandIn
+from tests.stand_in.toolchain import H100, L4, SECOND_H100, StandIn, write_toolchain
 from tests.support.rounding import assert_equal_but_for_rounding
 
 
@@ -49,23 +49,32 @@ class Stored:
     toolchain: StandIn
 
 
+@pytest.fixture(scope="module")
+def made(
+    build_below: Callable[[StandIn, Path], tuple[Toolchain, BuiltEngine]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[StandIn, BuiltEngine]:
+    """A toolchain with two GPUs, and an engine that it built; not to be changed."""
+    toolchain = write_toolchain(tmp_path_factory.mktemp("toolchain") / "stand-in", gpus=(H100, SECOND_H100))
+    _, built = build_below(toolchain, tmp_path_factory.mktemp("built"))
+    return toolchain, built
+
+
 @pytest.fixture
 def stored(
     s3_env: str,
-    stand_in: Callable[..., StandIn],
-    build_on: Callable[[StandIn], tuple[Toolchain, BuiltEngine]],
+    made: tuple[StandIn, BuiltEngine],
     conv_net: Callable[..., Path],
     engine_record: EngineRecord,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Stored]:
     """A stored engine; its toolchain is named in the settings, whose folder must be empty afterwards."""
-    toolchain, url, work = stand_in(gpus=(H100, SECOND_H100)), f"s3://{s3_env}", tmp_path / "work"
+    (toolchain, built), url, work = made, f"s3://{s3_env}", tmp_path / "work"
     monkeypatch.setenv("ENGINEFARM_TOOLCHAINS", str(toolchain.interpreter))
     monkeypatch.setenv("ENGINEFARM_WORK_DIR", str(work))
     monkeypatch.delenv("ENGINEFARM_STORE", raising=False)
     settings.cache_clear()
-    _, built = build_on(toolchain)
     record = _publish(built, engine_record, Store.connect(url))
     yield Stored(url=url, record=record, graph=conv_net(1), toolchain=toolchain)
     settings.cache_clear()

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from tests.support.rounding import beyond_rounding
-from tests.support.slow import cases
 
 BUILT = (
     "scan", "scan_from_a_start", "scan_backwards", "scan_backwards_without_a_start", "scan_of_fixed_length",
     "scan_of_two", "scan_in_a_map", "fold", "vectorised", "resize_in_a_map", "steps_of_pictures",
     "steps_dilated", "switch", "while_up_to_a_size",
 )  # fmt: skip
-SLOW = ("steps_of_pictures", "steps_dilated", "scan_of_two", "resize_in_a_map")
+pytestmark = pytest.mark.slow
 NO_ENGINE = {"while_data_lasts": "maximum_iterations"}
 REFUSED = {
     "scan_of_keras": ("scan output index", "keras.ops.scan does not"),
@@ -30,14 +29,14 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def loops(convert_functions: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """What became of every case, by name."""
-    return convert_functions("loop_functions.py", slow=SLOW)
+    return convert_functions("loop_functions.py")
 
 
 def test_every_case_is_here(loops: dict[str, Any]) -> None:
-    assert {*loops, *SLOW} == {*BUILT, *NO_ENGINE, *REFUSED}
+    assert {*loops} == {*BUILT, *NO_ENGINE, *REFUSED}
 
 
-@pytest.mark.parametrize("name", cases([*BUILT, *NO_ENGINE], SLOW))
+@pytest.mark.parametrize("name", [*BUILT, *NO_ENGINE])
 def test_a_loop_keeps_the_numbers_and_their_order(loops: dict[str, Any], name: str) -> None:
     assert "error" not in loops[name]
     corners = [corner for row in loops[name]["comparisons"] for corner in row["corner"].split("/")]
@@ -45,7 +44,7 @@ def test_a_loop_keeps_the_numbers_and_their_order(loops: dict[str, Any], name: s
     assert beyond_rounding(loops[name]["comparisons"]) == []
 
 
-@pytest.mark.parametrize("name", cases(BUILT, SLOW))
+@pytest.mark.parametrize("name", BUILT)
 def test_a_loop_becomes_an_engine(loops: dict[str, Any], name: str) -> None:
     assert loops[name]["engine"] == "built"
 
