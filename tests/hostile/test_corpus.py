@@ -124,7 +124,7 @@ TWINS = {
 
 
 def attacks() -> list[Any]:
-    """Every attack. A third of those without a twin run by default, all of these in CI, the rest with `--long`."""
+    """Every attack: a third of those without a twin run by default, in CI all of these, else `--long`."""
     alone = [name for name in ATTACKS if name not in TWINS]
     return [
         *(pytest.param(name, marks=pytest.mark.long) for name in ATTACKS if name in TWINS),
