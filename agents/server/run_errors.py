@@ -21,7 +21,8 @@ from prefect.results import ResultRecord  # type: ignore[attr-defined]
 from prefect.states import Failed
 from pydantic import BaseModel
 
-from tasks.domain.errors import FarmError, RunUnsuccessful, error_from_document
+from tasks.domain.error_documents import error_from_document
+from tasks.domain.errors import FarmError, RunUnsuccessful
 
 
 class _ErrorData(BaseModel):

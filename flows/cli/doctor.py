@@ -23,7 +23,8 @@ from flows.settings import settings
 from tasks.children.run import ChildProgram, Confinement
 from tasks.children.sandbox import protection
 from tasks.domain.errors import FarmError
-from tasks.domain.gpu_table import device_slug, gpu_slug
+from tasks.domain.gpu_models import gpu_slug
+from tasks.domain.gpu_table import device_slug
 from tasks.store.store import Store
 from tasks.tensorrt.toolchain import ToolchainProbe
 

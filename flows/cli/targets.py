@@ -24,7 +24,8 @@ from tasks.domain.devices import (
     without_gpu,
 )
 from tasks.domain.errors import RequestInvalid
-from tasks.domain.gpu_table import RTX_PORTABLE, device_slug, gpu_slug, gpu_table, unsupported_precision
+from tasks.domain.gpu_models import gpu_slug
+from tasks.domain.gpu_table import RTX_PORTABLE, device_slug, gpu_table, unsupported_precision
 from tasks.domain.offer import Announcement, Offer
 from tasks.domain.request import Precision
 from tasks.domain.target import EngineTarget, Flavour

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from tasks.children.disk import disk_full, has_room
 from tasks.children.program import ChildAnswer, ChildProgram, Limits
+from tasks.domain.error_documents import UnrecognizedError, error_from_document
 from tasks.domain.errors import (
     ChildCrashed,
     ChildFailed,
@@ -19,8 +20,6 @@ from tasks.domain.errors import (
     ChildOutOfMemory,
     FarmError,
     ToolchainBroken,
-    UnrecognizedError,
-    error_from_document,
 )
 from tasks.domain.printable import printable_name
 

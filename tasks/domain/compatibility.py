@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import ClassVar, Protocol
+
+from tasks.domain.text_enum import StrEnum
 
 
 class HardwareLevel(StrEnum):

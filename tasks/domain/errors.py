@@ -50,24 +50,6 @@ class FarmError(Exception):
         return {**self.texts(), "exit_code": self.exit_code, **flags}
 
 
-class UnrecognizedError(FarmError):
-    """An error of a newer host, whose class is unknown here. It keeps its texts, exit code and flags."""
-
-    def __init__(self, *, document: Mapping[str, Any] = MappingProxyType({}), **texts: str) -> None:
-        super().__init__(**texts)
-        code, name = document.get("exit_code"), document.get("class")
-        self._class_name = name if isinstance(name, str) and name.isidentifier() else type(self).__name__
-        if type(code) is int and 0 < code < 256:  # noqa: PLR2004 (what a process can end with)
-            self.exit_code = code
-        self.retryable = document.get("retryable") is True
-        self.about_request = document.get("about_request") is True
-
-    @property
-    def class_name(self) -> str:
-        """The name that the newer host wrote."""
-        return self._class_name
-
-
 # What the user provides.
 
 
@@ -296,6 +278,12 @@ class RunFailed(FarmError):
     exit_code = 48
 
 
+class PlanLacksOption(FarmError):
+    """TensorRT built a plan without something that the request asks for, such as hardware compatibility."""
+
+    exit_code = 49
+
+
 class GateError(FarmError):
     """The base class of verdicts of the accuracy gate; `verification` is the `Verification`, if any."""
 
@@ -313,6 +301,27 @@ class VerificationInconclusive(GateError):
     """TensorFlow's own rounding noise is too high for a verdict, or no finite value could be compared."""
 
     exit_code = 51
+
+
+# Consumers and channels.
+
+
+class NoEngineFits(FarmError):
+    """No stored engine runs on the host; the error says why, engine by engine."""
+
+    exit_code = 52
+
+
+class ChannelRefused(FarmError):
+    """A release lacks something that the policy of the channel demands."""
+
+    exit_code = 53
+
+
+class ChannelMoved(FarmError):
+    """Somebody else moved the channel at the same time."""
+
+    exit_code = 54
 
 
 # Hosts, Prefect's server and runs.
@@ -372,29 +381,3 @@ class Interrupted(FarmError):
 
     exit_code = 130
     retryable = True
-
-
-def error_from_document(document: Mapping[str, Any]) -> FarmError:
-    """Return the error of a `to_document`; raise KeyError or TypeError if `document` is none."""
-    error = _plain_error(document)
-    if isinstance(error, CellsFailed):
-        cells = dict(document.get("cells", {}))
-        error.cells = {str(cell): _plain_error(part) for cell, part in cells.items()}
-    return error
-
-
-def _plain_error(document: Mapping[str, Any]) -> FarmError:
-    texts = {name: document[name] for name in ("wanted", "found", "fix")}
-    if not all(isinstance(text, str) for text in (document["class"], *texts.values())):
-        raise TypeError("an error is described by texts")
-    cls = {cls.__name__: cls for cls in all_errors()}.get(document["class"])
-    return UnrecognizedError(**texts, document=document) if cls is None else cls(**texts)
-
-
-def all_errors() -> list[type[FarmError]]:
-    """Return every concrete error class of this version, by exit code."""
-    classes: list[type[FarmError]] = [FarmError]
-    for cls in classes:  # which grows meanwhile
-        classes += cls.__subclasses__()
-    concrete = (cls for cls in classes if not cls.__subclasses__() and cls is not UnrecognizedError)
-    return sorted(concrete, key=lambda cls: cls.exit_code)

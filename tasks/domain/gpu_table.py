@@ -1,9 +1,7 @@
-"""The table of GPUs and TensorRT families (`gpus.toml`), and target names made from it."""
+"""The table of TensorRT families (`gpus.toml`), and names of targets."""
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +9,7 @@ from importlib.resources import files
 
 from tasks.domain.compatibility import PlanForm, requested_plan_options
 from tasks.domain.errors import ToolchainBroken
+from tasks.domain.gpu_models import GPU_MODELS, Gpu, gpu_slug
 from tasks.domain.request import Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
 
@@ -19,15 +18,6 @@ RTX_PORTABLE = "rtx-portable"
 
 _AMPERE = ComputeCapability(major=8, minor=0)
 _REFITTED = frozenset({"refittable", "stripped"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gpu:
-    """A row: a GPU that the farm knows by name."""
-
-    name: str
-    slug: str
-    compute: ComputeCapability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +37,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuTable:
-    """The rows of `gpus.toml`.
+    """The rows of `gpus.toml` and `gpu_models.py`.
 
     Attributes:
         gpus: the known GPUs by the name that the driver reports.
@@ -71,13 +61,11 @@ class GpuTable:
 @cache
 def gpu_table() -> GpuTable:
     """Return the table that comes with the farm."""
+    import tomllib  # noqa: PLC0415 (Python 3.10, which consumers may have, does not have it)
+
     raw = tomllib.loads(files(__package__).joinpath("gpus.toml").read_text("utf-8"))
-    rows = [
-        Gpu(name=row["name"], slug=row["slug"], compute=ComputeCapability.parse(row["compute"]))
-        for row in raw["gpu"]
-    ]
     return GpuTable(
-        gpus={row.name: row for row in rows},
+        gpus={gpu.name: gpu for gpu in GPU_MODELS},
         rtx=tuple(map(ComputeCapability.parse, raw["rtx"]["compute"])),
         portable=tuple(map(ComputeCapability.parse, raw["rtx"]["portable"])),
         families={
@@ -92,14 +80,6 @@ def gpu_table() -> GpuTable:
         graph_opsets={Precision(name): opset for name, opset in raw["opset"]["graph"].items()},
         compute={Precision(name): ComputeCapability.parse(text) for name, text in raw["compute"].items()},
     )
-
-
-def gpu_slug(name: str) -> str:
-    """Return the slug of the GPU that the driver calls `name`; a GPU without a row has a slug, too."""
-    row = gpu_table().gpus.get(name)
-    if row is not None:
-        return row.slug
-    return re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("nvidia ")).strip("-") or "unnamed"
 
 
 def device_slug(target: EngineTarget) -> str:

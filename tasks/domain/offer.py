@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from tasks.domain.gpu_table import device_slug, full_slug, gpu_slug, gpu_table, rtx_capabilities
+from tasks.domain.gpu_models import gpu_slug
+from tasks.domain.gpu_table import device_slug, full_slug, gpu_table, rtx_capabilities
 from tasks.domain.request import ALL_TARGETS
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 

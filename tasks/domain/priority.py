@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from tasks.domain.text_enum import StrEnum
 
 
 class Priority(StrEnum):

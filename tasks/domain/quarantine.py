@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import ClassVar, Literal
 
 from tasks.domain.cell import CellOptions
@@ -14,6 +13,7 @@ from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import Verification
 from tasks.domain.release import Release
 from tasks.domain.target import EngineTarget, ToolchainInfo
+from tasks.domain.text_enum import StrEnum
 
 _SHORT = 12
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import ClassVar, Literal
 
 from tasks.domain.cell import CellOptions
@@ -17,6 +16,7 @@ from tasks.domain.quantisation import Quantisation
 from tasks.domain.release import Release
 from tasks.domain.request import Precision, Shapes
 from tasks.domain.target import EngineTarget, ToolchainInfo
+from tasks.domain.text_enum import StrEnum
 from tasks.domain.timing import TimingUse
 
 WEIGHTS_FILE = "weights.bin"

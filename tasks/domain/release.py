@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import ClassVar
 
 from tasks.domain.digest import model_digest
+from tasks.domain.text_enum import StrEnum
 
 REQUEST_FILE = "build.yaml"
 _FORMER_REQUEST = re.compile(r"requests/([1-9][0-9]{0,8})\.yaml")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from tasks.domain.compatibility import Compatibility
 from tasks.domain.priority import Priority
+from tasks.domain.text_enum import StrEnum
 
 ALL_TARGETS = "all"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
+
+from tasks.domain.text_enum import StrEnum
 
 
 class Flavour(StrEnum):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from tasks.domain.digest import BlobRef, document_digest
-from tasks.domain.gpu_table import gpu_slug
+from tasks.domain.gpu_models import gpu_slug
 from tasks.domain.request import TimingMode
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 

@@ -29,7 +29,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks.domain.errors import FarmError, error_from_document
+from tasks.domain.error_documents import error_from_document
+from tasks.domain.errors import FarmError
 from tasks.store.holder import Holder, this_process
 from tasks.store.records import UPDATE
 from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors

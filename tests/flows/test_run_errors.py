@@ -21,14 +21,8 @@ from prefect.states import Failed, Pending
 from agents.server.run_errors import error_of, failed_with, why_unsuccessful
 from flows.server.flow_errors import fails_with_its_error
 from flows.server.runs import wait
-from tasks.domain.errors import (
-    BuildRefused,
-    CellsFailed,
-    ChildCrashed,
-    FarmError,
-    RunUnsuccessful,
-    UnrecognizedError,
-)
+from tasks.domain.error_documents import UnrecognizedError
+from tasks.domain.errors import BuildRefused, CellsFailed, ChildCrashed, FarmError, RunUnsuccessful
 from tests.support.waiting import wait_until
 
 REFUSED = BuildRefused(wanted="an engine", found="no implementation\nfor a node", fix="ask for FP32")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows.local.s3 import embedded_s3
-from tasks.domain.errors import all_errors
+from tasks.domain.error_documents import all_errors
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("flows", "tasks", "agents")

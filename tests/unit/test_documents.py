@@ -13,7 +13,7 @@ import typer.main
 
 from flows.cli.main import app
 from flows.settings import Settings
-from tasks.domain.errors import all_errors
+from tasks.domain.error_documents import all_errors
 from tasks.domain.request import BuildRequest, Precision
 from tasks.store.request_file import parse_request
 

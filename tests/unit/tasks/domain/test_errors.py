@@ -9,14 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.domain.errors import (
-    DiskFull,
-    FarmError,
-    Interrupted,
-    UnrecognizedError,
-    all_errors,
-    error_from_document,
-)
+from tasks.domain.error_documents import UnrecognizedError, all_errors, error_from_document
+from tasks.domain.errors import DiskFull, FarmError, Interrupted
 from tasks.domain.printable import printable, printable_name
 
 EACH = pytest.mark.parametrize("cls", all_errors(), ids=lambda cls: cls.__name__)

@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 
 from tasks.domain.digest import BlobRef, blob_ref, canonical_json, document_digest
 from tasks.domain.errors import ToolchainBroken
-from tasks.domain.gpu_table import (
-    base_opsets,
-    device_slug,
-    gpu_slug,
-    gpu_table,
-    graph_opset,
-    unsupported_precision,
-)
+from tasks.domain.gpu_models import gpu_slug
+from tasks.domain.gpu_table import base_opsets, device_slug, gpu_table, graph_opset, unsupported_precision
 from tasks.domain.request import Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour, TensorRTVersion
 
