@@ -52,7 +52,7 @@ _NO_CREDENTIALS = (
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 _BUSY = {"SlowDown", "RequestTimeout", "Throttling", "ServiceUnavailable", "InternalError"}
 _DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
-_NOT_FOUND, _CONFLICT, _CHANGED, _TOO_MANY, _SERVER = 404, 409, 412, 429, 500
+_NOT_FOUND, _CONFLICT, _CHANGED, _NO_RANGE, _TOO_MANY, _SERVER = 404, 409, 412, 416, 429, 500
 
 
 def s3_client() -> S3Client:
@@ -142,6 +142,11 @@ def is_refused_write(error: ClientError) -> bool:
     """Return whether the condition of a write did not hold, or it met another write."""
     gone = is_missing(error) and not is_missing_bucket(error)
     return is_precondition_failed(error) or is_conflict(error) or gone
+
+
+def is_range_refused(error: Exception) -> bool:
+    """Return whether S3 refused a range because the object ends before it."""
+    return isinstance(error, ClientError) and _status(error) == _NO_RANGE
 
 
 def is_missing(error: ClientError) -> bool:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.children.disk import require_space
 from tasks.children.progress import report_progress
 from tasks.domain.digest import BlobRef, blob_ref
-from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid, RequestInvalid, StoreUnsafe
+from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid, StoreUnsafe
 from tasks.store.conditional import prove_conditional_writes
 from tasks.store.listing import pages
 from tasks.store.part_files import part_of
+from tasks.store.place import StorePlace
 from tasks.store.readers import reading_threads
 from tasks.store.records import Document, R, check_key, record_from_json, record_to_json
-from tasks.store.s3 import s3_client, s3_errors
+from tasks.store.s3 import s3_errors
 from tasks.store.transfer import (
-    Address,
     download,
     file_ref,
     put_file,
@@ -29,10 +28,6 @@ from tasks.store.transfer import (
     stored_size,
 )
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
-
-_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[!-~]*?))?/?")
 _VERSION = 2  # its place in `engines/MODEL/VERSION/...` and `quarantine/MODEL/VERSION/...`
 _LARGEST_RECORD = 16 << 20
 _READERS = 8
@@ -41,40 +36,8 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """A place in S3 for engines and what they were made from.
-
-    Attributes:
-        client: the S3 client; several threads may use it.
-        bucket: the bucket.
-        prefix: what precedes every key, without slashes at its ends; may be empty.
-    """
-
-    client: S3Client
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def connect(cls, url: str) -> Store:
-        """Return the store at `s3://bucket` or `s3://bucket/prefix`. Makes no call.
-
-        Raises:
-            RequestInvalid: it is not the URL of a store, or the AWS settings cannot be used.
-        """
-        match = _URL.fullmatch(url)
-        prefix = (match["prefix"] or "") if match else ""
-        if match is None or (prefix and {"", ".", ".."} & set(prefix.split("/"))):
-            raise RequestInvalid(
-                wanted="a store of the form s3://bucket or s3://bucket/prefix",
-                found=repr(url),
-                fix="correct the URL of the store; the prefix has printable ASCII without spaces",
-            )
-        return cls(client=s3_client(), bucket=match["bucket"], prefix=prefix)
-
-    @property
-    def url(self) -> str:
-        """The store's URL."""
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+class Store(StorePlace):
+    """A store with everything that the farm does with it."""
 
     def check_conditional_writes(self) -> None:
         """Prove, once per process, that two builders cannot overwrite each other here.
@@ -251,10 +214,6 @@ class Store:
         record = record_from_json(data, kind, source=address.url)
         check_key(record, key, address.url)
         return Document(record=record, data=data)
-
-    def address(self, key: str) -> Address:
-        """Return the address of `key`, which is relative to the store's root."""
-        return Address(bucket=self.bucket, key=f"{self.prefix}/{key}" if self.prefix else key)
 
 
 def _is_record_key(key: str, version: str | None) -> bool:

@@ -67,9 +67,12 @@ class Address:
 
 def file_ref(path: Path) -> BlobRef:
     """Return the reference to the bytes in `path`."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return BlobRef(sha256=digest, size=file.tell())
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:  # consumers have Python 3.10, without `hashlib.file_digest`
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return BlobRef(sha256=digest.hexdigest(), size=size)
 
 
 def download(
@@ -171,6 +174,49 @@ def _named_stall(download: Download) -> Iterator[None]:
             found="fewer bytes; the download was ended",
             fix="check the network to the S3 server and the server's load, then retry",
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """The answer to a request for a range.
+
+    Attributes:
+        size: how many bytes were sent.
+        total: the size of the whole object; None if the server did not answer with a range.
+    """
+
+    size: int
+    total: int | None
+
+
+def read_range(
+    client: S3Client, address: Address, span: range, write: Callable[[bytes, int], object]
+) -> Sent:
+    """Pass the bytes of `span` of the object on to `write`, with their offsets in `span`.
+
+    Stops after the first byte that is not in `span`.
+
+    Raises:
+        StoreUnreachable: the bytes come too slowly.
+        ClientError: S3's response.
+        BotoCoreError: the connection broke at each attempt.
+    """
+
+    def read() -> Sent:
+        bounds = f"bytes={span.start}-{span.stop - 1}"
+        answer = client.get_object(Bucket=address.bucket, Key=address.key, Range=bounds)
+        total = answer.get("ContentRange", "").rpartition("/")[2]
+        size = 0
+        with _watched(answer["Body"]) as download:
+            for chunk in answer["Body"].iter_chunks(_CHUNK):
+                download.take_chunk()
+                size += len(chunk)
+                if size > len(span):
+                    break
+                write(chunk, size - len(chunk))
+        return Sent(size=size, total=int(total) if total.isdecimal() else None)
+
+    return _retrying(read)
 
 
 def read_small(client: S3Client, address: Address, *, most: int, refusal: type[FarmError]) -> bytes | None:
