@@ -40,12 +40,12 @@ from tasks.domain.order import CellOutcome, EngineOrder, ReleaseOutcome, Skipped
 from tasks.domain.overrides import AS_REQUESTED, Overrides
 from tasks.domain.priority import Priority
 from tasks.domain.record import ConversionRecord
-from tasks.domain.release import ReleaseRef
+from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.request import BuildRequest
 from tasks.domain.step_text import fetched_text
 from tasks.fetch import FetchedRelease, fetch
 from tasks.find import find_engine
-from tasks.publish import publish_release
+from tasks.publish import keep_request, publish_release
 from tasks.step import steps_of
 from tasks.store.patience import be_patient, retry_while_s3_is_down
 from tasks.store.store import Store
@@ -128,6 +128,8 @@ async def _fetched(release: ReleaseRef, store: str, work: Workspace) -> FetchedR
         fetched = await fetch(release, work.folder / "release")
     log_step(fetched_text(fetched.release))
     await publish_release(store, fetched.release, fetched.request_file)
+    if (refused := await keep_request(release, fetched.request_file)) is not None:
+        log_step(f"requests/ lacks this {REQUEST_FILE}: {refused.found}")
     return fetched
 
 

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from tasks.domain.digest import BlobRef, blob_ref
-from tasks.domain.errors import DigestMismatch
+from tasks.domain.errors import DigestMismatch, FarmError
 from tasks.domain.hashed_release import HashedRelease
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder
 from tasks.domain.record import ConversionRecord, EngineRecord, Verification
-from tasks.domain.release import Release
+from tasks.domain.release import Release, ReleaseRef
 from tasks.domain.timing import TimingUse
 from tasks.step import step
+from tasks.store import request_history
 from tasks.store.patience import retry_while_s3_is_down
+from tasks.store.s3 import s3_client
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine
 from tasks.tensorrt.profiling import ProfiledEngine
@@ -65,6 +67,18 @@ async def publish_release(store_url: str, release: Release, request: bytes) -> N
     record = HashedRelease(release=release, request=request.decode())
     store = Store.connect(store_url)
     await retry_while_s3_is_down(lambda: store.commit(record, record.key))
+
+
+async def keep_request(ref: ReleaseRef, request: bytes) -> FarmError | None:
+    """Keep `request`, from which a run builds, among the release's requests; return why it could not.
+
+    A host may lack the permission to write into releases, and nothing that is built depends on it.
+    """
+    try:
+        await asyncio.to_thread(request_history.keep_request, s3_client(), ref, request)
+    except FarmError as error:
+        return error
+    return None
 
 
 @step

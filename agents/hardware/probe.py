@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from time import monotonic
 
 from tasks.children.workspace import Workspace
 from tasks.domain.cells import Chosen, choose
@@ -125,19 +126,25 @@ def _candidates(interpreters: Iterable[str]) -> list[Toolchain]:
     return in_farm + named
 
 
-_probes: dict[tuple[str, ...], HostProbe] = {}
+_ASK_AGAIN_SECONDS = 60.0
+_probes: dict[tuple[str, ...], tuple[HostProbe, float]] = {}  # and when, on the monotonic clock
 
 
 async def probe_host(interpreters: tuple[str, ...], *, work: Workspace) -> HostProbe:
     """Run the toolchains of the farm's own environment and of `interpreters`, and return what works.
 
-    The result is cached for this process, unless a driver failed in a way that may be temporary. The process
-    that builds checks the target again, and refuses to build for another one.
+    The result is cached for this process; for a minute if a driver failed in a way that may be temporary. The
+    process that builds checks the target again, and refuses to build for another one.
     """
-    probe = _probes.get(interpreters)
-    if probe is None or any(broken.error.retryable for broken in probe.broken):
-        probe = _probes[interpreters] = await _probe(interpreters, work)
+    probe, since = _probes.get(interpreters, (None, 0.0))
+    if probe is None or (_may_recover(probe) and monotonic() - since >= _ASK_AGAIN_SECONDS):
+        probe = await _probe(interpreters, work)
+        _probes[interpreters] = probe, monotonic()
     return probe
+
+
+def _may_recover(probe: HostProbe) -> bool:
+    return any(broken.error.retryable for broken in probe.broken)
 
 
 async def _probe(interpreters: tuple[str, ...], work: Workspace) -> HostProbe:

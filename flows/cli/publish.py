@@ -24,15 +24,9 @@ from tasks.domain.gpu_table import device_slug
 from tasks.domain.offer import Announcement
 from tasks.domain.release import REQUEST_FILE, ReleaseRef
 from tasks.domain.step_text import size_text
-from tasks.store.publishing import (
-    RequestVersion,
-    Upload,
-    plan_upload,
-    publish_release,
-    read_request_version,
-    request_versions,
-)
+from tasks.store.publishing import Upload, plan_upload, publish_release
 from tasks.store.releases import release_objects
+from tasks.store.request_history import RequestVersion, read_request_version, request_versions
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store
 

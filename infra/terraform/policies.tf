@@ -69,6 +69,19 @@ data "aws_iam_policy_document" "converter" {
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
     resources = ["${local.releases}/${var.releases_prefix}/*"]
   }
+
+  # The requests that runs built from. None may be overwritten, and nothing else of a release written.
+  statement {
+    sid       = "KeepRequests"
+    actions   = ["s3:PutObject"]
+    resources = ["${local.releases}/${var.releases_prefix}/*/requests/*"]
+
+    condition {
+      test     = "Null"
+      variable = "s3:if-none-match"
+      values   = ["false"]
+    }
+  }
 }
 
 # The S3 agent: its two queues, and to look at request files.

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 
 from tasks.domain.errors import FarmError
 from tasks.store.s3 import s3_errors
-from tasks.store.transfer import Address, put_if_absent, store_unsafe
+from tasks.store.transfer import Address, put_if_absent, put_if_unchanged, store_unsafe
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _LOG = logging.getLogger(__name__)
 _PROVEN: set[tuple[str, str]] = set()
+_NO_ETAG = "0" * 32  # of no bytes that anybody has
 
 
 def prove_conditional_writes(client: S3Client, bucket: str, root: str) -> None:
-    """Write a probe below `root` twice on condition that it does not exist; the second write must be refused.
+    """Write a probe below `root`, then twice on a condition that does not hold; the server must refuse both.
+
+    The first condition is that there is no probe, by which records are committed. The second is that it has
+    another ETag, by which leases are taken over and timing caches replaced.
 
     Runs once per endpoint and bucket in each process. The probe is deleted afterwards.
 
@@ -39,9 +43,21 @@ def prove_conditional_writes(client: S3Client, bucket: str, root: str) -> None:
     try:
         if put_if_absent(client, probe, b"2"):
             raise store_unsafe(probe, f"{place[0]} overwrote an object that it must not touch")
+        prove_if_match(client, probe, b"1")
     finally:
         _delete(client, probe)
     _PROVEN.add(place)
+
+
+def prove_if_match(client: S3Client, address: Address, data: bytes) -> None:
+    """Write `data`, the bytes at `address`, there again, on condition of an ETag that it does not have.
+
+    Raises:
+        StoreUnsafe: the server wrote them, or does not know the condition.
+        FarmError: as `s3_errors`.
+    """
+    if put_if_unchanged(client, address, data, etag=_NO_ETAG):
+        raise store_unsafe(address, f"{client.meta.endpoint_url} ignored it", header="If-Match")
 
 
 def _delete(client: S3Client, probe: Address) -> None:

@@ -1,40 +1,31 @@
 """Publishes releases, once each. Their request may be replaced; its former versions are kept.
 
 The model, the samples and all other files of a release never change. `build.yaml` is replaced by
-compare-and-swap, after its former version is kept as `requests/<number>.yaml` beside it. If two people
-replace it at the same time, one is refused, so no request is lost.
+compare-and-swap (`tasks.store.request_history`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.children.progress import report_progress
-from tasks.domain.errors import ArchiveRefused, NotStored, RequestInvalid
-from tasks.domain.release import REQUEST_FILE, ReleaseRef, former_request_number, former_request_path
-from tasks.store.listing import Listed, pages
+from tasks.domain.errors import ArchiveRefused, RequestInvalid
+from tasks.domain.release import REQUEST_FILE, ReleaseRef, former_request_number
+from tasks.store.listing import Listed
 from tasks.store.names import check_paths, model_format
-from tasks.store.releases import read_request_file, release_objects, request_address
+from tasks.store.releases import release_objects
+from tasks.store.request_history import replace_request_file
 from tasks.store.s3 import s3_errors
-from tasks.store.transfer import (
-    Address,
-    file_ref,
-    put_if_absent,
-    put_if_unchanged,
-    read_small,
-    stored_ref,
-)
+from tasks.store.transfer import Address, file_ref, put_if_absent, stored_ref
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_LARGEST_REQUEST = 1 << 20
 _READ_AT_ONCE = 1 << 20
 _MIB = 1 << 20
 _NOT_QUITE = 0.999  # the request file is still to be written
@@ -55,23 +46,6 @@ class Upload:
     new: Mapping[str, Path]
     present: int
     replaces: Listed | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestVersion:
-    """A version of a release's request file.
-
-    Attributes:
-        number: 1 for the oldest version; the current one has the highest.
-        key: its key in S3.
-        modified: when it was written, in UTC; for a former version, when it was replaced.
-        size: number of bytes.
-    """
-
-    number: int
-    key: str
-    modified: datetime
-    size: int
 
 
 def local_files(folder: Path) -> dict[str, Path]:
@@ -154,7 +128,7 @@ def publish_release(
     for path, file in upload.new.items():
         meter.begin(path)
         if path == REQUEST_FILE and upload.replaces is not None:
-            _replace_request(client, ref, file, upload.replaces)
+            replace_request_file(client, ref, file, upload.replaces)
             continue
         address = Address(bucket=ref.bucket, key=f"{ref.key}{path}")
         mine = file_ref(file)
@@ -215,93 +189,6 @@ def _md5(file: Path) -> str:
         while chunk := data.read(_READ_AT_ONCE):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _replace_request(client: S3Client, ref: ReleaseRef, file: Path, former: Listed) -> None:
-    """Keep the request file that is in S3, then replace it by `file`, unless it changed meanwhile.
-
-    Raises:
-        RequestInvalid: it changed.
-        FarmError: as `s3_errors`.
-    """
-    data = read_request_file(client, ref)
-    kept = _former_versions(client, ref)
-    last = kept[-1] if kept else None
-    if last is None or _read_version(client, ref, last) != data:  # else an earlier attempt kept it
-        path = former_request_path(last.number + 1 if last else 1)
-        if not put_if_absent(client, Address(bucket=ref.bucket, key=f"{ref.key}{path}"), data):
-            kept = _former_versions(client, ref)
-            if not kept or _read_version(client, ref, kept[-1]) != data:
-                raise _replaced_by_another(ref)
-    if not put_if_unchanged(client, request_address(ref), file, etag=former.etag):
-        raise _replaced_by_another(ref)
-
-
-def _replaced_by_another(ref: ReleaseRef) -> RequestInvalid:
-    return RequestInvalid(
-        wanted=f"to replace {request_address(ref).url} as it was read",
-        found="that somebody else replaced it at the same time",
-        fix=f"look at the current version (`enginefarm requests {ref.url}`), then publish again",
-    )
-
-
-def request_versions(client: S3Client, ref: ReleaseRef) -> tuple[RequestVersion, ...]:
-    """Return the versions of the release's request file, the current one last.
-
-    Raises:
-        FarmError: as `read_request_file`.
-    """
-    read_request_file(client, ref)  # raises if there is none
-    former = _former_versions(client, ref)
-    number = former[-1].number + 1 if former else 1
-    current = release_objects(client, ref)[REQUEST_FILE]
-    return (*former, _version(number, current))
-
-
-def read_request_version(client: S3Client, ref: ReleaseRef, number: int) -> bytes:
-    """Return version `number` of the release's request file.
-
-    Raises:
-        NotStored: there is no such version.
-        FarmError: as `s3_errors`.
-    """
-    versions = request_versions(client, ref)
-    for version in versions:
-        if version.number == number:
-            return _read_version(client, ref, version)
-    raise NotStored(
-        wanted=f"version {number} of the request of {ref.url}",
-        found=f"versions {', '.join(str(version.number) for version in versions)}",
-        fix=f"`enginefarm requests {ref.url}` lists them",
-    )
-
-
-def _former_versions(client: S3Client, ref: ReleaseRef) -> list[RequestVersion]:
-    return sorted(_listed_versions(client, ref), key=lambda version: version.number)
-
-
-def _listed_versions(client: S3Client, ref: ReleaseRef) -> Iterator[RequestVersion]:
-    for page in pages(client, ref.bucket, f"{ref.key}requests/"):
-        for listed in page:
-            number = former_request_number(listed.key.removeprefix(ref.key))
-            if number is not None:
-                yield _version(number, listed)
-
-
-def _version(number: int, listed: Listed) -> RequestVersion:
-    return RequestVersion(number=number, key=listed.key, modified=listed.modified, size=listed.size)
-
-
-def _read_version(client: S3Client, ref: ReleaseRef, version: RequestVersion) -> bytes:
-    address = Address(bucket=ref.bucket, key=version.key)
-    data = read_small(client, address, most=_LARGEST_REQUEST, refusal=RequestInvalid)
-    if data is None:
-        raise NotStored(
-            wanted=address.url,
-            found="that it was deleted meanwhile",
-            fix="restore it, or list the versions again",
-        )
-    return data
 
 
 def _occupied(ref: ReleaseRef, existing: str) -> RequestInvalid:

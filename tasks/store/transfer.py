@@ -325,26 +325,30 @@ def put_if_absent(
     )
 
 
-def put_if_unchanged(client: S3Client, address: Address, body: Path, *, etag: str) -> bool:
+def put_if_unchanged(client: S3Client, address: Address, body: Path | bytes, *, etag: str) -> bool:
     """Store `body` if `address` still has `etag`; return whether this call stored it.
 
     Raises:
+        StoreUnsafe: the server reports that it does not support conditional writes.
         FarmError: as `s3_errors`.
     """
+    ref = blob_ref(body) if isinstance(body, bytes) else file_ref(body)
     with s3_errors(f"to replace {address.url}"):
         try:
-            _put(client, address, body, file_ref(body), None, IfMatch=etag)  # radosgw: the tag without quotes
+            _put(client, address, body, ref, None, IfMatch=etag)  # radosgw: the tag without quotes
         except ClientError as error:
+            if error.response["Error"].get("Code") == _NOT_IMPLEMENTED:
+                raise store_unsafe(address, str(error), header="If-Match") from error
             if not is_refused_write(error):
                 raise
             return False
     return True
 
 
-def store_unsafe(address: Address, problem: str) -> StoreUnsafe:
+def store_unsafe(address: Address, problem: str, *, header: str = "If-None-Match") -> StoreUnsafe:
     """Return the error for a server on which two builders could overwrite each other."""
     return StoreUnsafe(
-        wanted=f"a server that honours If-None-Match when it writes {address.url}",
+        wanted=f"a server that honours {header} when it writes {address.url}",
         found=problem,
         fix="use an S3 server with conditional writes: AWS S3, Ceph radosgw from 16 on, or a recent MinIO",
     )

@@ -63,7 +63,7 @@ def test_a_release_becomes_engines(release: ReleaseRef, stored_keys: Callable[[s
     assert all(cell.built for cell in outcome.cells)
     assert sorted(cell.key for cell in outcome.cells) == stored_keys("engines/")
     assert stored_keys("models/") == [
-        f"models/digits/1/{name}" for name in ("build.yaml", "model.keras", "samples.npz")
+        f"models/digits/1/{name}" for name in ("build.yaml", "model.keras", "requests/1.yaml", "samples.npz")
     ]
 
 

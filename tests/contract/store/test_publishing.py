@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tasks.children.progress import listening
-from tasks.domain.errors import ArchiveRefused, NotStored, ReleaseIncomplete, RequestInvalid
+from tasks.domain.errors import ArchiveRefused, NotStored, ReleaseIncomplete, RequestInvalid, StoreUnsafe
 from tasks.domain.release import ModelFormat, ReleaseRef
-from tasks.store import publishing, transfer
-from tasks.store.publishing import (
-    plan_upload,
-    publish_release,
-    read_request_version,
-    request_versions,
-    upload_text,
-)
+from tasks.store import request_history, transfer
+from tasks.store.publishing import plan_upload, publish_release, upload_text
 from tasks.store.releases import fetch_release, read_request_file
+from tasks.store.request_history import keep_request, read_request_version, request_versions
 from tasks.store.store import Store
 from tests.support.releases import Upload, write_files
 
@@ -133,7 +129,7 @@ def test_of_two_who_replace_a_request_at_the_same_moment_one_is_refused(
         upload("build.yaml", b"# theirs")
         return swap(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(publishing, "put_if_unchanged", after_another)
+    monkeypatch.setattr(request_history, "put_if_unchanged", after_another)
     mine = write_files(tmp_path / "mine", {"build.yaml": b"# mine"})
     with pytest.raises(RequestInvalid, match="somebody else replaced it"):
         publish_release(store.client, ref, mine, replace_request=True)
@@ -153,6 +149,37 @@ def test_a_replacement_that_was_cut_off_can_be_repeated(
         store.client, ref, write_files(tmp_path / "new", {"build.yaml": b"# new"}), replace_request=True
     )
     assert _keys(store, ref) == ["build.yaml", "model.keras", "requests/1.yaml"]
+
+
+def test_a_request_that_another_program_overwrote_is_among_the_versions_since_a_run_kept_it(
+    store: Store, ref: ReleaseRef, upload: Upload, tmp_path: Path
+) -> None:
+    publish_release(store.client, ref, write_files(tmp_path / "local", _KERAS))
+    by_hand = b"# by hand\n"
+    for request in (_FIRST, by_hand):
+        upload("build.yaml", request)
+        for _ in range(2):  # two runs
+            keep_request(store.client, ref, request)
+    assert _keys(store, ref) == ["build.yaml", "model.keras", "requests/1.yaml", "requests/2.yaml"]
+
+    published = write_files(tmp_path / "new", {"build.yaml": b"# new\n"})
+    for expected in ([_FIRST, by_hand], [_FIRST, by_hand, b"# new\n"]):
+        numbers = [version.number for version in request_versions(store.client, ref)]
+        assert numbers == list(range(1, len(expected) + 1))
+        assert [read_request_version(store.client, ref, number) for number in numbers] == expected
+        publish_release(store.client, ref, published, replace_request=True)
+
+
+def test_no_request_is_replaced_on_a_server_that_ignores_the_condition(
+    faulty_store: Callable[[str], Store], tmp_path: Path
+) -> None:
+    client, bucket = (store := faulty_store("matchless")).client, store.bucket
+    ref = ReleaseRef(bucket=bucket, prefix="models", model="m", version="1")
+    publish_release(client, ref, write_files(tmp_path / "local", _KERAS))
+    new = write_files(tmp_path / "new", {"build.yaml": b"# new"})
+    with pytest.raises(StoreUnsafe, match=r"honours If-Match .*requests/1\.yaml"):
+        publish_release(client, ref, new, replace_request=True)
+    assert read_request_file(client, ref) == _FIRST
 
 
 def test_links_are_not_published(store: Store, ref: ReleaseRef, tmp_path: Path) -> None:

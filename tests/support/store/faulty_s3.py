@@ -53,6 +53,17 @@ def _ignore_conditions(inner: Wsgi, environ: Environ, start: Start) -> Iterable[
     return inner(environ, start)
 
 
+def _ignore_if_match(inner: Wsgi, environ: Environ, start: Start) -> Iterable[bytes]:
+    environ.pop("HTTP_IF_MATCH", None)
+    return inner(environ, start)
+
+
+def _know_no_if_match(inner: Wsgi, environ: Environ, start: Start) -> Iterable[bytes]:
+    if "HTTP_IF_MATCH" in environ:
+        return _refuse("501 Not Implemented", "NotImplemented")(inner, environ, start)
+    return inner(environ, start)
+
+
 def _know_no_conditions(inner: Wsgi, environ: Environ, start: Start) -> Iterable[bytes]:
     if "HTTP_IF_NONE_MATCH" in environ:
         return _refuse("501 Not Implemented", "NotImplemented")(inner, environ, start)
@@ -98,6 +109,8 @@ _FAULTS: dict[str, Fault] = {
     "busy": _refuse("503 Slow Down", "SlowDown"),
     "ignores": _ignore_conditions,
     "unimplemented": _know_no_conditions,
+    "matchless": _ignore_if_match,
+    "unmatched": _know_no_if_match,
     "conflicts": _conflict,
     "loses": _lose_answer,
     "cuts": _cut_off,

@@ -36,6 +36,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         CONVERTED: {"s3:PutObject", "s3:AbortMultipartUpload"},
         "${local.releases}": {"s3:ListBucket"},
         f"{RELEASES}/*": {"s3:GetObject", "s3:GetObjectVersion"},
+        f"{RELEASES}/*/requests/*": {"s3:PutObject"},
     },
     "s3_agent": {
         QUEUE: {
@@ -101,9 +102,16 @@ def test_no_star_stands_for_an_action_or_for_a_place() -> None:
             resources = statement["resources"]
             for resource in resources if isinstance(resources, list) else [resources]:
                 assert resource.startswith("${"), resource
-                assert re.fullmatch(r"[^*]*(/\*(/build\.yaml)?(\"\]\})?)?", resource), resource
+                assert re.fullmatch(r"[^*]*(/\*(/build\.yaml|/requests/\*)?(\"\]\})?)?", resource), resource
     (refusal,) = _statements("tls_only")
     assert refusal["effect"] == "Deny"  # the one place where everything is meant
+
+
+def test_a_converter_overwrites_nothing_of_a_release() -> None:
+    writes = [each for each in _statements("converter") if "/requests/*" in str(each["resources"])]
+    ((condition,),) = [each["condition"] for each in writes]
+    assert (condition["test"], condition["variable"]) == ("Null", "s3:if-none-match")
+    assert condition["values"] == ["false"]
 
 
 def test_only_the_bucket_of_this_account_may_notify() -> None:

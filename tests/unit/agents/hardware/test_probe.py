@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
+from agents.hardware import probe as hardware_probe
 from agents.hardware.interpreters import interpreters_at
 from agents.hardware.probe import HostProbe, probe_host
 from tasks.children.run import Limits
@@ -133,11 +135,16 @@ def test_a_folder_without_an_interpreter_is_told(probe: Probe, tmp_path: Path) -
     assert f"{tmp_path} is broken" in caught.value.found
 
 
-def test_a_driver_that_is_ill_is_asked_again(stand_in: MakeStandIn, probe: Probe) -> None:
+def test_a_driver_that_is_ill_is_asked_again_after_a_minute(
+    stand_in: MakeStandIn, probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toolchain = stand_in(driver=999)
     with pytest.raises(GpuUnavailable, match="CUDA error 999"):
         probe(toolchain.interpreter).select(["h100-sxm-80gb"])
     toolchain.becomes(driver=0)
+    assert devices_of(probe(toolchain.interpreter)) == [], "a build probes its host once"
+    a_minute_later = monotonic() + 61
+    monkeypatch.setattr(hardware_probe, "monotonic", lambda: a_minute_later)
     assert devices_of(probe(toolchain.interpreter)) == ["h100-sxm-80gb"]
     toolchain.becomes(gpus=())
     assert devices_of(probe(toolchain.interpreter)) == ["h100-sxm-80gb"], "what worked is not asked again"
