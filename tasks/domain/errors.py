@@ -211,6 +211,21 @@ class ChildKilled(FarmError):
     retryable = True
 
 
+# Signatures.
+
+
+class KeyUnusable(FarmError):
+    """A key that signs, or the file of trusted keys, cannot be used."""
+
+    exit_code = 35
+
+
+class SignatureRefused(FarmError):
+    """Something is not signed by a trusted key, or the signature is of something else."""
+
+    exit_code = 36
+
+
 # Engines.
 
 
