@@ -164,8 +164,9 @@ def _close_files(read: list[str], write: list[str], use: list[str]) -> None:
 
     everything, sockets = ~AccessFS.NONE, ~AccessNet.NONE
     reading = AccessFS.READ_FILE | AccessFS.EXECUTE
-    # A rule for our own folder of /proc holds while its entry lives, and this open file keeps it alive.
-    os.set_inheritable(os.open("/proc/self", os.O_PATH), True)
+    # A rule for our own folders of /proc holds while their entries live, which these open files keep alive.
+    for path in ("/proc/self", "/proc/self/task"):
+        os.set_inheritable(os.open(path, os.O_PATH), True)
     with Ruleset(handled_fs=everything, handled_net=sockets, scoped=~Scope.NONE) as rules:
         for path in read:
             rules.allow_path(path, reading | AccessFS.READ_DIR if os.path.isdir(path) else reading)

@@ -61,12 +61,13 @@ _OWN_PROC = (
     "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems",
     "/proc/loadavg", "/proc/uptime", "/proc/vmstat", "/proc/sys",
 )  # fmt: skip
-# For NVIDIA's driver and its libraries. It makes files in /dev/shm.
+# For NVIDIA's driver and its libraries. It makes files in /dev/shm, and names its threads: cuInit fails with
+# CUDA_ERROR_OPERATING_SYSTEM if it cannot.
 _DRIVER_READS = (
     "/proc/driver", "/proc/devices", "/proc/modules", "/proc/interrupts", "/proc/cmdline", "/proc/bus",
     "/etc/nvidia", "/etc/OpenCL", "/etc/vulkan", "/opt/cuda", "/opt/nvidia", "/run/opengl-driver",
 )  # fmt: skip
-_DRIVER_WRITES = ("/dev/shm",)  # noqa: S108 (not ours)
+_DRIVER_WRITES = ("/dev/shm", "/proc/self/task")  # noqa: S108 (not ours)
 _DEVICES = ("nv*", "dxg", "dri")
 _PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")
 _CLOSED = (Confinement.FULL, Confinement.DEVICE)

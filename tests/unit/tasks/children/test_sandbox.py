@@ -179,15 +179,16 @@ def test_a_child_in_another_interpreter_reads_that_and_writes_into_no_environmen
 
 
 def test_the_devices_of_a_gpu_stay_usable(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shared memory, which the driver uses, and what has the name of one of its devices."""
+    """Shared memory and names of threads, which the driver uses, and what is called like one of its devices."""
     if not sandbox.protection().files:
         pytest.skip("this host can close no files")
     monkeypatch.setattr(sandbox, "_DEVICES", ("full",))
     shared = Path("/dev/shm/enginefarm-test")  # noqa: S108 (the place is what is tested)
-    request = {"append": "/dev/full", "write": str(shared)}
+    request = {"append": "/dev/full", "write": str(shared), "thread's name": ""}
     try:
         results = outcomes(replace(PROGRAM, confinement=Confinement.DEVICE), workdir, request)
-        assert results == {"append": "OSError", "write": "done"}  # the device was opened, and is full
+        # The device was opened, and is full.
+        assert results == {"append": "OSError", "write": "done", "thread's name": "done"}
     finally:
         shared.unlink(missing_ok=True)
     assert set(outcomes(PROGRAM, workdir, request).values()) == {"PermissionError"}

@@ -84,9 +84,8 @@ def test_processes_with_a_gpu_are_closed_off_where_the_driver_works_for_them_the
     config.rename(tmp_path / "elsewhere.json")
     config.symlink_to(tmp_path / "elsewhere.json")
     assert on_gpu(made, tmp_path, limits) is Confinement.OPEN_DEVICE
-    assert [message.split(" for ")[0].split(" shows")[0] for message in caplog.messages] == [
-        "NVIDIA's driver"
-    ]
+    # It shows no GPU, or the host's own.
+    assert [message.startswith("NVIDIA's driver ") for message in caplog.messages] == [True]
     # It lists the GPUs, and no work runs on them.
     assert on_gpu(stand_in(driver="no context"), tmp_path, limits) is Confinement.OPEN_DEVICE
     assert "CUDA error 46" in caplog.messages[-1]
