@@ -48,6 +48,7 @@ async def build(job: EngineJob, *, work: Workspace) -> BuiltEngine:
         TargetUnavailable: the building process runs on another target.
         GpuUnavailable: the GPU is missing, busy or out of memory.
         PluginRefused: a library is not the requested one, or does not load.
+        PlanLacksOption: the plan lacks something that the request asks for.
         TimingCacheMiss: a reproducible build needs timings that its cache does not have.
         ChildCrashed: TensorRT crashed its process.
         ChildKilled: another process killed it.

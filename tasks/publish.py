@@ -158,6 +158,7 @@ def _engine_record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineReco
         plan=built.ref,
         layers=layers,
         no_layers=built.no_layers,
+        read_back=built.read_back,
         inputs=built.inputs,
         outputs=built.outputs,
         engine_verification=engine.verification,

@@ -43,6 +43,19 @@ class Compatibility:
         return self.version and self.lean_runtime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBack:
+    """What TensorRT reports of a finished plan, whatever was asked for.
+
+    Attributes:
+        hardware: its hardware compatibility; None if it is a level that this version does not know.
+        refittable: whether its weights can be replaced.
+    """
+
+    hardware: HardwareLevel | None
+    refittable: bool
+
+
 class PlanForm(Protocol):
     """What a request can ask of a plan besides what it computes."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from tasks.domain.cell import CellOptions
+from tasks.domain.compatibility import ReadBack
 from tasks.domain.digest import BlobRef
 from tasks.domain.profile import BEFORE_PROFILES, Profile
 from tasks.domain.quantisation import Quantisation
@@ -210,6 +211,8 @@ class EngineRecord:
         plan: the engine, bare.
         layers: what TensorRT's engine inspector reports about its layers, JSON; None if nothing could.
         no_layers: why there are none; empty if there are.
+        read_back: what TensorRT reports of the finished plan's form; None if the plan could not be loaded
+            where it was built, and in records older than this field.
         inputs: inputs of the engine.
         outputs: outputs of the engine.
         graph_verification: the ONNX graph against TensorFlow.
@@ -250,6 +253,7 @@ class EngineRecord:
     plan: BlobRef
     layers: BlobRef | None = None
     no_layers: str = ""
+    read_back: ReadBack | None = None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     graph_verification: Verification

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.domain.compatibility import HardwareLevel, ReadBack
 from tasks.domain.record import TensorSpec
 from tasks.domain.target import (
     ComputeCapability,
@@ -46,6 +47,14 @@ def read_specs(documents: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
         TensorSpec(name=document["name"], dtype=document["dtype"], shape=tuple(document["shape"]))
         for document in documents
     )
+
+
+def read_form(document: dict[str, Any] | None) -> ReadBack | None:
+    """Parse what the building child read back from the finished plan."""
+    if document is None:
+        return None
+    levels = {level.value: level for level in HardwareLevel}
+    return ReadBack(hardware=levels.get(document["hardware"]), refittable=document["refittable"])
 
 
 def read_info(document: dict[str, Any]) -> ToolchainInfo:

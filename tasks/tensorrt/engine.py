@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.children.run import ChildAnswer, ChildProgram, Confinement
 from tasks.children.workspace import Workspace
-from tasks.domain.compatibility import Compatibility
+from tasks.domain.compatibility import Compatibility, ReadBack
 from tasks.domain.corners import shapes_document
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import DigestMismatch, TargetUnavailable
@@ -17,7 +17,7 @@ from tasks.domain.gpu_table import device_slug, unsupported_plan_option
 from tasks.domain.record import TensorSpec
 from tasks.domain.request import Precision, Shapes
 from tasks.domain.target import EngineTarget, ToolchainInfo
-from tasks.tensorrt.documents import read_info, read_specs, read_target, target_document
+from tasks.tensorrt.documents import read_form, read_info, read_specs, read_target, target_document
 from tasks.tensorrt.inside.families.registry import family_of
 from tasks.tensorrt.plugins import PluginFile, plugins_document
 from tasks.tensorrt.timing import TimingInput, TimingOutcome, read_timing, timing_request
@@ -79,6 +79,7 @@ class BuiltEngine:
         plugins: libraries that must be loaded before the plan.
         layers: a JSON file with the report of the engine inspector; None if it could not inspect the plan.
         no_layers: why not; empty if it was.
+        read_back: what TensorRT reports of the plan's form; None if the plan could not be loaded.
         carries_code: whether it contains a runtime, which its user must allow.
         stripped: whether it has no weights and must be refitted before it runs.
         timing: the timings that it used and wrote.
@@ -96,6 +97,7 @@ class BuiltEngine:
     plugins: tuple[PluginFile, ...] = ()
     layers: Path | None = None
     no_layers: str = ""
+    read_back: ReadBack | None = None
     carries_code: bool = False
     stripped: bool = False
     timing: TimingOutcome = field(default_factory=TimingOutcome)
@@ -127,6 +129,7 @@ async def build_engine(job: EngineJob, *, work: Workspace) -> BuiltEngine:
         PluginRefused: a library is not the requested one, or does not load.
         TimingCacheMiss: a reproducible build needs timings that its cache does not have.
         DigestMismatch: the file differs from the engine in memory.
+        PlanLacksOption: the plan lacks something that `job` asks for.
         ChildCrashed: TensorRT crashed its process.
         ChildOutOfMemory: it reached `work.limits.memory_mib`.
         ChildTimedOut: it reached `work.limits.seconds`.
@@ -205,6 +208,7 @@ def _built(job: EngineJob, plan: Path, request: dict[str, Any], answer: ChildAns
         plugins=job.plugins,
         layers=None if result["no_layers"] else _layers_of(plan),
         no_layers=result["no_layers"],
+        read_back=read_form(result["read_back"]),
         carries_code=job.compatibility.carries_code,
         stripped=job.stripped,
         timing=read_timing(request["timing"], result["timing"]),

@@ -10,7 +10,7 @@ import pytest
 
 from flows.build_release import build_release
 from flows.cli.engines import layers, read_all
-from tasks.domain.compatibility import Compatibility, HardwareLevel
+from tasks.domain.compatibility import Compatibility, HardwareLevel, ReadBack
 from tasks.domain.errors import TargetUnavailable
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.record import Verdict
@@ -81,6 +81,7 @@ def test_plans_of_a_gpu_are_verified_in_every_profile_and_tell_their_layers(
     (record,) = read_all(outcome)
     assert record.options.compatibility == Compatibility(version=True, hardware=HardwareLevel.AMPERE_PLUS)
     assert record.options.refittable
+    assert record.read_back == ReadBack(hardware=HardwareLevel.AMPERE_PLUS, refittable=True)
     assert record.engine_verification.verdict is Verdict.PASSED
     corners = ["min/opt", "max/min 2", "opt 2", "max 2"]
     assert [comparison.corner for comparison in record.engine_verification.comparisons] == corners

@@ -28,6 +28,7 @@ _ORDINARY: dict[str, Any] = {
     "meet": 0,
     "spin": False,
     "fault": "",
+    "loses": (),
     "wrong": 1.0,
     "wrong_at": "",
     "fused": False,
@@ -143,6 +144,7 @@ def write_toolchain(
             `meet`: it goes on once so many builds have begun in this toolchain.
             `fault`: of a build `segv`, `host-memory`, `host-memory-told` (TensorRT catches it) or
             `gpu-memory`, of a run `gpu-memory-run`.
+            `loses`: its plans lack these options though they are asked for, `hardware` and `REFIT`.
             `wrong`: engines that it builds answer so many times what they should.
             `wrong_at`: not the engine, but the first node of this operation does, in FP32; with `fused` only
             while its result is no output.

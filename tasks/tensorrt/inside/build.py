@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.domain.errors import TargetUnavailable
 from tasks.tensorrt.inside.families.registry import Family, family_of
-from tasks.tensorrt.inside.layers import NoLayersError, read_layers
+from tasks.tensorrt.inside.layers import NoLayersError, load_built, read_back, read_layers
 from tasks.tensorrt.inside.library import full_version, host, info, load
 from tasks.tensorrt.inside.messages import Messages, collecting_logger
 from tasks.tensorrt.inside.network import inputs_of, outputs_of, parse_onnx, tensor_spec
@@ -34,7 +34,8 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     Returns:
         `plan`, the `sha256` and `size` of the engine's bytes as TensorRT returned them; `target`, `info`,
         `inputs`, `outputs`, `seconds` by phase, `warnings`, `timing` as `Timing.document` makes it, and
-        `no_layers`: why `layers` was not written, empty if it was.
+        `no_layers`: why `layers` was not written, empty if it was; `read_back` as `layers.read_back` makes
+        it, None if the plan cannot be loaded here.
 
     Raises:
         TargetUnavailable: this process does not run on the requested target.
@@ -45,6 +46,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         PluginRefused: a library is not the requested one, or does not load.
         TimingCacheMiss: a reproducible build needs timings that its cache does not have.
         DigestMismatch: the plan's file differs from TensorRT's bytes.
+        PlanLacksOption: the plan lacks something that the request asks for.
     """
     phases = Phases(report)
     with phases.timed("load"):
@@ -63,7 +65,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         raise timing.refusal(session.messages, needs_gpu=session.family.NEEDS_GPU)
     warnings = session.messages.shortened()
     with phases.timed("inspect"):
-        no_layers = _inspect(session, path, written, Path(request["layers"]))
+        reported, no_layers = _inspect(session, path, written, Path(request["layers"]))
     return {
         "plan": written,
         "target": session.target,
@@ -73,6 +75,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         "seconds": phases.seconds,
         "warnings": warnings,
         "no_layers": no_layers,
+        "read_back": reported,
         "timing": timing.document(),
     }
 
@@ -159,16 +162,21 @@ def configured(session: Session, network: Any, advance: Callable[[float], None])
     return config
 
 
-def _inspect(session: Session, plan: Path, written: dict[str, Any], layers: Path) -> str:
-    """Write the inspector's report on the plan to `layers`; return why not, empty if it was written."""
+def _inspect(
+    session: Session, plan: Path, written: dict[str, Any], layers: Path
+) -> tuple[dict[str, Any] | None, str]:
+    """Return what TensorRT reports of the plan's form, and why not; write its report on layers to `layers`.
+
+    The form is None if the plan does not load here; the text is empty if the report was written.
+    """
+    trt, reported = session.trt, None
     try:
-        text = read_layers(
-            session.trt, session.logger, session.messages, session.options, plan, built=written
-        )
+        engine = load_built(trt, session.logger, session.messages, session.options, plan, built=written)
+        reported = read_back(engine, session.options)
+        layers.write_text(read_layers(trt, engine), "utf-8")
     except NoLayersError as reason:
-        return str(reason)
-    layers.write_text(text, "utf-8")
-    return ""
+        return reported, str(reason)
+    return reported, ""
 
 
 def _target_text(target: dict[str, Any]) -> str:

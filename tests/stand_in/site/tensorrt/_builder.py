@@ -190,8 +190,10 @@ def _plan(
         "name": network.name,
         "gpu": board.name,
         "compute": board.compute,
-        "flags": _flags(config),
-        "compatible": HardwareCompatibilityLevel(config.hardware_compatibility_level).name,
+        "flags": [flag for flag in _flags(config) if flag not in CONFIG["loses"]],
+        "compatible": HardwareCompatibilityLevel(
+            0 if "hardware" in CONFIG["loses"] else config.hardware_compatibility_level
+        ).name,
         "verbosity": ProfilingVerbosity(config.profiling_verbosity).name,
         "level": config.builder_optimization_level,
         "workspace": config.get_memory_pool_limit(MemoryPoolType.WORKSPACE),

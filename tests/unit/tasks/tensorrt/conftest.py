@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -179,10 +181,10 @@ def build(tmp_path: Path, limits: Limits) -> Callable[[EngineJob], BuiltEngine]:
 @pytest.fixture(scope="session")
 def build_below(
     conv_net: Callable[..., Path], limits: Limits
-) -> Callable[[StandIn, Path], tuple[Toolchain, BuiltEngine]]:
-    """A function that builds `conv_net(1)` with a stand-in toolchain below a folder."""
+) -> Callable[..., tuple[Toolchain, BuiltEngine]]:
+    """A function that builds `conv_net(1)` with a stand-in toolchain below a folder, in a form."""
 
-    def run(stand_in: StandIn, folder: Path) -> tuple[Toolchain, BuiltEngine]:
+    def run(stand_in: StandIn, folder: Path, **form: Any) -> tuple[Toolchain, BuiltEngine]:
         work = Workspace(folder=folder, limits=limits)
         toolchain = Toolchain(interpreter=str(stand_in.interpreter), flavour=Flavour.TENSORRT)
         probe = asyncio.run(probe_toolchain(toolchain, work=work))
@@ -191,14 +193,14 @@ def build_below(
             toolchain=toolchain, target=probe.targets()[0], onnx=conv_net(1), precision=Precision.FP32,
             shapes={"x": BATCH}, workspace_mib=64, optimization_level=0, gpu_index=0,
         )  # fmt: skip
-        return toolchain, asyncio.run(build_engine(job, work=work))
+        return toolchain, asyncio.run(build_engine(replace(job, **form), work=work))
 
     return run
 
 
 @pytest.fixture
 def build_on(
-    build_below: Callable[[StandIn, Path], tuple[Toolchain, BuiltEngine]], tmp_path: Path
+    build_below: Callable[..., tuple[Toolchain, BuiltEngine]], tmp_path: Path
 ) -> Callable[[StandIn], tuple[Toolchain, BuiltEngine]]:
     """A function that builds `conv_net(1)` with a stand-in toolchain below `tmp_path`."""
     return lambda stand_in: build_below(stand_in, tmp_path)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tasks.domain.compatibility import Compatibility, HardwareLevel, ReadBack
 from tasks.domain.digest import blob_ref
-from tasks.domain.errors import DigestMismatch, GpuUnavailable
+from tasks.domain.errors import DigestMismatch, GpuUnavailable, PlanLacksOption
+from tasks.tensorrt.documents import read_form
+from tasks.tensorrt.engine import BuiltEngine
 from tasks.tensorrt.inside import layers
-from tasks.tensorrt.inside.layers import NoLayersError, read_layers
+from tasks.tensorrt.inside.layers import NoLayersError, load_built, read_back, read_layers
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Options
+from tasks.tensorrt.toolchain import Toolchain
+from tests.stand_in.toolchain import StandIn
 
 OPTIONS = Options(
     precision="fp32", workspace_mib=1, optimization_level=3, profiles=(), compute_capabilities=("8.9",),
@@ -57,7 +62,10 @@ def layers_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         )
         (tmp_path / "plan").write_bytes(data)
         expected = asdict(blob_ref(data if built is None else built))
-        answer = read_layers(trt, None, messages or Messages(), OPTIONS, tmp_path / "plan", built=expected)
+        plan = tmp_path / "plan"
+        answer = read_layers(
+            trt, load_built(trt, None, messages or Messages(), OPTIONS, plan, built=expected)
+        )
         assert used == [1]
         return answer
 
@@ -103,3 +111,46 @@ def test_a_gpu_that_is_gone_is_told(layers_of: Callable[..., str], monkeypatch: 
     monkeypatch.setattr(layers, "use_gpu", gone)
     with pytest.raises(NoLayersError, match="that it is gone"):
         layers_of()
+
+
+@pytest.mark.parametrize("asked", ["none", "ampere_plus"])
+@pytest.mark.parametrize("refittable", [False, True])
+def test_what_tensorrt_reports_of_a_plan_is_kept_and_what_it_dropped_ends_the_build(
+    asked: str, *, refittable: bool
+) -> None:
+    options = replace(OPTIONS, hardware=asked, refittable=refittable)
+
+    def engine(hardware: str, *, refits: bool) -> SimpleNamespace:
+        level = SimpleNamespace(name=hardware.upper())
+        return SimpleNamespace(hardware_compatibility_level=level, refittable=refits)
+
+    document = read_back(engine(asked, refits=refittable), options)
+    assert document == {"hardware": asked, "refittable": refittable}
+    if asked != "none":
+        for dropped in ("none", "same_compute_capability"):
+            with pytest.raises(PlanLacksOption, match=f"compatibility {asked}.*{dropped}"):
+                read_back(engine(dropped, refits=refittable), options)
+    if refittable:
+        with pytest.raises(PlanLacksOption, match="cannot be refitted"):
+            read_back(engine(asked, refits=False), options)
+
+
+def test_a_level_of_a_later_tensorrt_is_none_that_this_version_relies_on() -> None:
+    level = SimpleNamespace(name="BLACKWELL_PLUS")
+    document = read_back(SimpleNamespace(hardware_compatibility_level=level, refittable=False), OPTIONS)
+    assert read_form(document) == ReadBack(hardware=None, refittable=False)
+    assert read_form(None) is None
+
+
+def test_the_build_reads_the_finished_plan_back(
+    stand_in: Callable[..., StandIn],
+    build_below: Callable[..., tuple[Toolchain, BuiltEngine]],
+    tmp_path: Path,
+) -> None:
+    asked = Compatibility(hardware=HardwareLevel.AMPERE_PLUS)
+    toolchain = stand_in()
+    _, built = build_below(toolchain, tmp_path, compatibility=asked)
+    assert built.read_back == ReadBack(hardware=HardwareLevel.AMPERE_PLUS, refittable=False)
+    toolchain.becomes(loses=["hardware"])
+    with pytest.raises(PlanLacksOption, match="TensorRT reports of the finished plan"):
+        build_below(toolchain, tmp_path, compatibility=asked)
