@@ -22,6 +22,7 @@ from tasks.domain.release import Release, ReleaseRef
 from tasks.domain.timing import TimingUse
 from tasks.step import step
 from tasks.store import request_history
+from tasks.store.channel_index import add_to_channels
 from tasks.store.patience import retry_while_s3_is_down
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store
@@ -109,7 +110,10 @@ def _publish_conversion(
 
 @step
 async def publish_engine(engine: VerifiedEngine) -> EngineRecord:
-    """Store plan and profile, then commit the record; return the one in the store, maybe another run's."""
+    """Store plan and profile, then commit the record; return the one in the store, maybe another run's.
+
+    Channels that offer the engine get it into their index.
+    """
     return await asyncio.to_thread(_publish_engine, engine)
 
 
@@ -129,6 +133,7 @@ def _publish_engine(engine: VerifiedEngine) -> EngineRecord:
     for ref in blobs.keys() & {standing.plan, standing.layers, *standing.profile.files.values()}:
         if not store.has_blob(ref):
             _put(store, blobs[ref], ref)
+    add_to_channels(store, standing.model, standing.key)
     return standing
 
 

@@ -15,7 +15,7 @@ import typer
 
 from flows.addresses import release_at
 from flows.clean_logs import show_tracebacks
-from flows.cli import agent, engines, quarantine, timing
+from flows.cli import agent, channel, engines, quarantine, timing
 from flows.cli.deploy import deploy
 from flows.cli.display import (
     ERROR_LEGEND,
@@ -32,6 +32,7 @@ from flows.cli.output import console, print_failure, print_json, say, show
 from flows.cli.publish import check, publish, requests
 from flows.cli.recent_runs import runs
 from flows.cli.reconcile import reconcile
+from flows.cli.resolve import resolve
 from flows.cli.run import run
 from flows.cli.runs import cancel, logs, retry, submit
 from flows.cli.status import status
@@ -153,6 +154,8 @@ _add(targets, _BUILD, "targets h100")
 _add(doctor, _BUILD, "doctor --store s3://my-bucket --toolchain /opt/trt-10.13")
 app.add_typer(engines.app, name="engines", rich_help_panel=_STORED)
 _add(run, _STORED, "run resnet.plan --input images.npz --output scores.npz")
+_add(resolve, _STORED, "resolve resnet@production --gpu l4 --tensorrt 10.13.3.9")
+app.add_typer(channel.app, name="channel", rich_help_panel=_STORED)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_STORED)
 app.add_typer(timing.app, name="timing", rich_help_panel=_STORED)
 _add(up, _FARM)

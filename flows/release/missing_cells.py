@@ -104,7 +104,7 @@ def needs_of(releases: Iterable[ListedRelease], now: datetime) -> list[ReleaseNe
 
     A release that cannot be checked has the reason as its `problem`.
     """
-    offers = cache(partial(_offers, now=now))
+    offers = cache(partial(recent_offers, now=now))
     with reading_threads(_READERS) as readers:
         return in_turn(readers.map(lambda release: _release_needs(release, offers), releases))
 
@@ -118,7 +118,7 @@ def _turn(needs: ReleaseNeeds) -> tuple[bool, float]:
     return needs.priority is not Priority.PRODUCTION, -needs.release.modified.timestamp()
 
 
-def _offers(store_url: str, *, now: datetime) -> tuple[Offer, ...]:
+def recent_offers(store_url: str, *, now: datetime) -> tuple[Offer, ...]:
     """Return the offers of agents that were announced recently."""
     announced = Store.connect(store_url).records(Announcement)
     return tuple(announcement.offer for announcement in announced if _lives(announcement, now))

@@ -6,7 +6,7 @@ locals {
   releases = aws_s3_bucket.this["releases"].arn
 
   # Folders of the store, see ARCHITECTURE.md.
-  written_by_agents     = ["blobs", "engines", "leases", "probes", "quarantine", "targets", "timing"]
+  written_by_agents     = ["blobs", "channels", "engines", "leases", "probes", "quarantine", "targets", "timing"]
   written_by_converters = ["conversions", "hashed"]
   deleted_by_agents     = ["leases", "probes", "timing"]
 
@@ -15,6 +15,7 @@ locals {
     converter = data.aws_iam_policy_document.converter.json
     s3_agent  = data.aws_iam_policy_document.s3_agent.json
     consumer  = data.aws_iam_policy_document.consumer.json
+    promoter  = data.aws_iam_policy_document.promoter.json
     publisher = data.aws_iam_policy_document.publisher.json
   }
 }
@@ -39,6 +40,14 @@ data "aws_iam_policy_document" "agent" {
     sid       = "ReadWhatConvertersWrite"
     actions   = ["s3:GetObject"]
     resources = [for folder in local.written_by_converters : "${local.store}/${folder}/*"]
+  }
+
+  # Agents keep the index of a channel. What a channel points to is people's to decide.
+  statement {
+    sid       = "LeaveChannelsToPeople"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["${local.store}/channels/*/history/*", "${local.store}/channels/policies.json"]
   }
 
   statement {
@@ -127,7 +136,42 @@ data "aws_iam_policy_document" "consumer" {
   statement {
     sid       = "ReadEngines"
     actions   = ["s3:GetObject"]
-    resources = ["${local.store}/engines/*", "${local.store}/blobs/*"]
+    resources = ["${local.store}/channels/*", "${local.store}/engines/*", "${local.store}/blobs/*"]
+  }
+}
+
+# Who moves channels: reads what the policy of a channel asks for.
+data "aws_iam_policy_document" "promoter" {
+  source_policy_documents = [data.aws_iam_policy_document.consumer.json]
+
+  statement {
+    sid       = "LookAtAgents"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.store}/targets/*"]
+  }
+
+  statement {
+    sid       = "MoveChannels"
+    actions   = ["s3:PutObject"]
+    resources = ["${local.store}/channels/*", "${local.store}/probes/*"]
+  }
+
+  statement {
+    sid       = "RemoveProbes"
+    actions   = ["s3:DeleteObject"]
+    resources = ["${local.store}/probes/*"]
+  }
+
+  statement {
+    sid       = "FindReleases"
+    actions   = ["s3:ListBucket"]
+    resources = [local.releases]
+  }
+
+  statement {
+    sid       = "LookAtRequests"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.releases}/${var.releases_prefix}/*/build.yaml"]
   }
 }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.domain.compatibility import HardwareLevel
-from tasks.domain.digest import BlobRef, blob_ref
+from tasks.domain.digest import BlobRef, blob_ref, model_digest
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.recorded_key import recorded_build_key
 from tasks.domain.request import Precision
@@ -36,6 +36,7 @@ class Candidate:
         model: name of the model.
         version: name of the release.
         release: URL of the release.
+        model_digest: digest of the model's bytes in the release.
         key: the record's key, relative to the store's root.
         record: digest and size of the record's bytes.
         build_key: digest of what it was made from.
@@ -59,6 +60,7 @@ class Candidate:
     model: str
     version: str
     release: str
+    model_digest: str
     key: str
     record: BlobRef
     build_key: str
@@ -103,6 +105,7 @@ class Candidate:
             "model": self.model,
             "version": self.version,
             "release": self.release,
+            "model_digest": self.model_digest,
             "record": {"key": self.key, "sha256": self.record.sha256, "size": self.record.size},
             "build_key": self.build_key,
             "plan": {"sha256": self.plan.sha256, "size": self.plan.size},
@@ -163,7 +166,7 @@ def candidate_of_record(data: bytes) -> Candidate:
 def _from_entry(document: Mapping[str, Any]) -> Candidate:
     record, asked, target = document["record"], document["compatibility"], document["target"]
     candidate = Candidate(
-        **_names(document, "model", "version", "release", "build_key", "verdict", "created"),
+        **_names(document, "model", "version", "release", "model_digest", "build_key", "verdict", "created"),
         key=_text(record["key"]),
         record=_blob(record),
         plan=_blob(document["plan"]),
@@ -197,6 +200,10 @@ def _from_record(document: Mapping[str, Any], record: BlobRef) -> Candidate:
     candidate = Candidate(
         **_names(document, "model", "version", "build_key", "key", "created"),
         release="s3://" + "/".join(filter(None, (ref[n] for n in ("bucket", "prefix", "model", "version")))),
+        model_digest=model_digest(
+            document["release"]["format"],
+            {_text(file["path"]): _text(file["sha256"]) for file in document["release"]["files"]},
+        ),
         record=record,
         plan=_blob(document["plan"]),
         target=_target(target, version=TensorRTVersion(**parts)),

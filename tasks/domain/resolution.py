@@ -37,6 +37,9 @@ class Mark(StrEnum):
 _LEVELS = {"R13": Mark.SAME_COMPUTE_CAPABILITY, "R12": Mark.HARDWARE_COMPATIBLE}
 
 
+_COMPATIBLE = {Mark.SAME_COMPUTE_CAPABILITY, Mark.HARDWARE_COMPATIBLE, Mark.VERSION_COMPATIBLE}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What compatibility costs, by measurements on the GPU and TensorRT that built both engines.
@@ -106,6 +109,11 @@ class Resolution:
     choice: Choice | None
     reasons: tuple[Reason, ...] = ()
     passed_over: tuple[Candidate, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether the choice is an engine for this very GPU and TensorRT, so that looking further is idle."""
+        return self.choice is not None and not _COMPATIBLE & set(self.choice.marks)
 
     def chosen(self) -> Choice:
         """Return the choice.

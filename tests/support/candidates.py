@@ -43,6 +43,7 @@ def engine(
             "model": "resnet",
             "version": "7",
             "release": "s3://models/resnet/7",
+            "model_digest": "d" * 64,
             "key": key,
             "record": BlobRef(sha256=digit * 64, size=9),
             "build_key": digit * 64,
