@@ -151,25 +151,17 @@ def _engine_record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineReco
     order, built = engine.order, engine.built
     return EngineRecord(
         **_of_conversion(engine.conversion),
+        **_of_plan(built),
         key=order.key,
         build_key=order.build_key,
         model=order.release.ref.model,
         version=order.release.ref.version,
-        target=built.target,
-        toolchain=built.info,
         options=order.options,
         input_overrides=order.input_overrides,
         release=order.release,
-        plan=built.ref,
         layers=layers,
-        no_layers=built.no_layers,
-        read_back=built.read_back,
-        inputs=built.inputs,
-        outputs=built.outputs,
         engine_verification=engine.verification,
         seconds={**built.seconds, **engine.seconds},
-        peak_mib=built.peak_mib,
-        warnings=built.warnings,
         timing=engine.timing,
         denied_to_build=engine.denied,
         profile=engine.profiled.profile,
@@ -178,6 +170,21 @@ def _engine_record(engine: VerifiedEngine, layers: BlobRef | None) -> EngineReco
         attempt=engine.attempt,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _of_plan(built: BuiltEngine) -> dict[str, Any]:
+    """Return the fields of the engine's record about its plan."""
+    return {
+        "plan": built.ref,
+        "target": built.target,
+        "toolchain": built.info,
+        "inputs": built.inputs,
+        "outputs": built.outputs,
+        "no_layers": built.no_layers,
+        "read_back": built.read_back,
+        "peak_mib": built.peak_mib,
+        "warnings": built.warnings,
+    }
 
 
 def _of_conversion(conversion: ConversionRecord) -> dict[str, Any]:

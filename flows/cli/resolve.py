@@ -7,15 +7,24 @@ from typing import Annotated
 import typer
 
 from flows.addresses import store_at
+from flows.cli.host_options import (
+    Architecture,
+    Compute,
+    Cuda,
+    Driver,
+    GpuName,
+    LeanRuntimes,
+    System,
+    TensorRT,
+    Triton,
+    WantedPrecisions,
+)
 from flows.cli.options import AllowHostCode, Json, StoreUrl, Version
 from flows.cli.output import print_json, say
-from tasks.domain.errors import RequestInvalid
-from tasks.domain.host import Host
-from tasks.domain.host_options import named_gpu, named_tensorrt, named_wanted
+from tasks.domain.host_options import described_host, named_wanted
 from tasks.domain.resolution import Choice
 from tasks.domain.resolution_rules import RULES
-from tasks.domain.triton_releases import triton_release
-from tasks.store.resolving import resolve_stored
+from tasks.store.resolving import Resolved, resolve_stored
 
 Name = Annotated[
     str, typer.Argument(metavar="MODEL[@CHANNEL]", help="The model. Default channel: production.")
@@ -25,69 +34,39 @@ Name = Annotated[
 def resolve(  # noqa: PLR0913 (each is an option)
     name: Name,
     *,
-    gpu: Annotated[
-        str, typer.Option("--gpu", metavar="GPU", help="The host's GPU, such as l4 or 'NVIDIA L4'.")
-    ],
-    tensorrt: Annotated[
-        str | None,
-        typer.Option(
-            "--tensorrt", metavar="VERSION", help="Its TensorRT, all four parts; 1.x is TensorRT-RTX."
-        ),
-    ] = None,
-    triton: Annotated[
-        str | None,
-        typer.Option("--triton", metavar="IMAGE", help="Its image of Triton instead, such as 26.07-trtllm."),
-    ] = None,
+    gpu: GpuName,
+    tensorrt: TensorRT = None,
+    triton: Triton = None,
     version: Version = None,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option("--precision", help="Precisions that will do, the best first. May be repeated."),
-    ] = None,
-    compute: Annotated[
-        str | None, typer.Option("--compute", help="Compute capability of a GPU that is not known by name.")
-    ] = None,
-    driver: Annotated[str | None, typer.Option("--driver", help="Version of its NVIDIA driver.")] = None,
-    cuda: Annotated[str | None, typer.Option("--cuda", help="CUDA that its TensorRT was built for.")] = None,
-    lean: Annotated[
-        list[str] | None,
-        typer.Option("--lean-runtime", metavar="VERSION", help="A lean runtime at hand. May be repeated."),
-    ] = None,
-    system: Annotated[str, typer.Option("--os", help="Operating system.")] = "linux",
-    architecture: Annotated[str, typer.Option("--architecture", help="Processor architecture.")] = "x86_64",
+    precision: WantedPrecisions = None,
+    compute: Compute = None,
+    driver: Driver = None,
+    cuda: Cuda = None,
+    lean: LeanRuntimes = None,
+    system: System = "linux",
+    architecture: Architecture = "x86_64",
     allow_host_code: AllowHostCode = False,
     store: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
     """Say which engine a host gets, or for each engine why it does not run there."""
-    wanted = named_wanted(name, version, precision or ())
-    row, image = named_gpu(gpu, compute), None if triton is None else triton_release(triton)
-    if (tensorrt is None) == (image is None):
-        raise RequestInvalid(
-            wanted="the host's TensorRT",
-            found="not exactly one of --tensorrt and --triton",
-            fix="give one of both",
-        )
-    flavour, number = named_tensorrt(tensorrt or str(image and image.tensorrt))
-    host = Host(
-        gpu=row.name,
-        compute=row.compute,
-        flavour=flavour,
-        version=number,
-        os=system,
-        architecture=architecture,
-        driver=driver,
-        cuda=cuda or (image.cuda if image else None),
-        host_code=allow_host_code,
-        lean_runtimes=frozenset(named_tensorrt(text)[1] for text in lean or ()),
-        triton=image.name if image else None,
-    )
-    resolved = resolve_stored(store_at(store), host, wanted)
-    if as_json and resolved.resolution.choice is not None:
-        print_json(resolved.to_document())
-        return
+    host = described_host(
+        gpu, tensorrt=tensorrt, triton=triton, compute=compute, driver=driver, cuda=cuda, lean=lean or (),
+        system=system, architecture=architecture, host_code=allow_host_code,
+    )  # fmt: skip
+    resolved = resolve_stored(store_at(store), host, named_wanted(name, version, precision or ()))
     if as_json:
-        print_json({**resolved.to_document(), "error": resolved.resolution.refusal().to_document()})
-    _show(resolved.resolution.chosen())
+        print_json(_document(resolved))
+    choice = resolved.resolution.chosen()
+    if not as_json:
+        _show(choice)
+
+
+def _document(resolved: Resolved) -> dict[str, object]:
+    """Return it JSON-ready, with the error if no engine fits."""
+    if resolved.resolution.choice is not None:
+        return resolved.to_document()
+    return {**resolved.to_document(), "error": resolved.resolution.refusal().to_document()}
 
 
 def _show(choice: Choice) -> None:

@@ -190,35 +190,49 @@ def _from_record(document: Mapping[str, Any], record: BlobRef) -> Candidate:
         raise ValueError(f"schema {document['schema']!r}")
     if recorded_build_key(document) not in (None, document["build_key"]):
         raise ValueError("a build key that its contents do not make")
-    options, target, ref = document["options"], document["target"], document["release"]["ref"]
-    asked = options.get("compatibility") or {}
+    target, verification = document["target"], document["engine_verification"]
     parts = {name: int(target["version"][name]) for name in ("major", "minor", "patch", "build")}
-    verification = document["engine_verification"]
     errors = [float(row["relative"]) for row in verification["comparisons"]]
-    if (ref["model"], ref["version"]) != (document["model"], document["version"]):
-        raise ValueError("the names of another release")
     candidate = Candidate(
         **_names(document, "model", "version", "build_key", "key", "created"),
-        release="s3://" + "/".join(filter(None, (ref[n] for n in ("bucket", "prefix", "model", "version")))),
-        model_digest=model_digest(
-            document["release"]["format"],
-            {_text(file["path"]): _text(file["sha256"]) for file in document["release"]["files"]},
-        ),
+        **_of_release(document),
+        **_of_options(document["options"]),
         record=record,
         plan=_blob(document["plan"]),
         target=_target(target, version=TensorRTVersion(**parts)),
-        precision=Precision(options["precision"]),
-        version_compatible=_flag(asked.get("version", False)),
-        lean_runtime=_flag(asked.get("lean_runtime", True)),
-        hardware=HardwareLevel(asked.get("hardware", "none")),
         read_back=_level((document.get("read_back") or {}).get("hardware")),
-        stripped=_flag(options.get("stripped", False)),
-        plugins=tuple(_text(plugin["library"]) for plugin in options.get("plugins", ())),
         verdict=_text(verification["verdict"]),
         error=max(errors, default=None),
         speed=measured_speed(document.get("profile") or {"state": ""}),
     )
     return _consistent(candidate)
+
+
+def _of_release(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return place and digest of the release that a record was made from."""
+    release = document["release"]
+    ref = release["ref"]
+    if (ref["model"], ref["version"]) != (document["model"], document["version"]):
+        raise ValueError("the names of another release")
+    parts = [ref[name] for name in ("bucket", "prefix", "model", "version") if ref[name]]
+    files = {_text(file["path"]): _text(file["sha256"]) for file in release["files"]}
+    return {
+        "release": f"s3://{'/'.join(parts)}",
+        "model_digest": model_digest(_text(release["format"]), files),
+    }
+
+
+def _of_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was asked of the plan. Options that a record lacks are younger than the record."""
+    asked = options.get("compatibility") or {}
+    return {
+        "precision": Precision(options["precision"]),
+        "version_compatible": _flag(asked.get("version", False)),
+        "lean_runtime": _flag(asked.get("lean_runtime", True)),
+        "hardware": HardwareLevel(asked.get("hardware", "none")),
+        "stripped": _flag(options.get("stripped", False)),
+        "plugins": tuple(_text(plugin["library"]) for plugin in options.get("plugins", ())),
+    }
 
 
 def _consistent(candidate: Candidate) -> Candidate:

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from tasks.domain.errors import RequestInvalid
 from tasks.domain.gpu_models import GPU_MODELS, Gpu, gpu_called, gpu_slug
-from tasks.domain.host import Wanted
+from tasks.domain.host import Host, Wanted
 from tasks.domain.request import Precision
 from tasks.domain.target import ComputeCapability, Flavour, TensorRTVersion
+from tasks.domain.triton_releases import triton_release
 
 T = TypeVar("T")
 
@@ -53,6 +54,40 @@ def named_tensorrt(text: str) -> tuple[Flavour, TensorRTVersion]:
     """
     version = _parsed(TensorRTVersion.parse, text, "a TensorRT version such as 10.13.3.9")
     return (Flavour.RTX if version.major == _RTX else Flavour.TENSORRT), version
+
+
+def described_host(  # noqa: PLR0913 (each is an option of its own)
+    gpu: str,
+    *,
+    tensorrt: str | None = None,
+    triton: str | None = None,
+    compute: str | None = None,
+    driver: str | None = None,
+    cuda: str | None = None,
+    lean: Iterable[str] = (),
+    system: str = "linux",
+    architecture: str = "x86_64",
+    host_code: bool = False,
+) -> Host:
+    """Return the host with these properties, as people type them; see `Host`.
+
+    Raises:
+        RequestInvalid: something is not known, or its TensorRT is named twice or not at all.
+    """
+    row, image = named_gpu(gpu, compute), None if triton is None else triton_release(triton)
+    if (tensorrt is None) == (image is None):
+        raise RequestInvalid(
+            wanted="the host's TensorRT",
+            found="not exactly one of --tensorrt and --triton",
+            fix="give the version, or the image of Triton",
+        )
+    flavour, version = named_tensorrt(tensorrt or str(image and image.tensorrt))
+    return Host(
+        gpu=row.name, compute=row.compute, flavour=flavour, version=version, os=system,
+        architecture=architecture, driver=driver, cuda=cuda or (image.cuda if image else None),
+        lean_runtimes=frozenset(named_tensorrt(text)[1] for text in lean), host_code=host_code,
+        triton=image.name if image else None,
+    )  # fmt: skip
 
 
 def named_wanted(name: str, version: str | None, precisions: Iterable[str]) -> Wanted:

@@ -65,7 +65,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         raise timing.refusal(session.messages, needs_gpu=session.family.NEEDS_GPU)
     warnings = session.messages.shortened()
     with phases.timed("inspect"):
-        reported, no_layers = _inspect(session, path, written, Path(request["layers"]))
+        inspected = _inspect(session, path, written, Path(request["layers"]))
     return {
         "plan": written,
         "target": session.target,
@@ -74,8 +74,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         "outputs": outputs,
         "seconds": phases.seconds,
         "warnings": warnings,
-        "no_layers": no_layers,
-        "read_back": reported,
+        **inspected,
         "timing": timing.document(),
     }
 
@@ -162,21 +161,16 @@ def configured(session: Session, network: Any, advance: Callable[[float], None])
     return config
 
 
-def _inspect(
-    session: Session, plan: Path, written: dict[str, Any], layers: Path
-) -> tuple[dict[str, Any] | None, str]:
-    """Return what TensorRT reports of the plan's form, and why not; write its report on layers to `layers`.
-
-    The form is None if the plan does not load here; the text is empty if the report was written.
-    """
-    trt, reported = session.trt, None
+def _inspect(session: Session, plan: Path, written: dict[str, Any], layers: Path) -> dict[str, Any]:
+    """Return `read_back` and `no_layers`; write TensorRT's report on layers to `layers`."""
+    trt, reported, no_layers = session.trt, None, ""
     try:
         engine = load_built(trt, session.logger, session.messages, session.options, plan, built=written)
         reported = read_back(engine, session.options)
         layers.write_text(read_layers(trt, engine), "utf-8")
     except NoLayersError as reason:
-        return reported, str(reason)
-    return reported, ""
+        no_layers = str(reason)
+    return {"read_back": reported, "no_layers": no_layers}
 
 
 def _target_text(target: dict[str, Any]) -> str:

@@ -51,8 +51,16 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
     },
     "consumer": {
         "${local.store}": {"s3:ListBucket"},
+        "${local.store}/channels/*": {"s3:GetObject"},
         "${local.store}/engines/*": {"s3:GetObject"},
         "${local.store}/blobs/*": {"s3:GetObject"},
+    },
+    "promoter": {
+        "${local.store}/targets/*": {"s3:GetObject"},
+        "${local.store}/channels/*": {"s3:PutObject"},
+        "${local.store}/probes/*": {"s3:PutObject", "s3:DeleteObject"},
+        "${local.releases}": {"s3:ListBucket"},
+        f"{RELEASES}/*/build.yaml": {"s3:GetObject"},
     },
     "publisher": {"${local.releases}": {"s3:ListBucket"}, f"{RELEASES}/*": READ_WRITE},
     "notifications": {QUEUE: {"sqs:SendMessage"}},
@@ -82,12 +90,23 @@ def _statements(name: str) -> list[dict[str, Any]]:
     return statements
 
 
+DECIDED = {
+    "sid": "LeaveChannelsToPeople",
+    "effect": "Deny",
+    "actions": ["s3:PutObject"],
+    "resources": ["${local.store}/channels/*/history/*", "${local.store}/channels/policies.json"],
+    "__is_block__": True,
+}
+
+
 def test_each_kind_of_process_may_do_what_it_does() -> None:
     documents = dict(_blocks("data", "aws_iam_policy_document"))
     assert documents.keys() == ALLOWED.keys() | {"tls_only"}
     for name, allowed in ALLOWED.items():
         actions: dict[str, set[str]] = {}
         for statement in _statements(name):
+            if statement == DECIDED:
+                continue
             assert statement.get("effect", "Allow") == "Allow"
             resources = statement["resources"]
             for resource in resources if isinstance(resources, list) else [resources]:
@@ -102,7 +121,9 @@ def test_no_star_stands_for_an_action_or_for_a_place() -> None:
             resources = statement["resources"]
             for resource in resources if isinstance(resources, list) else [resources]:
                 assert resource.startswith("${"), resource
-                assert re.fullmatch(r"[^*]*(/\*(/build\.yaml|/requests/\*)?(\"\]\})?)?", resource), resource
+                assert re.fullmatch(
+                    r"[^*]*(/\*(/build\.yaml|/requests/\*|/history/\*)?(\"\]\})?)?", resource
+                ), resource
     (refusal,) = _statements("tls_only")
     assert refusal["effect"] == "Deny"  # the one place where everything is meant
 
@@ -112,6 +133,10 @@ def test_a_converter_overwrites_nothing_of_a_release() -> None:
     ((condition,),) = [each["condition"] for each in writes]
     assert (condition["test"], condition["variable"]) == ("Null", "s3:if-none-match")
     assert condition["values"] == ["false"]
+
+
+def test_agents_do_not_decide_what_a_channel_points_to() -> None:
+    assert DECIDED in _statements("agent")
 
 
 def test_only_the_bucket_of_this_account_may_notify() -> None:

@@ -33,11 +33,13 @@ from tasks.domain.request import Precision
 from tasks.domain.target import TensorRTVersion
 from tasks.store import channel_index, channels
 from tasks.store.announcements import announce
+from tasks.store.candidates import stored_candidate
 from tasks.store.channel_index import add_to_channels, refresh_channel
 from tasks.store.channels import channel_at, find_channel, history, move_channel, next_move, rebuild_pointer
 from tasks.store.resolving import resolve_stored
 from tasks.store.store import Store
 from tests.support.candidates import host
+from tests.support.waiting import PATIENCE
 
 NAME = "resnet@production"
 
@@ -135,11 +137,11 @@ def test_of_two_that_move_a_channel_at_once_one_wins_and_the_other_is_told(
     for version in ("7", "8", "9"):
         put(version)
     set_to(store, "7")
-    met = Barrier(2)
+    met = Barrier(2, timeout=PATIENCE)
     engines_of = channel_index.channel_engines
 
     def meeting(place: Store, channel: Channel) -> list[Any]:
-        met.wait(30)
+        met.wait()
         return engines_of(place, channel)
 
     monkeypatch.setattr(command, "channel_engines", meeting)
@@ -280,7 +282,7 @@ def test_an_index_never_offers_engines_of_another_release(
     put("7")
     channel, stranger = set_to(store, "7"), put("8")
     address = store.address(channel.key)
-    eight = channel_index.stored_candidate(store, stranger.key)
+    eight = stored_candidate(store, stranger.key)
     assert eight is not None
     document = channel.to_document() | {"engines": [eight.to_document(), {"of": "a newer version"}]}
     store.client.put_object(Bucket=address.bucket, Key=address.key, Body=json.dumps(document).encode())
