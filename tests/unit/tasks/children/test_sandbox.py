@@ -179,7 +179,7 @@ def test_a_child_in_another_interpreter_reads_that_and_writes_into_no_environmen
 
 
 def test_the_devices_of_a_gpu_stay_usable(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shared memory and names of threads, which the driver uses, and what is called like one of its devices."""
+    """Shared memory and names of threads, which the driver uses, and what has the name of its device."""
     if not sandbox.protection().files:
         pytest.skip("this host can close no files")
     monkeypatch.setattr(sandbox, "_DEVICES", ("full",))
