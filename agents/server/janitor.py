@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +33,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
+from agents.server.clock import server_now
 from agents.server.flow_runs import FLOWS, PARENT_TAG, all_flow_runs, cancel_of, detached_tag
 from tasks.domain.errors import FarmError
 
@@ -95,21 +96,22 @@ async def sweep(client: PrefectClient, *, previous: Mapping[UUID, bool] = _NOTHI
         client: of the farm's server.
         previous: `crashes` of the previous sweep; their states are not read again.
     """
-    now = datetime.now(UTC)
+    now = await server_now(client)
     due = FlowRunFilterExpectedStartTime.model_validate({"before_": now})  # not future runs of a schedule
     alive = [run for run in await _farm_runs(client, _ALIVE, expected_start_time=due) if parent_of(run)]
     young = FlowRunFilterEndTime.model_validate({"after_": now - _REVIVED_FOR})
     crashed = await _farm_runs(client, [StateType.CRASHED], end_time=young)
     parents = await _by_id(client, {parent_of(run) for run in (*alive, *crashed)} - {None})
     crashes = await _crashes(client, (*crashed, *parents.values()), previous)
+    fate = _Fate(parents=parents, crashes=crashes, now=now)
     cancelled, revived = [], []
     for run in alive:
-        if _is_wanted(run, parents, crashes) is False:
+        if fate.is_wanted(run) is False:
             cancelled += await _set_state(client, run, cancel_of(run, "Its parent ended."))
     for run in crashed:
-        if _is_wanted(run, parents, crashes) and _will_restart(run, crashes):
+        if fate.is_wanted(run) and fate.will_restart(run):
             message = f"It crashed: {run.state and run.state.message}"
-            revived += await _set_state(client, run, AwaitingRetry(message=message))
+            revived += await _set_state(client, run, AwaitingRetry(message=message, scheduled_time=now))
     return Swept(cancelled=tuple(cancelled), revived=tuple(revived), crashes=crashes)
 
 
@@ -125,7 +127,10 @@ def parent_of(run: FlowRun) -> UUID | None:
 
 async def will_restart(client: PrefectClient, run: FlowRun) -> bool:
     """Return whether `run` crashed and will be restarted, if its parent still waits for it."""
-    return _is_young_crash(run) and not await _reached_crash_limit(client, run)
+    if run.state_type is not StateType.CRASHED:
+        return False
+    now = await server_now(client)
+    return _is_young_crash(run, now) and not await _reached_crash_limit(client, run)
 
 
 async def crash_limit_reached(client: PrefectClient, run: FlowRun) -> bool:
@@ -160,35 +165,48 @@ async def _reached_crash_limit(client: PrefectClient, run: FlowRun) -> bool:
         return True
 
 
-def _will_restart(run: FlowRun, crashes: Mapping[UUID, bool]) -> bool:
-    """Return whether a crashed run will be restarted."""
-    return run.state is not None and not crashes.get(run.state.id, True) and _is_young_crash(run)
-
-
-def _is_young_crash(run: FlowRun) -> bool:
+def _is_young_crash(run: FlowRun, now: datetime) -> bool:
     if run.deployment_id is None or run.state is None or run.state_type is not StateType.CRASHED:
         return False
-    return datetime.now(UTC) - run.state.timestamp < _REVIVED_FOR
+    return now - run.state.timestamp < _REVIVED_FOR
 
 
-def _is_wanted(run: FlowRun, parents: Mapping[UUID, FlowRun], crashes: Mapping[UUID, bool]) -> bool | None:
-    """Return whether `run` is still wanted; None as in `_waits`."""
-    parent = parent_of(run)
-    if parent is None or detached_tag(parents.get(parent)) in run.tags:
-        return True
-    return _waits(parents.get(parent), crashes)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fate:
+    """Decides what becomes of runs.
 
-
-def _waits(parent: FlowRun | None, crashes: Mapping[UUID, bool]) -> bool | None:
-    """Return whether `parent` waits for its children, or will after its restart; None if it has completed.
-
-    A parent that was deleted waits for nothing.
+    Attributes:
+        parents: the runs that submitted others.
+        crashes: as in `Swept`.
+        now: the server's time.
     """
-    if parent is None or parent.state_type in _ENDS_CHILDREN:
-        return False
-    if parent.state_type is StateType.CRASHED:
-        return _will_restart(parent, crashes)
-    return None if parent.state_type is StateType.COMPLETED else True
+
+    parents: Mapping[UUID, FlowRun]
+    crashes: Mapping[UUID, bool]
+    now: datetime
+
+    def will_restart(self, run: FlowRun) -> bool:
+        """Return whether a crashed run will be restarted."""
+        may = run.state is not None and not self.crashes.get(run.state.id, True)
+        return may and _is_young_crash(run, self.now)
+
+    def is_wanted(self, run: FlowRun) -> bool | None:
+        """Return whether `run` is still wanted; None as in `_waits`."""
+        parent = parent_of(run)
+        if parent is None or detached_tag(self.parents.get(parent)) in run.tags:
+            return True
+        return self._waits(self.parents.get(parent))
+
+    def _waits(self, parent: FlowRun | None) -> bool | None:
+        """Return whether `parent` waits for its children, or will once restarted; None if it has completed.
+
+        A parent that was deleted waits for nothing.
+        """
+        if parent is None or parent.state_type in _ENDS_CHILDREN:
+            return False
+        if parent.state_type is StateType.CRASHED:
+            return self.will_restart(parent)
+        return None if parent.state_type is StateType.COMPLETED else True
 
 
 async def _by_id(client: PrefectClient, wanted: Iterable[UUID | None]) -> dict[UUID, FlowRun]:

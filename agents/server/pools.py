@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import Worker, WorkerStatus, WorkPool
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from agents.server.changes import Action, Change, Plan
+from agents.server.clock import server_now
 from tasks.domain.errors import PoolUnsafe
 from tasks.domain.offer import CPU_POOL
 from tasks.domain.printable import printable_name
@@ -41,14 +42,16 @@ def agent_for(pool: str) -> str:
     return "enginefarm agent gpu" if pool.startswith("gpu-") else "enginefarm agent cpu"
 
 
-def is_online(worker: Worker) -> bool:
+def is_online(worker: Worker, now: datetime) -> bool:
     """Return whether `worker` sends heartbeats; the status that the server reports lags behind.
 
-    The clocks of this host and of the server must agree within seconds.
+    Args:
+        worker: as the server reports it.
+        now: the server's time, see `server_now`.
     """
     seen = worker.last_heartbeat_time
     silent = timedelta(seconds=_MISSED_BEATS * (worker.heartbeat_interval_seconds or _USUAL_BEAT))
-    return worker.status == WorkerStatus.ONLINE and seen is not None and datetime.now(UTC) - seen < silent
+    return worker.status == WorkerStatus.ONLINE and seen is not None and now - seen < silent
 
 
 async def workers_online(client: PrefectClient, pool: str) -> set[str]:
@@ -57,7 +60,8 @@ async def workers_online(client: PrefectClient, pool: str) -> set[str]:
         workers = await client.read_workers_for_work_pool(pool)
     except ObjectNotFound:
         return set()
-    return {worker.name for worker in workers if is_online(worker)}
+    now = await server_now(client)
+    return {worker.name for worker in workers if is_online(worker, now)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Scheduled
 from pydantic import TypeAdapter
 
+from agents.server.clock import server_now
 from agents.server.flow_runs import release_run_name
 from tasks.domain.errors import NotDeployed, RequestInvalid
 from tasks.domain.overrides import AS_REQUESTED, Overrides
@@ -75,6 +77,7 @@ async def start_release(  # noqa: PLR0913 (what a run is started with)
             deployment,
             parameters=_parameters(release, overrides),
             name=release_run_name(release),  # until it starts, it would have a random name
+            state=Scheduled(scheduled_time=await server_now(client)),
             tags=[f"way:{way}"] if way else None,
             work_queue_name=queue,
             idempotency_key=idempotency_key,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
@@ -17,6 +17,7 @@ from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter, ValidationError
 
+from agents.server.clock import server_now
 from tasks.domain.digest import document_digest
 
 REPORT_SECONDS = 30.0
@@ -50,15 +51,13 @@ class S3Presence:
     waiting: int | None = None
     in_flight: int | None = None
 
-    @property
-    def age(self) -> timedelta:
-        """How long ago it reported."""
-        return datetime.now(UTC) - datetime.fromisoformat(self.seen)
+    def age(self, now: datetime) -> timedelta:
+        """Return how long ago it reported; `now` is the server's time."""
+        return now - datetime.fromisoformat(self.seen)
 
-    @property
-    def is_online(self) -> bool:
-        """Whether it has reported lately."""
-        return self.age < _ONLINE
+    def is_online(self, now: datetime) -> bool:
+        """Return whether it has reported lately; `now` is the server's time."""
+        return self.age(now) < _ONLINE
 
 
 _PRESENCE: TypeAdapter[S3Presence] = TypeAdapter(S3Presence)
@@ -72,17 +71,21 @@ def variable_of(host: str, places: Sequence[str], queue: str) -> str:
 
 
 async def report_presence(client: PrefectClient, presence: S3Presence) -> None:
-    """Replace what the agent last said of itself; a first report replaces agents long gone.
+    """Replace what the agent last said of itself, in the server's time.
+
+    A first report replaces agents that are long gone.
 
     Raises:
         httpx.TransportError, PrefectHTTPStatusError: the server did not answer, or refused.
     """
-    name, value = variable_of(presence.host, presence.places, presence.queue), _document(presence)
+    now = await server_now(client)
+    value = _document(presence) | {"seen": now.isoformat(timespec="seconds")}
+    name = variable_of(presence.host, presence.places, presence.queue)
     if await client.read_variable_by_name(name) is None:
         await client.create_variable(VariableCreate(name=name, value=value, tags=["enginefarm"]))
         for other in await s3_presences(client):
             same = (other.places, other.queue) == (presence.places, presence.queue)
-            if same and other.age > _FORGOTTEN:
+            if same and other.age(now) > _FORGOTTEN:
                 with suppress(ObjectNotFound):
                     await client.delete_variable_by_name(variable_of(other.host, other.places, other.queue))
     else:

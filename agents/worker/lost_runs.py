@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
@@ -21,6 +21,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from agents.processes import end_run
+from agents.server.clock import server_now
 from agents.server.flow_runs import TAKEN, WORKER_LABEL, all_flow_runs, is_assigned_to
 
 # Workaround (Prefect 3.8.8): runs of a worker that ended stay Pending or Running on the server. Remove when
@@ -43,7 +44,9 @@ async def give_up_runs(client: PrefectClient, pool: str, worker: str) -> int:
 
 async def hand_back_runs(client: PrefectClient, pool: str, worker: str) -> int:
     """Return the runs that `worker` had to the queue for other agents; see `give_up_runs`."""
-    state: State[Any] = AwaitingRetry(message=f"handed back because {worker} was asked to stop")
+    state: State[Any] = AwaitingRetry(
+        message=f"handed back because {worker} was asked to stop", scheduled_time=await server_now(client)
+    )
     return await _set_states(client, await _worker_runs(client, pool, worker), state)
 
 
@@ -54,12 +57,13 @@ async def sweep_runs(client: PrefectClient, pool: str, worker: str) -> None:
     queue. If `worker` did not notice that its run was cancelled, as happens after a long outage of the
     server, the run's process is killed.
     """
-    now = datetime.now(UTC)
+    now = await server_now(client)
     for run in await _pool_runs(client, pool, [StateType.PENDING, StateType.CANCELLING]):
         age = now - run.state.timestamp if run.state else timedelta()
         label = run.labels.get(WORKER_LABEL)
         if run.state_type is StateType.PENDING and label is None and age > _LOST_AFTER:
-            await _set_states(client, [run], AwaitingRetry(message="its worker stopped before starting it"))
+            why = "its worker stopped before starting it"
+            await _set_states(client, [run], AwaitingRetry(message=why, scheduled_time=now))
         if run.state_type is StateType.CANCELLING and label == worker and age > _UNNOTICED_AFTER:
             if str(run.infrastructure_pid or "").isdecimal():  # whoever writes runs could write anything
                 end_run(int(str(run.infrastructure_pid)), str(run.id))

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
 from agents.processes import PARENT_VARIABLE
+from agents.server.clock import SKEW, clock_skew
 from agents.server.flow_runs import is_assigned_to
 from agents.server.run_errors import error_of
 from agents.worker.crash_reports import ReportingWorker
@@ -73,6 +75,7 @@ class FarmJob(ProcessJobConfiguration):
 
     flows: ClassVar[Mapping[str, str]] = {}
     run_environment: ClassVar[Mapping[str, str]] = {}
+    clock_skew: ClassVar[timedelta] = timedelta()
 
     def prepare_for_flow_run(  # noqa: PLR0913, PLR0917 (Prefect's)
         self,
@@ -98,6 +101,8 @@ class FarmJob(ProcessJobConfiguration):
             "PREFECT__FLOW_ENTRYPOINT": entrypoint,
             PARENT_VARIABLE: str(os.getpid()),
         }
+        if self.clock_skew:
+            self.env[SKEW] = str(self.clock_skew.total_seconds())
         super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id)
 
 
@@ -114,6 +119,7 @@ class FarmWorker(ReportingWorker):
             create_pool_if_not_found=False,
         )
         self._builds = order.pool != CPU_POOL  # in that pool, a release may name a target that no agent has
+        self._lead = self._prefetch_seconds
         self._draining = self._deaf = self._taking = False
         self.stale = False
         self._answered = time.monotonic()
@@ -165,13 +171,17 @@ class FarmWorker(ReportingWorker):
         return taken
 
     async def sync_with_backend(self) -> None:
-        """Send a heartbeat to the server. If the server is down, the next heartbeat retries."""
+        """Send a heartbeat to the server, and compare clocks. If it is down, the next heartbeat retries."""
         # Workaround (Prefect 3.8.8): a worker ends after a dozen failed heartbeats. Remove when it retries
         # forever.
         try:
             await super().sync_with_backend()
+            FarmJob.clock_skew = await clock_skew(self.client)
         except httpx.HTTPError as error:
             self._logger.warning("the server does not answer: %s", type(error).__name__)
+        # Workaround (Prefect 3.8.8): a worker asks for runs that are due by its host's clock. Remove when the
+        # server's clock counts.
+        self._prefetch_seconds = self._lead + FarmJob.clock_skew.total_seconds()
 
     async def run(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -16,6 +16,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 
+from agents.server.clock import server_now
 from flows.cli.findings import Finding, Level
 from flows.server.client import farm_client
 from tasks.domain.errors import FarmError
@@ -40,9 +41,9 @@ async def schedules(client: PrefectClient, *, within: timedelta = _PLANS_WITHIN)
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[CPU_POOL]))
     deployments = await client.read_deployments(work_pool_filter=pool)
     scheduled = [each for each in deployments if not each.paused and _since(each)]
-    planned = {each.id: await _next(client, each) for each in scheduled}
-    before = datetime.now(UTC) - within
-    forgotten = [each for each in scheduled if planned[each.id] is None and min(_since(each)) < before]
+    now = await server_now(client)
+    planned = {each.id: await _next(client, each, now) for each in scheduled}
+    forgotten = [each for each in scheduled if planned[each.id] is None and min(_since(each)) < now - within]
     # Workaround (Prefect 3.8.8): with SQLAlchemy 2.1 its scheduler plans nothing. Remove the advice when it
     # works.
     if forgotten:
@@ -68,8 +69,8 @@ def _since(deployment: DeploymentResponse) -> list[datetime]:
     return [each.updated for each in deployment.schedules if each.active and each.updated]
 
 
-async def _next(client: PrefectClient, deployment: DeploymentResponse) -> datetime | None:
-    later = FlowRunFilterExpectedStartTime.model_validate({"after_": datetime.now(UTC)})
+async def _next(client: PrefectClient, deployment: DeploymentResponse, now: datetime) -> datetime | None:
+    later = FlowRunFilterExpectedStartTime.model_validate({"after_": now})
     runs = await client.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
         flow_run_filter=FlowRunFilter(expected_start_time=later),

@@ -19,6 +19,7 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter
 
+from agents.server.clock import server_now
 from agents.server.flow_runs import PARENT_TAG, cell_run_name, cell_tags
 from agents.server.janitor import crash_limit_reached
 from agents.server.run_errors import why_unsuccessful
@@ -117,6 +118,7 @@ async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priori
         run = await arun_deployment(
             f"build-engine/{pool}",
             client=client,
+            scheduled_time=await server_now(client),
             parameters={"order": _ORDER.dump_python(order, mode="json")},
             timeout=0,
             flow_run_name=cell_run_name(order),  # until it starts, it would have a random name

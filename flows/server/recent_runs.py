@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -14,6 +14,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
+from agents.server.clock import server_now
 from agents.server.flow_runs import release_of
 from flows.server.view import ListedRun
 
@@ -27,7 +28,7 @@ async def recent_runs(client: PrefectClient, *, limit: int) -> tuple[ListedRun, 
     Raises:
         FarmError: as `farm_client`.
     """
-    due = FlowRunFilterExpectedStartTime.model_validate({"before_": datetime.now(UTC)})
+    due = FlowRunFilterExpectedStartTime.model_validate({"before_": await server_now(client)})
     runs = await client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=["build-release", "reconcile"])),
         flow_run_filter=FlowRunFilter(expected_start_time=due),  # without what a schedule plans

@@ -19,8 +19,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Scheduled
 
+from agents.server.clock import server_now
 from agents.server.flow_runs import (
     DETACHED_TAG,
     PARENT_TAG,
@@ -116,6 +117,7 @@ async def start_reconcile(client: PrefectClient, *, places: tuple[str, ...], bud
         parameters={"places": list(places), "budget": budget},
         name=f"reconcile-{datetime.now(UTC):%F-%H%M%S}",
         tags=["way:command"],
+        state=Scheduled(scheduled_time=await server_now(client)),
     )
 
 
@@ -220,7 +222,8 @@ async def retry(client: PrefectClient, run: FlowRun) -> FlowRun:
         tag = detached_tag(await _run_if_exists(client, parent))
         await client.update_flow_run(run.id, tags=[*others, tag])
     message = "Restarted with `enginefarm retry`."
-    await client.set_flow_run_state(run.id, AwaitingRetry(message=message), force=True)
+    due = AwaitingRetry(message=message, scheduled_time=await server_now(client))
+    await client.set_flow_run_state(run.id, due, force=True)
     return await client.read_flow_run(run.id)
 
 

@@ -23,6 +23,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkPool
 from prefect.client.schemas.sorting import FlowRunSort
 
+from agents.server.clock import server_now
 from agents.server.flow_runs import FLOWS, WORKER_LABEL, all_flow_runs
 from agents.server.pools import is_farm_pool, is_online
 from agents.server.s3_presence import S3Presence, s3_presences, variable_of
@@ -43,27 +44,27 @@ async def farm_view(client: PrefectClient, *, failures: int) -> FarmView:
     Raises:
         FarmError: as `farm_client`.
     """
+    now = await server_now(client)
     pools = [pool for pool in await client.read_work_pools(limit=_PAGE) if is_farm_pool(pool.name)]
     views = await asyncio.gather(
-        *(_pool_view(client, pool) for pool in sorted(pools, key=lambda pool: pool.name))
+        *(_pool_view(client, pool, now) for pool in sorted(pools, key=lambda pool: pool.name))
     )
     return FarmView(
         pools=tuple(views),
         failures=await _last_failures(client, failures),
-        s3_agents=tuple(map(_s3_agent_view, await s3_presences(client))),
+        s3_agents=tuple(_s3_agent_view(presence, now) for presence in await s3_presences(client)),
     )
 
 
-def _s3_agent_view(presence: S3Presence) -> S3AgentView:
+def _s3_agent_view(presence: S3Presence, now: datetime) -> S3AgentView:
     return S3AgentView(
         **asdict(presence),
-        online=presence.is_online,
+        online=presence.is_online(now),
         variable=variable_of(presence.host, presence.places, presence.queue),
     )
 
 
-async def _pool_view(client: PrefectClient, pool: WorkPool) -> PoolView:
-    now = datetime.now(UTC)
+async def _pool_view(client: PrefectClient, pool: WorkPool, now: datetime) -> PoolView:
     workers = await client.read_workers_for_work_pool(pool.name)
     of_pool: dict[str, Any] = {"work_pool_filter": _named(pool), "sort": FlowRunSort.EXPECTED_START_TIME_ASC}
     active = await all_flow_runs(client, flow_run_filter=FlowRunFilter(state=_in(*_ACTIVE)), **of_pool)
@@ -94,7 +95,9 @@ def _agent_views(
         seen = worker.last_heartbeat_time
         if seen is not None and now - seen < _FORGOTTEN:
             runs = tuple(doing.get(worker.name, ()))
-            agents.append(AgentView(name=worker.name, online=is_online(worker), seen=_iso(seen), runs=runs))
+            agents.append(
+                AgentView(name=worker.name, online=is_online(worker, now), seen=_iso(seen), runs=runs)
+            )
     return tuple(agents)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
 from prefect.states import AwaitingRetry
 
-from agents.server import flow_runs
+from agents.server import clock, flow_runs
 from agents.server.flow_runs import PARENT_TAG
 from agents.server.janitor import MAX_CRASHES, Swept, sweep
 from agents.server.pools import FarmPool
@@ -239,3 +240,23 @@ def test_an_automation_that_was_changed_is_put_right_and_stays_disabled(quick: A
     assert not now.enabled
     assert now.trigger == replace(SILENT, seconds=_WITHIN).automation().trigger
     assert UNHEARD.state is StateType.CANCELLED
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)], ids=["ahead", "behind"])
+def test_a_host_with_a_wrong_clock_cancels_and_restarts_as_others_do(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    monkeypatch.setattr(clock, "_host_now", lambda: datetime.now(UTC) + ahead)
+
+    async def prepare(client: PrefectClient) -> tuple[UUID, UUID]:
+        failed = await runs.make(client, StateType.FAILED)
+        crashed = await runs.make(client, StateType.RUNNING, StateType.CRASHED)
+        return await runs.make(client, parent=failed), crashed
+
+    orphan, crashed = on_server(prepare)
+    # The header has whole seconds, so a run of this second may not be due.
+    wait_until(lambda: on_server(sweep) and states(orphan) == ["Cancelled"], lambda: states(orphan))
+    assert states(crashed) == ["AwaitingRetry"]
+    run: FlowRun = on_server(lambda client: client.read_flow_run(crashed))
+    assert run.expected_start_time is not None
+    assert abs(run.expected_start_time - datetime.now(UTC)) < timedelta(minutes=10)
