@@ -35,6 +35,7 @@ from tasks.domain.errors import (
     StoreUnreachable,
     StoreUnsafe,
 )
+from tasks.store.deadlines import set_deadlines
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -58,9 +59,9 @@ _NOT_FOUND, _CONFLICT, _CHANGED, _NO_RANGE, _TOO_MANY, _SERVER = 404, 409, 412, 
 def s3_client() -> S3Client:
     """Return a client with the credentials of the environment; `AWS_ENDPOINT_URL` names the server.
 
-    Makes no call. Calls fail after about 12 s if the endpoint refuses connections or never answers. Creating
-    a client takes a quarter of a second, so the same environment gets the same client; several threads may
-    use it.
+    Makes no call. Calls fail after about 12 s if the endpoint refuses connections, and after some minutes if
+    its answers drip. Creating a client takes a quarter of a second, so the same environment gets the same
+    client; several threads may use it.
 
     Raises:
         RequestInvalid: an `AWS_…` variable or a configuration file cannot be used.
@@ -82,7 +83,7 @@ def _client_for(environment: tuple[tuple[str, str], ...]) -> S3Client:
     )
     try:
         # A separate session: threads must not share the default one while it makes clients.
-        return boto3.session.Session().client("s3", config=config)
+        return set_deadlines(boto3.session.Session().client("s3", config=config))
     except (BotoCoreError, ValueError) as error:
         raise RequestInvalid(
             wanted="an S3 client as the environment describes it",

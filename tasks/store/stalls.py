@@ -1,4 +1,4 @@
-"""Ends downloads that stall: with a read timeout alone, a byte every few seconds keeps one alive forever."""
+"""Ends calls and downloads that stall: a byte every few seconds keeps any read timeout from helping."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 WINDOW_SECONDS = 60.0
-"""How long the next chunk of a download may take."""
+"""How long the next MiB of an object, or the whole answer to a call, may take."""
 
 _SWEEP_SECONDS = 2.0
 _LOCK = threading.Lock()
-_RUNNING: set[Download] = set()
+_RUNNING: set[Exchange] = set()
 _watches: list[threading.Thread] = []
 
 
-class Download:
-    """A download that is being read.
+class Exchange:
+    """A call or a download that goes on.
 
     Attributes:
-        stalled: whether it was ended because its next chunk did not come in time.
+        stalled: whether it was ended because it did not get on in time.
     """
 
     def __init__(self, end: Callable[[], object]) -> None:
@@ -29,11 +29,11 @@ class Download:
         self._last = time.monotonic()
 
     def take_chunk(self) -> None:
-        """Note that a chunk has arrived."""
+        """Note that a chunk has gone through."""
         self._last = time.monotonic()
 
     def end_if_stalled(self) -> None:
-        """End the download if its next chunk is overdue."""
+        """End it if its next chunk is overdue."""
         if not self.stalled and time.monotonic() - self._last > WINDOW_SECONDS:
             self.stalled = True
             with suppress(Exception):  # it may end at this moment by itself
@@ -41,25 +41,24 @@ class Download:
 
 
 @contextmanager
-def ended_if_stalled(end: Callable[[], object]) -> Iterator[Download]:
-    """Watch a download while it is read inside; `end` lets the thread that reads it return."""
-    download = Download(end)
+def ended_if_stalled(end: Callable[[], object]) -> Iterator[Exchange]:
+    """Watch what goes on inside; `end` lets the thread inside return."""
+    exchange = Exchange(end)
     with _LOCK:
-        _RUNNING.add(download)
+        _RUNNING.add(exchange)
         if not any(watch.is_alive() for watch in _watches):  # none yet, or this process was forked
             _watches[:] = [threading.Thread(target=_watch, name="stalls", daemon=True)]
             _watches[0].start()
     try:
-        yield download
+        yield exchange
     finally:
         with _LOCK:
-            _RUNNING.discard(download)
+            _RUNNING.discard(exchange)
 
 
 def _watch() -> None:
     while True:
         time.sleep(_SWEEP_SECONDS)
-        with _LOCK:
-            running = list(_RUNNING)
-        for download in running:
-            download.end_if_stalled()
+        with _LOCK:  # what is over is ended no more: another call may have its connection
+            for exchange in _RUNNING:
+                exchange.end_if_stalled()

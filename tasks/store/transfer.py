@@ -27,7 +27,7 @@ from tasks.store.s3 import (
     is_refused_write,
     s3_errors,
 )
-from tasks.store.stalls import WINDOW_SECONDS, Download, ended_if_stalled
+from tasks.store.stalls import WINDOW_SECONDS, Exchange, ended_if_stalled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -132,12 +132,12 @@ def read_beginning(body: StreamingBody, most: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _watched(body: StreamingBody) -> Iterator[Download]:
+def _watched(body: StreamingBody) -> Iterator[Exchange]:
     """Close `body` at the end, and end reads of it that stall."""
     # `shutdown` lets another thread end a read that waits; urllib3 has it since 2.3.
     end = getattr(getattr(body, "_raw_stream", None), "shutdown", body.close)
-    with contextlib.closing(body), ended_if_stalled(end) as download, _named_stall(download):
-        yield download
+    with contextlib.closing(body), ended_if_stalled(end) as exchange, _named_stall(exchange):
+        yield exchange
 
 
 def _receive(
@@ -150,9 +150,9 @@ def _receive(
         BotoCoreError: the connection broke.
     """
     digest, size = hashlib.sha256(), 0
-    with _watched(body) as download:
+    with _watched(body) as exchange:
         for chunk in body.iter_chunks(_CHUNK):
-            download.take_chunk()
+            exchange.take_chunk()
             write(chunk)
             digest.update(chunk)
             size += len(chunk)
@@ -161,14 +161,14 @@ def _receive(
 
 
 @contextlib.contextmanager
-def _named_stall(download: Download) -> Iterator[None]:
-    """Raise `StoreUnreachable` if `download` was ended inside because it stalled."""
+def _named_stall(exchange: Exchange) -> Iterator[None]:
+    """Raise `StoreUnreachable` if `exchange` was ended inside because it stalled."""
     try:
         yield
     except _BROKEN_CONNECTION:
-        if not download.stalled:
+        if not exchange.stalled:
             raise
-    if download.stalled:
+    if exchange.stalled:
         raise StoreUnreachable(
             wanted=f"at least {_CHUNK >> 20} MiB of an object from S3 within {WINDOW_SECONDS:g} s",
             found="fewer bytes; the download was ended",

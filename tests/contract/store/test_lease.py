@@ -89,6 +89,19 @@ def test_a_holder_that_renews_keeps_it(store: Store, clock: Clock) -> None:
     assert not waiter.take()
 
 
+def test_clocks_of_hosts_may_be_hours_apart(store: Store, clock: Clock) -> None:
+    holder, waiter = lease_of(store), lease_of(store)
+    assert holder.take()
+    clock.now += 3600  # the waiter's host
+    assert not waiter.take()
+    clock.now -= 3600 - 10
+    assert holder.renew()
+    clock.now += 3600 + _SECONDS
+    assert not waiter.take()
+    clock.now += _SECONDS
+    assert waiter.take()
+
+
 def test_a_holder_that_died_is_followed_after_its_time(store: Store, clock: Clock) -> None:
     assert lease_of(store).take()
     waiter = lease_of(store)

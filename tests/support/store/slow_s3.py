@@ -1,4 +1,4 @@
-"""An S3 server whose listings come at once, and whose objects come a byte at a time."""
+"""An S3 server whose listings come at once, and whose objects come a byte at a time; or all answers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ class SlowS3:
     Attributes:
         url: its endpoint.
         asked: set once an object has been asked for.
+        begins: with what each answer begins before it drips; None if only objects drip.
     """
 
     def __init__(self, server: socket.socket) -> None:
+        self.begins: str | None = None
         self.url = f"http://127.0.0.1:{server.getsockname()[1]}"
         self.asked = threading.Event()
         self._over = threading.Event()
@@ -45,17 +47,25 @@ class SlowS3:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
+            if self.begins is not None:
+                connection.recv(1 << 16)
+                connection.sendall(self.begins.encode())
+                self._drip(connection)
+                return
             while b"list-type" in (request := connection.recv(1 << 16)):
                 connection.sendall(_HEAD.format(len(_LISTING)).encode() + _LISTING)
             if not request:
                 return
             self.asked.set()
             connection.sendall(_HEAD.format(SIZE).encode())
-            while not self._over.wait(0.02):
-                try:
-                    connection.sendall(b" ")
-                except OSError:
-                    return
+            self._drip(connection)
+
+    def _drip(self, connection: socket.socket) -> None:
+        while not self._over.wait(0.02):
+            try:
+                connection.sendall(b" ")
+            except OSError:
+                return
 
 
 @contextmanager
