@@ -58,7 +58,8 @@ def send_heartbeats_in_server_time(skew: timedelta) -> None:
     if not skew:
         return
     # Workaround (Prefect 3.8.8): the sender dates heartbeats. Remove when the server dates them.
-    flow_engine.emit_event = _in_server_time(flow_engine.emit_event, skew)
+    engine: Any = flow_engine
+    engine.emit_event = _in_server_time(engine.emit_event, skew)
 
 
 def _in_server_time(emit: Callable[..., Any], skew: timedelta) -> Callable[..., Any]:

@@ -133,15 +133,20 @@ async def _submit(client: PrefectClient, order: EngineOrder, parent: str, priori
             run, given_up = await retry_while_server_is_down(ask)
         except ObjectNotFound as error:
             registered = await retry_while_server_is_down(lambda: _registered(client))
-            raise NotDeployed(
-                wanted=f"the deployment build-engine/{pool} on the Prefect server",
-                found=f"agents registered {', '.join(registered) or 'nothing'}, although an agent of {pool} "
-                "announced itself in the store",
-                fix=f"restart the agent for {device_slug(order.target)}: it registers what it builds",
-            ) from error
+            raise _not_deployed(order, registered) from error
         if run.state_type not in {StateType.FAILED, StateType.CANCELLED} and not given_up:
             return run
         attempt += 1
+
+
+def _not_deployed(order: EngineOrder, registered: list[str]) -> NotDeployed:
+    pool = pool_of(order.target)
+    return NotDeployed(
+        wanted=f"the deployment build-engine/{pool} on the Prefect server",
+        found=f"agents registered {', '.join(registered) or 'nothing'}, although an agent of {pool} "
+        "announced itself in the store",
+        fix=f"restart the agent for {device_slug(order.target)}: it registers what it builds",
+    )
 
 
 async def _registered(client: PrefectClient) -> list[str]:

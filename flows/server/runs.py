@@ -222,7 +222,7 @@ async def retry(client: PrefectClient, run: FlowRun) -> FlowRun:
         tag = detached_tag(await _run_if_exists(client, parent))
         await client.update_flow_run(run.id, tags=[*others, tag])
     message = "Restarted with `enginefarm retry`."
-    due = AwaitingRetry(message=message, scheduled_time=await server_now(client))
+    due: State[Any] = AwaitingRetry(message=message, scheduled_time=await server_now(client))
     await client.set_flow_run_state(run.id, due, force=True)
     return await client.read_flow_run(run.id)
 

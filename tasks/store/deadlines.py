@@ -108,11 +108,11 @@ class _Watched:
                 raise RemoteDisconnected("the connection ended in the header of 100 Continue")
 
 
-class _Connection(_Watched, AWSHTTPConnection):
+class _Connection(_Watched, AWSHTTPConnection):  # type: ignore[misc] # the stubs of botocore differ
     """A connection without TLS."""
 
 
-class _TlsConnection(_Watched, AWSHTTPSConnection):
+class _TlsConnection(_Watched, AWSHTTPSConnection):  # type: ignore[misc]
     """A connection with TLS."""
 
 
@@ -129,7 +129,8 @@ class _Session:
 
     def __init__(self, session: URLLib3Session) -> None:
         self._session = session
-        session._pool_classes_by_scheme.update(http=_Pool, https=_TlsPool)  # noqa: SLF001 (nothing public)
+        # Nothing public chooses the class of connections.
+        session._pool_classes_by_scheme.update(http=_Pool, https=_TlsPool)  # type: ignore[attr-defined] # noqa: SLF001
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
         """Return the answer to `request`.
@@ -143,18 +144,23 @@ class _Session:
             call.exchange = exchange
             try:
                 answer = self._session.send(request)
-            except Exception:
-                if not exchange.stalled:
-                    raise
+            except Exception as error:
+                if exchange.stalled:
+                    raise _late(request) from error
+                raise
         if exchange.stalled:
-            raise ReadTimeoutError(
-                endpoint_url=request.url, error=f"no whole answer within {stalls.WINDOW_SECONDS:g} s"
-            )
+            raise _late(request)
         return answer
 
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
+
+
+def _late(request: AWSPreparedRequest) -> ReadTimeoutError:
+    return ReadTimeoutError(
+        endpoint_url=request.url, error=f"no whole answer within {stalls.WINDOW_SECONDS:g} s"
+    )
 
 
 def set_deadlines(client: S3Client) -> S3Client:

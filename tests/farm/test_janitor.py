@@ -259,4 +259,4 @@ def test_a_host_with_a_wrong_clock_cancels_and_restarts_as_others_do(
     assert states(crashed) == ["AwaitingRetry"]
     run: FlowRun = on_server(lambda client: client.read_flow_run(crashed))
     assert run.expected_start_time is not None
-    assert abs(run.expected_start_time - datetime.now(UTC)) < timedelta(minutes=10)
+    assert abs(run.expected_start_time.timestamp() - datetime.now(UTC).timestamp()) < 600

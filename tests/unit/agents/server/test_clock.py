@@ -27,6 +27,7 @@ from agents.worker.lost_runs import sweep_runs
 from agents.worker.worker import FarmJob, FarmWorker, WorkerOrder
 
 HOUR, NEAR = timedelta(hours=1), timedelta(seconds=30)
+NO_FLOW: Any = None
 _POOL, _WORKER = "gpu-l4-trt10.13.3.9", "host-gpu0"
 
 
@@ -115,7 +116,7 @@ def test_live_runs_are_not_taken_for_lost_ones() -> None:
     }
     due = server.states[str(lost.id)].state_details.scheduled_time
     assert due is not None
-    assert abs(due - datetime.now(UTC)) < NEAR
+    assert abs(due.timestamp() - datetime.now(UTC).timestamp()) < NEAR.total_seconds()
 
 
 def test_s3_agents_are_online_by_the_clock_of_the_server(
@@ -150,7 +151,7 @@ def test_a_worker_asks_for_what_is_due_on_the_server_and_tells_its_runs(
     assert abs(due - datetime.now(UTC) - timedelta(seconds=before)) < NEAR
 
     run, job = FlowRun(flow_id=uuid4()), FarmJob()
-    deployment = DeploymentResponse(name="farm", flow_id=run.flow_id)
+    deployment = DeploymentResponse(name="farm", flow_id=run.flow_id, labels={})
     job.prepare_for_flow_run(run, deployment=deployment, flow=Flow(name="build-engine", labels={}))
     assert abs(float(job.env.get(SKEW) or 0) + ahead.total_seconds()) < NEAR.total_seconds()
     assert (SKEW in job.env) == bool(ahead)
@@ -164,8 +165,8 @@ def test_heartbeats_of_runs_have_the_time_of_the_server(
     send_heartbeats_in_server_time(-ahead)
     # Somebody corrects the clock during the run.
     monkeypatch.setattr(clock, "_host_now", lambda: datetime.now(UTC))
-    engine = flow_engine.FlowRunEngine(
-        flow=None, parameters={}, flow_run_id=uuid4(), flow_run=FlowRun(flow_id=uuid4())
+    engine: flow_engine.FlowRunEngine[Any, Any] = flow_engine.FlowRunEngine(
+        flow=NO_FLOW, parameters={}, flow_run_id=uuid4(), flow_run=FlowRun(flow_id=uuid4())
     )
     engine._emit_flow_run_heartbeat(resource={}, related=[])
     (event,) = events
