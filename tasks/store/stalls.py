@@ -33,9 +33,9 @@ class Exchange:
         self._last = time.monotonic()
 
     def end_if_stalled(self) -> None:
-        """End it if its next chunk is overdue."""
-        if not self.stalled and time.monotonic() - self._last > WINDOW_SECONDS:
-            self.stalled = True
+        """End it if its next chunk is overdue; again and again, as it may have had no connection so far."""
+        self.stalled = self.stalled or time.monotonic() - self._last > WINDOW_SECONDS
+        if self.stalled:
             with suppress(Exception):  # it may end at this moment by itself
                 self._end()
 

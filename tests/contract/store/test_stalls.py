@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from tasks.store.store import Store
 from tasks.store.timing import find_timing
 from tasks.store.transfer import Address, download, put_if_absent, read_small, stored_size
 from tests.support.store.slow_s3 import SIZE, slow_s3
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 ADDRESS = Address(bucket="slow", key="engine.plan")
 
@@ -103,3 +104,17 @@ def test_a_header_that_ends_early_keeps_no_processor_busy(
         use_endpoint(server.url)
         with pytest.raises(StoreUnreachable):
             put_if_absent(s3_client(), ADDRESS, path)
+
+
+def test_a_call_that_is_overdue_before_it_is_connected_is_ended_afterwards() -> None:
+    ends: list[bool] = []
+    connected = threading.Event()
+
+    def end() -> None:
+        if connected.is_set():
+            ends.append(True)
+
+    with stalls.ended_if_stalled(end) as exchange:
+        wait_until(lambda: exchange.stalled)
+        connected.set()
+        wait_until(lambda: ends)
