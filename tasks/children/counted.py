@@ -68,6 +68,7 @@ _REASONS = {
         "tasks.tensorflow.preflight.npz",
         "tasks.tensorflow.preflight.tf_symbols",
         "tasks.tensorrt.inside.refusals",
+        "tasks.tensorrt.inside.sizes_by_values",
         "tasks.tensorrt.inside.verdicts",
     ),
     "is a value of the request or the target, which are part of the key": (

@@ -33,6 +33,7 @@ from tasks.tensorflow.rewrites.narrow_integers import widen_narrow_integers
 from tasks.tensorflow.rewrites.nearest_resize import round_as_tensorrt
 from tasks.tensorflow.rewrites.resize_scales import exact_scales
 from tasks.tensorflow.rewrites.rules import Rewrite
+from tasks.tensorflow.rewrites.separate_functions import separated
 from tasks.tensorflow.rewrites.suppression import replace_eye_like
 from tasks.tensorflow.rewrites.transposed_convolution import with_output_padding
 from tasks.tensorflow.weights_child import Weights, node_name
@@ -162,7 +163,7 @@ def _as_model(graph: Any, plugin_ops: frozenset[str]) -> onnx.ModelProto:
 
 def _graph_of(definition: Any) -> Any:
     with tf.device("/cpu:0"), tf.Graph().as_default() as graph:
-        tf.import_graph_def(definition, name="")
+        tf.import_graph_def(separated(definition), name="")
     return graph
 
 

@@ -147,6 +147,11 @@ _SEGMENTS = (
     "use tf.math.unsorted_segment_sum (or _max, _mean, ...) with a number of segments that is constant or a "
     "size, as in tf.shape(nodes)[0]: an engine has no tensors whose size depends on values"
 )
+_RAGGED = "how many values a ragged result has depends on values, and an engine has no such tensors"
+_KNOWN_PLACES = (
+    "give the TensorArray a size, and write and read it at places, that are numbers; or let a loop write one "
+    "row in each turn, as tf.map_fn does, and read rows of array.stack()"
+)
 _NO_XLA = "export again without jit_compile=True"
 _NEAREST: dict[str, str] = {
     "ScaleAndTranslate": _FIXED_SIZES,
@@ -179,6 +184,13 @@ _NEAREST: dict[str, str] = {
     **dict.fromkeys(
         ("MatrixDiagV2", "MatrixDiagV3", "MatrixSetDiagV2", "MatrixSetDiagV3"),
         "give k as a number: which diagonal it is must not depend on data or on open sizes",
+    ),
+    "RaggedGather": f"make it dense first, r.to_tensor(shape=[None, LONGEST]), then gather rows: {_RAGGED}",
+    "RaggedRange": f"use tf.range(LONGEST) and tf.sequence_mask(lengths, LONGEST): {_RAGGED}",
+    "RaggedTensorToTensor": f"give the longest length, r.to_tensor(shape=[None, LONGEST]): {_RAGGED}",
+    **dict.fromkeys(
+        (f"TensorList{kind}" for kind in ("Stack", "Gather", "GetItem", "ConcatV2", "FromTensor", "Split")),
+        _KNOWN_PLACES,
     ),
     "LabelEncoder": "map keys to numbers before the engine",
     "NonMaxSuppressionV5": "use soft_nms_sigma=0, or suppress outside the engine",

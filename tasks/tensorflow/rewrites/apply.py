@@ -31,6 +31,7 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     patches,
     plain_forms,
     products,
+    ragged_rows,
     reductions,
     remainders,
     running,
@@ -41,6 +42,7 @@ from tasks.tensorflow.rewrites import (  # noqa: F401 (each registers itself)
     spectra,
     suppression,
     switches,
+    tensor_arrays,
     updates,
 )
 from tasks.tensorflow.rewrites.rules import RULES, Pair, Rewrite, Site

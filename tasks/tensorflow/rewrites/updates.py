@@ -1,8 +1,8 @@
-"""Replaced slices, repeated rows, joined lists and inverted permutations, as gathers and selections.
+"""Replaced slices, repeated rows and inverted permutations, as gathers and selections.
 
 `keras.ops.slice_update` (caches of keys and values) is an operation of XLA. `tf.repeat` by a list of numbers
-searches a mask, which TensorRT-RTX cannot do even if the mask is constant. `TensorArray.concat` has no ONNX
-form, and tf2onnx gives `tf.math.invert_permutation` the wrong type.
+searches a mask, which TensorRT-RTX cannot do even if the mask is constant. tf2onnx gives
+`tf.math.invert_permutation` the wrong type.
 """
 
 from __future__ import annotations
@@ -96,24 +96,6 @@ def without_new_axes(site: Site) -> list[Any] | None:
 
 def _has(mask: int, place: int) -> bool:
     return bool(mask >> place & 1)
-
-
-@rewrites("TensorListConcatV2")
-def joined(site: Site) -> list[Any] | None:
-    """Return the elements that were written at known places, concatenated."""
-    items: dict[int, Any] = {}
-    writing = site.inputs[0].op
-    while writing.type == "TensorListSetItem":
-        place = static_value(writing.inputs[1])
-        if place is None:
-            return None
-        items.setdefault(int(place), writing.inputs[2])
-        writing = writing.inputs[0].op
-    number = static_value(writing.inputs[1]) if writing.type == "TensorListReserve" else None
-    if number is None or sorted(items) != list(range(int(number))):
-        return None
-    parts = [items[place] for place in range(int(number))]
-    return [tf.concat(parts, 0), tf.stack([tf.shape(part, tf.int64)[0] for part in parts])]
 
 
 @rewrites("InvertPermutation")

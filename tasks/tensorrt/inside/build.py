@@ -60,9 +60,9 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
         timing = attach_timing(session.trt, config, session.family, request["timing"])
         path = Path(request["plan"])
         written = session.family.write_plan(session.trt, session.builder, network, config, path)
+        if written is None:
+            raise timing.refusal(session.messages, session.family, network)
         del network, parser  # the parser owns the weights that the network points to
-    if written is None:
-        raise timing.refusal(session.messages, needs_gpu=session.family.NEEDS_GPU)
     warnings = session.messages.shortened()
     with phases.timed("inspect"):
         inspected = _inspect(session, path, written, Path(request["layers"]))

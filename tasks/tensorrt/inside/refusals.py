@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from tasks.domain.errors import BuildRefused, ChildOutOfMemory, FarmError, GpuUnavailable, TargetUnavailable
 from tasks.domain.layers import placed
 from tasks.tensorrt.inside.messages import Messages
 from tasks.tensorrt.inside.options import Node
+from tasks.tensorrt.inside.sizes_by_values import layer_sized_by_values
 from tasks.tensorrt.inside.verdicts import tried_elsewhere
+
+_SIZED_BY_VALUES = "replacement->canFault()"
 
 # The first pattern that occurs in what TensorRT says decides the fix.
 _FIXES = (
@@ -123,6 +127,13 @@ _FIXES = (
         r"Data-dependent shapes are only allowed in the top-level scope",
         "give what loops and branches compute on a fixed size: the sizes in one of them depend on values",
     ),
+    (
+        re.escape(_SIZED_BY_VALUES),
+        (
+            "return a result of fixed size and how many of its rows count, and cut it outside the engine "
+            "(tf.image.non_max_suppression_padded: pad_to_max_output_size=True): a size depends on values"
+        ),
+    ),
     (r"workspace|insufficient memory on requested size", "raise workspace_mib in build.yaml"),
     (
         r"[Mm]yelin|codeGenerator",
@@ -174,15 +185,17 @@ def parse_refusal(faults: list[Fault], *, more: int) -> FarmError:
     )
 
 
-def build_refusal(messages: Messages, *, needs_gpu: bool) -> FarmError:
-    """Return the error for a build without a plan."""
+def build_refusal(messages: Messages, *, needs_gpu: bool, network: Any = None) -> FarmError:
+    """Return the error for a build of `network` without a plan."""
     if any(_HOST_MEMORY.search(text) for text in messages.errors):
         return _no_host_memory(messages.said())
     if needs_gpu and any(_GPU_TROUBLE.search(text) for text in messages.errors):
         return gpu_trouble(messages)
-    return BuildRefused(
-        wanted="an engine from TensorRT", found=messages.said(), fix=nearest_fix("\n".join(messages.errors))
-    )
+    fix = nearest_fix("\n".join(messages.errors))
+    said = messages.said()
+    if network is not None and _SIZED_BY_VALUES in said and (layer := layer_sized_by_values(network)):
+        said = f"{layer}, whose size depends on values: {said}"
+    return BuildRefused(wanted="an engine from TensorRT", found=said, fix=fix)
 
 
 def _no_host_memory(said: str) -> ChildOutOfMemory:

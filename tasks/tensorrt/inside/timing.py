@@ -38,11 +38,11 @@ class Timing:
     pinning: Pinning | None = None
     pinned: dict[str, int] = field(default_factory=dict)
 
-    def refusal(self, messages: Messages, *, needs_gpu: bool) -> FarmError:
-        """Return the error for a build without a plan."""
+    def refusal(self, messages: Messages, family: Family, network: Any) -> FarmError:
+        """Return the error for a build of `network` without a plan."""
         if self.pinned and any(_MISSED.search(text) for text in messages.errors):
             return _miss(messages.said())
-        return build_refusal(messages, needs_gpu=needs_gpu)
+        return build_refusal(messages, needs_gpu=family.NEEDS_GPU, network=network)
 
     def document(self) -> dict[str, Any]:
         """Write the cache; return `used`, `notes`, and as `left` its `sha256` and `size`, JSON-ready.

@@ -32,13 +32,6 @@ def _normalised(kind: str) -> Any:
     return lambda a: raw(x=a, scale=scale, offset=offset, mean=mean, variance=variance, is_training=False)[0]
 
 
-def _grown(a: Any) -> Any:
-    array = tf.TensorArray(tf.float32, size=0, dynamic_size=True, element_shape=(None, 4))
-    for place in range(3):
-        array = array.write(place, a * float(place))
-    return array.stack(), array.size()
-
-
 def _suppressed(version: int, **options: Any) -> Any:
     raw = getattr(tf.raw_ops, f"NonMaxSuppressionV{version}")
 
@@ -175,8 +168,6 @@ CASES: dict[str, Any] = {
         lambda a: tf.sparse.segment_sqrt_n(a, [0, 1, 2], [0, 0, 2]),
         [(_rows(5, 3),)],
     ),
-    # Control flow and lists.
-    "tensor_array_grown": (_grown, _LISTS),
     "parallel_stitch": (
         lambda a: tf.raw_ops.ParallelDynamicStitch(indices=[[0, 2], [1, 3]], data=[a[:2], a[:2] * 2]),
         [(_rows(2, 4),)],

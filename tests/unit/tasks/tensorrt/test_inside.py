@@ -182,6 +182,7 @@ def test_tensorrt_8_names_the_node_in_its_log() -> None:
         ("Could not find any implementation for node c1 due to insufficient workspace", True, BuildRefused,
          "workspace_mib"),
         ("Could not find any implementation for node {ForeignNode[a...b]}.", True, BuildRefused, "replace"),
+        ("Assertion replacement->canFault() failed.", False, BuildRefused, "cut it outside the engine"),
     ],
 )  # fmt: skip
 def test_failed_builds(said: str, kind: type[Exception], fix: str, *, needs_gpu: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 _ROOT = Path(__file__).parents[5]
-_MODULES = ("silent", "numbers", "beyond", "shapes", "sizes", "pictures", "rest")
+_MODULES = ("silent", "numbers", "beyond", "shapes", "sizes", "pictures", "rest", "lists")
 Compared = dict[str, dict[str, Any]]
 
 NOT_DETERMINED = {
@@ -50,8 +50,11 @@ REFUSED = {
     "segment_sum_of_values": ("SegmentSum (node SegmentSum)", _SEGMENTS),
     "sparse_segment_sum_of_values": ("SparseSegmentSum (node SparseSegmentSum)", _SEGMENTS),
     "unsorted_segment_sum_of_values": ("UnsortedSegmentSum (node UnsortedSegmentSum)", _SEGMENTS),
-    "tensor_array_grown": ("TensorArrayV2Stack/TensorListStack", "replace the named operation"),
-    "ragged_gather": ("node RaggedGather/RaggedGather", "replace the named operation"),
+    "array_written_by_input": ("TensorArrayV2Stack/TensorListStack", "array.stack()"),
+    "array_read_after_a_loop": ("TensorArrayV2Read/TensorListGetItem", "read rows of array.stack()"),
+    "ragged_rows_by_input": ("node RaggedGather/RaggedGather", "r.to_tensor(shape=[None, LONGEST])"),
+    "ragged_longest_unknown": ("RaggedToTensor", "r.to_tensor(shape=[None, LONGEST])"),
+    "ragged_range": ("RaggedRange", "tf.sequence_mask(lengths, LONGEST)"),
     "diag_of_ratio": ("MatrixDiagV3 (node diag)", "give k as a number"),
     "bincount_of_least": ("DenseBincount (layer bincount, node bincount/DenseBincount)", "minlength=n"),
 }
@@ -67,7 +70,7 @@ NOT_BUILT = {
     "unique_with_counts": "depends on values",
     "set_difference": "depends on values",
     "ctc_greedy": "depends on values",
-    "ragged_range": "depends on values",
+    "suppression_not_padded": "strided_slice, whose size depends on values",
     "ragged_map": "take loops out of loops and branches",
     "suppression_padded_of_zero": "take loops out of loops and branches",
     **{
