@@ -25,8 +25,19 @@ _DIGITS = 8
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
+_KNOWN = frozenset(
+    (
+        "schema", "model", "channel", "number", "release", "targets", "since", "by", "why", "lacking",
+        "former", "engines", "signature",
+    )
+)  # fmt: skip
+
+
 class ChannelError(ValueError):
     """A document is not that of a channel or of a move."""
+
+    newer: bool = False
+    """Whether a newer version of enginefarm wrote it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +79,7 @@ class Move:
         why: why; empty if nobody said.
         lacking: what the policy of the channel demands and the release lacks: `why` overrode it.
         former: version that it pointed to before; None for the first move.
+        unknown: keys of a newer version, which are kept.
     """
 
     number: int
@@ -78,6 +90,7 @@ class Move:
     why: str = ""
     lacking: tuple[str, ...] = ()
     former: str | None = None
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
     def release_for(self, target: EngineTarget) -> ChannelRelease:
         """Return the release of engines for `target`."""
@@ -95,6 +108,7 @@ class Move:
     def to_document(self) -> dict[str, Any]:
         """Return its parts JSON-ready."""
         return {
+            **self.unknown,
             "number": self.number,
             "release": self.release.to_document(),
             "targets": {name: release.to_document() for name, release in sorted(self.targets.items())},
@@ -116,6 +130,7 @@ class Channel:
         move: the last move.
         engines: the index: engines of its releases, as far as the index has them.
         signature: what signs `pointer_bytes`; None if nothing does.
+        unreadable: entries of the index that this version cannot read; they are kept.
     """
 
     model: str
@@ -123,6 +138,7 @@ class Channel:
     move: Move
     engines: tuple[Candidate, ...] = ()
     signature: Mapping[str, Any] | None = None
+    unreadable: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def key(self) -> str:
@@ -146,7 +162,7 @@ class Channel:
         """Return it JSON-ready."""
         return {
             **_move_document(CHANNEL_SCHEMA, self.model, self.name, self.move),
-            "engines": [candidate.to_document() for candidate in self.engines],
+            "engines": [*(candidate.to_document() for candidate in self.engines), *self.unreadable],
             "signature": None if self.signature is None else dict(self.signature),
         }
 
@@ -174,26 +190,34 @@ def move_document(model: str, channel: str, move: Move) -> dict[str, Any]:
 
 
 def channel_from_document(document: Mapping[str, Any], *, model: str, name: str) -> Channel:
-    """Parse what `Channel.to_document` returned. Entries that this version cannot read are left out.
+    """Parse what `Channel.to_document` returned.
 
     Raises:
         ChannelError: it is not the document of this channel.
     """
     move = move_from_document(document, model=model, name=name, schema=CHANNEL_SCHEMA)
-    try:
-        entries = list(document["engines"])
-        signature = document.get("signature")
-    except _UNREADABLE as error:
-        raise ChannelError(f"{type(error).__name__}: {error}") from error
-    channel = Channel(model=model, name=name, move=move, signature=signature)
-    return channel.with_engines(candidate for entry in entries for candidate in _readable(entry))
+    engines: list[Candidate] = []
+    unreadable: list[Mapping[str, Any]] = []
+    for entry in _entries(document):
+        try:
+            engines.append(candidate_from_document(entry))
+        except CandidateError:  # of a newer version: the index is only shorter for that
+            unreadable.append(entry)
+    channel = Channel(
+        model=model,
+        name=name,
+        move=move,
+        signature=document.get("signature"),
+        unreadable=tuple(unreadable),
+    )
+    return channel.with_engines(engines)
 
 
-def _readable(entry: Any) -> list[Candidate]:
-    try:
-        return [candidate_from_document(entry)]
-    except CandidateError:  # of a newer version: the index is only shorter for that
-        return []
+def _entries(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    entries = document.get("engines")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ChannelError("an index is a list of engines")
+    return entries
 
 
 def move_from_document(
@@ -204,6 +228,7 @@ def move_from_document(
     Raises:
         ChannelError: it is none, or one of another channel.
     """
+    _check_schema(document, schema)
     try:
         stated = tuple(document[part] for part in ("schema", "model", "channel"))
         if stated != (schema, model, name):
@@ -217,9 +242,21 @@ def move_from_document(
             why=str(document["why"]),
             lacking=tuple(map(str, document.get("lacking", ()))),
             former=document.get("former"),
+            unknown={key: document[key] for key in document if key not in _KNOWN},
         )
     except _UNREADABLE as error:
         raise ChannelError(f"{type(error).__name__}: {error}") from error
+
+
+def _check_schema(document: Any, wanted: str) -> None:
+    """Refuse the document of a newer version, which must not be replaced."""
+    name, _, major = wanted.rpartition("/")
+    stated = document.get("schema") if isinstance(document, dict) else None
+    match = re.fullmatch(rf"{re.escape(name)}/([0-9]{{1,9}})", stated) if isinstance(stated, str) else None
+    if match is not None and int(match[1]) > int(major):
+        error = ChannelError(f"schema {stated}, of a newer version of enginefarm")
+        error.newer = True
+        raise error
 
 
 def _release(document: Mapping[str, Any]) -> ChannelRelease:

@@ -161,12 +161,25 @@ def _move(place: Place, model: str, name: str, number: int) -> Move:
         if move.number != number:
             raise ChannelError(f"move {move.number}")
     except (ValueError, RecursionError) as error:
+        _refuse_newer(error, address.url)
         raise RecordInvalid(
             wanted=f"move {number} of {model}@{name} in {address.url}",
             found=str(error),
             fix="restore the object from a backup or from the bucket's versions, and find out who changed it",
         ) from error
     return move
+
+
+def _refuse_newer(error: Exception, url: str) -> None:
+    """Raise RecordInvalid if a newer version of enginefarm wrote the document at `url`."""
+    if isinstance(error, ChannelError) and error.newer:
+        invalid = RecordInvalid(
+            wanted=f"{url} with a schema that this version reads",
+            found=str(error),
+            fix="update enginefarm on this host: a newer version wrote this",
+        )
+        invalid.newer = True
+        raise invalid from error
 
 
 def _standing(place: Place, model: str, name: str) -> _Standing:
@@ -183,6 +196,7 @@ def _standing(place: Place, model: str, name: str) -> _Standing:
     try:
         channel = channel_from_document(json.loads(body), model=model, name=name)
     except (ValueError, RecursionError) as error:
+        _refuse_newer(error, address.url)
         _LOG.warning("%s cannot be read, its history decides: %s", address.url, error)
         return _Standing(etag=etag, channel=None)
     return _Standing(etag=etag, channel=channel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ async def _built(stage: Stage, job: EngineJob, reference: Path, tolerance: float
             if built.layers is None
             else len(json.loads(built.layers.read_text("utf-8"))["Layers"]),
             "no layers": built.no_layers,
+            "read back": None if built.read_back is None else asdict(built.read_back),
         }
         rows = await verify_engine(
             stage.site.toolchain, built.plan, built.ref, reference,

@@ -7,32 +7,24 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from threading import Barrier
 from typing import Any
 
 import pytest
 
 from flows.cli import channel as command
-from flows.cli.resolve import resolve
-from flows.release.promotion import policies
 from tasks.domain.channel import Channel, channel_key, move_key
-from tasks.domain.channel_policy import POLICIES_KEY, POLICIES_SCHEMA
 from tasks.domain.errors import (
     ChannelMoved,
-    ChannelRefused,
-    NoEngineFits,
     NotStored,
     RecordInvalid,
     RequestInvalid,
 )
-from tasks.domain.host_options import named_gpu, named_tensorrt, named_wanted
-from tasks.domain.offer import Announcement, Offer, pool_of
-from tasks.domain.record import EngineRecord, Verdict
+from tasks.domain.host_options import named_wanted
+from tasks.domain.record import EngineRecord
 from tasks.domain.request import Precision
 from tasks.domain.target import TensorRTVersion
 from tasks.store import channel_index, channels
-from tasks.store.announcements import announce
 from tasks.store.candidates import stored_candidate
 from tasks.store.channel_index import add_to_channels, refresh_channel
 from tasks.store.channels import channel_at, find_channel, history, move_channel, next_move, rebuild_pointer
@@ -42,43 +34,6 @@ from tests.support.candidates import host
 from tests.support.waiting import PATIENCE
 
 NAME = "resnet@production"
-
-
-@pytest.fixture
-def store(s3_env: str) -> Store:
-    return Store.connect(f"s3://{s3_env}/team")
-
-
-@pytest.fixture
-def put(store: Store, engine_record: EngineRecord) -> Callable[..., EngineRecord]:
-    """A function that stores the record of an engine, and `build.yaml` of its release."""
-
-    def commit(version: str = "7", digit: str = "a", **change: Any) -> EngineRecord:
-        options = replace(engine_record.options, precision=change.pop("precision", Precision.FP16))
-        ref = replace(engine_record.release.ref, bucket=store.bucket, version=version)
-        target = change.pop("target", engine_record.target)
-        key = f"engines/resnet/{version}/l4/{target.version}/{options.precision}-{digit * 12}.json"
-        record = replace(
-            engine_record, key=key, build_key=digit * 64, version=version, options=options, target=target,
-            release=replace(engine_record.release, ref=ref), **change,
-        )  # fmt: skip
-        body = f"targets: [l4]\nprecisions: [{options.precision}]\n".encode()
-        store.client.put_object(Bucket=store.bucket, Key=f"{ref.key}build.yaml", Body=body)
-        return store.commit(record, key)
-
-    return commit
-
-
-@pytest.fixture
-def agent(store: Store, engine_record: EngineRecord) -> None:
-    """An agent that builds for the L4 has announced itself."""
-    target = engine_record.target
-    offer = Offer(
-        flavour=target.flavour, version=target.version, os="linux", architecture="x86_64",
-        gpus=((str(target.gpu), target.compute_capabilities[0]),),
-    )  # fmt: skip
-    seen = datetime.now(UTC).isoformat()
-    announce(store, Announcement(pool=pool_of(target), offer=offer, host="a", seen=seen))
 
 
 def set_to(store: Store, version: str, name: str = "resnet@candidate", **options: Any) -> Channel:
@@ -286,7 +241,35 @@ def test_an_index_never_offers_engines_of_another_release(
     assert eight is not None
     document = channel.to_document() | {"engines": [eight.to_document(), {"of": "a newer version"}]}
     store.client.put_object(Bucket=address.bucket, Key=address.key, Body=json.dumps(document).encode())
-    assert channel_at(store, "resnet", "candidate").engines == ()
+    read = channel_at(store, "resnet", "candidate")
+    assert read.engines == ()
+    assert read.unreadable == ({"of": "a newer version"},)
+
+
+def test_what_a_newer_version_wrote_is_kept_and_its_documents_are_not_replaced(
+    store: Store, put: Callable[..., EngineRecord], caplog: pytest.LogCaptureFixture
+) -> None:
+    record = put("7")
+    document = set_to(store, "7").to_document()
+    address = store.address(channel_key("resnet", "candidate"))
+
+    def write(**change: Any) -> None:
+        body = json.dumps(document | change).encode()
+        store.client.put_object(Bucket=address.bucket, Key=address.key, Body=body)
+
+    write(region="eu", engines=[{"form": "new"}])
+    assert refresh_channel(store, "resnet", "candidate") == channel_at(store, "resnet", "candidate")
+    rewritten = channel_at(store, "resnet", "candidate").to_document()
+    assert (rewritten["region"], rewritten["engines"][-1]) == ("eu", {"form": "new"})
+    assert [entry["record"]["key"] for entry in rewritten["engines"][:-1]] == [record.key]
+    write(schema="enginefarm/channel/2")
+    for call in (find_channel, refresh_channel):
+        with pytest.raises(RecordInvalid, match="update enginefarm"):
+            call(store, "resnet", "candidate")
+    add_to_channels(store, "resnet", put("7", "b", precision=Precision.FP32).key)
+    assert "update enginefarm" in caplog.text
+    body = store.client.get_object(Bucket=address.bucket, Key=address.key)["Body"].read()
+    assert json.loads(body)["schema"] == "enginefarm/channel/2"
 
 
 def test_some_targets_can_have_another_release(store: Store, put: Callable[..., EngineRecord]) -> None:
@@ -306,89 +289,3 @@ def test_some_targets_can_have_another_release(store: Store, put: Callable[..., 
     }
     assert refresh_channel(store, "resnet", "candidate") == moved
     assert set_to(store, "8").move.targets == {}
-
-
-@pytest.mark.usefixtures("agent")
-def test_production_refuses_what_is_not_verified_and_signed_until_somebody_says_why(
-    store: Store, put: Callable[..., EngineRecord], capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = put("7")
-    with pytest.raises(ChannelRefused, match=r"l4/10\.13\.3\.9 fp16: not signed") as caught:
-        set_to(store, "7", NAME)
-    assert "1 that lack it" in caught.value.found
-    assert find_channel(store, "resnet", "production") is None
-    unverified = replace(record.engine_verification, verdict=Verdict.NOT_MEASURED)
-    put("8", "b", engine_verification=unverified)
-    put("9", "c", precision=Precision.FP32)
-    store.client.put_object(
-        Bucket=store.bucket, Key=f"{record.release.ref.prefix}/resnet/9/build.yaml", Body=b"precisions: fp16"
-    )
-    with pytest.raises(ChannelRefused, match="not_measured on its own GPU"):
-        set_to(store, "8", NAME)
-    with pytest.raises(ChannelRefused, match="fp16: no engine"):
-        set_to(store, "9", NAME)
-    forced = set_to(store, "7", NAME, because="a demo")
-    assert forced.move.why == "a demo"
-    assert forced.move.lacking == ("l4/10.13.3.9 fp16: not signed",)
-    assert "Although the policy demands more" in capsys.readouterr().out
-
-
-def test_policies_are_one_file_in_the_store(
-    store: Store, put: Callable[..., EngineRecord], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put("7")
-    address = store.address(POLICIES_KEY)
-
-    def write(channel_policies: Any) -> None:
-        body = json.dumps({"schema": POLICIES_SCHEMA, "channels": channel_policies}).encode()
-        store.client.put_object(Bucket=address.bucket, Key=address.key, Body=body)
-
-    assert policies(store)["production"].signed
-    write({"production": {"verified": True}, "strict": {"complete": True}})
-    assert set_to(store, "7", NAME).move.lacking == ()
-    monkeypatch.setattr("flows.release.promotion.select", lambda *_: ((), ("l4", "h200")))
-    with pytest.raises(ChannelRefused, match="h200: no engine, and no agent"):
-        set_to(store, "7", "resnet@strict")
-    write({"production": {"loud": True}})
-    with pytest.raises(RecordInvalid, match="loud"):
-        set_to(store, "7", NAME)
-
-
-def test_the_command_says_which_engine_or_why_none(
-    store: Store, put: Callable[..., EngineRecord], capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = put("7")
-    set_to(store, "7")
-    capsys.readouterr()
-    options: dict[str, Any] = {"gpu": "l4", "store": store.url, "system": "linux", "architecture": "x86_64"}
-    resolve("resnet@candidate", tensorrt="10.13.3.9", **options)
-    text = capsys.readouterr().out
-    assert text.startswith(f"{record.key}: fp16, passed")
-    assert "R1: A plan runs in the TensorRT that built it" in text
-    resolve("resnet@candidate", triton="26.02-trtllm", as_json=True, **options)
-    document = json.loads(capsys.readouterr().out)
-    assert document["choice"]["engine"]["record"]["key"] == record.key
-    assert (document["from_index"], document["channel"]["number"]) == (True, 1)
-    with pytest.raises(NoEngineFits, match=r"enginefarm submit s3://\S+/team/resnet/7 --target l4"):
-        resolve("resnet@candidate", tensorrt="10.16.1.11", as_json=True, **options)
-    document = json.loads(capsys.readouterr().out)
-    assert document["reasons"][0]["found"] == "10.13.3.9"
-    assert document["error"]["class"] == "NoEngineFits"
-    with pytest.raises(RequestInvalid, match="not exactly one"):
-        resolve("resnet@candidate", **options)
-
-
-def test_hosts_are_named_as_people_name_them() -> None:
-    assert named_gpu("NVIDIA L4") == named_gpu("l4")
-    assert named_gpu("NVIDIA Imaginary", "9.9").slug == "imaginary"
-    assert named_tensorrt("1.7.1.116")[0] == "tensorrt_rtx"
-    assert named_wanted("resnet", None, ()).channel == "production"
-    for wrong in (
-        lambda: named_gpu("l40"),
-        lambda: named_tensorrt("10.13"),
-        lambda: named_wanted("a@b", "7", ()),
-    ):
-        with pytest.raises(RequestInvalid):
-            wrong()
-    with pytest.raises(RequestInvalid, match="a precision: fp32"):
-        named_wanted("resnet", None, ["fp12"])
