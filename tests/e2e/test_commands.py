@@ -20,7 +20,7 @@ Command = Callable[..., tuple[int, str, str]]
 DEMO = Path(__file__).parents[2] / "flows/demo_release"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_build_list_show_fetch(enginefarm: Command, s3_env: str, prefect_server: str, tmp_path: Path) -> None:
     client = s3_client()
     client.upload_file(str(DEMO / "model.keras"), s3_env, "models/digits/v2/model.keras")

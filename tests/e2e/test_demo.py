@@ -68,8 +68,8 @@ def test_the_document_for_programs(enginefarm: Callable[..., tuple[int, str, str
     } == {(8, "fp32"), (8, "fp16"), (12, "fp32"), (12, "fp16")}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ending_it_ends_everything(
     start: Callable[..., subprocess.Popen[str]],
     processes_below: Callable[[Path], list[str]],

@@ -58,7 +58,7 @@ def test_each_form_becomes_an_engine(publish: Callable[..., ReleaseRef], models:
         assert any("1/variables/variables.data" in file.path for file in record.release.files)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_mixed_model_is_held_to_its_own_arithmetic(
     publish: Callable[..., ReleaseRef], models: Path
 ) -> None:

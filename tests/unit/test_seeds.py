@@ -19,7 +19,7 @@ GLOBAL = re.compile(r"((np|numpy)\.)?random\.(?!default_rng|Generator|Random)\w+
 RANDOM_ON_PURPOSE = TESTS / "stand_in/site/tensorrt/_timing.py"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_models_that_tests_build_have_the_same_weights_in_every_run(tmp_path: Path) -> None:
     command = [sys.executable, str(TESTS / "assets/build_twice.py"), str(tmp_path)]
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
