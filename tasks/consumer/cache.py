@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.children.disk import disk_full, is_no_space, require_space
-from tasks.consumer.layout import PLAN_FILE, RECORD_FILE, Slot
+from tasks.consumer.layout import Slot
 from tasks.consumer.locks import is_at, lock, locked
 from tasks.consumer.pins import Pins
 from tasks.consumer.room import make_room
-from tasks.domain.digest import BlobRef
+from tasks.domain.attestation import PLAN_FILE, RECORD_FILE
+from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import RequestInvalid
 from tasks.store.ranges import PartFile
 from tasks.store.transfer import file_ref
@@ -94,6 +95,15 @@ class Cache:
         """Return whether the cache has the plan, unchanged since it was checked."""
         return Slot(cache=self.folder, sha256=plan.sha256).is_unchanged(plan.size)
 
+    def record(self, plan: BlobRef, record: BlobRef) -> bytes | None:
+        """Return the record of a plan if the cache has it."""
+        for folder in Slot(cache=self.folder, sha256=plan.sha256).folders():
+            with suppress(FileNotFoundError):  # removed meanwhile
+                data = (folder / RECORD_FILE).read_bytes()
+                if blob_ref(data) == record:
+                    return data
+        return None
+
     def records(self) -> Iterator[bytes]:
         """Yield the record of each engine in the cache."""
         for path in sorted(self.folder.glob(f"plans/*/*/{RECORD_FILE}")):
@@ -133,7 +143,7 @@ class Cache:
             raise disk_full(wanted, str(error), self.folder) from error
 
 
-def release(plan: Path) -> None:
+def release_plan(plan: Path) -> None:
     """Let go of a plan that `Cache.engine` returned, so that its cache may remove it."""
     slot = Slot(cache=plan.parents[3], sha256=plan.parents[1].name)
     with _USES_LOCK:

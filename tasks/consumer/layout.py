@@ -19,11 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.domain.attestation import PLAN_FILE
 from tasks.domain.digest import BlobRef
 from tasks.store.ranges import PartFile
-
-PLAN_FILE = "engine.plan"
-RECORD_FILE = "engine.plan.json"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CHUNK = 1 << 20
+_RANGE_CHUNK = 256 << 10  # eight readers at a time
 _READ_ATTEMPTS = 3
 _BROKEN_CONNECTION = (ResponseStreamingError, IncompleteReadError)
 _CONFLICT_ATTEMPTS = 7
@@ -208,7 +209,7 @@ def read_range(
         total = answer.get("ContentRange", "").rpartition("/")[2]
         size = 0
         with _watched(answer["Body"]) as download:
-            for chunk in answer["Body"].iter_chunks(_CHUNK):
+            for chunk in answer["Body"].iter_chunks(_RANGE_CHUNK):
                 download.take_chunk()
                 size += len(chunk)
                 if size > len(span):

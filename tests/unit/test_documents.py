@@ -13,6 +13,7 @@ import typer.main
 
 from flows.cli.main import app
 from flows.settings import Settings
+from tasks.consumer.cli import COMMANDS as CLIENT_COMMANDS
 from tasks.domain.error_documents import all_errors
 from tasks.domain.request import BuildRequest, Precision
 from tasks.store.request_file import parse_request
@@ -27,6 +28,7 @@ DOCUMENTS = (
     "agents/README.md",
     "flows/README.md",
     "infra/README.md",
+    "infra/client/README.md",
     "tasks/README.md",
     "tests/benchmarks/README.md",
 )
@@ -111,6 +113,8 @@ def test_every_command_has_its_row() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_that_a_document_names_exists(document: str) -> None:
     names = set(commands_of(app, "enginefarm"))
+    if "client" in document:
+        names |= {f"enginefarm {command}" for command in CLIENT_COMMANDS}
     groups = {name.rpartition(" ")[0] for name in names}
     commands = re.findall(r"(?<![\w/-])enginefarm [a-z][a-z0-9|-]*(?: [a-z][a-z0-9|-]+)?", code_of(document))
     for command in commands:

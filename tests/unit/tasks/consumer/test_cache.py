@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.consumer.cache import Cache, parse_size, release
-from tasks.consumer.layout import RECORD_FILE, Slot
+from tasks.consumer.cache import Cache, parse_size
+from tasks.consumer.cache import release_plan as release
+from tasks.consumer.layout import Slot
 from tasks.consumer.pins import Pin
 from tasks.consumer.room import contents, remove_all
+from tasks.domain.attestation import RECORD_FILE
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import DigestMismatch, NotStored, RequestInvalid
 from tasks.store.ranges import PartFile
