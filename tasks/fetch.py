@@ -18,6 +18,7 @@ from tasks.domain.release import REQUEST_FILE, Release, ReleaseRef
 from tasks.domain.request import BuildRequest
 from tasks.step import step
 from tasks.store.releases import check_sample_file, fetch_release, read_request, request_in
+from tasks.store.request_file import read_bounded
 from tasks.store.s3 import s3_client
 from tasks.store.store import Store
 from tasks.tensorflow.models import LocalModel
@@ -73,7 +74,7 @@ def _fetch(ref: ReleaseRef, folder: Path) -> FetchedRelease:
     read_request(client, ref)  # first: an invalid request fails before gigabytes are downloaded
     release = fetch_release(client, ref, folder)
     # It may have been replaced meanwhile: only the file with the digest in the record counts.
-    request = request_in(ref, (folder / REQUEST_FILE).read_bytes())
+    request = request_in(ref, read_bounded(folder / REQUEST_FILE))
     check_sample_file(ref, request, [file.path for file in release.files])
     return FetchedRelease(release=release, request=request, folder=folder)
 

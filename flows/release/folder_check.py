@@ -17,7 +17,7 @@ from tasks.domain.release import REQUEST_FILE, ModelFormat
 from tasks.domain.request import ALL_TARGETS, BuildRequest
 from tasks.store.names import model_format, request_file_missing
 from tasks.store.publishing import local_files
-from tasks.store.request_file import parse_request
+from tasks.store.request_file import parse_request, read_bounded
 from tasks.tensorflow.preflight.npz import check_npz
 
 _SHOWN = 10
@@ -62,7 +62,7 @@ def check_folder(
     files = local_files(folder)
     if REQUEST_FILE not in files:
         raise request_file_missing(str(folder), files)
-    request = parse_request(files[REQUEST_FILE].read_bytes(), source=str(files[REQUEST_FILE]))
+    request = parse_request(read_bounded(files[REQUEST_FILE]), source=str(files[REQUEST_FILE]))
     form = None if published else model_format(files, place=str(folder))
     if form is not None:
         _check_model(files, form)

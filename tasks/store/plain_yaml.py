@@ -17,7 +17,7 @@ from tasks.domain.printable import printable_name
 
 KeyPath = tuple[str | int, ...]
 
-_LARGEST_BYTES = 64 * 1024
+LARGEST_BYTES = 64 * 1024
 _DEEPEST = 8
 _LONGEST_SHOWN = 60
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
@@ -124,9 +124,9 @@ def dump_plain(document: Any) -> str:
 
 def _not_plain(text: str) -> Iterator[Problem]:
     """Yield everything that could make a small file large or run code, before anything is built from it."""
-    if len(text.encode("utf-8", "replace")) > _LARGEST_BYTES:
+    if len(text.encode("utf-8", "replace")) > LARGEST_BYTES:
         yield Problem(
-            line=0, path=(), actual=f"more than {_LARGEST_BYTES >> 10} KiB", fix="keep only the request"
+            line=0, path=(), actual=f"more than {LARGEST_BYTES >> 10} KiB", fix="keep only the request"
         )
         return
     depth = documents = 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import fields
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,7 +19,7 @@ from tasks.domain.errors import RequestInvalid
 from tasks.domain.priority import Priority
 from tasks.domain.release import REQUEST_FILE
 from tasks.domain.request import BuildRequest, Calibration, Plugin, Precision, ShapeRange, TimingMode
-from tasks.store.plain_yaml import KeyPath, PlainYaml, Problem, dump_plain
+from tasks.store.plain_yaml import LARGEST_BYTES, KeyPath, PlainYaml, Problem, dump_plain
 
 _LONGEST_SHOWN = 60
 _MOST_SHOWN = 30
@@ -75,6 +77,24 @@ def parse_request(data: str | bytes, *, source: str = REQUEST_FILE) -> BuildRequ
     rows = [f"  {problem.place}{problem.actual}. Fix: {problem.fix}" for problem in problems[:_MOST_SHOWN]]
     listing = "\n".join((f"{len(problems)} problems:", *rows))
     raise RequestInvalid(wanted=wanted, found=listing, fix="change these lines")
+
+
+def read_bounded(path: Path) -> bytes:
+    """Return the bytes of the request in the file `path`, which may be of any size.
+
+    Raises:
+        RequestInvalid: it is larger than any request; no more than that is read.
+    """
+    most = LARGEST_BYTES + len(BOM_UTF8)
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise RequestInvalid(
+            wanted=f"a build request in {path}",
+            found=f"more than {LARGEST_BYTES >> 10} KiB",
+            fix="keep only the request",
+        )
+    return data
 
 
 def _text(data: bytes, source: str) -> str:

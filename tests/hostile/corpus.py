@@ -198,6 +198,10 @@ ATTACKS: dict[str, Attack] = {
     "keras: weights of variable length": _row(
         _MODEL, "layers/bomb, of values of variable length", ke.keras, ke.layer(), ke.of_variable_length
     ),
+    "keras: attribute of many references": _row(
+        _MODEL, "attributes|counted up to /", ke.keras, ke.layer(), ke.many_references
+    ),
+    "h5: filter of a plugin": _row(_MODEL, "layers/packed|the filter 307", ke.h5, ke.layer(), ke.filtered),
     "keras: a hundred thousand layers": _row(
         _MODEL, "more than 100000 layers", ke.keras,
         ke.layer(config={"name": "odd", "parts": [{"class_name": "Dense", "config": {}}] * 100_000}),
@@ -222,6 +226,7 @@ ATTACKS: dict[str, Attack] = {
     "request: aliases of aliases": _row(_REQUEST, "the anchor or alias a0", ke.request, ke.laughs()),
     "request: nested": _row(_REQUEST, "levels of nesting", ke.request, "[" * 20_000),
     "request: key of a megabyte": _row(_REQUEST, "more than 64 KiB", ke.request, f"{'k' * (1 << 20)}: 1"),
+    "request: sparse 10 GB": _row(_REQUEST, "more than 64 KiB", sm.sparse_file, "build.yaml"),
     "request: key of 60 kB": _row(_REQUEST, "mapping values", ke.request, f'"{"k" * 60_000}": 1'),
     "request: Python object": _row(_REQUEST, "the tag", ke.request, "a: !!python/object/apply:os.system [x]"),
     "request: line feed in a name": _row(_REQUEST, "control", ke.request, 'signature: "x\\nto fix: run me"'),

@@ -66,6 +66,20 @@ def of_variable_length(file: Any) -> None:
     data[0] = np.zeros(1000, np.float32)
 
 
+def many_references(file: Any) -> None:
+    """Names that are references; a file that is written by hand has them all lead to one large text."""
+    file.attrs["names"] = np.array(["n" * 100] * 4000, dtype=h5py.string_dtype())
+
+
+def filtered(file: Any) -> None:
+    """Weights that only a plugin of the host can unpack: bzip2."""
+    created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    created.set_chunk((4,))
+    created.set_filter(307, h5py.h5z.FLAG_OPTIONAL)
+    space = h5py.h5s.create_simple((4,))
+    h5py.h5d.create(file.create_group("layers").id, b"packed", h5py.h5t.IEEE_F32LE, space, created)
+
+
 def virtual(file: Any) -> None:
     """Weights that another file of the host holds."""
     layout = h5py.VirtualLayout((4,), "f4")

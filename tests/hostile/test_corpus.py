@@ -14,7 +14,7 @@ from tasks.children.run import Limits
 from tasks.children.workspace import Workspace, workspace
 from tasks.domain.errors import FarmError
 from tasks.domain.release import ModelFormat
-from tasks.store.request_file import parse_request
+from tasks.store.request_file import parse_request, read_bounded
 from tasks.tensorflow.models import (
     ConversionWanted,
     LocalModel,
@@ -58,7 +58,7 @@ def _content(path: Path) -> str:
 def handed_in(release: Path, models: Path, work: Path) -> None:
     """Take the release the farm's own way, up to where its attack must have been noticed."""
     if (release / "build.yaml").exists():
-        parse_request((release / "build.yaml").read_text("utf-8"))
+        parse_request(read_bounded(release / "build.yaml"))
         return
     if (release / "samples.npz").exists():
         wanted = ConversionWanted(signature="gelu", shapes={}, opset=17, samples=release / "samples.npz")
