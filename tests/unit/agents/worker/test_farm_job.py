@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import Flow, FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.workers.process import ProcessWorker
 
 from agents.server.pools import LOCKED_TEMPLATE
 from agents.worker.worker import FarmJob, FlowRefused
@@ -58,3 +60,51 @@ def test_other_flows_and_pull_steps_are_refused() -> None:
 
 def test_the_template_of_pools_takes_no_variables() -> None:
     assert LOCKED_TEMPLATE["variables"] == {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+EVIL_ENV = {"LD_PRELOAD": "evil.so", "PATH": "/evil", "PREFECT__FLOW_ENTRYPOINT": "evil.py:flow"}
+CHANGED_TEMPLATES: dict[str, dict[str, Any]] = {
+    "values in the job": {
+        "job_configuration": {"command": "evil", "working_dir": "/tmp", "env": EVIL_ENV},  # noqa: S108
+        "variables": {"type": "object", "properties": {}},
+    },
+    "variables with defaults": {
+        "job_configuration": {"command": "{{ command }}", "working_dir": "{{ place }}", "env": "{{ env }}"},
+        "variables": {
+            "type": "object",
+            "properties": {
+                "command": {"type": "string", "default": "evil"},
+                "place": {"type": "string", "default": "/tmp"},  # noqa: S108
+                "env": {"type": "object", "default": EVIL_ENV},
+            },
+        },
+    },
+    "variables that a run sets": {
+        "job_configuration": {"command": "{{ command }}", "env": "{{ env }}"},
+        "variables": {"type": "object", "properties": {"command": {}, "env": {"type": "object"}}},
+    },
+    "Prefect's": ProcessWorker.get_default_base_job_template(),
+}
+
+
+@pytest.mark.parametrize("template", CHANGED_TEMPLATES.values(), ids=CHANGED_TEMPLATES)
+def test_a_template_that_is_changed_on_the_server_after_the_agent_started_changes_no_job(
+    template: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_run = FlowRun(flow_id=uuid4())
+    deployment = DeploymentResponse(name="farm", flow_id=flow_run.flow_id, labels={})
+    monkeypatch.setattr(FarmJob, "run_environment", {"OF_THE_AGENT": "1"})
+
+    def prepared(template: dict[str, Any], variables: dict[str, Any]) -> FarmJob:
+        """Do as Prefect's worker does once it has taken a run."""
+        made = FarmJob.from_template_and_values(template, variables, client=cast("Any", object()))
+        job: FarmJob = asyncio.run(made)
+        job.prepare_for_flow_run(flow_run, deployment=deployment, flow=Flow(name="build-release", labels={}))
+        return job
+
+    locked = prepared(LOCKED_TEMPLATE, {})
+    changed = prepared(template, {"command": "evil", "env": EVIL_ENV, "env.PYTHONPATH": "evil"})
+    assert changed.command == locked.command
+    assert changed.env == locked.env
+    assert changed.env["OF_THE_AGENT"] == "1"
+    assert changed.working_dir is None
