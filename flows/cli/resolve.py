@@ -76,6 +76,8 @@ def _show(choice: Choice) -> None:
         say(f"  {rule}: {RULES[rule].words} ({RULES[rule].source})")
     if choice.marks:
         say(f"  Marks: {', '.join(choice.marks)}")
+    if choice.gain is not None:
+        say(f"  Its FP16 sibling takes {choice.gain} times as long")
     if choice.cost is not None:
         cost = choice.cost
         say(f"  Takes {cost.slower} times as long as {cost.than}, measured on {cost.where}")

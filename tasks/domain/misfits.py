@@ -72,6 +72,8 @@ def _fits_device(row: HardwareRow, host: Host, candidate: Candidate) -> bool:
     target = candidate.target
     if row.flavour is not target.flavour or row.level not in (None, candidate.read_back):
         return False
+    if row.never.intersection((host.compute, *target.compute_capabilities)):
+        return False
     if row.least is not None and min(host.compute, *target.compute_capabilities) < row.least:
         return False
     return {

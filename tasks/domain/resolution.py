@@ -64,12 +64,14 @@ class Choice:
         rules: ids of the rules by which it runs there.
         marks: what to know of it; empty for an engine that was built for this host and verified.
         cost: what its compatibility costs; None if it costs nothing, or that was not measured.
+        gain: how much longer the FP16 sibling of a quantised engine takes; None if that was not measured.
     """
 
     candidate: Candidate
     rules: tuple[str, ...]
     marks: tuple[Mark, ...] = ()
     cost: Cost | None = None
+    gain: Ratio | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +224,7 @@ def _choice(host: Host, candidate: Candidate, candidates: Sequence[Candidate]) -
         rules=tuple(rules),
         marks=_marks(host, candidate, candidates),
         cost=_cost(candidate, candidates) if compatible else None,
+        gain=gain(candidate, candidates),
     )
 
 
@@ -306,6 +309,7 @@ def _choice_document(choice: Choice) -> dict[str, Any]:
         "engine": choice.candidate.to_document(),
         "rules": [asdict(RULES[rule]) for rule in choice.rules],
         "marks": [*choice.marks],
+        "gain": None if choice.gain is None else choice.gain.to_document(),
         "cost": None
         if cost is None
         else {"slower": cost.slower.to_document(), "than": cost.than, "where": cost.where},

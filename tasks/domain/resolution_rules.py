@@ -81,7 +81,7 @@ _RULES = (
     Rule(
         id="R12",
         words="A plan whose hardware compatibility TensorRT reports as AMPERE_PLUS runs on every GPU of "
-        "compute capability 8.0 or later.",
+        "compute capability 8.0 or later, except those of Jetson and DRIVE.",
         source="NvInfer.h, HardwareCompatibilityLevel::kAMPERE_PLUS",
     ),
     Rule(
@@ -136,6 +136,7 @@ class HardwareRow:
         level: the hardware compatibility that must have been read back from the plan; None: any.
         device: what the GPUs must have in common.
         least: the lowest compute capability of the host's GPU, and of the plan's; None: any.
+        never: compute capabilities for which nothing documents it.
     """
 
     rule: str
@@ -143,7 +144,10 @@ class HardwareRow:
     level: HardwareLevel | None
     device: Device
     least: ComputeCapability | None = None
+    never: frozenset[ComputeCapability] = frozenset()
 
+
+_ON_MODULES = frozenset(map(ComputeCapability.parse, ("7.2", "8.7", "10.1", "11.0")))  # Jetson and DRIVE
 
 HARDWARE = (
     HardwareRow(rule="R1", flavour=Flavour.TENSORRT, level=None, device=Device.MODEL),
@@ -161,6 +165,7 @@ HARDWARE = (
         level=HardwareLevel.AMPERE_PLUS,
         device=Device.FROM_CAPABILITY,
         least=ComputeCapability(major=8, minor=0),
+        never=_ON_MODULES,
     ),
 )
 """In the order of preference."""

@@ -66,6 +66,7 @@ def test_ampere_plus_runs_from_ampere_on_if_it_was_read_back() -> None:
     plan = engine(L4, hardware=HardwareLevel.AMPERE_PLUS, read_back=HardwareLevel.AMPERE_PLUS)
     assert rules(chosen(host(H200), plan)) == ("R12", "R1")
     assert first_misfit(host(T4), plan) is Field.GPU
+    assert first_misfit(host("Orin"), plan) is Field.GPU
     fp8 = replace(plan, precision=Precision.FP8)
     a100 = host("NVIDIA A100-SXM4-40GB")
     assert "fp8, from 8.9 on" in str(chosen(a100, fp8).reasons[0])
@@ -168,8 +169,9 @@ def test_int8_that_gains_less_than_two_percent_over_fp16_is_marked() -> None:
         gained = ratio(half.speed, eight.speed)
         assert gained is not None
         assert 0.98 / ms < gained.low < 1 / ms < gained.high < 1.02 / ms
-        marks = chosen(host(), half, eight, wanted=wanted).chosen().marks
-        assert (Mark.NOT_FASTER in marks) is slow
+        choice = chosen(host(), half, eight, wanted=wanted).chosen()
+        assert (Mark.NOT_FASTER in choice.marks) is slow
+        assert choice.gain == gained
     assert not is_not_faster(None)
     assert measured_speed({"state": "not_measured"}) is None
 

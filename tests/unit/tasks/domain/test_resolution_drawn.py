@@ -22,7 +22,7 @@ from tests.support.candidates import COMPUTE, H200, L4, L40S, T4, WANTED, engine
 
 VERSIONS_DRAWN = ("8.5.3.1", "8.6.0.12", "8.6.1.6", "10.13.3.9", "10.16.1.11", "11.4.0.106")
 RTX_DRAWN = ("1.6.0.1", "1.7.1.116")
-GPUS_DRAWN = (T4, "NVIDIA A10", "NVIDIA A10G", L4, L40S, H200)
+GPUS_DRAWN = (T4, "Orin", "NVIDIA A10", "NVIDIA A10G", L4, L40S, H200)
 
 
 def oracle_fits(  # noqa: C901, PLR0911, PLR0912 (one question after the other)
@@ -54,7 +54,12 @@ def oracle_fits(  # noqa: C901, PLR0911, PLR0912 (one question after the other)
         near = 0
     elif each.read_back == "same_compute_capability" and theirs == [own_compute] and own_compute >= 7.5:
         near = 1
-    elif each.read_back == "ampere_plus" and own_compute >= 8 and min(theirs) >= 8:
+    elif (
+        each.read_back == "ampere_plus"
+        and own_compute >= 8
+        and min(theirs) >= 8
+        and 8.7 not in (own_compute, *theirs)
+    ):
         near = 2
     else:
         return None
