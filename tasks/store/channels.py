@@ -32,6 +32,7 @@ from tasks.domain.channel import (
     move_from_document,
     move_key,
 )
+from tasks.domain.digest import canonical_json
 from tasks.domain.errors import ChannelMoved, NotStored, RecordInvalid, RequestInvalid, StoreUnreachable
 from tasks.store.candidates import Place
 from tasks.store.listing import pages
@@ -206,7 +207,7 @@ def _swap(place: Place, channel: Channel, over: _Standing) -> bool:
     """Write the document of `channel` if that of `over` is still there; return whether it was written."""
     address = place.address(channel.key)
     condition: dict[str, Any] = {"IfNoneMatch": "*"} if over.etag is None else {"IfMatch": over.etag}
-    body = (json.dumps(channel.to_document(), indent=1, allow_nan=False) + "\n").encode()
+    body = canonical_json(channel.to_document())
     with s3_errors(f"to write {address.url}"):
         try:
             place.client.put_object(
