@@ -18,6 +18,7 @@ from flows.pages.cells import show_cells
 from flows.pages.failure import failure_on_run_page
 from flows.release.conversion import convert_for
 from flows.release.farm import build_on_farm, runs_on_farm, targets_of_farm
+from flows.release.signing import signed_answers
 from flows.server.flow_errors import fails_with_its_error
 from flows.server.run_tags import tag_run
 from flows.server.step_log import log_step
@@ -114,6 +115,7 @@ async def build_release(
         answers = await build_on_farm(store, asked.orders, asked.priority)
     else:
         answers = await _build_here(asked.orders)
+    answers = await signed_answers(store, answers, settings().signing_key)
     await show_cells(release, answers, asked.lost)
     failure = failure_of(answers, asked.lost)
     if failure is not None:

@@ -79,6 +79,14 @@ class Settings(BaseSettings):
         ge=0,
         description="How long a run of the farm retries while S3 is down, seconds; the command line does not",
     )
+    trust: Path | None = Field(
+        default=None,
+        description="File of trusted keys; engines, channels and timing caches must then be signed by them",
+    )
+    signing_key: str = Field(
+        default="",
+        description="Key that signs engines, on CPU hosts only: a PEM file, or awskms:/// and a name",
+    )
     plain_http: str = Field(
         default="",
         description="Hosts whose Prefect server may be reached without TLS, separated by spaces",

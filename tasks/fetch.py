@@ -103,8 +103,8 @@ async def fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversio
 
 def _fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversion:
     store = Store.connect(order.store)
-    record = _required(store, conversion_record_key(order.conversion), ConversionRecord)
-    release = _required(store, hashed_release_key(order.release), HashedRelease)
+    record = required_record(store, conversion_record_key(order.conversion), ConversionRecord)
+    release = required_record(store, hashed_release_key(order.release), HashedRelease)
     if release.release != order.release:
         raise RecordInvalid(
             wanted=f"the record {release.key} of {order.release.ref.url} as the order has it",
@@ -114,14 +114,15 @@ def _fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversion:
     check_order(
         order,
         record,
-        _request_of(release),
+        request_of(release),
         graph_precision=graph_precision(order.target, order.options.precision),
         build_tools=build_tools().keys(),
     )
     return _fetch_graph(order.store, record, folder)
 
 
-def _required(store: Store, key: str, kind: type[R]) -> R:
+def required_record(store: Store, key: str, kind: type[R]) -> R:
+    """Return the record of `kind` at `key`. Raises NotStored if there is none, and as `Store.find`."""
     record = store.find(key, kind)
     if record is None:
         raise NotStored(
@@ -133,8 +134,8 @@ def _required(store: Store, key: str, kind: type[R]) -> R:
     return record
 
 
-def _request_of(hashed: HashedRelease) -> BuildRequest:
-    """Return the request in `hashed`, whose bytes are one of the release's files."""
+def request_of(hashed: HashedRelease) -> BuildRequest:
+    """Return the request in `hashed`, whose bytes are one of the release's files. Raises DigestMismatch."""
     data = hashed.request.encode()
     if blob_ref(data).sha256 != hashed.release.digest_of(REQUEST_FILE):
         raise DigestMismatch(

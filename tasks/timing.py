@@ -28,7 +28,14 @@ from tasks.domain.timing import (
 from tasks.step import step
 from tasks.store.records import UPDATE
 from tasks.store.store import Store
-from tasks.store.timing import fetch_cache, find_timing, put_cache, share_timing, swap_timing
+from tasks.store.timing import (
+    fetch_cache,
+    find_timing,
+    is_trusted,
+    put_cache,
+    share_timing,
+    swap_timing,
+)
 from tasks.tensorrt.engine import BuiltEngine, EngineJob
 from tasks.tensorrt.merging import merge_caches
 from tasks.tensorrt.site import BuildSite
@@ -80,7 +87,10 @@ def _pull_shared(store: Store, key: TimingCacheKey, work: Workspace) -> PulledTi
     notes: tuple[str, ...] = ()
     try:
         standing = find_timing(store, key.shared, key)
-        if standing is not None and standing.record is None:
+        if standing is not None and not is_trusted(store, standing):
+            previous = None if standing.record is None else standing.record.cache
+            notes = ("the shared timing cache was left out: no trusted key signed it",)
+        elif standing is not None and standing.record is None:
             newer = standing.problem is not None and standing.problem.newer
             notes = (f"the record {key.shared} cannot be read{f': {UPDATE}' if newer else ''}",)
         elif standing is not None and standing.record is not None:

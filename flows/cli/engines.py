@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,14 +23,17 @@ from flows.cli.engine_filters import (
 )
 from flows.cli.options import WIDE_HINT, Force, Json, Model, StoreUrl, Version, Wide
 from flows.cli.output import STANDARD_OUTPUT, print_file, print_json, refuse_terminal, say, show
+from tasks.domain.attestation import provenance_beside, signature_beside
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import ReleaseOutcome
 from tasks.domain.record import EngineRecord
+from tasks.signing.signatures import trust_demanded
 from tasks.store.part_files import part_of
 from tasks.store.record_names import RecordRoot, key_named, names_in
 from tasks.store.records import Document, record_schema
 from tasks.store.s3 import s3_errors
+from tasks.store.signatures import checked_signature, read_provenance, read_signature, signers_of
 from tasks.store.store import Store
 from tasks.tensorrt.inside.engine.plan import record_beside
 
@@ -111,7 +114,7 @@ def fetch(
     document = document_at(place, name)
     record = document.record
     if output == STANDARD_OUTPUT:
-        _print_plan(place, record)
+        _print_plan(place, document)
         return
     path = _plan_path(output, record)
     for file in (path, record_beside(path)):
@@ -164,7 +167,7 @@ def _plan_path(output: Path | None, record: EngineRecord) -> Path:
     return output / name if output.is_dir() else output
 
 
-def _print_plan(store: Store, record: EngineRecord) -> None:
+def _print_plan(store: Store, document: Document[EngineRecord]) -> None:
     """Write the plan to standard output, after it is checked.
 
     Raises:
@@ -174,29 +177,52 @@ def _print_plan(store: Store, record: EngineRecord) -> None:
     refuse_terminal("the plan")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "engine.plan"
-        store.get_blob(record.plan, path)
+        fetch_engine(store, document, path)
         print_file(path)
 
 
 def fetch_engine(store: Store, document: Document[EngineRecord], path: Path) -> None:
-    """Write the plan to `path`, verified by its digest, and its record next to it, byte by byte as stored.
+    """Write the plan to `path`, verified by its digest, and its record and signature next to it.
+
+    The record is written byte by byte as stored.
 
     Raises:
+        SignatureRefused: ENGINEFARM_TRUST demands a signature, and there is none: then nothing is downloaded.
         NotStored: the plan is not in the store.
         DigestMismatch: the stored plan has other bytes.
-        DiskFull: there is no space for both; then neither is written.
+        DiskFull: there is no space for all; then none is written.
         FarmError: as `tasks.store.s3.s3_errors`.
     """
-    beside = record_beside(path)
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(beside)
+    signed = _signatures(store, document.data)
+    files = {record_beside(path): document.data}
+    files |= {beside(path): data for beside, data in signed.items() if data is not None}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = {part_of(file): file for file in files}
     try:
-        with s3_errors(f"to write {beside.name}", folder=beside.parent):
-            part.write_bytes(document.data)  # first: a plan without its record does not run
+        with s3_errors(f"to write {path.name}.json", folder=path.parent):
+            for part, file in parts.items():
+                part.write_bytes(files[file])  # first: a plan without its record does not run
             store.get_blob(document.record.plan, path)
-            part.replace(beside)
+            for part, file in parts.items():
+                part.replace(file)
+            for beside, data in signed.items():
+                if data is None:
+                    beside(path).unlink(missing_ok=True)  # that of another engine, which was there before
     finally:
-        part.unlink(missing_ok=True)
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _signatures(store: Store, record: bytes) -> dict[Callable[[Path], Path], bytes | None]:
+    """Return signature and provenance of the engine with this `record`: a trusted key's, if demanded."""
+    trust = trust_demanded()
+    if trust is None:
+        key_id = next(signers_of(store, record), "")
+        signature = read_signature(store, record, key_id) if key_id else None
+    else:
+        key_id, signature = checked_signature(store, record, trust)
+    provenance = read_provenance(store, record, key_id) if key_id else None
+    return {signature_beside: signature, provenance_beside: provenance}
 
 
 def _file_name(record: EngineRecord) -> str:

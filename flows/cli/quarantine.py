@@ -25,6 +25,7 @@ from tasks.domain.quarantine import QuarantineRecord
 from tasks.domain.record import WEIGHTS_FILE, Comparison, Verification
 from tasks.domain.release import ReleaseRef
 from tasks.onnx.graph import compare_graph
+from tasks.signing.signatures import trust_demanded, unsigned
 from tasks.store.record_names import RecordRoot, key_named, names_in
 from tasks.store.records import Document
 from tasks.store.store import Store
@@ -194,6 +195,8 @@ async def _run_engine(record: QuarantineRecord, folder: Path, work: Workspace) -
     host = await probe_host(settings().interpreters, work=work)
     if record.target is None or record.plan is None:
         raise _no_gpu(record)
+    if trust_demanded() is not None:
+        raise unsigned(f"the plan of {record.key}, which was refused,")
     async with free_site(host.sites_of(record.target)) as site:
         if site.gpu_index is None:
             raise _no_gpu(record)

@@ -26,6 +26,7 @@ from tasks.domain.record import EngineRecord
 from tasks.domain.target import EngineTarget
 from tasks.store.records import engine_record_from_json
 from tasks.tensorrt.inside.engine.plan import record_beside
+from tasks.tensorrt.inside.engine.signed import require_signed
 from tasks.tensorrt.running import EngineRun, OutputSummary, run_engine
 
 Engine = Annotated[
@@ -81,6 +82,7 @@ def run(  # noqa: PLR0913 (one option each)
         plan, record = _plan(engine, store, work)
         engine_run = EngineRun(
             plan=plan,
+            sha256=record.plan.sha256,
             input=inputs,
             output=work.folder / "outputs.npz",
             profile=profile,
@@ -115,7 +117,9 @@ def _plan(engine: str, store: str | None, work: Workspace) -> tuple[Path, Engine
     """Return a plan, which is downloaded if needed, and its record."""
     plan = Path(engine)
     if plan.is_file() and record_beside(plan).is_file():
-        return plan, engine_record_from_json(record_beside(plan).read_bytes())
+        data = record_beside(plan).read_bytes()
+        require_signed(plan, data, None)  # here: the toolchain that runs it may have no `cryptography`
+        return plan, engine_record_from_json(data)
     if plan.is_file() or (store is None and settings().store is None):
         raise RequestInvalid(
             wanted=f"{record_beside(plan).name} next to {plan}, or a name and --store",

@@ -7,7 +7,7 @@ locals {
 
   # Folders of the store, see ARCHITECTURE.md.
   written_by_agents     = ["blobs", "channels", "engines", "leases", "probes", "quarantine", "targets", "timing"]
-  written_by_converters = ["conversions", "hashed"]
+  written_by_converters = ["conversions", "hashed", "signatures"]
   deleted_by_agents     = ["leases", "probes", "timing"]
 
   policies = {
@@ -134,9 +134,12 @@ data "aws_iam_policy_document" "consumer" {
   }
 
   statement {
-    sid       = "ReadEngines"
-    actions   = ["s3:GetObject"]
-    resources = ["${local.store}/channels/*", "${local.store}/engines/*", "${local.store}/blobs/*"]
+    sid     = "ReadEngines"
+    actions = ["s3:GetObject"]
+    resources = [
+      "${local.store}/blobs/*", "${local.store}/channels/*", "${local.store}/engines/*",
+      "${local.store}/signatures/*",
+    ]
   }
 }
 

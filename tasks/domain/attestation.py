@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.domain.digest import canonical_json
@@ -36,6 +37,16 @@ _SERIALIZATION = {
 }
 _LARGEST_BUNDLE = 1 << 20
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+def signature_beside(plan: Path) -> Path:
+    """Return the path of the plan's signature: `resnet.plan.sig` beside `resnet.plan`."""
+    return plan.with_name(f"{plan.name}.sig")
+
+
+def provenance_beside(plan: Path) -> Path:
+    """Return the path of the plan's signed provenance: `resnet.plan.provenance` beside `resnet.plan`."""
+    return plan.with_name(f"{plan.name}.provenance")
 
 
 class AttestationError(ValueError):

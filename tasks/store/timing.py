@@ -7,8 +7,10 @@ If two do so at the same time, the second fails, merges what the first stored, a
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,10 +19,20 @@ from botocore.exceptions import ClientError
 
 from tasks.domain.backoff import Backoff
 from tasks.domain.digest import BlobRef
-from tasks.domain.errors import BuildRefused, DigestMismatch, NotStored, RecordInvalid, StoreUnreachable
+from tasks.domain.errors import (
+    BuildRefused,
+    DigestMismatch,
+    NotStored,
+    RecordInvalid,
+    SignatureRefused,
+    StoreUnreachable,
+)
 from tasks.domain.timing import CacheFile, TimingCacheKey, TimingRecord
+from tasks.domain.trust import Purpose
+from tasks.signing.signatures import check_document, trust_demanded
 from tasks.store.records import Document, record_to_json
 from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
+from tasks.store.signatures import read_signature
 from tasks.store.store import Store
 from tasks.store.transfer import put_file, read_beginning
 
@@ -82,6 +94,25 @@ def find_timing(store: Store, key: str, made_for: TimingCacheKey | None = None) 
         _LOG.warning("%s", error)
         return Standing(etag=etag, document=None, problem=error)
     return Standing(etag=etag, document=document)
+
+
+def is_trusted(store: Store, standing: Standing) -> bool:
+    """Return whether builds may use the cache: a trusted key signed its record, or nothing must be signed.
+
+    Raises:
+        KeyUnusable: ENGINEFARM_TRUST names a file that cannot be used.
+        FarmError: as `s3_errors`.
+    """
+    trust = trust_demanded()
+    if trust is None or standing.document is None:
+        return trust is None
+    key, data = standing.document.record.key, standing.document.data
+    for key_id in trust.key_ids(Purpose.TIMING):
+        bundle = read_signature(store, data, key_id)
+        with suppress(SignatureRefused, ValueError):
+            check_document(trust, json.loads(bundle or b"null"), key, data, purpose=Purpose.TIMING)
+            return True
+    return False
 
 
 def _check_made_for(record: TimingRecord, made_for: TimingCacheKey | None, url: str) -> None:
@@ -149,6 +180,8 @@ async def share_timing(
         if standing is not None and standing.problem is not None and standing.problem.newer:
             raise standing.problem
         theirs = None if standing is None or standing.record is None else standing.record.cache
+        if standing is not None and not await asyncio.to_thread(is_trusted, store, standing):
+            base = theirs  # TensorRT must not parse it: this build's cache replaces it
         if theirs is not None and theirs not in (base, cache.ref):
             cache, base = await _merged(store, cache, theirs, merge), theirs
             record = replace(record, cache=cache.ref)

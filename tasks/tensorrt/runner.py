@@ -49,6 +49,7 @@ class Engine:
         gpu: int = 0,
         plugins: str | os.PathLike[str] | None = None,
         allow_host_code: bool = False,
+        trust: str | os.PathLike[str] | None = None,
     ) -> Engine:
         """Open the plan at `path` after checking its digest.
 
@@ -63,11 +64,15 @@ class Engine:
             plugins: folder with the libraries that the record names; default: ENGINEFARM_PLUGINS.
             allow_host_code: let a version-compatible plan run the native code that it contains (TensorRT's
                 `engine_host_code_allowed`). It runs with the rights of your program.
+            trust: file of trusted keys: a plan is refused unless one of them signed it (`resnet.plan.sig`
+                beside it); default: ENGINEFARM_TRUST. Needs `cryptography`.
 
         Raises:
             InputInvalid: neither a record nor a digest is given, there is no plan, or it contains native code
                 and `allow_host_code` is not set.
             RecordInvalid: the record cannot be read.
+            SignatureRefused: no trusted key signed the engine, and `trust` demands it.
+            KeyUnusable: the file of trusted keys cannot be used.
             DigestMismatch: the plan does not match the record or the digest.
             TargetUnavailable: the plan does not run on this GPU with this TensorRT.
             ToolchainBroken: TensorRT does not load.
@@ -83,6 +88,7 @@ class Engine:
             gpu_index=gpu,
             plugins=None if folder is None else Path(folder),
             allow_host_code=allow_host_code,
+            trust=None if trust is None else Path(trust),
         )
         return cls(runner)
 

@@ -38,6 +38,7 @@ class EngineRun:
 
     Attributes:
         plan: the engine, with its record beside it.
+        sha256: the digest that the plan must have, and that its record must name.
         input: an `.npz` with one array for each input.
         output: the `.npz` to write the outputs to, below the run's folder.
         profile: the optimisation profile; None: one that accepts the shapes.
@@ -46,6 +47,7 @@ class EngineRun:
     """
 
     plan: Path
+    sha256: str
     input: Path
     output: Path
     profile: int | None
@@ -68,6 +70,7 @@ async def run_engine(run: EngineRun, site: BuildSite, *, work: Workspace) -> tup
     """
     request = {
         "plan": run.plan,
+        "sha256": run.sha256,
         "record": record_beside(run.plan),  # the child finds it itself, if it may read it
         "input": run.input,
         "output": str(run.output.absolute()),

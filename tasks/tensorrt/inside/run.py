@@ -20,9 +20,10 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     """Run the engine once.
 
     Args:
-        request: `plan`, with its record beside it; `input`, an `.npz` with one array for each input;
-            `output`, the file for the outputs; `profile` (None: one that fits), `gpu_index`, `plugins`: the
-            folder with the libraries that the record names, or None, and `allow_host_code`.
+        request: `plan`, with its record beside it; `sha256`, its digest; `input`, an `.npz` with one array
+            for each input; `output`, the file for the outputs; `profile` (None: one that fits),
+            `gpu_index`, `plugins`: the folder with the libraries that the record names, or None, and
+            `allow_host_code`.
         report: takes the phases `load` and `run`.
 
     Returns:
@@ -40,7 +41,7 @@ def main(request: dict[str, Any], report: Callable[[str, float], None]) -> dict[
     with phases.timed("load"):
         runner = open_runner(
             Path(request["plan"]),
-            sha256=None,
+            sha256=request["sha256"],
             module=None,
             gpu_index=request["gpu_index"],
             plugins=None if folder is None else Path(folder),

@@ -53,6 +53,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "${local.store}": {"s3:ListBucket"},
         "${local.store}/channels/*": {"s3:GetObject"},
         "${local.store}/engines/*": {"s3:GetObject"},
+        "${local.store}/signatures/*": {"s3:GetObject"},
         "${local.store}/blobs/*": {"s3:GetObject"},
     },
     "promoter": {
@@ -166,7 +167,7 @@ def test_agents_may_write_every_folder_of_the_store() -> None:
     converters = set(folders["written_by_converters"])
     assert {"blobs", "engines"} <= described - converters <= set(folders["written_by_agents"])
     # A GPU host that was taken over plants no conversion and no release, so the gate's reference is real.
-    assert converters == {"conversions", "hashed"} <= described
+    assert converters == {"conversions", "hashed", "signatures"} <= described
     assert not converters & set(folders["written_by_agents"])
     assert set(folders["deleted_by_agents"]) <= set(folders["written_by_agents"])
 

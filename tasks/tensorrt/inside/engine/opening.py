@@ -12,11 +12,13 @@ from tasks.tensorrt.inside.engine.plan import (
     PlanRecord,
     check_place,
     checked_plan,
-    read_plan_record,
+    plan_record_in,
+    read_record,
     record_beside,
     require_host_code_allowed,
 )
 from tasks.tensorrt.inside.engine.runner import Runner
+from tasks.tensorrt.inside.engine.signed import require_signed
 from tasks.tensorrt.inside.library import full_version, host, load, load_pycuda
 from tasks.tensorrt.inside.plugins import plugin_path
 
@@ -29,6 +31,7 @@ def open_runner(  # noqa: PLR0913 (a plan, what it must be, and what it may do)
     gpu_index: int,
     plugins: Path | None,
     allow_host_code: bool = False,
+    trust: Path | None = None,
 ) -> Runner:
     """Return the engine of the plan at `path`, ready to run.
 
@@ -39,8 +42,11 @@ def open_runner(  # noqa: PLR0913 (a plan, what it must be, and what it may do)
         gpu_index: index of the GPU among the visible ones.
         plugins: the folder with the libraries that the record names.
         allow_host_code: whether a plan that contains native code may run it in this process.
+        trust: the file of trusted keys; None: the one that ENGINEFARM_TRUST names, if any.
 
     Raises:
+        SignatureRefused: there is such a file, and none of its keys signed the engine.
+        KeyUnusable: there is such a file, and it cannot be used.
         InputInvalid: neither a record nor a digest is given, there is no plan, or it contains native code and
             that is not allowed.
         RecordInvalid: the record cannot be read.
@@ -51,8 +57,7 @@ def open_runner(  # noqa: PLR0913 (a plan, what it must be, and what it may do)
         PluginRefused: a library is missing, is not the one in the record, or does not load.
         GpuUnavailable: there is no such GPU, or it is out of memory.
     """
-    beside = record_beside(path)
-    record = read_plan_record(beside) if beside.exists() else None
+    record = _signed_record(path, trust)
     digest, flavour = _digest_and_module(path, record, sha256, module)
     if record is not None:
         _check_form(path, record, allow_host_code=allow_host_code)
@@ -69,6 +74,17 @@ def open_runner(  # noqa: PLR0913 (a plan, what it must be, and what it may do)
     # The record can only rule code out: whoever may change it must not be able to allow it.
     carries_code = allow_host_code and (record is None or record.carries_code)
     return Runner(trt, cuda, plan, gpu_index=gpu_index, plugins=libraries, carries_code=carries_code)
+
+
+def _signed_record(path: Path, trust: Path | None) -> PlanRecord | None:
+    """Return the plan's record, None if there is none; its signature is checked first, if it must have one.
+
+    What is parsed are the bytes that were checked.
+    """
+    beside = record_beside(path)
+    data = read_record(beside) if beside.exists() else None
+    require_signed(path, data, trust)
+    return None if data is None else plan_record_in(data, beside.name)
 
 
 def _check_form(path: Path, record: PlanRecord, *, allow_host_code: bool) -> None:

@@ -73,24 +73,45 @@ def record_beside(plan: Path) -> Path:
 
 
 def read_plan_record(path: Path) -> PlanRecord:
-    """Parse the record at `path`, in the form of the store.
+    """Parse the record at `path`, in the form of the store; see `plan_record_in`."""
+    return plan_record_in(read_record(path), path.name)
+
+
+def read_record(path: Path) -> bytes:
+    """Return the bytes of the record at `path`.
+
+    Raises:
+        RecordInvalid: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path.name, error) from error
+
+
+def plan_record_in(data: bytes, name: str) -> PlanRecord:
+    """Parse the record `data`, which was read from a file of this name.
 
     Raises:
         RecordInvalid: it cannot be parsed, or has another schema.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(data)
         if document["schema"] != _SCHEMA:
             raise ValueError(f"a document of the schema {document['schema']!r}")  # noqa: TRY301
         if recorded_build_key(document) not in (None, document["build_key"]):
             raise ValueError("a build key that its contents do not make")  # noqa: TRY301
         return _parse_record(document)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RecordInvalid(
-            wanted=f"the record of an engine in {path.name}",
-            found=f"{type(error).__name__}: {error}",
-            fix="fetch the engine again: `enginefarm engines fetch` writes the plan and its record",
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> RecordInvalid:
+    return RecordInvalid(
+        wanted=f"the record of an engine in {name}",
+        found=f"{type(error).__name__}: {error}",
+        fix="fetch the engine again: `enginefarm engines fetch` writes the plan and its record",
+    )
 
 
 def _parse_record(document: dict[str, Any]) -> PlanRecord:
