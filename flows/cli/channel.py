@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,7 +15,8 @@ from flows.cli.options import WIDE_HINT, Json, Model, StoreUrl, Wide
 from flows.cli.output import print_json, say, show
 from flows.cli.tables import Column, FittedTable
 from flows.release.promotion import lacking_for, policies, stored_release
-from tasks.domain.channel import Channel, ChannelRelease, Move, move_document
+from tasks.domain.candidate import Candidate
+from tasks.domain.channel import Channel, ChannelRelease, Move, move_document, target_name
 from tasks.domain.channel_policy import POLICIES_SCHEMA, Policy
 from tasks.domain.errors import ChannelRefused, NotStored, RequestInvalid
 from tasks.domain.resolution import gain, is_not_faster
@@ -69,6 +70,7 @@ def set_channel(  # noqa: PLR0913 (each is an option)
     place, (model, channel) = store_at(store), _parts(name)
     release, engines = stored_release(place, model, version)
     over, now = find_channel(place, model, channel), datetime.now(UTC)
+    _check_targets(target or (), engines)
     policy = policies(place).get(channel, Policy())
     lacking = lacking_for(place, policy, release, engines, now, targets=target or ())
     if lacking and not because:
@@ -259,6 +261,17 @@ def _refused(name: str, version: str, lacking: Iterable[str]) -> ChannelRefused:
     )
 
 
+def _check_targets(targets: Iterable[str], engines: Sequence[Candidate]) -> None:
+    """Refuse a target without an engine: of a misspelt one, nobody would ever see the effect."""
+    built = sorted({target_name(engine.target) for engine in engines})
+    if missing := [target for target in targets if target not in built]:
+        raise RequestInvalid(
+            wanted=f"targets of this release's engines, as DEVICE/TENSORRT: {', '.join(built)}",
+            found=", ".join(missing),
+            fix="correct --target, or build the release for it first",
+        )
+
+
 def _pointed(
     name: str, over: Channel | None, release: ChannelRelease, targets: Iterable[str]
 ) -> tuple[ChannelRelease, dict[str, ChannelRelease]]:
@@ -271,12 +284,6 @@ def _pointed(
             wanted=f"the channel {name}, to move some of its targets",
             found="that it was never set",
             fix=f"`enginefarm channel set {name} VERSION` without --target comes first",
-        )
-    if wrong := [target for target in moved if target.count("/") != 1]:
-        raise RequestInvalid(
-            wanted="targets as DEVICE/TENSORRT, such as l4/10.16.1.11",
-            found=", ".join(wrong),
-            fix="`enginefarm engines list` shows both",
         )
     return over.move.release, {**over.move.targets, **moved}
 

@@ -243,7 +243,9 @@ def move_channel(
     if move.number != 1 + (0 if over is None else over.move.number):
         raise ValueError("a move has the number after the last")
     body = json.dumps(move_document(model, name, move), indent=1).encode() + b"\n"
-    if not put_if_absent(place.client, place.address(move_key(model, name, move.number)), body):
+    written = put_if_absent(place.client, place.address(move_key(model, name, move.number)), body)
+    # The response to our own write may have been lost: its retry is refused then.
+    if not written and _move(place, model, name, move.number) != move:
         raise _moved(place, channel, rebuild_pointer(place, model, name))
     signed = sign(channel)
     return _replaced(

@@ -30,6 +30,7 @@ from tasks.store.channel_index import add_to_channels, refresh_channel
 from tasks.store.channels import channel_at, find_channel, history, move_channel, next_move, rebuild_pointer
 from tasks.store.resolving import resolve_stored
 from tasks.store.store import Store
+from tasks.store.transfer import put_if_absent
 from tests.support.candidates import host
 from tests.support.waiting import PATIENCE
 
@@ -118,6 +119,21 @@ def test_of_two_that_move_a_channel_at_once_one_wins_and_the_other_is_told(
     assert [each.release.version for each in history(store, "resnet", "candidate")] == ["7", winner]
 
 
+def test_a_move_whose_response_was_lost_counts(
+    store: Store, put: Callable[..., EngineRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("7")
+    write = put_if_absent
+
+    def write_and_lose(*arguments: Any) -> bool:
+        assert write(*arguments)
+        return write(*arguments)  # as the retry does
+
+    monkeypatch.setattr(channels, "put_if_absent", write_and_lose)
+    assert set_to(store, "7").move.number == 1
+    assert len(history(store, "resnet", "candidate")) == 1
+
+
 def test_a_pointer_whose_writer_died_or_that_is_lost_is_made_from_the_history(
     store: Store, put: Callable[..., EngineRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +172,7 @@ def test_a_damaged_move_is_named_and_a_number_is_never_used_twice(
 ) -> None:
     put("7")
     channel = set_to(store, "7")
-    again = replace(channel, move=next_move(None, channel.move))
+    again = replace(channel, move=replace(next_move(None, channel.move), by="bob"))
     with pytest.raises(ChannelMoved):
         move_channel(store, again, over=None)
     with pytest.raises(ValueError, match="after the last"):
