@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 
 from tasks.domain.attestation import document_statement, engine_statement, provenance_statement
-from tasks.domain.digest import BlobRef
+from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid
 from tasks.domain.graph_key import graph_key
 from tasks.domain.hashed_release import HashedRelease, hashed_release_key
@@ -27,6 +27,7 @@ from tasks.signing.keys import Signer, key_id
 from tasks.signing.kms import signer_at
 from tasks.signing.signatures import sign_statement
 from tasks.step import step
+from tasks.store.channel_index import add_to_channels
 from tasks.store.records import Document
 from tasks.store.s3 import s3_errors
 from tasks.store.signatures import put_signature, read_signature
@@ -65,7 +66,7 @@ def sign_stored(store: Store, key: str, signer: Signer) -> bool:
             found="no such record",
             fix="`enginefarm engines list` shows the keys of all engines",
         )
-    if read_signature(store, document.data, key_id(signer.public_pem)) is not None:
+    if read_signature(store, blob_ref(document.data).sha256, key_id(signer.public_pem)) is not None:
         return False
     record = document.record
     _check_origin(store, record)
@@ -73,6 +74,7 @@ def sign_stored(store: Store, key: str, signer: Signer) -> bool:
     _check_blobs(store, record)
     _sign(store, document, signer)
     _sign_timing(store, record, signer)
+    add_to_channels(store, record.model, key)  # again: the index gets the signature
     return True
 
 
@@ -133,7 +135,7 @@ def _sign(store: Store, document: Document[EngineRecord], signer: Signer) -> Non
     statement = engine_statement(document.data, record.key, record.plan.sha256)
     put_signature(
         store,
-        document.data,
+        blob_ref(document.data).sha256,
         sign_statement(signer, statement),
         provenance=sign_statement(signer, provenance),
     )
@@ -152,4 +154,4 @@ def _sign_timing(store: Store, record: EngineRecord, signer: Signer) -> None:
     if standing is None or standing.document is None or standing.document.record.cache != left:
         return
     data = standing.document.data
-    put_signature(store, data, sign_statement(signer, document_statement(key.shared, data)))
+    put_signature(store, blob_ref(data).sha256, sign_statement(signer, document_statement(key.shared, data)))

@@ -15,6 +15,7 @@ from flows.cli.options import WIDE_HINT, Json, Model, StoreUrl, Wide
 from flows.cli.output import print_json, say, show
 from flows.cli.tables import Column, FittedTable
 from flows.release.promotion import lacking_for, policies, stored_release
+from flows.settings import settings
 from tasks.domain.candidate import Candidate
 from tasks.domain.channel import Channel, ChannelRelease, Move, move_document, target_name
 from tasks.domain.channel_policy import POLICIES_SCHEMA, Policy
@@ -30,7 +31,7 @@ from tasks.store.channels import (
     move_channel,
     next_move,
 )
-from tasks.store.engine_signatures import signed_channel
+from tasks.store.engine_signatures import signing_channels
 from tasks.store.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="Let names such as production point to releases of models.")
@@ -290,9 +291,10 @@ def _pointed(
 
 def _moved(place: Store, channel: Channel, over: Channel | None, *, as_json: bool) -> None:
     place.check_conditional_writes()
+    sign = signing_channels(place, settings().signing_key)
     numbered = Channel(model=channel.model, name=channel.name, move=next_move(over, channel.move))
     ready = numbered.with_engines(channel_engines(place, numbered))
-    moved = move_channel(place, ready, over=over, sign=signed_channel)
+    moved = move_channel(place, ready, over=over, sign=sign)
     if as_json:
         print_json(moved.to_document())
         return

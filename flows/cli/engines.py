@@ -24,6 +24,7 @@ from flows.cli.engine_filters import (
 from flows.cli.options import WIDE_HINT, Force, Json, Model, StoreUrl, Version, Wide
 from flows.cli.output import STANDARD_OUTPUT, print_file, print_json, refuse_terminal, say, show
 from tasks.domain.attestation import provenance_beside, signature_beside
+from tasks.domain.digest import blob_ref
 from tasks.domain.errors import NotStored, RequestInvalid
 from tasks.domain.gpu_table import device_slug
 from tasks.domain.order import ReleaseOutcome
@@ -215,13 +216,13 @@ def fetch_engine(store: Store, document: Document[EngineRecord], path: Path) -> 
 
 def _signatures(store: Store, record: bytes) -> dict[Callable[[Path], Path], bytes | None]:
     """Return signature and provenance of the engine with this `record`: a trusted key's, if demanded."""
-    trust = trust_demanded()
+    trust, digest = trust_demanded(), blob_ref(record).sha256
     if trust is None:
-        key_id = next(signers_of(store, record), "")
-        signature = read_signature(store, record, key_id) if key_id else None
+        key_id = next(signers_of(store, digest), "")
+        signature = read_signature(store, digest, key_id) if key_id else None
     else:
         key_id, signature = checked_signature(store, record, trust)
-    provenance = read_provenance(store, record, key_id) if key_id else None
+    provenance = read_provenance(store, digest, key_id) if key_id else None
     return {signature_beside: signature, provenance_beside: provenance}
 
 

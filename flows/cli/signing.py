@@ -16,6 +16,7 @@ from flows.cli.options import Json, Model, StoreUrl, Version
 from flows.cli.output import print_json, say
 from flows.settings import settings
 from tasks.domain.attestation import PLAN_FILE, provenance_beside, signature_beside
+from tasks.domain.digest import blob_ref
 from tasks.domain.errors import DigestMismatch, RequestInvalid
 from tasks.domain.record import EngineRecord
 from tasks.domain.trust import TrustedKey, trust_document
@@ -136,7 +137,7 @@ def _stored(store: Store, name: str, trust: Trust) -> tuple[str, object]:
     address = store.address(document.record.plan.key)
     with s3_errors(f"to read {address.url}"):
         _require_digest(address.url, document.record.plan.sha256, stored_ref(store.client, address).sha256)
-    signed = read_provenance(store, document.data, key_id)
+    signed = read_provenance(store, blob_ref(document.data).sha256, key_id)
     provenance = None if signed is None else check_provenance(trust, signed, document.data)
     return document.record.key, provenance
 

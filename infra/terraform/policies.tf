@@ -156,7 +156,7 @@ data "aws_iam_policy_document" "promoter" {
   statement {
     sid       = "MoveChannels"
     actions   = ["s3:PutObject"]
-    resources = ["${local.store}/channels/*", "${local.store}/probes/*"]
+    resources = ["${local.store}/channels/*", "${local.store}/probes/*", "${local.store}/signatures/*"]
   }
 
   statement {

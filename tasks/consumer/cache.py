@@ -20,7 +20,7 @@ from tasks.consumer.layout import Slot
 from tasks.consumer.locks import is_at, lock, locked
 from tasks.consumer.pins import Pins
 from tasks.consumer.room import make_room
-from tasks.domain.attestation import PLAN_FILE, RECORD_FILE
+from tasks.domain.attestation import PLAN_FILE, RECORD_FILE, SIGNATURE_FILE
 from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import RequestInvalid
 from tasks.store.ranges import PartFile
@@ -103,6 +103,13 @@ class Cache:
                 if blob_ref(data) == record:
                     return data
         return None
+
+    def signatures(self, plan: BlobRef, record: BlobRef) -> Iterator[bytes]:
+        """Yield the signatures of an engine that the cache has, trusted or not."""
+        for folder in Slot(cache=self.folder, sha256=plan.sha256).folders():
+            with suppress(FileNotFoundError):
+                if blob_ref((folder / RECORD_FILE).read_bytes()) == record:
+                    yield (folder / SIGNATURE_FILE).read_bytes()
 
     def records(self) -> Iterator[bytes]:
         """Yield the record of each engine in the cache."""

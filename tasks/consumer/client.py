@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from tasks.consumer.cache import Cache
-from tasks.consumer.offline import offline_resolution, remember_channel
-from tasks.domain.attestation import RECORD_FILE
+from tasks.consumer.offline import offline_resolution, remember_channel, remembered_channel
+from tasks.domain.attestation import RECORD_FILE, SIGNATURE_FILE
 from tasks.domain.candidate import Candidate
+from tasks.domain.channel import Channel
 from tasks.domain.digest import blob_ref
 from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid, RequestInvalid
 from tasks.domain.host import Host, Wanted
 from tasks.domain.resolution import Choice, Resolution, resolve
+from tasks.domain.trust import Purpose
+from tasks.signing.signatures import trust_demanded
 from tasks.store.candidates import stored_candidates
+from tasks.store.engine_signatures import engine_signature, require_signed_channel
 from tasks.store.place import StorePlace
 from tasks.store.ranges import PartFile, download_in_ranges
 from tasks.store.resolving import Resolved, resolve_stored
+from tasks.store.signatures import read_signature
 from tasks.store.transfer import read_small
 
 _LARGEST_RECORD = 16 << 20
@@ -99,6 +105,7 @@ class Client:
     def _resolved(self, wanted: Wanted, host: Host) -> Resolved:
         answer = resolve_stored(self.place, host, wanted)
         if answer.channel is not None:
+            self._check_channel(answer.channel)
             remember_channel(self.cache, self.store, answer.channel)
         return answer
 
@@ -112,9 +119,32 @@ class Client:
         ]
         return resolve(host, wanted, engines)
 
+    def _check_channel(self, channel: Channel) -> None:
+        """Refuse a channel that is not signed, or older than one that this cache has seen, if it must be."""
+        trust = trust_demanded()
+        if trust is not None:
+            seen = remembered_channel(self.cache, self.store, channel.model, channel.name)
+            number = None if seen is None else seen.move.number
+            require_signed_channel(self.place, channel, trust, seen=number)
+
     def _keep(self, candidate: Candidate) -> Path:
         record = self.cache.record(candidate.plan, candidate.record) or self._record(candidate)
-        return self.cache.engine(candidate.plan, {RECORD_FILE: record}, self._download)
+        files = {RECORD_FILE: record, **self._signature(candidate, record)}
+        return self.cache.engine(candidate.plan, files, self._download)
+
+    def _signature(self, candidate: Candidate, record: bytes) -> dict[str, bytes]:
+        """Return the file with the signature of the engine, after checking it; nothing if it needs none."""
+        trust = trust_demanded()
+        if trust is None:
+            return {}
+
+        def stored() -> Iterator[bytes]:
+            yield from self.cache.signatures(candidate.plan, candidate.record)
+            for key_id in () if self.offline else trust.key_ids(Purpose.ENGINES):
+                bundle = read_signature(self.place, candidate.record.sha256, key_id)
+                yield from () if bundle is None else (bundle,)
+
+        return {SIGNATURE_FILE: engine_signature(candidate, record, trust, stored)}
 
     def _record(self, candidate: Candidate) -> bytes:
         address = self.place.address(candidate.key)

@@ -43,7 +43,7 @@ def offline_resolution(cache: Cache, store: str, wanted: Wanted, host: Host) -> 
             each for each in everything if (each.model, each.version) == (wanted.model, wanted.version)
         ]
     else:
-        channel = _remembered(cache, store, wanted.model, wanted.channel)
+        channel = remembered_channel(cache, store, wanted.model, wanted.channel)
         engines = [] if channel is None else [each for each in everything if channel.move.has(each)]
     if not engines:
         raise NotStored(
@@ -75,7 +75,8 @@ def _path(cache: Cache, store: str, model: str, name: str) -> Path:
     return cache.folder / "channels" / digest / model / f"{name}.json"
 
 
-def _remembered(cache: Cache, store: str, model: str, name: str) -> Channel | None:
+def remembered_channel(cache: Cache, store: str, model: str, name: str) -> Channel | None:
+    """Return what a channel of `store` said last; None if the cache does not know it."""
     if not (is_channel_name(model) and is_channel_name(name)):
         return None
     try:

@@ -6,19 +6,16 @@ demand it, and no more. Consumers use this, too.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
 
 from tasks.domain.attestation import Bundle
+from tasks.domain.digest import blob_ref
 from tasks.domain.errors import SignatureRefused
 from tasks.domain.trust import Purpose
 from tasks.signing.signatures import Trust, check_engine, unsigned
+from tasks.store.candidates import Place
 from tasks.store.listing import pages
-from tasks.store.transfer import Address, put_if_absent, read_small
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
+from tasks.store.transfer import put_if_absent, read_small
 
 ROOT = "signatures/"
 _LARGEST = 1 << 20
@@ -26,37 +23,21 @@ _ENDING = ".sig.json"
 _PROVENANCE_ENDING = ".provenance.json"
 
 
-class Place(Protocol):
-    """What of a store is needed here."""
-
-    @property
-    def client(self) -> S3Client:
-        """The S3 client."""
-
-    @property
-    def bucket(self) -> str:
-        """The bucket."""
-
-    def address(self, key: str) -> Address:
-        """Return the address of `key`, which is relative to the store's root."""
-
-
-def signature_key(signed: bytes, key_id: str) -> str:
-    """Return the key of the signature of the bytes `signed` by the key with this id."""
+def signature_key(signed: str, key_id: str) -> str:
+    """Return the key of the signature of the bytes with the SHA-256 `signed` by the key with this id."""
     return f"{_root_of(signed)}{key_id}{_ENDING}"
 
 
-def _provenance_key(signed: bytes, key_id: str) -> str:
+def _provenance_key(signed: str, key_id: str) -> str:
     return f"{_root_of(signed)}{key_id}{_PROVENANCE_ENDING}"
 
 
-def _root_of(signed: bytes) -> str:
-    digest = hashlib.sha256(signed).hexdigest()
-    return f"{ROOT}{digest[:2]}/{digest}/"
+def _root_of(signed: str) -> str:
+    return f"{ROOT}{signed[:2]}/{signed}/"
 
 
-def put_signature(place: Place, signed: bytes, bundle: Bundle, provenance: Bundle | None = None) -> None:
-    """Store the signature of `signed`, and before it the provenance, unless they are there.
+def put_signature(place: Place, signed: str, bundle: Bundle, provenance: Bundle | None = None) -> None:
+    """Store the signature of the bytes with the SHA-256 `signed`, after the provenance, unless it is there.
 
     Raises:
         FarmError: as `s3_errors`.
@@ -67,8 +48,8 @@ def put_signature(place: Place, signed: bytes, bundle: Bundle, provenance: Bundl
     put_if_absent(place.client, place.address(signature_key(signed, bundle.key_id)), bundle.to_json())
 
 
-def read_signature(place: Place, signed: bytes, key_id: str) -> bytes | None:
-    """Return the stored signature of `signed` by a key, unchecked; None if there is none.
+def read_signature(place: Place, signed: str, key_id: str) -> bytes | None:
+    """Return the stored signature of the bytes with the SHA-256 `signed`, unchecked; None if there is none.
 
     Raises:
         SignatureRefused: it is too large for one.
@@ -78,14 +59,14 @@ def read_signature(place: Place, signed: bytes, key_id: str) -> bytes | None:
     return read_small(place.client, address, most=_LARGEST, refusal=SignatureRefused)
 
 
-def read_provenance(place: Place, signed: bytes, key_id: str) -> bytes | None:
+def read_provenance(place: Place, signed: str, key_id: str) -> bytes | None:
     """Return the stored provenance, as `read_signature` does with the signature."""
     address = place.address(_provenance_key(signed, key_id))
     return read_small(place.client, address, most=_LARGEST, refusal=SignatureRefused)
 
 
-def signers_of(place: Place, signed: bytes) -> Iterator[str]:
-    """Yield the ids of the keys whose signatures of `signed` are stored, trusted or not.
+def signers_of(place: Place, signed: str) -> Iterator[str]:
+    """Yield the ids of the keys with a stored signature of bytes by their SHA-256, trusted or not.
 
     Raises:
         FarmError: as `s3_errors`.
@@ -105,7 +86,7 @@ def checked_signature(place: Place, record: bytes, trust: Trust) -> tuple[str, b
     """
     refusal = unsigned("the engine's record")
     for key_id in trust.key_ids(Purpose.ENGINES):
-        bundle = read_signature(place, record, key_id)
+        bundle = read_signature(place, blob_ref(record).sha256, key_id)
         if bundle is None:
             continue
         try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from tasks.domain.backoff import Backoff
-from tasks.domain.digest import BlobRef
+from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import (
     BuildRefused,
     DigestMismatch,
@@ -108,7 +108,7 @@ def is_trusted(store: Store, standing: Standing) -> bool:
         return trust is None
     key, data = standing.document.record.key, standing.document.data
     for key_id in trust.key_ids(Purpose.TIMING):
-        bundle = read_signature(store, data, key_id)
+        bundle = read_signature(store, blob_ref(data).sha256, key_id)
         with suppress(SignatureRefused, ValueError):
             check_document(trust, json.loads(bundle or b"null"), key, data, purpose=Purpose.TIMING)
             return True

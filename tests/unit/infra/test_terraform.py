@@ -59,6 +59,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
     "promoter": {
         "${local.store}/targets/*": {"s3:GetObject"},
         "${local.store}/channels/*": {"s3:PutObject"},
+        "${local.store}/signatures/*": {"s3:PutObject"},
         "${local.store}/probes/*": {"s3:PutObject", "s3:DeleteObject"},
         "${local.releases}": {"s3:ListBucket"},
         f"{RELEASES}/*/build.yaml": {"s3:GetObject"},

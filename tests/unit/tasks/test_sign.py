@@ -18,7 +18,7 @@ from flows.cli.signing import _local, _stored, make_key, verify
 from flows.release.signing import signed_answers
 from tasks.domain.attestation import bundle_from_json
 from tasks.domain.cells import CellAnswer
-from tasks.domain.digest import BlobRef
+from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import (
     DigestMismatch,
     FarmError,
@@ -77,7 +77,11 @@ class Farm:
 
     @property
     def signature_key(self) -> str:
-        return signature_key(record_to_json(self.record), key_id(signing_key().public_pem))
+        return signature_key(_digest(self.record), key_id(signing_key().public_pem))
+
+
+def _digest(record: EngineRecord | TimingRecord) -> str:
+    return blob_ref(record_to_json(record)).sha256
 
 
 def _blob(store: Store, folder: Path, data: bytes) -> BlobRef:
@@ -175,8 +179,8 @@ def _take_signature(farm: Farm, folder: Path) -> None:
     _swap_plan(farm, folder)
     changed = farm.store.find_document(farm.record.key, EngineRecord)
     assert changed is not None
-    signed = read_signature(farm.store, record_to_json(farm.record), key_id(signing_key().public_pem))
-    farm.put(signature_key(changed.data, key_id(signing_key().public_pem)), signed or b"")
+    signed = read_signature(farm.store, _digest(farm.record), key_id(signing_key().public_pem))
+    farm.put(signature_key(blob_ref(changed.data).sha256, key_id(signing_key().public_pem)), signed or b"")
 
 
 @pytest.mark.parametrize("attack", [_swap_plan, _change_record, _change_plan, _take_signature])
@@ -317,8 +321,8 @@ def test_a_timing_cache_counts_once_an_engine_that_left_it_was_signed_and_not_if
     assert counts()
     replaced = replace(cache, cache=farm.record.onnx)
     farm.put(cache.key, record_to_json(replaced))
-    signed = read_signature(farm.store, record_to_json(cache), key_id(signing_key().public_pem))
-    farm.put(signature_key(record_to_json(replaced), key_id(signing_key().public_pem)), signed or b"")
+    signed = read_signature(farm.store, _digest(cache), key_id(signing_key().public_pem))
+    farm.put(signature_key(_digest(replaced), key_id(signing_key().public_pem)), signed or b"")
     assert not counts()
 
 
