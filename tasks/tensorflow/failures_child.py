@@ -15,7 +15,8 @@ _FIXES = {
     "scan output index": "let the loop write one row in each turn, as tf.scan and tf.map_fn do "
     "(keras.ops.scan does not), or compute it outside the engine",
     # tf2onnx cannot read the list of a Case's functions
-    "infer the attribute type": "use tf.cond instead of tf.switch_case inside loops and branches",
+    "infer the attribute type": "inside loops and branches, compute all cases and choose by tf.where, "
+    "instead of tf.switch_case",
     "fft_length should be a constant": FIXED_LENGTH,
     "implementation of FFT or RFFT": FIXED_LENGTH,
 }

@@ -57,6 +57,7 @@ _case("fourier", lambda a: tf.abs(tf.signal.rfft(a)), (None, None), ranges=_LENG
 _case("fourier_followed", lambda a: tf.abs(tf.signal.rfft(a, [16])), (None, None), ranges=_LENGTHS)
 _case("inverse", lambda a: tf.linalg.inv(a + 4 * tf.eye(5)), (None, 5, 5))
 _case("inverse_followed", lambda a: tf.linalg.inv(a + 4 * tf.eye(3)), (None, 3, 3))
+_case("determinant", tf.linalg.det, (None, 4, 4))
 _case("counted", lambda a: tf.math.bincount(tf.cast(tf.abs(a), tf.int32)), (None,))
 _case(
     "counted_followed",
@@ -79,5 +80,15 @@ _case("error_function", tf.math.erfinv, _ROWS)
 _case("unique", lambda a: tf.unique(tf.cast(a, tf.int32))[0], (None,))
 _case("multiplied", lambda a: tf.math.cumprod(a, 1), (None, None), ranges=_LENGTHS)
 _case("multiplied_followed", lambda a: tf.math.cumprod(a, 1), (None, 8))
+_case(
+    "nested_conditions",
+    lambda a: tf.cond(a[0, 0] > 0, lambda: tf.cond(a[0, 1] > 0, lambda: a * 2, lambda: a - 1), lambda: a),
+    _ROWS,
+)
+_case(
+    "nested_conditions_followed",
+    lambda a: tf.cond(a[0, 0] > 0, lambda: tf.where(a[0, 1] > 0, a * 2, a - 1), lambda: a),
+    _ROWS,
+)
 _case("masked", lambda a: tf.boolean_mask(a, a[:, 0] > 0), _ROWS)
 _case("masked_followed", lambda a: tf.where(a[:, :1] > 0, a, 0.0), _ROWS)

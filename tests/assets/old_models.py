@@ -10,6 +10,7 @@ from typing import Any
 _ASSETS = Path(__file__).parent
 _FOLDER = ".saved_model/"
 _TOKENS = {"ids": {"min": [1, 3], "opt": [3, 6], "max": [4, 9]}}
+_SHAPES = {"masked": _TOKENS, "masked_both_ways": _TOKENS}
 
 
 def _unpacked(archive: Path, name: str) -> Callable[[Path], None]:
@@ -31,7 +32,7 @@ CASES: dict[str, Any] = {
     f"{archive.parent.name}/{archive.stem}/{name}".replace("/", "-").replace(".", "_"): (
         _unpacked(archive, name),
         None,
-        _TOKENS if name == "masked" else None,
+        _SHAPES.get(name),
     )
     for archive in sorted(_ASSETS.glob("tensorflow1/*.zip")) + sorted(_ASSETS.glob("keras2/*.zip"))
     for name in _names(archive)

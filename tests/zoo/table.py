@@ -81,7 +81,7 @@ class Results:
     def add(self, row: dict[str, Any]) -> None:
         """Keep `row`, say how it came out, and write the file."""
         with self._lock:
-            self.rows[row["model"]] = row
+            self.rows[row["model"]] = row | {"date": self.document["date"]}
             self._write()
             wrong = surprise(MODELS[row["model"]], row)
             seconds = sum(row["seconds"].values())
@@ -121,6 +121,7 @@ def markdown(document: dict[str, Any], rows: dict[str, dict[str, Any]]) -> str:
         "two processors. Peak MB: the largest of the processes from planning to lowering.",
         "Error and noise: relative to the largest output, at the worst shape.",
         "RTX: whether TensorRT-RTX builds an engine.",
+        *_earlier(document, rows),
     ]
     for builder, title in _FAMILIES.items():
         names = [name for name, model in MODELS.items() if model.builder == builder and name in rows]
@@ -132,6 +133,18 @@ def markdown(document: dict[str, Any], rows: dict[str, dict[str, Any]]) -> str:
             lines += ["", f"## {title}, refused" if taken else f"## {title}", "", _REFUSED_HEAD]
             lines += [_refused_line(rows[name]) for name in refused]
     return "\n".join([*lines, ""])
+
+
+def _earlier(document: dict[str, Any], rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Return which rows are of an earlier day than the table's head, and so of earlier code."""
+    days: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        days.setdefault(row["date"], []).append(name)
+    return [
+        line
+        for day in sorted(days.keys() - {document["date"]})
+        for line in ("", f"Not run again since {day}: {', '.join(sorted(days[day]))}.")
+    ]
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -198,7 +198,9 @@ _NEAREST: dict[str, str] = {
     "CumulativeLogsumexp": "add up along an axis of fixed size",
     "ImageProjectiveTransformV3": "leave layers that augment images out of the export (training=False)",
     "SparseTensorDenseMatMul": "use tf.matmul on dense tensors (tf.sparse.to_dense before the export)",
-    **dict.fromkeys(("_SwitchN", "Case"), "use nested tf.cond instead of tf.switch_case"),
+    **dict.fromkeys(
+        ("_SwitchN", "Case"), "compute all cases and choose by tf.where instead of tf.switch_case"
+    ),
     **dict.fromkeys(
         ("CTCBeamSearchDecoder", "CTCGreedyDecoder"), "return the logits and decode outside the engine"
     ),

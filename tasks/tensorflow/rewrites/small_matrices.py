@@ -9,15 +9,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from tasks.tensorflow.rewrites.rules import Site, rewrites
+from tasks.tensorflow.rewrites.rules import Site, refuse, rewrites
 
 _LARGEST = 3
 
 
 @rewrites("MatrixDeterminant")
-def determinant(site: Site) -> list[Any] | None:
-    """Return the determinants."""
-    return [_determinant(_entries(site.inputs[0]))] if _is_small(site.inputs[0]) else None
+def determinant(site: Site) -> list[Any]:
+    """Return the determinants. No TensorRT has `Det`, as which tf2onnx writes larger ones."""
+    if not _is_small(site.inputs[0]):
+        refuse(site)
+    return [_determinant(_entries(site.inputs[0]))]
 
 
 @rewrites("LogMatrixDeterminant")

@@ -106,7 +106,10 @@ _FIXES = (
     ),
     (
         r"NonMaxSuppression\S* has no runners",
-        "TensorRT-RTX has no non-maximum suppression: name targets of TensorRT itself (module tensorrt)",
+        (
+            "TensorRT-RTX has no non-maximum suppression: name targets of TensorRT itself (module tensorrt), "
+            "or use tf.image.non_max_suppression_padded with pad_to_max_output_size=True"
+        ),
     ),
     (
         r"no trip limit was set",
@@ -117,7 +120,10 @@ _FIXES = (
     ),
     (
         r"utils\.cpp:\d+: CHECK\(static_cast<size_t>\(i\) < op->input_size",
-        "let both branches of a condition (tf.cond) return tensors of equal shapes",
+        (
+            "let both branches of a condition (tf.cond) return tensors of equal shapes, and put no condition "
+            "into a branch of another: compute both results and choose by tf.where"
+        ),
     ),
     (
         r"makeScopeNodesContiguous",

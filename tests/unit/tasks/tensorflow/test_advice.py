@@ -18,6 +18,7 @@ REFUSED = {
     "reshape_by_values": ("input size, whose values are sizes; InvalidArgumentError", "make size a constant"),
     "fourier": ("fft_length", "give fft_length"),
     "inverse": ("MatrixInverse", "3 by 3"),
+    "determinant": ("MatrixDeterminant", "3 by 3"),
     "counted": ("DenseBincount", "tf.reduce_sum(tf.one_hot(...))"),
     "segments": ("SegmentSum", "use tf.math.unsorted_segment_sum"),
     "added_exponents": ("CumulativeLogsumexp", "an axis of fixed size"),
@@ -26,6 +27,7 @@ REFUSED = {
 NO_ENGINE = {
     "unique": "compute unique values outside the engine",
     "multiplied": "give what loops and branches compute on a fixed size",
+    "nested_conditions": "choose by tf.where",
     "masked": "keep every row and use tf.where(mask, x, 0)",
 }
 

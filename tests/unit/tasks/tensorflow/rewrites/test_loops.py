@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 NO_ENGINE = {"while_data_lasts": "maximum_iterations"}
 REFUSED = {
     "scan_of_keras": ("scan output index", "keras.ops.scan does not"),
-    "switch_in_a_loop": ("infer the attribute type", "use tf.cond instead of tf.switch_case"),
+    "switch_in_a_loop": ("infer the attribute type", "choose by tf.where"),
     "any_size_by_lanczos3": ("ScaleAndTranslate (layer resize", "give the image a fixed size"),
     "any_size_by_bilinear": ("ScaleAndTranslate (layer resize", "antialias=False"),
     "any_size_by_gaussian": ("ScaleAndTranslate (layer resize", "method='bilinear'"),
