@@ -1,13 +1,16 @@
 """Loops that count up to a size get it as their trip limit.
 
 To TensorFlow and tf2onnx, `for i in tf.range(n)` is only a condition. TensorRT cannot infer how many rows
-such a loop writes ("no trip limit was set"). The limit is read from the comparison in the condition.
+such a loop writes ("no trip limit was set"). The limit is read from the comparisons in the condition. A limit
+that the loop has already is lowered to it: TensorRT 8.6 returns as many rows as the limit allows, also if the
+condition ends the loop before (`tf.scan` without an initializer).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import tensorflow as tf
@@ -24,22 +27,36 @@ _LIMIT = 1  # its index among the inputs of a loop
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """A loop ends when its turns, each of `step`, have covered `distance`."""
+    """A loop ends when its turns, each of `step`, have covered `distance`, from `start` to `end`."""
 
     distance: Any
     step: int
+    start: int | None
+    end: Any
 
 
 @rewrites("While", "StatelessWhile")
 def with_a_trip_limit(site: Site) -> None:
-    """Give the loop a limit if its condition compares what it counts with a size or a constant."""
+    """Give the loop the least limit if its condition compares what it counts with sizes or constants."""
     loop = site.op
-    given = static_value(loop.inputs[_LIMIT]) if len(loop.inputs) > _LIMIT else None
-    if given is None or given.shape != () or int(given) != _NO_LIMIT:
+    if len(loop.inputs) <= _LIMIT or loop.inputs[_LIMIT].shape != ():
         return
-    bound = next(_bounds(loop), None)
-    if bound is not None:
-        loop._update_input(_LIMIT, _turns(bound))  # noqa: SLF001 (TensorFlow has no public way)
+    # Loops in loops become graphs in graphs, in which no two values may have the same name.
+    with tf.name_scope(f"{loop.name}_limit/"):
+        _lower(loop, loop.inputs[_LIMIT])
+
+
+def _lower(loop: Any, given: Any) -> None:
+    limits = [_turns(bound) for bound in _bounds(loop) if bound.end is not given or bound.start != 0]
+    if limits:
+        limited = static_value(given) is None or int(static_value(given)) != _NO_LIMIT
+        loop._update_input(_LIMIT, _least([*limits, given] if limited else limits))  # noqa: SLF001 (no other way)
+
+
+def _least(limits: list[Any]) -> Any:
+    fixed = [int(value) for limit in limits if (value := static_value(limit)) is not None]
+    open_limits = [limit for limit in limits if static_value(limit) is None]
+    return reduce(tf.minimum, [*open_limits, *([tf.constant(min(fixed), tf.int32)] if fixed else [])])
 
 
 def _turns(bound: _Bound) -> Any:
@@ -78,7 +95,10 @@ def _bound(loop: Any, condition: Any, body: Any, compared: Any) -> _Bound | None
         return None
     first = loop.inputs[place]
     distance = last - first if up else first - last
-    return _Bound(distance + (_UP | _DOWN)[compared.type], abs(step))
+    start = static_value(first)
+    return _Bound(
+        distance + (_UP | _DOWN)[compared.type], abs(step), None if start is None else int(start), last
+    )
 
 
 def _step(loop: Any, body: Any, place: int) -> int | None:
