@@ -21,6 +21,7 @@ from agents.health import Steps
 from agents.s3.events import read_notification
 from agents.s3.queue import Message, NotificationQueue
 from agents.s3.request_files import content_of, priority_of, request_files
+from agents.s3.wanted import WantedRefused, WantedRun, wanted_run
 from agents.server.away import server_errors
 from agents.server.release_runs import start_release
 from agents.server.s3_presence import REPORT_SECONDS, S3Presence, report_presence
@@ -30,6 +31,8 @@ from tasks.domain.printable import printable_name
 from tasks.domain.release import ReleaseRef
 from tasks.domain.release_place import CreatedObject, LocationUnknown, ReleasePlace, release_of
 from tasks.store.listing import Listed
+from tasks.store.place import StorePlace
+from tasks.store.wanted import asked_for, remove_wanted
 
 _LOG = logging.getLogger(__name__)
 _BACKOFF = Backoff(first=1.0, longest=60.0)
@@ -61,11 +64,13 @@ class S3AgentSettings:
         places: where releases may be; nothing outside is ever built.
         list_seconds: how long to wait between two listings of `places`; 0 never lists.
         list_window: the maximum age of a request file that a listing builds; `reconcile` handles older ones.
+        wanted: the stores whose consumers may ask for engines.
     """
 
     places: tuple[ReleasePlace, ...]
     list_seconds: float
     list_window: timedelta
+    wanted: tuple[StorePlace, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -194,6 +199,12 @@ class S3Agent:
                 except FarmError as error:
                     _LOG.warning("listing %s: %s", place.url, printable_name(str(error)))
                     pause, complete = min(pause, _BACKOFF.longest), False
+            for store in self.settings.wanted:
+                try:
+                    await self._list_wanted(store)
+                except FarmError as error:
+                    _LOG.warning("listing %s/wanted: %s", store.url, printable_name(str(error)))
+                    pause = min(pause, _BACKOFF.longest)
             if complete:
                 self._listed = _now()
             self.steps.take("listing", "waits", within=pause + _LONGEST_STEP)
@@ -221,6 +232,34 @@ class S3Agent:
         self._settled -= {settled for settled in self._settled if settled[0] == place.url} - {
             (place.url, file) for file in files
         }
+
+    async def _list_wanted(self, store: StorePlace) -> None:
+        """Start a run for each engine that a consumer of `store` asks for, and remove the request.
+
+        Raises:
+            FarmError: the store cannot be listed, or S3 or Prefect's server is down.
+        """
+        for listed in await asyncio.to_thread(lambda: list(asked_for(store))):
+            self.steps.take("listing", f"lists {store.url}/wanted", within=_LONGEST_STEP)
+            if self._stop.is_set():
+                return
+            try:
+                wanted = await asyncio.to_thread(wanted_run, store, listed, self.settings.places)
+                if wanted is not None:
+                    await self._start_wanted(wanted)
+            except (WantedRefused, RequestInvalid) as error:
+                _LOG.warning("refused %s: %s", printable_name(listed.key), printable_name(str(error)))
+            await asyncio.to_thread(remove_wanted, store, listed)
+
+    async def _start_wanted(self, wanted: WantedRun) -> None:
+        priority = await asyncio.to_thread(priority_of, wanted.release)
+        with server_errors(every_status=True):
+            async with get_client() as client:
+                started = await start_release(
+                    client, wanted.release, idempotency_key=wanted.key, overrides=wanted.overrides,
+                    queue=priority, way="wanted",
+                )  # fmt: skip
+        _LOG.info("%s: run %s, as a consumer asks", printable_name(wanted.release.url), started.run.id)
 
     async def _start_listed(self, created: CreatedObject) -> bool:
         """Start a run for `created`; return whether no retry is needed."""

@@ -15,6 +15,7 @@ from flows.addresses import place_at
 from flows.cli.agent_options import HealthPort, Heartbeat
 from flows.server.environment import prepare_prefect
 from tasks.domain.errors import RequestInvalid
+from tasks.store.place import StorePlace
 
 if TYPE_CHECKING:
     from agents.health import Health
@@ -41,6 +42,15 @@ ListDays = Annotated[
     float, typer.Option(min=0, metavar="DAYS", help="Only list releases uploaded within this many days.")
 ]
 
+Wanted = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="URL",
+        help="Also build what consumers of this store ask for (`fetch --wait`), of those releases. "
+        "May be repeated.",
+    ),
+]
+
 
 def s3(  # noqa: PLR0913 (options of a command)
     *,
@@ -54,6 +64,7 @@ def s3(  # noqa: PLR0913 (options of a command)
     queue: Queue = None,
     list_every: ListEvery = 15,
     list_days: ListDays = 7,
+    wanted: Wanted = None,
     heartbeat: Heartbeat = None,
     health_port: HealthPort = None,
 ) -> None:
@@ -63,16 +74,23 @@ def s3(  # noqa: PLR0913 (options of a command)
     """
     _require_source(queue, list_every)
     _check_server()
-    places = tuple(map(place_at, releases))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    _log()
     # Importing Prefect takes seconds, and reads its settings.
     from agents.health import Health  # noqa: PLC0415
     from agents.s3.agent import S3AgentSettings  # noqa: PLC0415
 
-    window = timedelta(days=list_days)
-    wanted = S3AgentSettings(places=places, list_seconds=60 * list_every, list_window=window)
-    asyncio.run(_run_s3_agent(queue, wanted, Health(file=heartbeat, port=health_port)))
+    settings = S3AgentSettings(
+        places=tuple(map(place_at, releases)),
+        list_seconds=60 * list_every,
+        list_window=timedelta(days=list_days),
+        wanted=tuple(map(StorePlace.connect, wanted or ())),
+    )
+    asyncio.run(_run_s3_agent(queue, settings, Health(file=heartbeat, port=health_port)))
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def _require_source(queue: str | None, list_every: float) -> None:

@@ -123,6 +123,19 @@ data "aws_iam_policy_document" "s3_agent" {
     actions   = ["s3:GetObject"]
     resources = ["${local.releases}/${var.releases_prefix}/*/build.yaml"]
   }
+
+  # With --wanted: what consumers ask for becomes runs.
+  statement {
+    sid       = "FindWhatConsumersAskFor"
+    actions   = ["s3:ListBucket"]
+    resources = [local.store]
+  }
+
+  statement {
+    sid       = "TakeWhatConsumersAskFor"
+    actions   = ["s3:GetObject", "s3:DeleteObject"]
+    resources = ["${local.store}/wanted/*"]
+  }
 }
 
 # What fetches engines to run them.
@@ -140,6 +153,13 @@ data "aws_iam_policy_document" "consumer" {
       "${local.store}/blobs/*", "${local.store}/channels/*", "${local.store}/engines/*",
       "${local.store}/signatures/*",
     ]
+  }
+
+  # For `fetch --wait`: who may write here may start builds of all releases that the S3 agent watches.
+  statement {
+    sid       = "AskForEngines"
+    actions   = ["s3:PutObject"]
+    resources = ["${local.store}/wanted/*"]
   }
 }
 

@@ -63,11 +63,13 @@ def fetch(  # noqa: PLR0913 (each is an option)
     store: str | None = None,
     cache: PathText | None = None,
     offline: bool | None = None,
+    wait: float | None = None,
 ) -> Path:
     """Return the path of a plan that runs on the host; its record is beside it.
 
     Size and digest are checked before the path exists. The cache keeps the plan for this process; after
-    `release`, or when the process ends, it may be removed to make room. The arguments are those of `resolve`.
+    `release`, or when the process ends, it may be removed to make room. The arguments are those of `resolve`,
+    and `wait`: if no engine fits, ask the farm to build it, and wait for so many seconds.
 
     Raises:
         NoEngineFits: no engine runs on the host; the error says why, engine by engine.
@@ -76,7 +78,12 @@ def fetch(  # noqa: PLR0913 (each is an option)
         FarmError: as `resolve`.
     """
     client = _client(store, cache, offline=offline)
-    return client.fetch(_wanted(model, channel, version, precision), host or probe())[0]
+    asked, runs_on = _wanted(model, channel, version, precision), host or probe()
+    if wait is None:
+        return client.fetch(asked, runs_on)[0]
+    from tasks.consumer.waiting import fetch_waiting  # noqa: PLC0415 (as in `_client`)
+
+    return fetch_waiting(client, asked, runs_on, wait)[0]
 
 
 def open(  # noqa: A001, PLR0913 (`enginefarm.open`; each is an option)

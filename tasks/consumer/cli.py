@@ -16,6 +16,7 @@ from tasks.consumer.offline import cached
 from tasks.consumer.pins import Pin
 from tasks.consumer.probe import probe
 from tasks.consumer.room import contents, remove_all
+from tasks.consumer.waiting import fetch_waiting
 from tasks.domain.attestation import RECORD_FILE
 from tasks.domain.errors import FarmError, Interrupted, NoEngineFits
 from tasks.domain.host import Host
@@ -81,12 +82,7 @@ def _parser() -> ArgumentParser:
         _add_engine(command)
         _add_host(command)
         if name == "fetch":
-            command.add_argument(
-                "-o", "--output", type=Path, metavar="FILE", help="also write plan and record there"
-            )
-            command.add_argument(
-                "--pin", metavar="NAME", help="keep it in the cache until the pin is removed"
-            )
+            _add_fetch(command)
     words = "List what the cache has; with --clear, remove what is neither pinned nor in use."
     command = commands.add_parser("cache", help=words, description=words)
     command.set_defaults(run=_cache)
@@ -98,6 +94,14 @@ def _parser() -> ArgumentParser:
     command.add_argument("--remove", metavar="NAME", help="remove this pin")
     _add_common(command)
     return parser
+
+
+def _add_fetch(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--wait", type=float, metavar="SECONDS", help="if none fits, ask the farm for it, and wait"
+    )
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write plan and record there")
+    command.add_argument("--pin", metavar="NAME", help="keep it in the cache until the pin is removed")
 
 
 def _add_common(command: ArgumentParser) -> None:
@@ -176,9 +180,11 @@ def _described(choice: Choice) -> str:
 
 def _fetch(options: Namespace) -> None:
     client = _client(options)
-    path, choice = client.fetch(
-        named_wanted(options.model, options.version, options.precision), _host(options)
-    )
+    asked, host = named_wanted(options.model, options.version, options.precision), _host(options)
+    if options.wait is None:
+        path, choice = client.fetch(asked, host)
+    else:
+        path, choice = fetch_waiting(client, asked, host, options.wait)
     engine = choice.candidate
     if options.pin:
         client.cache.pins.put(Pin(name=options.pin, plan=engine.plan.sha256, engine=engine.key))

@@ -48,6 +48,8 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         DEAD: {"sqs:GetQueueUrl", "sqs:SendMessage"},
         "${local.releases}": {"s3:ListBucket"},
         f"{RELEASES}/*/build.yaml": {"s3:GetObject"},
+        "${local.store}": {"s3:ListBucket"},
+        "${local.store}/wanted/*": {"s3:GetObject", "s3:DeleteObject"},
     },
     "consumer": {
         "${local.store}": {"s3:ListBucket"},
@@ -55,6 +57,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "${local.store}/engines/*": {"s3:GetObject"},
         "${local.store}/signatures/*": {"s3:GetObject"},
         "${local.store}/blobs/*": {"s3:GetObject"},
+        "${local.store}/wanted/*": {"s3:PutObject"},
     },
     "promoter": {
         "${local.store}/targets/*": {"s3:GetObject"},
@@ -166,7 +169,9 @@ def test_agents_may_write_every_folder_of_the_store() -> None:
     architecture = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     described = set(re.findall(r"^    (\w+)/\S+", architecture, re.MULTILINE))
     converters = set(folders["written_by_converters"])
-    assert {"blobs", "engines"} <= described - converters <= set(folders["written_by_agents"])
+    consumers = {"wanted"}
+    assert {"blobs", "engines"} <= described - converters - consumers <= set(folders["written_by_agents"])
+    assert consumers <= described
     # A GPU host that was taken over plants no conversion and no release, so the gate's reference is real.
     assert converters == {"conversions", "hashed", "signatures"} <= described
     assert not converters & set(folders["written_by_agents"])
