@@ -173,9 +173,9 @@ def records_json(records: Iterable[EngineRecord]) -> list[dict[str, Any]]:
     return [json.loads(record_to_json(record)) for record in records]
 
 
-def documents_json(documents: Iterable[Document[R]]) -> list[dict[str, Any]]:
-    """Return the records as stored, including fields that a newer version wrote."""
-    return [json.loads(document.data) for document in documents]
+def documents_json(documents: Iterable[Document[R]]) -> Iterator[dict[str, Any]]:
+    """Yield the records as stored, including fields that a newer version wrote."""
+    return (json.loads(document.data) for document in documents)
 
 
 def show_error(error: FarmError) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -65,17 +65,25 @@ class EngineFilter:
     tensorrt: str | None = None
     latest: bool = False
 
-    def listed(self, store: Store, model: str | None, version: str | None) -> list[Document[EngineRecord]]:
-        """Return the engines in `store` that pass, of one model or version only, if named."""
+    def listed(
+        self, store: Store, model: str | None, version: str | None
+    ) -> Iterator[Document[EngineRecord]]:
+        """Yield the engines in `store` that pass, of one model or version only, if named.
+
+        They come as they are read, and none is kept, unless `latest` compares them with each other.
+
+        Raises:
+            FarmError: as `s3_errors`.
+        """
         if self.release is not None:
             model, version = self.release.model, self.release.version
         is_of_release = _of_release(store, self.release)
-        documents = [
+        documents = (
             document
             for document in store.documents(EngineRecord, model=model, version=version)
             if self._passes(document.record) and is_of_release(document.record)
-        ]
-        return _current(store, documents) if self.latest else documents
+        )
+        yield from _current(store, documents) if self.latest else documents
 
     def _passes(self, record: EngineRecord) -> bool:
         version = f"{record.target.version}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -22,7 +22,15 @@ from flows.cli.engine_filters import (
     TensorRTFilter,
 )
 from flows.cli.options import WIDE_HINT, Force, Json, Model, StoreUrl, Version, Wide
-from flows.cli.output import STANDARD_OUTPUT, print_file, print_json, refuse_terminal, say, show
+from flows.cli.output import (
+    STANDARD_OUTPUT,
+    print_file,
+    print_json,
+    print_json_list,
+    refuse_terminal,
+    say,
+    show,
+)
 from tasks.domain.attestation import provenance_beside, signature_beside
 from tasks.domain.digest import blob_ref
 from tasks.domain.errors import NotStored, RequestInvalid
@@ -85,12 +93,12 @@ def list_engines(  # noqa: PLR0913 (each is an option)
     )
     documents = chosen.listed(place, model, version)
     if as_json:
-        print_json(documents_json(documents))
+        print_json_list(documents_json(documents))
         return
-    records = [document.record for document in documents]
-    title = f"Engines in {place.url}: {len(records)}"
     names = names_in(place, RecordRoot.ENGINES)
-    show(engine_table(records, title=title, names=names, wide=wide, hint=WIDE_HINT))
+    records = (document.record for document in documents)
+    table = engine_table(records, title=f"Engines in {place.url}", names=names, wide=wide, hint=WIDE_HINT)
+    show(replace(table, title=f"{table.title}: {len(table.rows)}"))
 
 
 @app.command("show", epilog="Example: enginefarm engines show 3f9a1c07 --store s3://my-bucket")

@@ -130,7 +130,7 @@ def _show_outcome(outcome: ReleaseOutcome, *, wide: bool, as_json: bool) -> None
     already_stored = len(outcome.cells) - built
     if as_json:
         skipped = [asdict(cell) for cell in outcome.skipped]
-        stored = documents_json(documents)
+        stored = list(documents_json(documents))
         print_json({"engines": stored, "found": already_stored, "built": built, "skipped": skipped})
         return
     title, names = f"Engines of {outcome.release.url}", engines.names_of(outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -84,6 +85,17 @@ def print_json(document: object, *, indent: int | None = None) -> None:
     """Print `document` for programs."""
     _printed.append(True)
     print(json.dumps(document, indent=indent))  # noqa: T201 (this is what the command is asked for)
+
+
+def print_json_list(documents: Iterable[object]) -> None:
+    """Print a list of `documents` for programs, each as it comes; an error leaves it without its end."""
+    count = 0
+    for count, document in enumerate(documents, 1):
+        _printed.append(True)
+        before = "[" if count == 1 else ", "
+        print(before, json.dumps(document), sep="", end="")  # noqa: T201 (likewise)
+    _printed.append(True)
+    print("]" if count else "[]")  # noqa: T201 (likewise)
 
 
 def print_failure(document: object) -> None:

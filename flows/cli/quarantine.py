@@ -15,7 +15,7 @@ from agents.hardware.probe import probe_host
 from flows.addresses import release_at, store_at
 from flows.cli.display import documents_json, progress_bars
 from flows.cli.options import WIDE_HINT, AllowHostCode, Json, Model, StoreUrl, Version, Wide
-from flows.cli.output import print_json, say, show
+from flows.cli.output import print_json, print_json_list, say, show
 from flows.cli.tables import Column, FittedTable
 from flows.settings import settings
 from tasks.children.workspace import Workspace
@@ -77,7 +77,7 @@ def list_quarantined(  # noqa: PLR0913 (each is an option)
     place = store_at(store)
     documents = _documents(place, None if release is None else release_at(release), model, version)
     if as_json:
-        print_json(documents_json(documents))
+        print_json_list(documents_json(documents))
         return
     records = [document.record for document in documents]
     names = names_in(place, RecordRoot.QUARANTINE)

@@ -64,6 +64,7 @@ _REASONS = {
         "tasks.tensorflow.preflight.graph_rules",
         "tasks.tensorflow.preflight.graph_size",
         "tasks.tensorflow.preflight.h5",
+        "tasks.tensorflow.preflight.keras_classes",
         "tasks.tensorflow.preflight.keras_config",
         "tasks.tensorflow.preflight.npz",
         "tasks.tensorflow.preflight.tf_symbols",

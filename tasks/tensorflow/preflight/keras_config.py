@@ -19,6 +19,7 @@ import h5py
 from tasks.domain.errors import FarmError, ModelRefused, ModelUnreadable
 from tasks.tensorflow.preflight.archives import check_zip
 from tasks.tensorflow.preflight.h5 import check_entries
+from tasks.tensorflow.preflight.keras_classes import CLASSES
 from tasks.tensorflow.preflight.tf_symbols import called_by, computes
 
 _LARGEST_CONFIG = 32 << 20
@@ -37,12 +38,14 @@ _PURE_FUNCTIONS = re.compile(
 )
 # These modules have such functions beside those that compute.
 _NO_COMPUTATION = re.compile(r"(de)?serialize\w*|get|register\w*|load\w*|import\w*")
-# Capitalised names are classes there (or `Input`, which makes one). Elsewhere they may load models and data.
+# Capitalised names are classes there (or `Input`, which makes one), and `CLASSES` has those that layers need.
+# Elsewhere they may load models and data.
 _CLASSES = re.compile(
     rf"(tf_|tensorflow\.)?keras(\.src|\._legacy)*(\.(layers|models|engine|optimizers|dtype_policies"
     rf"|mixed_precision|quantizers|random|{_PURE})(\..+)?)?|keras_(hub|nlp|cv)(\..+)?"
 )
 _OWN_PACKAGES = ("keras", "keras_hub", "keras_nlp", "keras_cv", "builtins", "tensorflow.keras", "tf_keras")
+_EXTENSIONS = ("keras_hub", "keras_nlp", "keras_cv")
 _AGAIN = "save the model again and upload the whole file; it may have been cut off"
 
 
@@ -131,7 +134,7 @@ def _check_object(layer: str, node: dict[str, Any]) -> None:
     kind, module = _class_of(node)
     from_keras = module is None or f"{module}.".startswith(tuple(f"{name}." for name in _OWN_PACKAGES))
     names = {kind, _registered(node)}
-    if names & _CODE_CLASSES or _is_code(node) or _is_impure(kind, module, from_keras=from_keras):
+    if names & _CODE_CLASSES or _holds_bytecode(node) or _is_impure(node, from_keras=from_keras):
         raise ModelRefused(
             wanted="a model that is described by data alone",
             found=f"layer {layer} with Python code in its configuration ({kind})",
@@ -150,7 +153,7 @@ def _check_object(layer: str, node: dict[str, Any]) -> None:
             found=f"layer {layer} ({kind}), which calls tf.{symbol} when it is loaded",
             fix="leave the call out of the model, or upload a SavedModel (model.export)",
         )
-    if not from_keras or _is_custom(node):
+    if not from_keras or _is_custom(node) or _is_unknown(kind, module):
         raise ModelUnreadable(
             wanted="layers that Keras itself has",
             found=f"layer {layer} of the class {kind}" + _origin(kind, node),
@@ -172,19 +175,6 @@ def _registered(node: dict[str, Any]) -> str:
     return str(node.get("registered_name") or "").rpartition(">")[2].rpartition(".")[2]
 
 
-def _is_code(node: dict[str, Any]) -> bool:
-    return _holds_bytecode(node) or _is_no_computation(node)
-
-
-def _is_no_computation(node: dict[str, Any]) -> bool:
-    """Return whether the object is a function that Keras or Python has for another purpose."""
-    name = node.get("config")
-    if node["class_name"] != "function" or not isinstance(name, str):
-        return False
-    of_python = node.get("module") == "builtins" and hasattr(builtins, name)
-    return of_python or _NO_COMPUTATION.fullmatch(name.rpartition(".")[2]) is not None
-
-
 def _is_custom(node: dict[str, Any]) -> bool:
     """Return whether the object is not from Keras: a class of a notebook has a name and no module."""
     named = node.get("registered_name") and node["class_name"] != "function"
@@ -202,13 +192,23 @@ def _holds_bytecode(node: dict[str, Any]) -> bool:
     return isinstance(config, dict) and config.get("function_type") == "lambda"
 
 
-def _is_impure(kind: str, module: str | None, *, from_keras: bool) -> bool:
+def _is_impure(node: dict[str, Any], *, from_keras: bool) -> bool:
     """Return whether it is a function that may do more than compute; a class of strangers is none."""
-    if module is None:
+    kind, module = _class_of(node)
+    if kind != "function":
+        is_class = module is None or (kind[:1].isupper() and _CLASSES.fullmatch(module))
+        return from_keras and not is_class
+    if module is not None and not _PURE_FUNCTIONS.fullmatch(module):
+        return True
+    name = str(node.get("config")).rpartition(".")[2]
+    return (module == "builtins" and hasattr(builtins, name)) or bool(_NO_COMPUTATION.fullmatch(name))
+
+
+def _is_unknown(kind: str, module: str | None) -> bool:
+    """Return whether Keras has no layer, and no part of layers, of this name."""
+    if module is None or kind == "function" or module.startswith(_EXTENSIONS):
         return False
-    if kind == "function":
-        return _PURE_FUNCTIONS.fullmatch(module) is None
-    return from_keras and not (kind[:1].isupper() and _CLASSES.fullmatch(module))
+    return kind not in CLASSES
 
 
 def _names_a_file(node: dict[str, Any]) -> bool:

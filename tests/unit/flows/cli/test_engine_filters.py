@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
+from flows.cli.engine_filters import EngineFilter
 from flows.cli.main import app
+from flows.cli.output import print_json_list
 from tasks.domain.keys import engine_key
 from tasks.domain.record import EngineRecord
 from tasks.domain.request import Precision
 from tasks.domain.target import TensorRTVersion
+from tasks.store.records import Document
 from tasks.store.store import Store
 
 List = Callable[..., set[str]]
@@ -72,3 +75,28 @@ def test_a_listing_is_narrowed_by_precision_tensorrt_and_what_is_current(listed:
     assert listed("--tensorrt", "10.1") == {"c"}  # and not 10.13
     assert listed("--tensorrt", "10") == {"a", "b", "c", "d"}
     assert listed("--latest") == {"b", "c", "d"}
+
+
+def test_a_list_as_json_is_printed_while_it_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    def documents() -> Iterator[dict[str, int]]:
+        yield {"number": 1}
+        assert capsys.readouterr().out == '[{"number": 1}'
+        yield {"number": 2}
+
+    print_json_list(documents())
+    assert capsys.readouterr().out == ', {"number": 2}]\n'
+    print_json_list(())
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_a_listing_passes_records_on_while_others_are_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, *_) = store.documents(EngineRecord)
+
+    def documents(*_: object, **__: object) -> Iterator[Document[EngineRecord]]:
+        yield first
+        pytest.fail("everything was read first")
+
+    monkeypatch.setattr(Store, "documents", documents)
+    assert next(EngineFilter().listed(store, None, None)) is first

@@ -1,0 +1,95 @@
+"""The classes of Keras and tf_keras that a layer can be, or have: a file may name no others of theirs.
+
+As `tests/support/keras_classes.py` prints them for Keras 3.15 and tf_keras 2.21, and `Input`, which makes
+a layer.
+"""
+
+from __future__ import annotations
+
+CLASSES = frozenset(
+    """
+AUC AWQConfig AWQDTypePolicy Abs AbsMaxQuantizer Absolute AbstractRNNCell Accuracy Activation
+ActivityRegularization Adadelta Adafactor Adagrad Adam AdamW Adamax AdaptiveAveragePool
+AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPool
+AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add AddLoss AddMetric AdditiveAttention
+AffineTransform All AllClose AlphaDropout Amax Amin Angle Any Append Arange Arccos Arccosh Arcsin Arcsinh
+Arctan Arctan2 Arctanh Argmax Argmin Argpartition Argsort Array ArraySplit AssertTypeLayer AssociativeScan
+Attention AugMix AutoContrast Average AveragePool AveragePooling1D AveragePooling2D AveragePooling3D
+AvgPool1D AvgPool2D AvgPool3D BaseAdaptiveAveragePooling BaseAdaptiveMaxPooling BaseAdaptivePooling BaseConv
+BaseConvTranspose BaseDenseAttention BaseDepthwiseConv BaseGlobalPooling BaseImagePreprocessingLayer
+BasePooling BaseRandomLayer BaseSeparableConv BaseSpatialDropout BasicLSTMCell BasicRNNCell BatchNorm
+BatchNormalization BatchNormalizationBase Bias Bidirectional BinaryAccuracy BinaryCrossentropy
+BinaryFocalCrossentropy BinaryIoU Bincount BitwiseAnd BitwiseInvert BitwiseLeftShift BitwiseNot BitwiseOr
+BitwiseRightShift BitwiseXor BroadcastTo CDist CTC CTCDecode CTCLoss Cast CategoricalAccuracy
+CategoricalCrossentropy CategoricalFocalCrossentropy CategoricalGeneralizedCrossEntropy CategoricalHinge
+CategoryEncoding Cbrt Ceil Celu CenterCrop Cholesky CholeskyInverse Circle ClassMethod Clip CompileLoss
+CompileMetrics Concatenate ConcordanceCorrelation Cond Conj Conjugate Constant Constraint
+ContrastLimitedAdaptiveHistogramEqualization Conv Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D
+Conv3DTranspose ConvLSTM ConvLSTM1D ConvLSTM2D ConvLSTM3D ConvLSTMCell ConvRNN ConvTranspose ConvertToTensor
+Convolution1D Convolution1DTranspose Convolution2D Convolution2DTranspose Convolution3D
+Convolution3DTranspose Copy Corrcoef Correlate Cos Cosh CosineDecay CosineDecayRestarts CosineSimilarity
+CountNonzero CropImages Cropping1D Cropping2D Cropping3D Cross CuDNNGRU CuDNNLSTM Cumprod Cumsum
+CustomScaleLayer CutMix DTypePolicy DTypePolicyMap DataLayer Deg2rad Dense DenseFeatures DepthToSpace
+DepthwiseConv DepthwiseConv1D DepthwiseConv2D Det DeviceWrapper Diag Diagflat Diagonal Dice Diff Digitize
+Discretization Distiller DistributedCallbackModel Divide DivideNoNan Dot DotProductAttention Dropout
+DropoutWrapper Dsplit Dstack DynamicEmbedding DynamicLookup ELU Eig Eigh Einsum EinsumDense ElasticTransform
+Elu Embedding EmptyLike Equal Equalization Erf Erfc Erfinv Exp Exp2 ExpandDims Expm1 ExponentialDecay
+ExtractPatches ExtractSequences F1Score FBetaScore FFT FFT2 Fabs FakeQuantWithMinMaxVars FalseNegatives
+FalsePositives FeatureSpace Flatten FlaxLayer Flip Fliplr Flipud Float8QuantizationConfig FloatDTypePolicy
+Floor FloorDivide Fmax Fmin Fmod Fold ForiLoop Ftrl Full FullLike Function Functional
+FunctionalPreprocessingStage GPTQConfig GPTQDTypePolicy GPTQQuantizer GRU GRUCell GaussianBlur
+GaussianDropout GaussianNoise Gcd Gelu Geomspace GetItem GlobalAveragePooling1D GlobalAveragePooling2D
+GlobalAveragePooling3D GlobalAvgPool1D GlobalAvgPool2D GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D
+GlobalMaxPool3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalPooling1D GlobalPooling2D
+GlobalPooling3D GlorotNormal GlorotUniform Glu Greater GreaterEqual GroupNormalization GroupQueryAttention
+GroupedQueryAttention HSVToRGB HardShrink HardSigmoid HardSilu HardTanh HashedCrossing Hashing HeNormal
+HeUniform Heaviside Hinge Histogram Hsplit Hstack Huber Hypot I0 IFFT2 IRFFT ISTFT Identity
+IdentityInitializer IdentityRegularizer Imag InTopK IndexLookup Initializer Inner Input InputLayer InputSpec
+InstanceMethod InstanceProperty Int4DTypePolicy Int4QuantizationConfig Int8QuantizationConfig IntegerLookup
+Inv InverseTimeDecay IoU IsIn Isclose Isfinite Isinf Isnan Isneginf Isposinf Isreal JVP JaxLayer
+KLDivergence Kron L1 L1L2 L2 LSTM LSTMCell Lamb Lambda Layer LayerNorm LayerNormalization LayerRNNCell
+LayerScale Lcm Ldexp LeakyReLU LeakyRelu LearningRateSchedule LecunNormal LecunUniform LeftShift Less
+LessEqual LinearCosineDecay LinearModel Linspace Lion LocallyConnected1D LocallyConnected2D Log Log10 Log1p
+Log2 LogCosh LogCoshError LogSigmoid LogSoftmax Logaddexp Logaddexp2 Logdet LogicalAnd LogicalNot LogicalOr
+LogicalXor Logspace Logsumexp Loss LossFunctionWrapper LossScaleOptimizer LossScaleOptimizerV3 Lstsq
+LuFactor Map MapCoordinates Masking Matmul MatrixRank Max MaxNorm MaxNumBoundingBoxes MaxPool MaxPool1D
+MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D Maximum Mean MeanAbsoluteError
+MeanAbsolutePercentageError MeanIoU MeanMetricWrapper MeanRelativeError MeanSquaredError
+MeanSquaredLogarithmicError MeanTensor Median MelSpectrogram Merge Meshgrid Metric MetricsList Min
+MinMaxNorm Minimum Mish MixUp Mod Model ModuleWrapper Moments Moveaxis MultiHeadAttention MultiHot
+MultiOptimizer MultiRNNCell Multiply MultiplyLayer MultiplyLayerWithoutAutoCast Muon MySubclassModel Nadam
+NanToNum Nanargmax Nanargmin Nancumprod Nancumsum Nanmax Nanmean Nanmedian Nanmin Nanpercentile Nanprod
+Nanquantile Nanstd Nansum Nanvar Ndim Negative Nextafter NoisyLinearCosineDecay NonFusedAdam NonNeg Nonzero
+Norm Normalization Normalize NotEqual OneHot OneHotIoU OneHotMeanIoU Ones OnesLike Operation Optimizer
+OptimizerMap OptimizerV2 Orthogonal OrthogonalInitializer OrthogonalRegularizer Outer PReLU PSNR Pad
+PadImages PearsonCorrelation Percentile Permute PerspectiveTransform PiecewiseConstantDecay Pinv Pipeline
+Poisson Polar Policy PolynomialDecay Pooling1D Pooling2D Pooling3D Power Precision PrecisionAtRecall
+PreprocessingLayer PreprocessingStage Prod Ptp PyMetric Qr Quantile QuantizationConfig QuantizedDTypePolicy
+QuantizedFloat8DTypePolicy Quantizer R2Score RFFT RGBToGrayscale RGBToHSV RMSNorm RMSNormalization RMSprop
+RNN RNNCell Rad2deg RadialConstraint RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter
+RandomContrast RandomCrop RandomElasticTransform RandomErasing RandomFlip RandomFourierFeatures
+RandomGaussianBlur RandomGrayscale RandomHeight RandomHue RandomInitializer RandomInvert RandomNormal
+RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear
+RandomTranslation RandomUniform RandomWidth RandomZoom Ravel ReLU Real Rearrange Recall RecallAtPrecision
+Reciprocal Reduce ReduceSumRegularizer Reduction Regularizer ReloadedLayer Relu Relu6 Repeat RepeatVector
+Rescaling Reshape ResidualWrapper Resize Resizing RestoredOptimizer ReversibleEmbedding RightShift Roll
+RootMeanSquaredError Rot90 Round Rsqrt SGD SSIM STFT STFTInitializer STFTSpectrogram SVD SaturateCast
+ScaleAndTranslate Scan Scatter ScatterUpdate ScheduleFreeAdamW SearchSorted SeedGenerator SegmentMax
+SegmentMin SegmentProd SegmentReduction SegmentSum Select Selu SensitivityAtSpecificity
+SensitivitySpecificityBase SeparableConv SeparableConv1D SeparableConv2D SeparableConvolution1D
+SeparableConvolution2D SequenceFeatures Sequential SharpnessAwareMinimization Sigmoid Sign Signbit Silu
+SimpleRNN SimpleRNNCell Sin Sinc Sinh Size Slice SliceUpdate SlicingOpLambda Slogdet SmallSubclassMLP
+SobelEdges SoftShrink Softmax Softplus Softsign Solarization Solve SolveTriangular Sort SpaceToDepth
+SparseCategoricalAccuracy SparseCategoricalCrossentropy SparsePlus SparseSigmoid
+SparseTopKCategoricalAccuracy Sparsemax SpatialDropout1D SpatialDropout2D SpatialDropout3D
+SpecificityAtSensitivity SpectralNormalization Split Sqrt Square SquaredHinge Squareplus Squeeze Stack
+StackedRNNCells Std StochasticDepth StopGradient StringLookup Subtract Sum SumOverBatchSize
+SumOverBatchSizeMetricWrapper Swapaxes Switch SyncBatchNormalization TFDConcat TFDIdentity TFOpLambda
+TFSMLayer Take TakeAlongAxis Tan Tanh TanhShrink TensorFlowOpLayer Tensordot TextVectorization Threshold
+ThresholdedReLU Tile TimeDistributed TopK TopKCategoricalAccuracy TorchModuleWrapper Trace Transpose
+Trapezoid Tril Triu TrueDivide TrueNegatives TruePositives Trunc TruncatedNormal Tversky Unfold Unique
+UnitNorm UnitNormalization UnravelIndex Unstack UpSampling1D UpSampling2D UpSampling3D Vander Var
+VariableScopeLayer VarianceScaling Vdot VectorizedMap View ViewAsComplex ViewAsReal Vsplit Vstack Where
+WhileLoop WideDeepModel Wrapper ZeroPadding1D ZeroPadding2D ZeroPadding3D Zeros ZerosLike
+""".split()  # noqa: SIM905 (a list would have a line for each)
+)
