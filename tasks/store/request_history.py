@@ -34,7 +34,7 @@ class RequestVersion:
     Attributes:
         number: 1 for the oldest version; the current one has the highest.
         key: its key in S3.
-        modified: when it was written, in UTC; for a former version, when it was replaced.
+        modified: when it was written, in UTC; for a former version, when it was kept.
         size: number of bytes.
     """
 

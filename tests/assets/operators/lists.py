@@ -118,8 +118,8 @@ CASES: dict[str, Any] = {
 }
 
 QUICK = [
-    "array_with_gaps",
     "condition_called_twice",
+    "array_with_gaps",
     "array_unstacked",
     "ragged_longest",
     "suppression_padded_twice",

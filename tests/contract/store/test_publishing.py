@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tasks import publish
 from tasks.children.progress import listening
-from tasks.domain.errors import ArchiveRefused, NotStored, ReleaseIncomplete, RequestInvalid, StoreUnsafe
+from tasks.domain.errors import (
+    ArchiveRefused,
+    NotStored,
+    ReleaseIncomplete,
+    RequestInvalid,
+    StoreDenied,
+    StoreUnsafe,
+)
 from tasks.domain.release import ModelFormat, ReleaseRef
 from tasks.store import request_history, transfer
 from tasks.store.publishing import plan_upload, publish_release, upload_text
@@ -168,6 +177,13 @@ def test_a_request_that_another_program_overwrote_is_among_the_versions_since_a_
         assert numbers == list(range(1, len(expected) + 1))
         assert [read_request_version(store.client, ref, number) for number in numbers] == expected
         publish_release(store.client, ref, published, replace_request=True)
+
+
+def test_a_run_that_may_not_write_into_releases_goes_on_and_knows_why(
+    faulty_store: Callable[[str], Store],
+) -> None:
+    ref = ReleaseRef(bucket=faulty_store("denied").bucket, prefix="models", model="m", version="1")
+    assert isinstance(asyncio.run(publish.keep_request(ref, _FIRST)), StoreDenied)
 
 
 def test_no_request_is_replaced_on_a_server_that_ignores_the_condition(
