@@ -67,7 +67,7 @@ def test_what_has_no_onnx_form_is_refused_with_the_way_out(loops: dict[str, Any]
 
 
 def test_the_trip_limit_is_how_often_the_loop_turns(loops: dict[str, Any]) -> None:
-    """TensorRT 8.6 returns a row for each turn that the limit allows. Four rows: the first and three turns."""
+    """TensorRT 8.6 returns a row for each turn that the limit allows. Four: the first and three turns."""
     graph = onnx.load(Path(loops["scan_of_fixed_length"]["graph"]).with_name("fp32.onnx")).graph
     (limit,) = [node.input[0] for node in graph.node if node.op_type == "Loop"]
     (turns,) = [numpy_helper.to_array(value) for value in graph.initializer if value.name == limit]
