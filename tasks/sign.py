@@ -39,13 +39,14 @@ from tasks.tensorrt.site import build_tools
 
 
 @step
-async def sign_engine(store_url: str, key: str, signing_key: str) -> bool:
+async def sign_engine(store_url: str, key: str, signing_key: str, *, plan: BlobRef) -> bool:
     """Sign the engine at `key`, unless this signing key has signed it; return whether it signed it now.
 
     Args:
         store_url: the store.
         key: key of the engine's record.
         signing_key: path of a PEM file, or `awskms:///` with id, ARN or alias of a key.
+        plan: the plan that its build said it published.
 
     Raises:
         RecordInvalid: the record does not follow from its release, request, conversion and figures.
@@ -54,11 +55,12 @@ async def sign_engine(store_url: str, key: str, signing_key: str) -> bool:
         NotStored: the record, or something that it was made from, is not stored.
         KeyUnusable: the key cannot sign.
     """
-    return await asyncio.to_thread(sign_stored, Store.connect(store_url), key, signer_at(signing_key))
+    signer = signer_at(signing_key)
+    return await asyncio.to_thread(sign_stored, Store.connect(store_url), key, signer, plan=plan)
 
 
-def sign_stored(store: Store, key: str, signer: Signer) -> bool:
-    """Do what `sign_engine` does."""
+def sign_stored(store: Store, key: str, signer: Signer, *, plan: BlobRef | None = None) -> bool:
+    """Do what `sign_engine` does; without `plan`, the one in the record is taken."""
     document = store.find_document(key, EngineRecord)
     if document is None:
         raise NotStored(
@@ -66,9 +68,15 @@ def sign_stored(store: Store, key: str, signer: Signer) -> bool:
             found="no such record",
             fix="`enginefarm engines list` shows the keys of all engines",
         )
+    record = document.record
+    if plan is not None and plan != record.plan:
+        raise DigestMismatch(
+            wanted=f"the engine {key} with the plan {plan.sha256}, which its build published",
+            found=f"the plan {record.plan.sha256}",
+            fix="find out who replaced the record: it is written once. Restore it from the bucket's versions",
+        )
     if read_signature(store, blob_ref(document.data).sha256, key_id(signer.public_pem)) is not None:
         return False
-    record = document.record
     _check_origin(store, record)
     require_verdict(record)
     _check_blobs(store, record)

@@ -33,7 +33,7 @@ async def _signed(store: str, answer: CellAnswer, signing_key: str) -> CellAnswe
         return answer
     try:
         with steps_of(f"{device_slug(answer.order.target)} {answer.order.options.precision}"):
-            if await sign_engine(store, answer.outcome.key, signing_key):
+            if await sign_engine(store, answer.outcome.key, signing_key, plan=answer.outcome.plan):
                 log_step(f"signed {answer.outcome.key}")
     except FarmError as error:
         return replace(answer, outcome=error)

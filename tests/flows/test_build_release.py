@@ -19,9 +19,12 @@ from tasks.domain.overrides import AS_REQUESTED, Overrides
 from tasks.domain.record import Verdict
 from tasks.domain.release import ReleaseRef
 from tasks.domain.request import Precision
+from tasks.sign import sign_stored
 from tasks.store.s3 import s3_client
+from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine
 from tasks.verify import verify_on_gpu
+from tests.support.signed import signing_key
 
 REQUEST = """
 precisions: [fp32, fp16, int8]
@@ -65,6 +68,9 @@ def test_a_release_becomes_engines(release: ReleaseRef, stored_keys: Callable[[s
     assert stored_keys("models/") == [
         f"models/digits/1/{name}" for name in ("build.yaml", "model.keras", "requests/1.yaml", "samples.npz")
     ]
+    # A host with the key makes the same orders from what is stored.
+    store = Store.connect(outcome.store)
+    assert all(sign_stored(store, cell.key, signing_key()) for cell in outcome.cells)
 
 
 def test_each_plan_in_the_store_is_the_one_of_its_record(outcome: ReleaseOutcome) -> None:

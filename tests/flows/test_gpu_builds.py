@@ -23,9 +23,11 @@ from tasks.domain.errors import TargetUnavailable, VerificationFailed
 from tasks.domain.quarantine import QuarantineRecord, Subject
 from tasks.domain.record import EngineRecord, Verdict
 from tasks.domain.release import ReleaseRef
+from tasks.sign import sign_stored
 from tasks.store.store import Store
 from tests.stand_in.toolchain import H100, L4, StandIn
 from tests.support.rounding import beyond_rounding
+from tests.support.signed import signing_key
 
 pytestmark = pytest.mark.usefixtures("converted_before")
 
@@ -79,6 +81,9 @@ def test_an_engine_is_built_and_verified_on_its_gpu(
         assert record.denied_to_build == protection(Confinement.DEVICE).denied
     assert [event["event"] for event in toolchain.events()] == ["build starts", "build ends"] * 3
     assert stored_keys("quarantine/") == []
+    # A host with the key makes the same order and verdict from what is stored.
+    store = Store.connect(f"s3://{records[0].release.ref.bucket}")
+    assert all(sign_stored(store, record.key, signing_key()) for record in records)
 
 
 def test_the_process_that_builds_stamps_the_record(

@@ -285,9 +285,9 @@ def test_an_engine_with_options_that_its_request_does_not_ask_for_is_not_signed(
 def test_a_release_signs_its_engines_and_fails_for_those_that_must_not_be_signed(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def without_prefect(store: str, key: str, signing_key_place: str) -> bool:
+    async def without_prefect(store: str, key: str, signing_key_place: str, *, plan: BlobRef) -> bool:
         assert (store, signing_key_place) == (farm.store.url, "farm.pem")
-        return farm.sign() if key == farm.record.key else sign_stored(farm.store, key, signing_key())
+        return sign_stored(farm.store, key, signing_key(), plan=plan)
 
     monkeypatch.setattr("flows.release.signing.sign_engine", without_prefect)
     monkeypatch.setattr("flows.release.signing.log_step", lambda _: None)
@@ -297,6 +297,9 @@ def test_a_release_signs_its_engines_and_fails_for_those_that_must_not_be_signed
         for each in (outcome, replace(outcome, key="engines/none"), NotStored(wanted="a", found="b", fix="c"))
     )
     assert asyncio.run(signed_answers(farm.store.url, answers, "")) == answers
+    other = replace(answers[0], outcome=replace(outcome, plan=farm.record.onnx))
+    (replaced,) = asyncio.run(signed_answers(farm.store.url, (other,), "farm.pem"))
+    assert isinstance(replaced.outcome, DigestMismatch)  # its build published another plan
     signed, missing, failed = asyncio.run(signed_answers(farm.store.url, answers, "farm.pem"))
     assert (signed, failed) == (answers[0], answers[2])
     assert isinstance(missing.outcome, NotStored)
