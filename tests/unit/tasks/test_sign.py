@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from flows.cli.engines import document_at, fetch_engine
 from flows.cli.signing import _local, _stored, make_key, verify
 from flows.release.signing import signed_answers
+from tasks.children.workspace import Workspace
 from tasks.domain.attestation import bundle_from_json
 from tasks.domain.cells import CellAnswer
 from tasks.domain.digest import BlobRef, blob_ref
@@ -34,7 +36,7 @@ from tasks.domain.order import CellOutcome, EngineOrder, order_for
 from tasks.domain.record import ConversionRecord, EngineRecord, Verdict
 from tasks.domain.release import REQUEST_FILE, ReleaseFile
 from tasks.domain.request import BuildRequest, Precision, TimingMode
-from tasks.domain.timing import TimingRecord, TimingUse, timing_key
+from tasks.domain.timing import CacheFile, TimingRecord, TimingUse, timing_key
 from tasks.publish import publish_release
 from tasks.sign import sign_stored
 from tasks.signing.keys import key_id
@@ -42,8 +44,9 @@ from tasks.signing.signatures import load_trust
 from tasks.store.records import record_to_json
 from tasks.store.signatures import read_signature, signature_key
 from tasks.store.store import Store
-from tasks.store.timing import find_timing, is_trusted, swap_timing
+from tasks.store.timing import find_timing, is_trusted, share_timing, swap_timing
 from tasks.tensorrt.site import build_tools
+from tasks.timing import _pull_shared
 from tests.support.signed import signing_key, trusted, write_trust
 
 TEXT = b"precisions: [fp32]\n"
@@ -327,6 +330,33 @@ def test_a_timing_cache_counts_once_an_engine_that_left_it_was_signed_and_not_if
     signed = read_signature(farm.store, _digest(cache), key_id(signing_key().public_pem))
     farm.put(signature_key(_digest(replaced), key_id(signing_key().public_pem)), signed or b"")
     assert not counts()
+
+
+def test_a_build_neither_starts_with_an_unsigned_timing_cache_nor_merges_it(
+    farm: Farm, tmp_path: Path
+) -> None:
+    made_for = timing_key(farm.record.target, "13.0")
+    assert made_for is not None
+    planted = TimingRecord(
+        key=made_for.shared, made_for=made_for, cache=farm.record.onnx, attempt="a", created="2026"
+    )
+    assert swap_timing(farm.store, planted, None)
+    pulled = _pull_shared(farm.store, made_for, cast("Workspace", SimpleNamespace(folder=tmp_path)))
+    assert pulled.given is not None
+    assert pulled.given.cache is None
+    assert pulled.notes == ("the shared timing cache was left out: no trusted key signed it",)
+
+    async def merge(first: CacheFile, second: CacheFile) -> CacheFile:
+        raise AssertionError(f"TensorRT would parse {second.ref} into {first.ref}")
+
+    (tmp_path / "cache").write_bytes(b"timings of this build")
+    own = CacheFile(path=tmp_path / "cache", ref=blob_ref(b"timings of this build"))
+    shared = share_timing(farm.store, own, replace(planted, cache=own.ref), base=None, merge=merge)
+    assert asyncio.run(shared).cache == own.ref
+    farm.sign()
+    standing = find_timing(farm.store, made_for.shared, made_for)
+    assert standing is not None
+    assert not is_trusted(farm.store, standing)  # the signed engine left another cache
 
 
 def test_each_flipped_bit_of_plan_and_graph_is_refused(farm: Farm, tmp_path: Path) -> None:
