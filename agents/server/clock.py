@@ -52,8 +52,8 @@ def _host_now() -> datetime:
 def send_heartbeats_in_server_time(skew: timedelta) -> None:
     """Let the flow runs of this process send heartbeats with the server's time: this host's time plus `skew`.
 
-    The server takes a heartbeat's time for the truth, so it would crash live runs of a host that is behind,
-    and notice the end of a host that is ahead an hour too late.
+    The server takes a heartbeat's time for the truth: it does not notice in time that a run whose heartbeats
+    were dated an hour off has stopped.
     """
     if not skew:
         return
