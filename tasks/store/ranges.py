@@ -27,10 +27,11 @@ from tasks.store.transfer import Address, read_range
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-RANGE_BYTES = 16 << 20
+RANGE_BYTES = 8 << 20
 """The size of a range; a kill loses at most so much per thread."""
 
-_READERS = 8
+# As many as the client has connections; on few processors, more threads only wait for each other.
+_READERS = max(4, min(10, 2 * len(os.sched_getaffinity(0))))
 _PIECE = 1 << 20
 
 
