@@ -26,19 +26,17 @@ def stack(site: Site) -> list[Any] | None:
 
 
 @rewrites("TensorListGather")
-def gather(site: Site) -> list[Any]:
+def gather(site: Site) -> list[Any] | None:
     """Return some of the elements as the rows of a tensor."""
-    if not _is_made_here(site):
-        refuse(site)
-    return [tf.gather(_rows(site), site.inputs[1])]
+    return [tf.gather(_rows(site), site.inputs[1])] if _is_made_here(site) else None
 
 
 @rewrites("TensorListGetItem")
 def read(site: Site) -> list[Any] | None:
-    """Return an element. What a loop's body reads is for tf2onnx."""
-    handle, place = origin(site.inputs[0]), static_value(site.inputs[1])
+    """Return an element. What a loop's body reads, and what a loop wrote, is for tf2onnx."""
     if not _is_made_here(site):
-        return None if handle.op.type == "Placeholder" else refuse(site)
+        return None
+    handle, place = origin(site.inputs[0]), static_value(site.inputs[1])
     if place is None or handle.op.type == "TensorListFromTensor":
         return [tf.gather(_rows(site), site.inputs[1])]
     elements = _filled(site)

@@ -96,6 +96,7 @@ CASES: dict[str, Any] = {
     "list_pushed": (_pushed, _LISTS),
     "array_written_by_input": (lambda a, b: _array(6, element_shape=(6, 4)).write(b[0], a).stack(), _PLACES),
     "array_read_after_a_loop": (lambda a: _after_a_loop(a).read(1), _LISTS),
+    "array_gathered_after_a_loop": (lambda a: _after_a_loop(a).gather([2, 0]), _LISTS),
     "array_stacked_after_a_loop": (lambda a: _after_a_loop(a).stack()[1], _LISTS),
     "ragged_rows_by_input": (lambda a, b: tf.gather(_ragged(a, [0, 2, 2, 6]), b).to_tensor(), _PLACES),
     "ragged_rows_made_dense": (

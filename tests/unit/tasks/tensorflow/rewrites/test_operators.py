@@ -53,7 +53,7 @@ REFUSED = {
     "sparse_segment_sum_of_values": ("SparseSegmentSum (node SparseSegmentSum)", _SEGMENTS),
     "unsorted_segment_sum_of_values": ("UnsortedSegmentSum (node UnsortedSegmentSum)", _SEGMENTS),
     "array_written_by_input": ("TensorArrayV2Stack/TensorListStack", "array.stack()"),
-    "array_read_after_a_loop": ("TensorArrayV2Read/TensorListGetItem", "read rows of array.stack()"),
+    "array_gathered_after_a_loop": ("TensorListGather", "read rows of array.stack()"),
     "ragged_rows_by_input": ("node RaggedGather/RaggedGather", "r.to_tensor(shape=[None, LONGEST])"),
     "ragged_longest_unknown": ("RaggedToTensor", "r.to_tensor(shape=[None, LONGEST])"),
     "ragged_range": ("RaggedRange", "tf.sequence_mask(lengths, LONGEST)"),
