@@ -1,16 +1,16 @@
-"""`enginefarm resolve`, `fetch`, `cache` and `pins` on hosts that have the client only."""
+"""`enginefarm resolve`, `fetch`, `cache`, `pins` and bundles on hosts that have the client only."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
 
+from tasks.consumer.cli_common import add_common, print_document, say
+from tasks.consumer.cli_transfer import add_transfers
 from tasks.consumer.client import Client, cache_at
 from tasks.consumer.offline import cached
 from tasks.consumer.pins import Pin
@@ -23,7 +23,7 @@ from tasks.domain.host import Host
 from tasks.domain.host_options import DEFAULT_CHANNEL, named_wanted
 from tasks.domain.resolution import Choice, Resolution
 
-COMMANDS = ("resolve", "fetch", "cache", "pins")
+COMMANDS = ("resolve", "fetch", "cache", "pins", "bundle", "unbundle")
 """Those of the client; others are the farm's."""
 
 
@@ -56,18 +56,9 @@ def _farm() -> Callable[[], int] | None:
 
 def _fail(error: FarmError, *, as_json: bool) -> int:
     if as_json:
-        _print({"error": error.to_document()})
+        print_document({"error": error.to_document()})
     print(f"{error.class_name}: {error}", file=sys.stderr)  # noqa: T201
     return error.exit_code
-
-
-def _print(document: Any) -> None:
-    print(json.dumps(document, ensure_ascii=False))  # noqa: T201
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        print(line)  # noqa: T201
 
 
 def _parser() -> ArgumentParser:
@@ -87,12 +78,13 @@ def _parser() -> ArgumentParser:
     command = commands.add_parser("cache", help=words, description=words)
     command.set_defaults(run=_cache)
     command.add_argument("--clear", action="store_true", help="remove what is neither pinned nor in use")
-    _add_common(command)
+    add_common(command)
     words = "List the pins of the cache; with --remove, remove one."
     command = commands.add_parser("pins", help=words, description=words)
     command.set_defaults(run=_pins)
     command.add_argument("--remove", metavar="NAME", help="remove this pin")
-    _add_common(command)
+    add_common(command)
+    add_transfers(commands)
     return parser
 
 
@@ -102,11 +94,6 @@ def _add_fetch(command: ArgumentParser) -> None:
     )
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write plan and record there")
     command.add_argument("--pin", metavar="NAME", help="keep it in the cache until the pin is removed")
-
-
-def _add_common(command: ArgumentParser) -> None:
-    command.add_argument("--cache", type=Path, metavar="DIR", help="folder of the cache (ENGINEFARM_CACHE)")
-    command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_engine(command: ArgumentParser) -> None:
@@ -119,7 +106,7 @@ def _add_engine(command: ArgumentParser) -> None:
     command.add_argument(
         "--offline", action="store_true", default=None, help="use the cache only (ENGINEFARM_OFFLINE)"
     )
-    _add_common(command)
+    add_common(command)
 
 
 def _add_host(command: ArgumentParser) -> None:
@@ -157,10 +144,10 @@ def _resolve(options: Namespace) -> None:
     resolution = _client(options).resolve(asked, _host(options))
     if options.json:
         refused = {} if resolution.choice else {"error": resolution.refusal().to_document()}
-        _print({**resolution.to_document(), **refused})
+        print_document({**resolution.to_document(), **refused})
         resolution.chosen()
     else:
-        _say(*_lines(resolution))
+        say(*_lines(resolution))
 
 
 def _lines(resolution: Resolution) -> list[str]:
@@ -194,9 +181,9 @@ def _fetch(options: Namespace) -> None:
         path = options.output
     if options.json:
         document = {"rules": list(choice.rules), "marks": list(choice.marks), "engine": engine.to_document()}
-        _print({"path": str(path), **document})
+        print_document({"path": str(path), **document})
     else:
-        _say(str(path))
+        say(str(path))
 
 
 def _cache(options: Namespace) -> None:
@@ -215,11 +202,11 @@ def _cache(options: Namespace) -> None:
     ]
     if options.json:
         left = {"removed": [each.slot.sha256 for each in removed], "plans": held}
-        _print({"folder": str(cache.folder), "most": cache.most_bytes, **left})
+        print_document({"folder": str(cache.folder), "most": cache.most_bytes, **left})
         return
     total = sum(each.size for each in contents(cache.folder))
-    _say(f"{cache.folder}: {total} of {cache.most_bytes} bytes, {len(removed)} plans removed")
-    _say(
+    say(f"{cache.folder}: {total} of {cache.most_bytes} bytes, {len(removed)} plans removed")
+    say(
         *(
             f"{each['size']} {each['engine'] or each['plan']}{' (pinned)' * bool(each['pinned'])}"
             for each in held
@@ -232,6 +219,6 @@ def _pins(options: Namespace) -> None:
     if options.remove:
         pins.remove(options.remove)
     if options.json:
-        _print([{"name": pin.name, "plan": pin.plan, "engine": pin.engine} for pin in pins])
+        print_document([{"name": pin.name, "plan": pin.plan, "engine": pin.engine} for pin in pins])
     else:
-        _say(*(f"{pin.name} {pin.engine}" for pin in pins))
+        say(*(f"{pin.name} {pin.engine}" for pin in pins))

@@ -90,22 +90,22 @@ class Client:
         """
         if self.offline:
             choice = offline_resolution(self.cache, self.store, wanted, host).chosen()
-            return self._keep(choice.candidate), choice
+            return self.keep(choice.candidate), choice
         answer = self._resolved(wanted, host)
         choice = answer.resolution.chosen()
         try:
-            return self._keep(choice.candidate), choice
+            return self.keep(choice.candidate), choice
         except (NotStored, DigestMismatch):
             if not answer.from_index:
                 raise
         # The index names an engine that is gone, or another record: the records decide.
         choice = self._from_records(answer, wanted, host).chosen()
-        return self._keep(choice.candidate), choice
+        return self.keep(choice.candidate), choice
 
     def _resolved(self, wanted: Wanted, host: Host) -> Resolved:
         answer = resolve_stored(self.place, host, wanted)
         if answer.channel is not None:
-            self._check_channel(answer.channel)
+            self.check_channel(answer.channel)
             remember_channel(self.cache, self.store, answer.channel)
         return answer
 
@@ -119,7 +119,7 @@ class Client:
         ]
         return resolve(host, wanted, engines)
 
-    def _check_channel(self, channel: Channel) -> None:
+    def check_channel(self, channel: Channel) -> None:
         """Refuse a channel that is not signed, or older than one that this cache has seen, if it must be."""
         trust = trust_demanded()
         if trust is not None:
@@ -127,10 +127,28 @@ class Client:
             number = None if seen is None else seen.move.number
             require_signed_channel(self.place, channel, trust, seen=number)
 
-    def _keep(self, candidate: Candidate) -> Path:
-        record = self.cache.record(candidate.plan, candidate.record) or self._record(candidate)
+    def keep(self, candidate: Candidate) -> Path:
+        """Return the path of the plan of `candidate`, checked, with its record and what signs it beside it.
+
+        Raises:
+            NotStored: the plan or the record is gone.
+            DigestMismatch: stored bytes are not those that were stored.
+            SignatureRefused: a signature is demanded, and no trusted key signed it.
+            FarmError: as `Cache.engine`.
+        """
+        record = self.record(candidate)
         files = {RECORD_FILE: record, **self._signature(candidate, record)}
         return self.cache.engine(candidate.plan, files, self._download)
+
+    def record(self, candidate: Candidate) -> bytes:
+        """Return the bytes of the record of `candidate`, checked.
+
+        Raises:
+            NotStored: it is gone.
+            DigestMismatch: it was replaced.
+            FarmError: as `tasks.store.s3.s3_errors`.
+        """
+        return self.cache.record(candidate.plan, candidate.record) or self._record(candidate)
 
     def _signature(self, candidate: Candidate, record: bytes) -> dict[str, bytes]:
         """Return the file with the signature of the engine, after checking it; nothing if it needs none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -75,20 +75,33 @@ def signing_channels(place: Place, signing_key: str) -> Callable[[Channel], Chan
 
 
 def require_signed_channel(place: Place, channel: Channel, trust: Trust, *, seen: int | None) -> None:
+    """Refuse a channel of `place` that no trusted key signed; see `check_signed_channel`."""
+
+    def stored(signed: str) -> Iterator[bytes]:
+        for key_id in trust.key_ids(Purpose.CHANNELS):
+            bundle = read_signature(place, signed, key_id)
+            yield from () if bundle is None else (bundle,)
+
+    check_signed_channel(channel, trust, stored, seen=seen)
+
+
+def check_signed_channel(
+    channel: Channel, trust: Trust, stored: Callable[[str], Iterable[bytes]], *, seen: int | None
+) -> None:
     """Refuse a channel that no trusted key signed, or that is older than what this host has seen.
 
     Args:
-        place: the store.
         channel: the channel as it was read.
         trust: the keys that count.
+        stored: returns signatures of the bytes with a SHA-256, besides that in the channel's document.
         seen: the highest number of a move that this host has seen; None: none.
 
     Raises:
         SignatureRefused: it is refused.
-        FarmError: as `s3_errors`.
+        FarmError: of `stored`.
     """
     refusal = unsigned(f"the channel {channel.key}")
-    for bundle in _channel_bundles(place, channel, trust):
+    for bundle in _channel_bundles(channel, stored):
         try:
             check_document(
                 trust, bundle, channel.key, channel.pointer_bytes, purpose=Purpose.CHANNELS, at_least=seen
@@ -100,13 +113,12 @@ def require_signed_channel(place: Place, channel: Channel, trust: Trust, *, seen
     raise refusal
 
 
-def _channel_bundles(place: Place, channel: Channel, trust: Trust) -> Iterator[Any]:
+def _channel_bundles(channel: Channel, stored: Callable[[str], Iterable[bytes]]) -> Iterator[Any]:
     if channel.signature is not None:
         yield dict(channel.signature)
-    for key_id in trust.key_ids(Purpose.CHANNELS):
-        stored = read_signature(place, blob_ref(channel.pointer_bytes).sha256, key_id)
+    for bundle in stored(blob_ref(channel.pointer_bytes).sha256):
         try:
-            yield None if stored is None else bundle_from_json(stored).to_document()
+            yield bundle_from_json(bundle).to_document()
         except AttestationError:
             continue
 
