@@ -38,7 +38,7 @@ from flows.cli.runs import cancel, logs, retry, submit
 from flows.cli.signing import keys, sign, verify
 from flows.cli.status import status
 from flows.cli.targets import targets
-from flows.cli.transfer import bundle, unbundle
+from flows.cli.transfer import bundle, oci, unbundle
 from flows.cli.up import up
 from flows.local.temporary_server import temporary_server
 from flows.release.stored_engines import stored_outcome
@@ -160,6 +160,7 @@ _add(resolve, _STORED, "resolve resnet@production --gpu l4 --tensorrt 10.13.3.9"
 app.add_typer(channel.app, name="channel", rich_help_panel=_STORED)
 _add(bundle, _STORED, "bundle resnet@production --gpu l4 -o resnet.tar")
 _add(unbundle, _STORED, "unbundle resnet.tar")
+app.add_typer(oci, name="oci", rich_help_panel=_STORED)
 _add(sign, _STORED, "sign --store s3://my-bucket --key awskms:///alias/enginefarm")
 _add(verify, _STORED, "verify 3f9a1c07 --store s3://my-bucket --trust trust.json")
 app.add_typer(keys, name="keys", rich_help_panel=_STORED)

@@ -1,4 +1,4 @@
-"""`enginefarm bundle` and `unbundle`: engines for hosts without a network."""
+"""`enginefarm bundle`, `unbundle` and `oci export`: engines that leave the store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flows.cli.options import Json, StoreUrl, Version
 from flows.cli.output import print_json, say
 from flows.cli.resolve import Name
 from tasks.consumer.client import Client
-from tasks.consumer.transfers import bundled, select, unbundled, unbundled_lines
+from tasks.consumer.transfers import bundled, exported, select, unbundled, unbundled_lines
 
 Gpus = Annotated[
     list[str] | None,
@@ -25,6 +25,8 @@ CacheFolder = Annotated[
     Path | None,
     typer.Option("--cache", metavar="DIR", help="Folder of the cache. Default: $ENGINEFARM_CACHE."),
 ]
+
+oci = typer.Typer(no_args_is_help=True, help="Write engines as images of containers.")
 
 
 def bundle(  # noqa: PLR0913 (each is an option)
@@ -66,3 +68,25 @@ def unbundle(
         return
     for line in unbundled_lines(result):
         say(line)
+
+
+@oci.command(epilog="Example: enginefarm oci export resnet@production -o layout")
+def export(  # noqa: PLR0913 (each is an option)
+    name: Name,
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The new folder.")],
+    gpu: Gpus = None,
+    precision: OnlyPrecisions = None,
+    version: Version = None,
+    store: StoreUrl = None,
+    cache: CacheFolder = None,
+    as_json: Json = False,
+) -> None:
+    """Write engines as an OCI image layout: an image for each, an index, and signatures as referrers."""
+    client = Client.from_environment(store_at(store).url, cache, offline=None)
+    document = exported(client, select(client, name, version, precision or (), gpu or ()), output)
+    if as_json:
+        print_json(document)
+        return
+    for image in document["images"]:
+        say(f"{output}:{image['tag']} {image['digest']}")

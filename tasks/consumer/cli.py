@@ -23,7 +23,7 @@ from tasks.domain.host import Host
 from tasks.domain.host_options import DEFAULT_CHANNEL, named_wanted
 from tasks.domain.resolution import Choice, Resolution
 
-COMMANDS = ("resolve", "fetch", "cache", "pins", "bundle", "unbundle")
+COMMANDS = ("resolve", "fetch", "cache", "pins", "bundle", "unbundle", "oci")
 """Those of the client; others are the farm's."""
 
 

@@ -1,4 +1,4 @@
-"""`enginefarm bundle` and `unbundle` of the client."""
+"""`enginefarm bundle`, `unbundle` and `oci export` of the client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.consumer.cli_common import add_common, print_document, say
 from tasks.consumer.client import Client
-from tasks.consumer.transfers import bundled, select, unbundled, unbundled_lines
+from tasks.consumer.transfers import bundled, exported, select, unbundled, unbundled_lines
 from tasks.domain.host_options import DEFAULT_CHANNEL
 
 if TYPE_CHECKING:
@@ -28,6 +28,13 @@ def add_transfers(commands: _SubParsersAction[ArgumentParser]) -> None:
     command.add_argument("bundle", type=Path, metavar="FILE", help="what `enginefarm bundle` wrote")
     command.add_argument("--store", metavar="URL", help="refuse bundles of others (ENGINEFARM_STORE)")
     add_common(command)
+    words = "Engines as images of containers."
+    group = commands.add_parser("oci", help=words, description=words).add_subparsers(required=True)
+    words = "Write engines as an OCI image layout: an image for each, an index, signatures as referrers."
+    command = group.add_parser("export", help=words, description=words)
+    command.set_defaults(run=_export)
+    _add_selection(command)
+    command.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help="the new folder")
 
 
 def _add_selection(command: ArgumentParser) -> None:
@@ -55,3 +62,13 @@ def _unbundle(options: Namespace) -> None:
         print_document(document)
     else:
         say(*unbundled_lines(result))
+
+
+def _export(options: Namespace) -> None:
+    client = Client.from_environment(options.store, options.cache, offline=None)
+    chosen = select(client, options.model, options.version, options.precision, options.gpu)
+    document = exported(client, chosen, options.output)
+    if options.json:
+        print_document(document)
+    else:
+        say(*(f"{options.output}:{image['tag']} {image['digest']}" for image in document["images"]))

@@ -48,6 +48,11 @@ class Selection:
     channel: Channel | None
     engines: tuple[Candidate, ...]
 
+    @property
+    def name(self) -> str:
+        """Name of the channel or version."""
+        return self.wanted.channel or self.wanted.version or ""
+
 
 def selection(client: Client, wanted: Wanted, gpus: Iterable[Gpu] = ()) -> Selection:
     """Return the engines of what is wanted, by their records: those for `gpus`, or all.

@@ -1,4 +1,4 @@
-"""Bundles as both command lines make and unpack them: out of what people type, and in words for them."""
+"""Bundles and image layouts for both command lines: out of what people type, and in words for them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 from tasks.consumer.bundling import write_bundle
 from tasks.consumer.client import Client, cache_at
+from tasks.consumer.oci_layout import export_layout
 from tasks.consumer.selection import Selection, selection
 from tasks.consumer.unbundling import Unbundled, unbundle
 from tasks.domain.bundle import Contents
 from tasks.domain.host_options import named_gpu, named_wanted
+from tasks.domain.oci import index_tag
 
 
 def select(
@@ -36,6 +38,24 @@ def bundled(client: Client, chosen: Selection, output: Path) -> dict[str, Any]:
     contents = write_bundle(client, chosen, output)
     engines = [engine.key for engine in chosen.engines]
     return {"path": str(output), "size": contents.size, **_contents(contents), "engines": engines}
+
+
+def exported(client: Client, chosen: Selection, output: Path) -> dict[str, Any]:
+    """Write the image layout, and return its images, JSON-ready.
+
+    Raises:
+        FarmError: as `export_layout`.
+    """
+    images = [
+        {
+            "tag": image.tag,
+            "digest": f"sha256:{image.manifest.sha256}",
+            "engine": image.engine.key,
+            "referrers": [each["digest"] for each in image.referrers],
+        }
+        for image in export_layout(client, chosen, output)
+    ]
+    return {"path": str(output), "tag": index_tag(chosen.name), "images": images}
 
 
 def unbundled(path: Path, cache: Path | None, store: str | None) -> tuple[Unbundled, dict[str, Any]]:

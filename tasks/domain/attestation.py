@@ -23,11 +23,11 @@ RECORD_FILE = "engine.plan.json"
 SIGNATURE_FILE = "engine.plan.sig"
 PROVENANCE_FILE = "engine.plan.provenance"
 
-_BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-_MODEL_TYPE = "https://model_signing/signature/v1.0"
-_PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"
+MODEL_TYPE = "https://model_signing/signature/v1.0"
+PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"
 _DOCUMENT_TYPE = "urn:enginefarm:document:1"
 _SERIALIZATION = {
     "method": "files",
@@ -70,7 +70,7 @@ class Bundle:
     def to_document(self) -> dict[str, Any]:
         """Return the sigstore bundle, JSON-ready."""
         return {
-            "mediaType": _BUNDLE_TYPE,
+            "mediaType": BUNDLE_TYPE,
             "verificationMaterial": {"publicKey": {"hint": self.key_id}, "tlogEntries": []},
             "dsseEnvelope": {
                 "payload": base64.b64encode(self.payload).decode(),
@@ -157,12 +157,12 @@ def engine_statement(record: bytes, key: str, plan: str) -> bytes:
             {"name": name, "algorithm": "sha256", "digest": digest} for name, digest in digests.items()
         ],
     }
-    return _statement(key, hashlib.sha256(joined).hexdigest(), _MODEL_TYPE, predicate)
+    return _statement(key, hashlib.sha256(joined).hexdigest(), MODEL_TYPE, predicate)
 
 
 def provenance_statement(key: str, plan: str, predicate: Mapping[str, Any]) -> bytes:
     """Return the SLSA provenance of a plan: how it was built, and from what."""
-    return _statement(key, plan, _PROVENANCE_TYPE, predicate)
+    return _statement(key, plan, PROVENANCE_TYPE, predicate)
 
 
 def document_statement(key: str, data: bytes, number: int | None = None) -> bytes:
