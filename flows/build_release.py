@@ -129,7 +129,7 @@ async def _fetched(release: ReleaseRef, store: str, work: Workspace) -> FetchedR
     with steps_of(f"{release.model} {release.version}"):
         fetched = await fetch(release, work.folder / "release")
     log_step(fetched_text(fetched.release))
-    await publish_release(store, fetched.release, fetched.request_file)
+    await publish_release(store, fetched.release, fetched.request_file, settings().signing_key)
     if (refused := await keep_request(release, fetched.request_file)) is not None:
         log_step(f"requests/ lacks this {REQUEST_FILE}: {refused.found}")
     return fetched

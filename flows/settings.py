@@ -81,11 +81,11 @@ class Settings(BaseSettings):
     )
     trust: Path | None = Field(
         default=None,
-        description="File of trusted keys; engines, channels and timing caches must then be signed by them",
+        description="File of trusted keys; engines, channels, conversions and timing caches must then be signed",
     )
     signing_key: str = Field(
         default="",
-        description="Key that signs engines, on CPU hosts only: a PEM file, or awskms:/// and a name",
+        description="Key that signs engines and conversions, on CPU hosts only: a PEM file, or awskms:///KEY",
     )
     plain_http: str = Field(
         default="",

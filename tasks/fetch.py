@@ -20,6 +20,7 @@ from tasks.step import step
 from tasks.store.releases import check_sample_file, fetch_release, read_request, request_in
 from tasks.store.request_file import read_bounded
 from tasks.store.s3 import s3_client
+from tasks.store.signatures import require_signed_if_demanded
 from tasks.store.store import Store
 from tasks.tensorflow.models import LocalModel
 from tasks.tensorrt.engine import graph_precision
@@ -122,16 +123,23 @@ def _fetch_conversion(order: EngineOrder, folder: Path) -> FetchedConversion:
 
 
 def required_record(store: Store, key: str, kind: type[R]) -> R:
-    """Return the record of `kind` at `key`. Raises NotStored if there is none, and as `Store.find`."""
-    record = store.find(key, kind)
-    if record is None:
+    """Return the record of `kind` at `key`, which a CPU host wrote.
+
+    Raises:
+        NotStored: there is none.
+        SignatureRefused: ENGINEFARM_TRUST demands signatures, and no trusted key signed it.
+        FarmError: as `Store.find`.
+    """
+    document = store.find_document(key, kind)
+    if document is None:
         raise NotStored(
             wanted=f"the record {key} in {store.url}",
             found="no such record",
             fix="run build-release, which writes it before it orders engines; update enginefarm on the hosts "
             "that do",
         )
-    return record
+    require_signed_if_demanded(store, key, document.data)
+    return document.record
 
 
 def request_of(hashed: HashedRelease) -> BuildRequest:

@@ -20,11 +20,14 @@ from tasks.domain.order import EngineOrder
 from tasks.domain.record import ConversionRecord, EngineRecord, Verification
 from tasks.domain.release import Release, ReleaseRef
 from tasks.domain.timing import TimingUse
+from tasks.signing.kms import signer_at
 from tasks.step import step
 from tasks.store import request_history
 from tasks.store.channel_index import add_to_channels
 from tasks.store.patience import retry_while_s3_is_down
+from tasks.store.records import record_to_json
 from tasks.store.s3 import s3_client
+from tasks.store.signatures import sign_record
 from tasks.store.store import Store
 from tasks.tensorrt.engine import BuiltEngine
 from tasks.tensorrt.profiling import ProfiledEngine
@@ -63,11 +66,29 @@ async def put_blob(store_url: str, path: Path) -> BlobRef:
     return await asyncio.to_thread(Store.connect(store_url).put_blob, path)
 
 
-async def publish_release(store_url: str, release: Release, request: bytes) -> None:
-    """Record what `release` is made of, so that hosts that cannot read it can check their orders."""
+async def publish_release(store_url: str, release: Release, request: bytes, signing_key: str = "") -> None:
+    """Record what `release` is made of, so that hosts that cannot read it can check their orders.
+
+    Args:
+        store_url: the store.
+        release: the release.
+        request: its build.yaml.
+        signing_key: signs the record; empty: nothing does.
+    """
     record = HashedRelease(release=release, request=request.decode())
     store = Store.connect(store_url)
-    await retry_while_s3_is_down(lambda: store.commit(record, record.key))
+
+    def commit() -> None:
+        _sign(store, record.key, record_to_json(record), signing_key)
+        store.commit(record, record.key)
+
+    await retry_while_s3_is_down(commit)
+
+
+def _sign(store: Store, key: str, data: bytes, signing_key: str) -> None:
+    """Sign a record before it is committed: whoever waits for it and demands signatures finds both."""
+    if signing_key:
+        sign_record(store, key, data, signer_at(signing_key))
 
 
 async def keep_request(ref: ReleaseRef, request: bytes) -> FarmError | None:
@@ -84,25 +105,31 @@ async def keep_request(ref: ReleaseRef, request: bytes) -> FarmError | None:
 
 @step
 async def publish_conversion(
-    store_url: str, record: ConversionRecord, *, base: ConversionRecord | None = None
+    store_url: str,
+    record: ConversionRecord,
+    *,
+    base: ConversionRecord | None = None,
+    signing_key: str = "",
 ) -> ConversionRecord:
-    """Commit `record`; return the record in the store, which may be another run's.
+    """Sign and commit `record`; return the record in the store, which may be another run's.
 
     Args:
         store_url: the store.
         record: the record of a graph.
         base: the stored graph that it was made from; keys of a newer version in its record are kept.
+        signing_key: signs the record; empty: nothing does.
     """
-    return await asyncio.to_thread(_publish_conversion, Store.connect(store_url), record, base)
+    return await asyncio.to_thread(_publish_conversion, Store.connect(store_url), record, base, signing_key)
 
 
 def _publish_conversion(
-    store: Store, record: ConversionRecord, base: ConversionRecord | None
+    store: Store, record: ConversionRecord, base: ConversionRecord | None, signing_key: str = ""
 ) -> ConversionRecord:
     document = None
     if base is not None:
         document = store.find_document(conversion_record_key(base.key), ConversionRecord)
     key = conversion_record_key(record.key)
+    _sign(store, key, record_to_json(record, over=document), signing_key)
     standing = store.commit(record, key, copied_from=document)
     store.require_blobs(key, *standing.blobs)
     return standing

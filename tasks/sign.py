@@ -30,7 +30,7 @@ from tasks.step import step
 from tasks.store.channel_index import add_to_channels
 from tasks.store.records import Document
 from tasks.store.s3 import s3_errors
-from tasks.store.signatures import put_signature, read_signature
+from tasks.store.signatures import put_signature, read_signature, sign_record
 from tasks.store.store import Store
 from tasks.store.timing import find_timing
 from tasks.store.transfer import stored_ref
@@ -83,6 +83,30 @@ def sign_stored(store: Store, key: str, signer: Signer, *, plan: BlobRef | None 
     _sign(store, document, signer)
     _sign_timing(store, record, signer)
     add_to_channels(store, record.model, key)  # again: the index gets the signature
+    return True
+
+
+def sign_as_it_stands(store: Store, key: str, signer: Signer) -> bool:
+    """Sign the record of a conversion or a release at `key`; return whether it was not signed by this key.
+
+    Nothing of it can be checked without making it again: whoever signs it trusts it.
+
+    Raises:
+        NotStored: there is no such record.
+        KeyUnusable: the key cannot sign.
+    """
+    document = store.find_document(
+        key, HashedRelease if key.startswith(HashedRelease.ROOT) else ConversionRecord
+    )
+    if document is None:
+        raise NotStored(
+            wanted=f"the record {key} in {store.url}",
+            found="no such record",
+            fix="the error that asks for the signature names the key",
+        )
+    if read_signature(store, blob_ref(document.data).sha256, key_id(signer.public_pem)) is not None:
+        return False
+    sign_record(store, key, document.data, signer)
     return True
 
 

@@ -18,7 +18,8 @@ from flows.settings import settings
 from tasks.domain.attestation import PLAN_FILE, provenance_beside, signature_beside
 from tasks.domain.digest import blob_ref
 from tasks.domain.errors import DigestMismatch, RequestInvalid
-from tasks.domain.record import EngineRecord
+from tasks.domain.hashed_release import HashedRelease
+from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.domain.trust import TrustedKey, trust_document
 from tasks.signing.keys import new_key
 from tasks.signing.kms import signer_at
@@ -36,6 +37,8 @@ from tasks.store.store import Store
 from tasks.store.transfer import file_ref, stored_ref
 from tasks.tensorrt.inside.engine.plan import record_beside
 
+_OF_CPU_HOSTS = (ConversionRecord.ROOT, HashedRelease.ROOT)
+
 keys = typer.Typer(no_args_is_help=True, help="Make keys that sign engines.")
 
 Trusted = Annotated[
@@ -47,7 +50,10 @@ Trusted = Annotated[
 def sign(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Engines to sign. Default: all in the store."),
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Engines to sign, or keys of records in conversions/ or hashed/. Default: all engines.",
+        ),
     ] = None,
     *,
     key: Annotated[
@@ -58,15 +64,20 @@ def sign(
     version: Version = None,
     store: StoreUrl = None,
 ) -> None:
-    """Sign stored engines, unless the key has signed them. What they were made from is checked first."""
-    from tasks.sign import sign_stored  # noqa: PLC0415 (steps import Prefect, which takes seconds)
+    """Sign stored engines, unless the key has signed them. What they were made from is checked first.
+
+    Records of conversions and releases are signed as they stand, since nothing of them can be checked.
+    """
+    # Steps import Prefect, which takes seconds.
+    from tasks.sign import sign_as_it_stands, sign_stored  # noqa: PLC0415
 
     signer, place = signer_at(_key_place(key)), store_at(store)
     signed = 0
-    for engine in _keys_of(place, names, model, version):
-        if sign_stored(place, engine, signer):
+    for name in _keys_of(place, names, model, version):
+        sign_it = sign_as_it_stands if name.startswith(_OF_CPU_HOSTS) else sign_stored
+        if sign_it(place, name, signer):
             signed += 1
-            say(f"signed {engine}")
+            say(f"signed {name}")
     say(f"{signed} signed.")
 
 
@@ -83,7 +94,9 @@ def _key_place(key: str | None) -> str:
 
 def _keys_of(store: Store, names: list[str] | None, model: str | None, version: str | None) -> Iterable[str]:
     if names:
-        return [document_at(store, name).record.key for name in names]
+        return [
+            name if name.startswith(_OF_CPU_HOSTS) else document_at(store, name).record.key for name in names
+        ]
     return [record.key for record in store.records(EngineRecord, model=model, version=version)]
 
 

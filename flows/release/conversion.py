@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flows.pages.sandbox import show_sandbox
 from flows.server.step_log import log_step
+from flows.settings import settings
 from tasks.children.program import Confinement
 from tasks.children.sandbox import protection
 from tasks.conversion_job import ConversionJob, GraphJob
@@ -35,6 +36,7 @@ from tasks.quarantine import quarantining
 from tasks.step import steps_of
 from tasks.store.once import make_once
 from tasks.store.patience import retry_while_s3_is_down
+from tasks.store.signatures import require_signed_if_demanded
 from tasks.store.store import Store
 from tasks.tensorflow.models import ConversionWanted, Converted
 from tasks.tensorrt.engine import graph_precision
@@ -143,10 +145,12 @@ async def _stored(graph: GraphJob) -> ConversionRecord | None:
 
 def _find(store_url: str, key: str) -> ConversionRecord | None:
     store = Store.connect(store_url)
-    record = store.find(key, ConversionRecord)
-    if record is not None:
-        store.require_blobs(key, *record.blobs)
-    return record
+    document = store.find_document(key, ConversionRecord)
+    if document is None:
+        return None
+    require_signed_if_demanded(store, key, document.data)
+    store.require_blobs(key, *document.record.blobs)
+    return document.record
 
 
 async def _saved_model(job: ConversionJob) -> Path:
@@ -202,7 +206,7 @@ async def _convert(graph: GraphJob, saved_model: Path) -> ConversionRecord:
         peak_mib=max(converted.peak_mib, lowered.peak_mib),
         tools=job.tools,
     )
-    return await publish_conversion(job.store, record)
+    return await publish_conversion(job.store, record, signing_key=settings().signing_key)
 
 
 async def _lower(graph: GraphJob, base: ConversionRecord) -> ConversionRecord:
@@ -224,7 +228,7 @@ async def _lower(graph: GraphJob, base: ConversionRecord) -> ConversionRecord:
         seconds={**base.seconds, f"lower to {graph.precision}": lowered.seconds},
         peak_mib=max(base.peak_mib, lowered.peak_mib),
     )
-    return await publish_conversion(job.store, record)
+    return await publish_conversion(job.store, record, signing_key=settings().signing_key)
 
 
 async def _verify_and_store(

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.domain.attestation import Bundle
+from tasks.domain.attestation import AttestationError, Bundle, bundle_from_json, document_statement
 from tasks.domain.digest import blob_ref
 from tasks.domain.errors import SignatureRefused
 from tasks.domain.trust import Purpose
-from tasks.signing.signatures import Trust, check_engine, unsigned
+from tasks.signing.keys import Signer
+from tasks.signing.signatures import (
+    Trust,
+    check_document,
+    check_engine,
+    sign_statement,
+    trust_demanded,
+    unsigned,
+)
 from tasks.store.candidates import Place
 from tasks.store.listing import pages
 from tasks.store.transfer import put_if_absent, read_small
@@ -75,6 +83,46 @@ def signers_of(place: Place, signed: str) -> Iterator[str]:
     for page in pages(place.client, place.bucket, root):
         names = [listed.key.removeprefix(root) for listed in page]
         yield from (name.removesuffix(_ENDING) for name in names if name.endswith(_ENDING))
+
+
+def sign_record(place: Place, key: str, data: bytes, signer: Signer) -> None:
+    """Sign the record with the bytes `data`, which belongs at `key`; see `require_signed`.
+
+    Raises:
+        KeyUnusable: the key cannot sign.
+        FarmError: as `s3_errors`.
+    """
+    put_signature(place, blob_ref(data).sha256, sign_statement(signer, document_statement(key, data)))
+
+
+def require_signed_if_demanded(place: Place, key: str, data: bytes) -> None:
+    """Do what `require_signed` does for records of CPU hosts, if ENGINEFARM_TRUST demands signatures."""
+    trust = trust_demanded()
+    if trust is not None:
+        require_signed(place, key, data, trust, Purpose.ENGINES)
+
+
+def require_signed(place: Place, key: str, data: bytes, trust: Trust, purpose: Purpose) -> None:
+    """Refuse the record with the bytes `data`, read at `key`, if no trusted key signed it.
+
+    Raises:
+        SignatureRefused: none did.
+        FarmError: as `s3_errors`.
+    """
+    refusal = unsigned(key)
+    for key_id in trust.key_ids(purpose):
+        bundle = read_signature(place, blob_ref(data).sha256, key_id)
+        if bundle is None:
+            continue
+        try:
+            check_document(trust, bundle_from_json(bundle).to_document(), key, data, purpose=purpose)
+        except AttestationError:
+            continue
+        except SignatureRefused as error:  # somebody may have replaced one of several
+            refusal = error
+        else:
+            return
+    raise refusal
 
 
 def checked_signature(place: Place, record: bytes, trust: Trust) -> tuple[str, bytes]:

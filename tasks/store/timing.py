@@ -7,10 +7,8 @@ If two do so at the same time, the second fails, merges what the first stored, a
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,7 +16,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from tasks.domain.backoff import Backoff
-from tasks.domain.digest import BlobRef, blob_ref
+from tasks.domain.digest import BlobRef
 from tasks.domain.errors import (
     BuildRefused,
     DigestMismatch,
@@ -29,10 +27,10 @@ from tasks.domain.errors import (
 )
 from tasks.domain.timing import CacheFile, TimingCacheKey, TimingRecord
 from tasks.domain.trust import Purpose
-from tasks.signing.signatures import check_document, trust_demanded
+from tasks.signing.signatures import trust_demanded
 from tasks.store.records import Document, record_to_json
 from tasks.store.s3 import is_missing, is_missing_bucket, is_refused_write, s3_errors
-from tasks.store.signatures import read_signature
+from tasks.store.signatures import require_signed
 from tasks.store.store import Store
 from tasks.store.transfer import put_file, read_beginning
 
@@ -107,12 +105,11 @@ def is_trusted(store: Store, standing: Standing) -> bool:
     if trust is None or standing.document is None:
         return trust is None
     key, data = standing.document.record.key, standing.document.data
-    for key_id in trust.key_ids(Purpose.TIMING):
-        bundle = read_signature(store, blob_ref(data).sha256, key_id)
-        with suppress(SignatureRefused, ValueError):
-            check_document(trust, json.loads(bundle or b"null"), key, data, purpose=Purpose.TIMING)
-            return True
-    return False
+    try:
+        require_signed(store, key, data, trust, Purpose.TIMING)
+    except SignatureRefused:
+        return False
+    return True
 
 
 def _check_made_for(record: TimingRecord, made_for: TimingCacheKey | None, url: str) -> None:

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid
+from flows.cli.signing import make_key
+from flows.release.conversion import _find
+from tasks.domain.errors import DigestMismatch, NotStored, RecordInvalid, SignatureRefused
 from tasks.domain.graph_key import graph_key
-from tasks.domain.hashed_release import HashedRelease
+from tasks.domain.hashed_release import HashedRelease, hashed_release_key
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import EngineOrder, order_for
 from tasks.domain.record import ConversionRecord, EngineRecord
 from tasks.domain.release import REQUEST_FILE, Release, ReleaseFile
 from tasks.domain.request import BuildRequest, Precision
-from tasks.fetch import FetchedConversion, _fetch_conversion
-from tasks.publish import publish_release
+from tasks.fetch import FetchedConversion, _fetch_conversion, required_record
+from tasks.publish import _publish_conversion, publish_release
 from tasks.store.records import record_to_json
 from tasks.store.store import Store
 from tasks.tensorrt.site import build_tools
@@ -115,3 +117,52 @@ def test_a_request_with_other_bytes_than_the_release_has_is_refused(ordered: Ord
     )
     with pytest.raises(RecordInvalid, match="hashed/"):  # its key is that of other files
         ordered.fetch(tmp_path)
+
+
+@pytest.fixture
+def signed(ordered: Ordered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ordered:
+    """An order whose conversion and release a CPU host signed, on a host that demands it."""
+    key, trust = tmp_path / "farm.pem", tmp_path / "trust.json"
+    make_key(key, trust=trust, days=1)
+    order, conversion = ordered.order, conversion_record_key(ordered.order.conversion)
+    asyncio.run(publish_release(order.store, order.release, TEXT, str(key)))
+    record = required_record(ordered.store, conversion, ConversionRecord)
+    _publish_conversion(ordered.store, record, None, str(key))
+    monkeypatch.setenv("ENGINEFARM_TRUST", str(trust))
+    return ordered
+
+
+def _plant(store: Store, record: ConversionRecord | HashedRelease, key: str) -> None:
+    """Replace a record, as somebody with write access and without the key can."""
+    address = store.address(key)
+    store.client.put_object(Bucket=address.bucket, Key=address.key, Body=record_to_json(record))
+
+
+def test_a_conversion_is_taken_as_it_was_signed_and_no_other_with_a_reference_of_its_own(
+    signed: Ordered, tmp_path: Path
+) -> None:
+    record, key = signed.fetch(tmp_path).record, conversion_record_key(signed.order.conversion)
+    assert _find(signed.order.store, key) == record
+    (tmp_path / "answers").write_bytes(b"what another graph computes")
+    planted = replace(record, reference=signed.store.put_blob(tmp_path / "answers"))
+    _plant(signed.store, planted, key)
+    with pytest.raises(SignatureRefused, match="no signature"):
+        signed.fetch(tmp_path)
+    with pytest.raises(SignatureRefused, match="no signature"):
+        _find(signed.order.store, key)
+
+
+def test_a_release_that_another_than_a_cpu_host_hashed_is_refused(signed: Ordered, tmp_path: Path) -> None:
+    text = "precisions: [fp32]\ntolerances: {fp32: 0.9}\n"
+    asked = ReleaseFile(
+        path=REQUEST_FILE, sha256=hashlib.sha256(text.encode()).hexdigest(), size=len(text), etag="e",
+        version_id=None,
+    )  # fmt: skip
+    files = [file for file in signed.order.release.files if file.path != REQUEST_FILE]
+    planted = HashedRelease(release=replace(signed.order.release, files=(asked, *files)), request=text)
+    _plant(signed.store, planted, hashed_release_key(signed.order.release))
+    with pytest.raises((SignatureRefused, RecordInvalid)):
+        signed.fetch(tmp_path)
+    signed.store.commit(planted, planted.key)
+    with pytest.raises(SignatureRefused, match="no signature"):
+        signed.fetch(tmp_path, replace(signed.order, release=planted.release))

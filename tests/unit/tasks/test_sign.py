@@ -31,6 +31,7 @@ from tasks.domain.errors import (
     VerificationFailed,
 )
 from tasks.domain.graph_key import graph_key
+from tasks.domain.hashed_release import hashed_release_key
 from tasks.domain.keys import conversion_record_key
 from tasks.domain.order import CellOutcome, EngineOrder, order_for
 from tasks.domain.record import ConversionRecord, EngineRecord, Verdict
@@ -38,7 +39,7 @@ from tasks.domain.release import REQUEST_FILE, ReleaseFile
 from tasks.domain.request import BuildRequest, Precision, TimingMode
 from tasks.domain.timing import CacheFile, TimingRecord, TimingUse, timing_key
 from tasks.publish import publish_release
-from tasks.sign import sign_stored
+from tasks.sign import sign_as_it_stands, sign_stored
 from tasks.signing.keys import key_id
 from tasks.signing.signatures import load_trust
 from tasks.store.records import record_to_json
@@ -107,6 +108,7 @@ def farm(
     files = [file for file in engine_record.release.files if file.path != REQUEST_FILE]
     release = replace(engine_record.release, files=(asked, *files))
     asyncio.run(publish_release(store.url, release, TEXT))
+    sign_as_it_stands(store, hashed_release_key(release), signing_key())
     onnx, reference, plan = (_blob(store, tmp_path, name) for name in (b"onnx", b"reference", b"a plan"))
     key = graph_key(release, request, opset=17, precision=Precision.FP32, tools=conversion_record.tools)
     conversion = replace(
@@ -114,6 +116,7 @@ def farm(
         onnx=onnx, reference=reference, weights=None,
     )  # fmt: skip
     store.commit(conversion, conversion_record_key(key))
+    sign_as_it_stands(store, conversion_record_key(key), signing_key())
     order = order_for(
         store=store.url, release=release, conversion=conversion, request=request, target=engine_record.target,
         precision=Precision.FP32, build_tools=build_tools(),
@@ -261,7 +264,7 @@ def test_an_engine_is_not_signed_with(case: str, farm: Farm) -> None:
     with pytest.raises(refusal, match=message):
         farm.sign()
     listed = farm.store.client.list_objects_v2(Bucket=farm.store.bucket, Prefix="signatures/")
-    assert listed["KeyCount"] == 0
+    assert listed["KeyCount"] == 2  # those of the conversion and the release
 
 
 def _order(farm: Farm, **asked: Any) -> EngineOrder:
