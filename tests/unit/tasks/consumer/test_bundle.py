@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import random
@@ -23,8 +22,8 @@ from tasks.consumer.client import Client
 from tasks.consumer.transfers import bundled, select
 from tasks.consumer.unbundling import unbundle
 from tasks.domain.attestation import PROVENANCE_FILE, RECORD_FILE, SIGNATURE_FILE
-from tasks.domain.bundle import MANIFEST, Contents, contents_from_json
-from tasks.domain.digest import blob_ref
+from tasks.domain.bundle import MANIFEST
+from tasks.domain.digest import BlobRef, blob_ref
 from tasks.domain.errors import (
     ArchiveRefused,
     DigestMismatch,
@@ -34,12 +33,12 @@ from tasks.domain.errors import (
     SignatureRefused,
 )
 from tasks.domain.record import EngineRecord
+from tests.support.bundles import Change, rebuilt, repacked
 from tests.support.consumer_store import PLAN, consumer_store
 from tests.support.signed import trusted, write_trust
 from tests.support.signed_store import SignedStore
 
 FLIPS = 500
-Change = Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]
 
 
 @pytest.fixture
@@ -81,39 +80,6 @@ def demand(signed: SignedStore, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def got_nothing(cache: Cache) -> bool:
     return not list(cache.folder.glob("plans/*")) and not list(cache.folder.glob("channels/*"))
-
-
-def repacked(bundle: Path, change: Change) -> Path:
-    """Return another tar, of what `change` leaves of the members."""
-    with tarfile.open(bundle) as tar:
-        members = [(info, tar.extractfile(info).read()) for info in tar]  # type: ignore[union-attr]
-    change(members)
-    output = bundle.with_name("hostile.tar")
-    with tarfile.open(output, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for info, data in members:
-            tar.addfile(info, io.BytesIO(data))
-    return output
-
-
-def rebuilt(bundle: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
-    """Return the bundle that somebody makes who changes members and knows how bundles are written."""
-    from tasks.consumer.tar_files import tar_document, tar_pieces  # noqa: PLC0415 (of this function alone)
-    from tasks.domain.bundle import SUMS, sums  # noqa: PLC0415
-
-    with tarfile.open(bundle) as tar:
-        members = {info.name: tar.extractfile(info).read() for info in tar}  # type: ignore[union-attr]
-    old = contents_from_json(members.pop(MANIFEST))
-    members.pop(SUMS)
-    change(members)
-    refs = {name: blob_ref(data) for name, data in members.items()}
-    contents = Contents(
-        store=old.store, model=old.model, version=old.version, channel=old.channel, members=refs
-    )
-    members[MANIFEST] = contents.manifest
-    members[SUMS] = sums({name: blob_ref(data) for name, data in members.items()})
-    output = bundle.with_name("rebuilt.tar")
-    output.write_bytes(b"".join(tar_pieces(tar_document(name, members[name]) for name in sorted(members))))
-    return output
 
 
 def test_an_offline_host_resolves_and_fetches_from_a_bundle(
@@ -244,6 +210,25 @@ def test_a_manifest_that_declares_any_size_reads_and_unpacks_nothing(bundle: Pat
         bundle.write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + text)
         with pytest.raises(ArchiveRefused):
             unbundle(bundle, cache)
+
+
+def test_a_plan_that_changes_after_the_check_is_refused_when_it_is_copied(
+    bundle: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = bundle.read_bytes().index(PLAN)
+    engine = Cache.engine
+
+    def changed(self: Cache, plan: BlobRef, *rest: Any) -> Path:
+        with bundle.open("r+b") as file:
+            file.seek(place)
+            file.write(b"T")
+        return engine(self, plan, *rest)
+
+    monkeypatch.setattr(Cache, "engine", changed)
+    with pytest.raises(DigestMismatch):
+        unbundle(bundle, cache)
+    assert got_nothing(cache)
+    assert not list(cache.folder.glob("parts/*"))
 
 
 def test_a_pipe_a_folder_and_a_missing_file_are_refused(tmp_path: Path, cache: Cache) -> None:
