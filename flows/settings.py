@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     )
     trust: Path | None = Field(
         default=None,
-        description="File of trusted keys; engines, channels, conversions and timing caches must then be signed",
+        description="File of trusted keys; engines, channels, conversions, timing caches must then be signed",
     )
     signing_key: str = Field(
         default="",

@@ -191,7 +191,7 @@ def parse_refusal(faults: list[Fault], *, more: int) -> FarmError:
     )
 
 
-def build_refusal(messages: Messages, *, needs_gpu: bool, network: Any = None) -> FarmError:
+def build_refusal(messages: Messages, *, needs_gpu: bool, network: Any | None = None) -> FarmError:
     """Return the error for a build of `network` without a plan."""
     if any(_HOST_MEMORY.search(text) for text in messages.errors):
         return _no_host_memory(messages.said())

@@ -22,7 +22,10 @@ from tasks.tensorrt.toolchain import Toolchain
 ROOT = Path(__file__).parents[4]
 FILES = [
     *(ROOT / f"tasks/children/{name}.py" for name in ("entry", "arrays", "compare", "reference")),
-    *(ROOT / f"tasks/domain/{name}.py" for name in ("errors", "layers", "printable", "statistics")),
+    *(
+        ROOT / f"tasks/domain/{name}.py"
+        for name in ("attestation", "errors", "layers", "printable", "statistics")
+    ),
     ROOT / "tasks/tensorrt/runner.py",
     ROOT / "tests/gpu/graph_trials.py",
     ROOT / "tests/gpu/refused_graphs.py",
@@ -37,6 +40,9 @@ ALLOWED_OF_THE_FARM = (
     "tasks.domain.digest",
     "tasks.domain.recorded_key",
     "tasks.domain.statistics",
+    # Only where signatures are demanded, and with `cryptography`.
+    "tasks.domain.attestation",
+    "tasks.signing.signatures",
     "tasks.children.arrays",
     "tasks.children.compare",
     "tasks.children.disk",
