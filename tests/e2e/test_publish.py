@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tasks.domain import errors
 from tasks.store.s3 import s3_client
 
@@ -18,6 +20,7 @@ def _keys(bucket: str) -> list[str]:
     return [entry["Key"] for entry in s3_client().list_objects_v2(Bucket=bucket).get("Contents", [])]
 
 
+@pytest.mark.slow
 def test_a_release_is_checked_published_and_corrected(
     enginefarm: Command, s3_env: str, tmp_path: Path
 ) -> None:

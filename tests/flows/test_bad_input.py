@@ -158,6 +158,7 @@ def test_a_full_disk(publish: Publish, stored_keys: Keys, full_disk: Path, demo_
     assert stored_keys("engines/") == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("converted_before")
 def test_one_failing_cell_leaves_the_others(publish: Publish, stored_keys: Keys, demo_model: bytes) -> None:
     # TensorRT-RTX has no FP32 matrix product for Turing, no graph in FP16 is so exact, and there is no L4.

@@ -39,6 +39,7 @@ def begun_on(toolchain: StandIn) -> list[str]:
     return [event["gpu"] for event in toolchain.events() if event["event"] == "build starts"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_at_a_time")
 def test_one_build_at_a_time_on_a_gpu(
     stand_in: Callable[..., StandIn], use_toolchains: Callable[..., None], publish: Publish, demo_model: bytes

@@ -21,7 +21,7 @@ precisions: [fp32, fp16, bf16]
 targets: [rtx-sm89]
 """
 FORMS = [
-    "saved_model/1/",
+    pytest.param("saved_model/1/", marks=pytest.mark.slow),
     pytest.param("saved_model.zip", marks=pytest.mark.long),
     pytest.param("model.h5", marks=pytest.mark.slow),
 ]

@@ -171,7 +171,7 @@ def test_trouble_with_the_store_is_a_note(
     assert done.plan
 
 
-@pytest.mark.parametrize("error", [ChildCrashed, BuildRefused])
+@pytest.mark.parametrize("error", [pytest.param(ChildCrashed, marks=pytest.mark.slow), BuildRefused])
 def test_where_a_cache_makes_the_build_fail_it_is_built_without_and_replaced(
     error: type[ChildCrashed | BuildRefused], cell: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +193,7 @@ def test_where_a_cache_makes_the_build_fail_it_is_built_without_and_replaced(
     assert h100.run("Relu", weight=2.0).timing.used == cold.timing.left != poison
 
 
+@pytest.mark.slow
 def test_a_reproducible_build_repeats_the_one_that_it_names(
     cell: Callable[..., Cell], stored_keys: Keys
 ) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests.support.rounding import beyond_rounding
-from tests.support.slow import cases
 
 EXACT, ROUNDED = False, True
 TYPES = ("int8", "int16", "int32", "int64", "uint8", "bool", "float16", "float64")
@@ -48,8 +47,7 @@ REFUSED = {
     "module_without_a_signature": ("SignatureUnknown", "without signatures", "input_signature="),
     "no_onnx_form": ("OperationUnsupported", "/whiten_", "outside the engine"),
 }
-SLOW = ("masked_both_ways", "gru", "attention", "mixed_bfloat16")
-"""Models of forms that others have as well."""
+pytestmark = pytest.mark.slow
 # What the farm or TensorRT-RTX says to the others leads to the way out.
 ENGINES = {
     "suppression": "TensorRT-RTX has no non-maximum suppression",
@@ -59,14 +57,14 @@ ENGINES = {
 @pytest.fixture(scope="module")
 def forms(convert_functions: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """What became of every model, by name."""
-    return convert_functions("input_forms.py", slow=SLOW)
+    return convert_functions("input_forms.py")
 
 
 def test_every_model_is_here(forms: dict[str, Any]) -> None:
-    assert {*forms, *SLOW} == {*MODELS, *REFUSED}
+    assert {*forms} == {*MODELS, *REFUSED}
 
 
-@pytest.mark.parametrize("name", cases(MODELS, SLOW))
+@pytest.mark.parametrize("name", MODELS)
 def test_it_keeps_its_names_and_its_numbers(forms: dict[str, Any], name: str) -> None:
     inputs, outputs, rounded = MODELS[name]
     answer = forms[name]
@@ -92,7 +90,7 @@ def test_an_input_keeps_its_type(forms: dict[str, Any], name: str) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", cases(MODELS, SLOW))
+@pytest.mark.parametrize("name", MODELS)
 def test_it_becomes_an_engine_or_the_error_says_how(forms: dict[str, Any], name: str) -> None:
     if name in ENGINES:
         assert ENGINES[name] in forms[name]["engine"]

@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.rounding import beyond_rounding
-from tests.support.slow import cases
 
 COMPARED = ("dropout_in_lstm", "dropout_both_ways")
 """Whose graphs have nothing that the same models have not without what is tried here."""
-SLOW = ("dropout_both_ways", "transposed_in_3d", "step_in_a_loop_that_writes", "bytes_wrap")
-"""Whose graphs others have as well."""
+pytestmark = pytest.mark.slow
 BUILT = (
     "calls_are_counted", "split_heads", "cast_over_integers", "softmax_of_a_row", "step_in_a_loop",
     "step_in_a_loop_that_writes", "loop_backwards", "loop_by_two_until_it_is_large", "windows_in_a_loop",
@@ -39,14 +37,14 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def answers(convert_functions: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """What became of every case, by name."""
-    return convert_functions("right_graph_functions.py", slow=SLOW)
+    return convert_functions("right_graph_functions.py")
 
 
 def test_every_case_is_here(answers: dict[str, Any]) -> None:
-    assert {*answers, *SLOW} == {*COMPARED, *BUILT, *NO_ENGINE, *REFUSED}
+    assert {*answers} == {*COMPARED, *BUILT, *NO_ENGINE, *REFUSED}
 
 
-@pytest.mark.parametrize("name", cases([*COMPARED, *BUILT, *NO_ENGINE], SLOW))
+@pytest.mark.parametrize("name", [*COMPARED, *BUILT, *NO_ENGINE])
 def test_the_graph_computes_what_tensorflow_computes(answers: dict[str, Any], name: str) -> None:
     assert "error" not in answers[name]
     corners = [corner for row in answers[name]["comparisons"] for corner in row["corner"].split("/")]
@@ -55,7 +53,7 @@ def test_the_graph_computes_what_tensorflow_computes(answers: dict[str, Any], na
     assert beyond_rounding(answers[name]["comparisons"]) == []
 
 
-@pytest.mark.parametrize("name", cases(BUILT, SLOW))
+@pytest.mark.parametrize("name", BUILT)
 def test_it_becomes_an_engine(answers: dict[str, Any], name: str) -> None:
     assert answers[name]["engine"] == "built"
 
