@@ -50,6 +50,7 @@ from tasks.publish import keep_request, publish_release
 from tasks.step import steps_of
 from tasks.store.patience import be_patient, retry_while_s3_is_down
 from tasks.store.store import Store
+from tasks.tensorflow.models import conversion_tools
 from tasks.tensorrt.site import build_tools
 
 ReleaseUrl = Annotated[
@@ -143,7 +144,8 @@ async def _asked(release: ReleaseRef, overrides: Overrides, store: str, work: Wo
     cells, skipped = cells_of(request, chosen.targets)
     for cell in skipped:
         get_run_logger().warning("skipped %s %s: %s", cell.device, cell.precision, cell.reason)
-    job = ConversionJob(fetched=fetched, request=request, store=store, work=work)
+    tools = conversion_tools(fetched.release.format)
+    job = ConversionJob(fetched=fetched, request=request, store=store, work=work, tools=tools)
     graphs = await convert_for(job, cells)
     _log_derived_shapes(graphs.values())
     orders = tuple(

@@ -33,6 +33,7 @@ class Evidence:
         tensorflow: version of the TensorFlow that answered; this host may have another version, or none.
         arithmetic: the model's own, in which TensorFlow computed.
         loaded_by: which Keras loaded the model's file for TensorFlow; empty for a SavedModel.
+        answered_by: what answered instead of TensorFlow, with its version; empty if TensorFlow did.
         plugin_ops: operations in the graph that only TensorRT plugins compute.
     """
 
@@ -42,6 +43,7 @@ class Evidence:
     tensorflow: str
     arithmetic: Precision = Precision.FP32
     loaded_by: str = ""
+    answered_by: str = ""
     top1: Top1 | None = None
     plugin_ops: tuple[str, ...] = ()
 
@@ -63,7 +65,7 @@ class Evidence:
     @property
     def _answers(self) -> str:
         loaded = f" with {self.loaded_by}" if self.loaded_by else ""
-        answers = f"TensorFlow {self.tensorflow}{loaded}"
+        answers = self.answered_by or f"TensorFlow {self.tensorflow}{loaded}"
         if self.arithmetic is Precision.FP32:
             return answers
         low, least = self.arithmetic.upper(), DEFAULT_TOLERANCES[self.arithmetic]

@@ -204,7 +204,9 @@ def _graph_table(graphs: Sequence[CheckedGraph]) -> FittedTable:
         Column(name="error", right=True),
         Column(name="tolerance", right=True),
     )
-    return FittedTable(title="Graphs against TensorFlow", columns=columns, rows=list(map(_graph_row, graphs)))
+    return FittedTable(
+        title="Graphs against the reference", columns=columns, rows=list(map(_graph_row, graphs))
+    )
 
 
 def _graph_row(graph: CheckedGraph) -> tuple[str, ...]:

@@ -17,20 +17,22 @@ from flows.settings import settings
 from tasks.children.program import Confinement
 from tasks.children.sandbox import protection
 from tasks.conversion_job import ConversionJob, GraphJob
-from tasks.convert import convert
+from tasks.convert import answer, convert
 from tasks.domain.cells import Cell
 from tasks.domain.digest import BlobRef
 from tasks.domain.errors import FarmError, OperationUnsupported, RequestInvalid
 from tasks.domain.gpu_table import base_opsets, device_slug, graph_opset
 from tasks.domain.order_check import check_conversion
 from tasks.domain.record import ConversionRecord, Verification
+from tasks.domain.release import ModelFormat
 from tasks.domain.request import QUANTISED, Precision
 from tasks.domain.step_text import graph_text
 from tasks.export import export
 from tasks.fetch import fetch_graph
 from tasks.lower import lower
 from tasks.onnx.graph import GraphWanted, LoweredGraph
-from tasks.preflight import preflight
+from tasks.onnx_release.models import CheckedOnnx
+from tasks.preflight import preflight, preflight_graph
 from tasks.publish import publish_conversion, put_blob
 from tasks.quarantine import quarantining
 from tasks.step import steps_of
@@ -62,32 +64,34 @@ async def convert_for(
     If the graph of a precision does not compute what TensorFlow does, the other precisions get theirs all the
     same.
     """
+    form = job.fetched.release.format
     bases: dict[tuple[int, ...], ConversionRecord | FarmError] = {}
     graphs: dict[tuple[tuple[int, ...], Precision], ConversionRecord | FarmError] = {}
-    answer = {}
+    graph_of_cell = {}
     for target, precision in cells:
-        opsets, written = base_opsets(target), graph_precision(target, precision)
+        opsets, written = base_opsets(target, form), graph_precision(target, precision)
         if opsets not in bases:
-            with steps_of(_label(cells, opsets, Precision.FP32)):
+            with steps_of(_label(cells, opsets, Precision.FP32, form)):
                 bases[opsets] = await _or_error(_base(job, opsets))
         base = bases[opsets]
         if (opsets, written) not in graphs:
-            with steps_of(_label(cells, opsets, written)):
+            with steps_of(_label(cells, opsets, written, form)):
                 graphs[opsets, written] = (
                     base
                     if isinstance(base, FarmError)
                     else await _or_error(_in_precision(job, base, written))
                 )
-        answer[target, precision] = graphs[opsets, written]
-    return answer
+        graph_of_cell[target, precision] = graphs[opsets, written]
+    return graph_of_cell
 
 
-def _label(cells: tuple[Cell, ...], opsets: tuple[int, ...], written: Precision) -> str:
+def _label(cells: tuple[Cell, ...], opsets: tuple[int, ...], written: Precision, form: ModelFormat) -> str:
     """Return the targets that a graph is for, and its precision, for the names of its steps."""
     devices = dict.fromkeys(
         device_slug(target)
         for target, precision in cells
-        if base_opsets(target) == opsets and written in {Precision.FP32, graph_precision(target, precision)}
+        if base_opsets(target, form) == opsets
+        and written in {Precision.FP32, graph_precision(target, precision)}
     )
     shown = ", ".join(list(devices)[:_SHOWN_DEVICES])
     others = len(devices) - _SHOWN_DEVICES
@@ -113,11 +117,11 @@ async def _base(job: ConversionJob, opsets: tuple[int, ...]) -> ConversionRecord
         return None
 
     async def make() -> ConversionRecord:
-        saved_model = await _saved_model(job)
+        model = await _model(job)
         for graph in graphs[:-1]:
             with suppress(OperationUnsupported):
-                return await _convert(graph, saved_model)
-        return await _convert(graphs[-1], saved_model)
+                return await _convert(graph, model)
+        return await _convert(graphs[-1], model)
 
     return await make_once(graphs[0].lease(), find, make)
 
@@ -153,13 +157,16 @@ def _find(store_url: str, key: str) -> ConversionRecord | None:
     return document.record
 
 
-async def _saved_model(job: ConversionJob) -> Path:
+async def _model(job: ConversionJob) -> Path | CheckedOnnx:
+    """Return the model as a SavedModel, or as a checked graph if it is ONNX already."""
     await show_sandbox("the model", Confinement.FULL)
+    if job.fetched.release.format is ModelFormat.ONNX:
+        return await preflight_graph(job.fetched.model.path, work=job.work)
     model = await preflight(job.fetched.model, work=job.work)
     return await export(model, work=job.work)
 
 
-async def _converted(job: ConversionJob, saved_model: Path, opset: int) -> Converted:
+async def _converted(job: ConversionJob, model: Path | CheckedOnnx, opset: int) -> Converted:
     wanted = ConversionWanted(
         signature=job.request.signature,
         shapes=job.request.inputs,
@@ -168,21 +175,23 @@ async def _converted(job: ConversionJob, saved_model: Path, opset: int) -> Conve
         samples=job.fetched.samples,
         plugin_ops=job.request.plugin_ops,
     )
-    return await convert(saved_model, wanted, work=job.work)
+    if isinstance(model, CheckedOnnx):
+        return await answer(model, wanted, work=job.work)
+    return await convert(model, wanted, work=job.work)
 
 
-async def _in_fp32(graph: GraphJob, converted: Converted) -> LoweredGraph:
+async def _in_fp32(graph: GraphJob, converted: Converted) -> tuple[LoweredGraph, _Verified]:
     form = GraphWanted(precision=Precision.FP32, opset=graph.opset)
-    return await lower(converted.onnx, form, work=graph.job.work)
-
-
-async def _convert(graph: GraphJob, saved_model: Path) -> ConversionRecord:
-    """Convert the release to FP32, check it against TensorFlow and publish it."""
-    job = graph.job
-    converted = await _converted(job, saved_model, graph.opset)
-    lowered = await _in_fp32(graph, converted)
+    lowered = await lower(converted.onnx, form, work=graph.job.work)
     evidence = graph.evidence(converted.reference, converted.samples_used, converted)
-    verified = await _verify_and_store(graph, lowered, evidence, converted)
+    return lowered, await _verify_and_store(graph, lowered, evidence, converted)
+
+
+async def _convert(graph: GraphJob, model: Path | CheckedOnnx) -> ConversionRecord:
+    """Convert the release to FP32, check it against its reference and publish it."""
+    job = graph.job
+    converted = await _converted(job, model, graph.opset)
+    lowered, verified = await _in_fp32(graph, converted)
     record = ConversionRecord(
         key=graph.key,
         release_digest=job.fetched.release.model_digest,
@@ -191,6 +200,7 @@ async def _convert(graph: GraphJob, saved_model: Path) -> ConversionRecord:
         graph_precision=Precision.FP32,
         arithmetic=converted.arithmetic,
         loaded_by=converted.loaded_by,
+        answered_by=converted.answered_by,
         onnx=verified.onnx,
         weights=verified.weights,
         reference=await put_blob(job.store, converted.reference),

@@ -18,6 +18,7 @@ from tasks.domain.record import Verification
 from tasks.domain.release import ModelFormat
 from tasks.domain.request import BuildRequest, Precision
 from tasks.onnx.graph import GraphWanted, compare_graph, lower_graph
+from tasks.onnx_release.models import CheckedOnnx, preflight_onnx, take_in
 from tasks.tensorflow.models import (
     ConversionWanted,
     Converted,
@@ -51,6 +52,8 @@ async def check_model(checked: CheckedFolder, form: ModelFormat, work: Workspace
     Raises:
         FarmError: as `preflight_model`.
     """
+    if form is ModelFormat.ONNX:
+        return LocalModel(format=form, path=(await preflight_onnx(checked.folder / form, work=work)).onnx)
     return await preflight_model(LocalModel(format=form, path=checked.folder / form), work=work)
 
 
@@ -60,7 +63,6 @@ async def check_conversion(checked: CheckedFolder, form: ModelFormat, work: Work
     Raises:
         FarmError: the model cannot be loaded or converted.
     """
-    saved_model = await export_saved_model(await check_model(checked, form, work), work=work)
     request, samples = checked.request, checked.request.samples
     wanted = ConversionWanted(
         signature=request.signature,
@@ -70,11 +72,23 @@ async def check_conversion(checked: CheckedFolder, form: ModelFormat, work: Work
         samples=None if samples is None else checked.files[samples],
         plugin_ops=request.plugin_ops,
     )
-    opset, converted = await _converted(saved_model, wanted, work)
+    if form is ModelFormat.ONNX:
+        opset, converted = await _taken_in(
+            await preflight_onnx(checked.folder / form, work=work), wanted, work
+        )
+    else:
+        saved_model = await export_saved_model(await check_model(checked, form, work), work=work)
+        opset, converted = await _converted(saved_model, wanted, work)
     graphs = _Graphs(request=request, converted=converted, samples=wanted.samples, work=work)
     # TF32 is a flag of the build.
     precisions = (each for each in (Precision.FP32, *request.precisions) if each is not Precision.TF32)
     return [await graphs.check(precision, opset) for precision in dict.fromkeys(precisions)]
+
+
+async def _taken_in(model: CheckedOnnx, wanted: ConversionWanted, work: Workspace) -> tuple[int, Converted]:
+    """Let onnxruntime answer; return the opset that the graph gets, and the answers."""
+    opset = max(gpu_table().base_opsets[0], model.opset)
+    return opset, await take_in(model, replace(wanted, opset=opset), work=work)
 
 
 async def _converted(saved_model: Path, wanted: ConversionWanted, work: Workspace) -> tuple[int, Converted]:
@@ -125,7 +139,8 @@ class _Graphs:
         comparisons = await compare_graph(onnx, self.converted.reference, work=self.work)
         verification = judge(
             comparisons,
-            compared=f"the ONNX graph in onnxruntime {version('onnxruntime')}",
+            compared=f"the ONNX graph in onnxruntime {version('onnxruntime')}"
+            + (f" against {self.converted.answered_by}" if self.converted.answered_by else ""),
             inputs=self.converted.samples_used,
             tolerance=tolerance,
             top1=wanted_top1(precision, self.request.top1.get(precision), samples=self.samples is not None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -210,31 +210,32 @@ def sort_cells(
         engines: the release's engines.
         refused: the release's quarantine records: with the current tools, these settle a cell, too.
     """
-    graph_tools = conversion_tools()
-    tools = {**graph_tools, **build_tools()}
     current: dict[Cell, bool] = {}  # whether the cell has an engine of the current tools
     for engine in engines:
         cell = engine.target, engine.options.precision
-        current[cell] = current.get(cell, False) or engine.tools == tools
+        current[cell] = current.get(cell, False) or engine.tools == _tools_of(engine)
     answers = list(refused)
     missing: list[str] = []
     stale: list[str] = []
     for cell in cells:
-        if current.get(cell, False) or any(_answers(answer, cell, tools, graph_tools) for answer in answers):
+        if current.get(cell, False) or any(_answers(answer, cell) for answer in answers):
             continue
         (stale if cell in current else missing).append(_written(cell))
     return tuple(missing), tuple(stale)
 
 
-def _answers(
-    record: QuarantineRecord, cell: Cell, tools: Mapping[str, str], graph_tools: Mapping[str, str]
-) -> bool:
+def _tools_of(record: EngineRecord | QuarantineRecord) -> dict[str, str]:
+    """Return today's tools for what `record` is of."""
+    return {**conversion_tools(record.release.format), **build_tools()}
+
+
+def _answers(record: QuarantineRecord, cell: Cell) -> bool:
     """Return whether `record` is of `cell` or of its graph, and of the current tools."""
     target, precision = cell
     if record.subject is Subject.GRAPH:
         lowered = graph_precision(target, precision)
-        return record.options.precision == lowered and record.tools == graph_tools
-    return (record.target, record.options.precision) == cell and record.tools == tools
+        return record.options.precision == lowered and record.tools == conversion_tools(record.release.format)
+    return (record.target, record.options.precision) == cell and record.tools == _tools_of(record)
 
 
 def rows(needs: ReleaseNeeds) -> Iterator[str]:

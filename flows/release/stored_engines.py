@@ -120,7 +120,7 @@ class _Asked:
     def _graph_of(self, cell: Cell) -> ConversionRecord | None:
         """Return the graph that `cell` is built from, as `convert_for` finds it."""
         target, precision = cell
-        bases = (self._stored(opset, Precision.FP32) for opset in base_opsets(target))
+        bases = (self._stored(opset, Precision.FP32) for opset in base_opsets(target, self.release.format))
         base = next((record for record in bases if record is not None), None)
         written = graph_precision(target, precision)
         if base is None or written is Precision.FP32:
@@ -129,9 +129,8 @@ class _Asked:
 
     def _stored(self, opset: int, precision: Precision) -> ConversionRecord | None:
         if (opset, precision) not in self._graphs:
-            key = graph_key(
-                self.release, self.request, opset=opset, precision=precision, tools=conversion_tools()
-            )
+            tools = conversion_tools(self.release.format)
+            key = graph_key(self.release, self.request, opset=opset, precision=precision, tools=tools)
             record = self.store.find(conversion_record_key(key), ConversionRecord)
             if record is not None:
                 check_conversion(record, self.release, self.request, precision)

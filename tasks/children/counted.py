@@ -13,6 +13,7 @@ from types import MappingProxyType
 CONVERSION = (
     "tasks.tensorflow.models",  # it names the programs that children run
     "tasks.onnx.graph",
+    "tasks.onnx_release.models",
     "tasks.children.environment",
     "tasks.domain.gate",  # another rule may give another verdict
 )
@@ -58,6 +59,8 @@ _REASONS = {
         "tasks.domain.printable",
         "tasks.tensorflow.answer_failures",
         "tasks.tensorflow.failures_child",
+        "tasks.onnx_release.external",
+        "tasks.onnx_release.graph_check",
         "tasks.tensorflow.preflight.graph_check",
         "tasks.tensorflow.preflight.graph_need",
         "tasks.tensorflow.preflight.graph_ops",

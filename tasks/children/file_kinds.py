@@ -16,6 +16,7 @@ _EXPECTED = {
     ModelFormat.H5: ((HDF5,), "save the model with model.save(...)"),
     ModelFormat.SAVED_MODEL_TAR: ((GZIP, TAR), "pack the folder with `tar -czf saved_model.tar.gz`"),
     ModelFormat.SAVED_MODEL_ZIP: ((ZIP,), "pack the folder with `zip -r saved_model.zip`"),
+    ModelFormat.ONNX: (("an ONNX graph",), "export the model as ONNX"),
 }
 _RIGHT_NAMES = {HDF5: ModelFormat.H5, ZIP: ModelFormat.SAVED_MODEL_ZIP, GZIP: ModelFormat.SAVED_MODEL_TAR}
 

@@ -100,6 +100,7 @@ def judge(
 ) -> Verification:
     """Return the verdict on `comparisons`; the module's docstring has the rule."""
     verdict, reason = _verdict(comparisons, tolerance, top1)
+    name = _reference(compared)
     return Verification(
         verdict=verdict,
         compared=compared,
@@ -107,8 +108,15 @@ def judge(
         tolerance=tolerance,
         top1=None if top1 is None else top1.least,
         comparisons=comparisons,
-        reason=reason,
+        reason=reason.replace("TensorFlow's", f"{name}'s").replace(
+            "where TensorFlow has", f"where {name} has"
+        ),
     )
+
+
+def _reference(compared: str) -> str:
+    """Return what gave the reference: onnxruntime, for a model that is ONNX itself, or TensorFlow."""
+    return "onnxruntime" if " against onnxruntime " in compared else "TensorFlow"
 
 
 def require_pass(verification: Verification, what: str) -> Verification:
@@ -121,7 +129,7 @@ def require_pass(verification: Verification, what: str) -> Verification:
     error: GateError
     if verification.verdict is Verdict.FAILED:
         error = VerificationFailed(
-            wanted=f"{what} to compute what TensorFlow computes",
+            wanted=f"{what} to compute what {_reference(verification.compared)} computes",
             found=verification.reason,
             fix=_OTHER_SHAPE if any(row.mismatch for row in verification.comparisons) else _OTHER_NUMBERS,
         )

@@ -10,6 +10,7 @@ from importlib.resources import files
 from tasks.domain.compatibility import PlanForm, requested_plan_options
 from tasks.domain.errors import ToolchainBroken
 from tasks.domain.gpu_models import GPU_MODELS, Gpu, gpu_slug
+from tasks.domain.release import ModelFormat
 from tasks.domain.request import Precision
 from tasks.domain.target import ComputeCapability, EngineTarget, Flavour
 
@@ -131,14 +132,17 @@ def family_of(target: EngineTarget) -> Family:
     return family
 
 
-def base_opsets(target: EngineTarget) -> tuple[int, ...]:
+def base_opsets(target: EngineTarget, form: ModelFormat | None = None) -> tuple[int, ...]:
     """Return the opsets to convert to for `target`, in the order of attempts.
+
+    An ONNX model of the form `form` may have any opset that the target reads.
 
     Raises:
         ToolchainBroken: the farm does not know the target's TensorRT family.
     """
-    most = family_of(target).opset
-    return tuple(opset for opset in gpu_table().base_opsets if opset <= most)
+    most, first = family_of(target).opset, gpu_table().base_opsets
+    opsets = range(min(first), most + 1) if form is ModelFormat.ONNX else first
+    return tuple(opset for opset in opsets if opset <= most)
 
 
 def graph_opset(base: int, precision: Precision) -> int:

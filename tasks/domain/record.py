@@ -137,6 +137,8 @@ class ConversionRecord:
         arithmetic: the model's own: FP32, or the coarser of FP16 and BF16 that it computes in itself.
         loaded_by: which Keras loaded the model's file, and which wrote it; empty for a SavedModel, which
             needs no Keras, and in older records.
+        answered_by: what gave the reference instead of TensorFlow, with its version: onnxruntime, for a model
+            that is ONNX itself; empty if TensorFlow did.
         onnx: the graph.
         weights: its external data, if the graph is too large for one file; else None.
         reference: an `.npz` with inputs and TensorFlow's outputs at each corner.
@@ -165,6 +167,7 @@ class ConversionRecord:
     graph_precision: Precision
     arithmetic: Precision = Precision.FP32
     loaded_by: str = ""
+    answered_by: str = ""
     onnx: BlobRef
     weights: BlobRef | None = None
     reference: BlobRef

@@ -26,6 +26,7 @@ class ModelFormat(StrEnum):
     SAVED_MODEL = "saved_model"
     SAVED_MODEL_TAR = "saved_model.tar.gz"
     SAVED_MODEL_ZIP = "saved_model.zip"
+    ONNX = "model.onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

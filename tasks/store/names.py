@@ -19,6 +19,7 @@ _ENDINGS = {
     ".tar.gz": ModelFormat.SAVED_MODEL_TAR,
     ".tgz": ModelFormat.SAVED_MODEL_TAR,
     ".zip": ModelFormat.SAVED_MODEL_ZIP,
+    ".onnx": ModelFormat.ONNX,
 }
 
 

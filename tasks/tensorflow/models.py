@@ -25,7 +25,8 @@ _PLAN = ChildProgram(module="tasks.tensorflow.plan_child", step="plan")
 _CONVERT = ChildProgram(module="tasks.tensorflow.convert_child", step="convert")
 _CONVERT_CHANNELS_FIRST = ChildProgram(module="tasks.tensorflow.channels_first_child", step="convert")
 _ARCHIVES = (ModelFormat.SAVED_MODEL_TAR, ModelFormat.SAVED_MODEL_ZIP)
-_PACKAGES = ("tensorflow-cpu", "keras", "tf-keras", "tf2onnx", "onnx", "onnxruntime", "onnxslim", "numpy")
+_ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxslim", "numpy")
+_PACKAGES = ("tensorflow-cpu", "keras", "tf-keras", "tf2onnx", *_ONNX_PACKAGES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class Converted:
         plugin_ops: operations in the graph that are left to TensorRT plugins.
         arithmetic: the model's own: FP32, or the coarsest of FP16 and BF16 that it computes in.
         loaded_by: which Keras loaded the model's file, and which wrote it; empty for a SavedModel.
+        answered_by: what answered instead of TensorFlow, with its version; empty if TensorFlow did.
         samples_used: where the reference's input values came from, for people.
         seconds: wall time of `load`, `reference` and `convert`, and of both children as `total`.
         peak_mib: most resident memory of a child, in MiB.
@@ -96,15 +98,21 @@ class Converted:
     plugin_ops: tuple[str, ...]
     arithmetic: Precision
     loaded_by: str
+    answered_by: str = ""
     samples_used: str
     seconds: Mapping[str, float]
     peak_mib: float
 
 
-def conversion_tools() -> dict[str, str]:
-    """Return the versions of what takes part in a conversion, the farm's own code included, by package."""
+def conversion_tools(form: ModelFormat | None = None) -> dict[str, str]:
+    """Return the versions of what takes part in a conversion, the farm's own code included, by package.
+
+    Args:
+        form: the form of the model; ONNX needs no TensorFlow.
+    """
+    packages = _ONNX_PACKAGES if form is ModelFormat.ONNX else _PACKAGES
     code = {"enginefarm-conversion": source_digest(CONVERSION)}
-    return {package: version(package) for package in _PACKAGES} | code
+    return {package: version(package) for package in packages} | code
 
 
 async def preflight_model(model: LocalModel, *, work: Workspace) -> LocalModel:

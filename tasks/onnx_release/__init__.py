@@ -1,0 +1,1 @@
+"""Models that are ONNX graphs already. Nothing here loads TensorFlow; onnxruntime runs in children."""
